@@ -1,0 +1,512 @@
+//! What is wanted, after every check: typed, resolved and without doubt.
+//!
+//! `check.rs` is the only maker of these values, so nothing beyond `config/` parses text, looks up
+//! a name or meets an impossible combination. Ids are positions in the vectors of [`Config`].
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Position of a listener in [`Config::listeners`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ListenerId(pub u16);
+
+/// Position of a pool in [`Config::pools`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PoolId(pub u16);
+
+/// Position of a route in [`Config::routes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RouteId(pub u32);
+
+/// A place in the configuration file, for problems that only show after parsing
+/// (a certificate that has expired, a port that is taken). Lines and columns count from 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Line, from 1; 0 when the value is a default that stands nowhere.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+    /// Length in characters of what is meant.
+    pub length: u32,
+}
+
+/// The whole configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Data threads; 0 means one per core that the process may use.
+    pub threads: usize,
+    /// Where connections come in.
+    pub listeners: Vec<Listener>,
+    /// The named sets of workers.
+    pub pools: Vec<Pool>,
+    /// Which request goes where. Order has no meaning.
+    pub routes: Vec<Route>,
+    /// The operators' listener: `/healthz`, `/readyz`, `/metrics`, `/status`.
+    pub admin: Option<Admin>,
+    /// Where the access log goes.
+    pub access_log: AccessLog,
+    /// How long a drain may take before what is left is cut. Default 30 s.
+    pub drain_deadline: Duration,
+    /// A request whose first or last path segment is one of these (lower case) is denied, in every
+    /// spelling. Default `metrics`.
+    pub deny_segments: Vec<String>,
+}
+
+/// The operators' listener.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Address, loopback unless the operator insists. Default `127.0.0.1:9901`.
+    pub bind: SocketAddr,
+    /// Where it stands in the file.
+    pub place: Place,
+}
+
+/// Destination of the access log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessLog {
+    /// One JSON line per exchange on standard output (the default).
+    Stdout,
+    /// Appended to this file.
+    File(PathBuf),
+    /// Not written.
+    Off,
+}
+
+/// An address that accepts connections.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Unique name.
+    pub name: String,
+    /// What is listened on; at least one.
+    pub bind: Vec<Bind>,
+    /// What clients speak here.
+    pub protocol: Protocol,
+    /// TLS, or none for plain text.
+    pub tls: Option<Tls>,
+    /// What becomes of plain requests.
+    pub redirect_https: RedirectHttps,
+    /// Port named in such redirects; 443 is left out of the URL. Default: the port of the first
+    /// TLS listener with protocol `http`, else 443.
+    pub redirect_port: u16,
+    /// Bounds on what strangers may do here.
+    pub limits: ListenerLimits,
+}
+
+/// An address to listen on. `":443"` has no host and means every address, IPv6 and IPv4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bind {
+    /// One address, or all.
+    pub host: Option<IpAddr>,
+    /// Port; 0 lets the kernel choose (tests).
+    pub port: u16,
+    /// Where it stands in the file.
+    pub place: Place,
+}
+
+/// What clients speak on a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1, and HTTP/2 where TLS negotiates it.
+    Http,
+    /// HTTP/2 only; every answer of the gateway's own has the form of gRPC.
+    Grpc,
+}
+
+/// TLS of a listener.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// Certificates with their keys; at least one. The first is the default.
+    pub certificates: Vec<Certificate>,
+    /// What a client gets that asks for a name none of them covers.
+    pub unknown_names: UnknownNames,
+    /// Oldest version spoken. Default 1.2.
+    pub min_version: TlsVersion,
+}
+
+/// A certificate chain and its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// PEM file with the leaf first, then intermediates.
+    pub chain: PathBuf,
+    /// PEM file with the key; the same file as `chain` where only one is given.
+    pub key: PathBuf,
+    /// Where it stands in the file.
+    pub place: Place,
+}
+
+/// Policy for a server name that no certificate covers (also for clients that send none).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownNames {
+    /// The first certificate is shown (the default; what HAProxy and nginx do).
+    DefaultCertificate,
+    /// The handshake ends with the alert `unrecognized_name` (RFC 6066 section 3).
+    Refuse,
+}
+
+/// TLS versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// 1.2, with ECDHE and AEAD suites only.
+    Tls12,
+    /// 1.3.
+    Tls13,
+}
+
+/// What a plain listener does with requests for routes that do not name it in `on`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RedirectHttps {
+    /// Routes that name this listener are served, the rest is redirected.
+    Default,
+    /// Everything is redirected.
+    All,
+    /// Every route is served in plain text.
+    None,
+}
+
+/// Bounds of a listener. Every one has a safe default.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListenerLimits {
+    /// Open connections, all clients together. Default 50 000.
+    pub connections_max: u32,
+    /// Open connections of one client address (IPv4 address, IPv6 /64). Default 10 000: fleets
+    /// come through NAT.
+    pub connections_per_client_max: u32,
+    /// From accept to the end of the TLS handshake. Default 10 s.
+    pub handshake_timeout: Duration,
+    /// From there to the first byte of the first request. Default 30 s.
+    pub first_byte_timeout: Duration,
+    /// From the first byte of a head to its last. Default 10 s.
+    pub head_timeout: Duration,
+    /// Between requests on a kept connection; for HTTP/2, without any open stream. Default 75 s.
+    pub idle_timeout: Duration,
+    /// Between two pieces of a request body, or two takes of a response by the client. Default 60 s.
+    /// Does not apply to tunnels and gRPC.
+    pub body_timeout: Duration,
+    /// A WebSocket or TCP tunnel without a byte either way; zero means never. Default 0 (never).
+    pub tunnel_timeout: Duration,
+    /// Request head, bytes. Default 32 KiB.
+    pub head_bytes_max: usize,
+    /// Request target, bytes. Default 8 KiB.
+    pub target_bytes_max: usize,
+    /// Fields in a head. Default 100.
+    pub fields_max: usize,
+    /// Request body, bytes; 0 means no limit. Default 0.
+    pub body_bytes_max: u64,
+    /// Concurrent HTTP/2 streams of a connection. Default 128.
+    pub streams_max: u32,
+}
+
+impl Default for ListenerLimits {
+    fn default() -> Self {
+        ListenerLimits {
+            connections_max: 50_000,
+            connections_per_client_max: 10_000,
+            handshake_timeout: Duration::from_secs(10),
+            first_byte_timeout: Duration::from_secs(30),
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            body_timeout: Duration::from_secs(60),
+            tunnel_timeout: Duration::ZERO,
+            head_bytes_max: 32 * 1024,
+            target_bytes_max: 8 * 1024,
+            fields_max: 100,
+            body_bytes_max: 0,
+            streams_max: 128,
+        }
+    }
+}
+
+/// A named set of workers: hosts times port ranges.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    /// Unique name.
+    pub name: String,
+    /// Hosts; at least one. Default `127.0.0.1`, weight 100.
+    pub hosts: Vec<Host>,
+    /// Inclusive spans of ports; at least one, none overlapping another of the same host.
+    pub ports: Vec<PortRange>,
+    /// What the workers speak.
+    pub protocol: WorkerProtocol,
+    /// How one is chosen.
+    pub balance: Balance,
+    /// How live workers are found.
+    pub discovery: Discovery,
+    /// Active checks beyond finding the listener; none by default.
+    pub health: Option<Health>,
+    /// Passive checks.
+    pub outlier: Outlier,
+    /// What happens to requests while no worker is up.
+    pub hold: Hold,
+    /// What happens to requests while every worker is at its cap.
+    pub queue: Queue,
+    /// Exchanges one worker may have in flight; `None` for no cap (default).
+    pub worker_in_flight_max: Option<u32>,
+    /// Time over which a new worker's share grows from a tenth to the whole. Default 0 (at once).
+    pub slow_start: Duration,
+    /// Time for the TCP connection to a worker. Default 3 s.
+    pub connect_timeout: Duration,
+    /// From the end of the request to the head of the response. Default 305 s.
+    pub response_timeout: Duration,
+    /// Between two pieces of a response body; does not apply to tunnels and gRPC. Default 305 s.
+    pub body_timeout: Duration,
+    /// A kept connection to a worker is closed after this long without use. Default 30 s.
+    pub idle_timeout: Duration,
+    /// Retries.
+    pub retry: Retry,
+    /// Response head of a worker, bytes. Default 64 KiB.
+    pub head_bytes_max: usize,
+    /// Streams per HTTP/2 connection to a worker. Default 100.
+    pub streams_max: u32,
+}
+
+/// A host of a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Address (names are not resolved yet).
+    pub address: IpAddr,
+    /// Share of each worker of this host, 1 to 1000. Default 100.
+    pub weight: u16,
+}
+
+/// An inclusive span of ports, `first <= last`, never 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PortRange {
+    /// First port.
+    pub first: u16,
+    /// Last port.
+    pub last: u16,
+}
+
+impl PortRange {
+    /// How many ports it spans.
+    pub fn len(&self) -> usize {
+        usize::from(self.last) - usize::from(self.first) + 1
+    }
+
+    /// Never: a range has at least one port.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+}
+
+/// What workers speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkerProtocol {
+    /// HTTP/1.1 (the default).
+    Http1,
+    /// HTTP/2 in plain text with prior knowledge (RFC 9113 section 3.3).
+    H2c,
+}
+
+/// How a worker is chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// The less loaded of two random workers (the default).
+    LeastLoaded,
+    /// One after the other, smooth by weight.
+    RoundRobin,
+    /// The one with the fewest in flight of all.
+    LeastConnections,
+    /// The same key goes to the same worker while it is up.
+    Hash(HashKey),
+}
+
+/// Where the key of consistent hashing comes from. A request without it is balanced by load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HashKey {
+    /// The client's address.
+    Address,
+    /// The first value of a field, name in lower case.
+    Header(String),
+    /// The value of a cookie.
+    Cookie(String),
+}
+
+/// How live workers are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Discovery {
+    /// The kernel's listen table for hosts that are this machine (if permitted), probing for others.
+    Auto,
+    /// Probing always.
+    Probe,
+    /// None: every port of the range is taken to be up.
+    Static,
+}
+
+/// An active check.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Health {
+    /// What is asked.
+    pub check: Check,
+    /// Between checks of a worker that is up. Default 5 s.
+    pub interval: Duration,
+    /// Between checks of a worker that is down. Default 1 s.
+    pub interval_failing: Duration,
+    /// For one check. Default 2 s.
+    pub timeout: Duration,
+    /// Good checks in a row that bring a worker up. Default 1.
+    pub rise: u32,
+    /// Failed checks in a row that take it down. Default 3.
+    pub fall: u32,
+}
+
+/// What an active check asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// A TCP connection.
+    Tcp,
+    /// A request; good when the status is within `expect`.
+    Http {
+        /// Method, `GET` by default.
+        method: String,
+        /// Target, `/` by default.
+        path: String,
+        /// `Host`, the worker's address by default.
+        host: Option<String>,
+        /// Inclusive span of good statuses, 200 to 399 by default.
+        expect: (u16, u16),
+    },
+    /// `grpc.health.v1.Health/Check`, for a service or the whole server.
+    Grpc {
+        /// Service name, empty for the whole server.
+        service: String,
+    },
+}
+
+/// Passive outlier detection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outlier {
+    /// Failures in a row (connection lost, timeout, 502, 503, 504) that eject; 0 turns it off.
+    /// Default 5.
+    pub consecutive_failures: u32,
+    /// First rest; the n-th in a row is n times as long. Default 10 s.
+    pub rest: Duration,
+    /// Longest rest. Default 300 s.
+    pub rest_max: Duration,
+    /// Largest share of the live workers that may be ejected at once, percent. At least one worker
+    /// always stays. Default 50.
+    pub ejected_share_max: u8,
+}
+
+/// Requests that wait because no worker is up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hold {
+    /// Longest wait; zero turns holding off. Default 30 s.
+    pub time: Duration,
+    /// Requests held at once; one more is answered 503. Default 10 000.
+    pub requests_max: u32,
+}
+
+/// Requests that wait because every worker is at its cap.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Queue {
+    /// Longest wait. Default 30 s.
+    pub time: Duration,
+    /// Requests queued at once; one more is answered 503. Default 1 000.
+    pub requests_max: u32,
+}
+
+/// When a request is tried again on another worker.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retry {
+    /// Attempts after the first. Default 3.
+    pub attempts_max: u32,
+    /// Retries may be this share of the requests, percent. Connections refused before a byte was
+    /// sent do not count. Default 20.
+    pub budget_percent: u32,
+    /// Retries per second that are always allowed. Default 10.
+    pub budget_min_per_second: u32,
+    /// Request body bytes kept for another attempt. Default 64 KiB.
+    pub body_bytes_max: usize,
+}
+
+/// Which request goes where.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// Unique; `path -> pool` where the file gives none.
+    pub name: String,
+    /// Listeners it serves, in order of id; never empty. A plain listener that redirects is in here
+    /// only when the file names it.
+    pub on: Vec<ListenerId>,
+    /// Host.
+    pub host: HostMatch,
+    /// Path.
+    pub path: PathMatch,
+    /// Methods in upper case; empty for all.
+    pub methods: Vec<String>,
+    /// All must match.
+    pub headers: Vec<HeaderMatch>,
+    /// What is done.
+    pub action: Action,
+    /// Where it stands in the file.
+    pub place: Place,
+}
+
+/// Which hosts a route serves. Names are in lower case without a trailing dot.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum HostMatch {
+    /// Any.
+    Any,
+    /// `*.example.com`: any name below, at any depth; the suffix is kept without `*.`.
+    Wildcard(String),
+    /// One name.
+    Exact(String),
+}
+
+/// Which paths a route serves: decoded and normalised, without a trailing slash unless it is `/`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum PathMatch {
+    /// The path itself and everything below it, by whole segments.
+    Prefix(String),
+    /// The path itself, with or without a trailing slash.
+    Exact(String),
+}
+
+/// A condition on a field.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HeaderMatch {
+    /// Field name in lower case.
+    pub name: String,
+    /// The exact value, or `None` for presence.
+    pub value: Option<String>,
+}
+
+/// What a route does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// A worker of the pool answers.
+    Forward(Forward),
+    /// The gateway answers with this status (403, or UNAVAILABLE on gRPC listeners).
+    Deny(u16),
+}
+
+/// How a request is forwarded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Forward {
+    /// To which pool.
+    pub pool: PoolId,
+    /// The matched prefix is taken off the path (`/upload/x` becomes `/x`).
+    pub strip_prefix: bool,
+    /// Fields set on the request, replacing the client's. Names in lower case.
+    pub set_headers: Vec<(String, Template)>,
+    /// Overrides the pool's `response_timeout`.
+    pub response_timeout: Option<Duration>,
+}
+
+/// A field value with placeholders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template(pub Vec<Piece>);
+
+/// A piece of a [`Template`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// As written.
+    Text(String),
+    /// `{host}`: the request's host, with its port as the client sent it.
+    Host,
+    /// `{client}`: the client's address.
+    Client,
+    /// `{request_id}`: the request's id.
+    RequestId,
+}

@@ -1,0 +1,3 @@
+//! How is the process started?
+
+fn main() {}

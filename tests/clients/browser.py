@@ -33,7 +33,9 @@ def main():
         sys.exit("browser: no Chromium here: run scripts/setup.sh test")
     with tempfile.TemporaryDirectory(prefix="portcullis-browser-") as home:
         trust(home, args.ca)
-        url = f"https://{args.address}/"
+        # The page holds its load event back for so many milliseconds of real time: a WebSocket does not
+        # live in the browser's virtual time.
+        url = f"https://{args.address}/?settle=2500"
         dom = run(browser, home, ["--dump-dom", url])
         facts = read(dom)
         if args.screenshot:
@@ -85,9 +87,8 @@ def run(browser, home, what):
         "--no-proxy-server",
         "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE *.localhost, EXCLUDE 127.0.0.1",
         f"--user-data-dir={home}/profile",
-        "--window-size=1200,1320",
-        # Real time: a WebSocket does not live in virtual time.
-        "--timeout=4000",
+        "--force-device-scale-factor=1",
+        "--window-size=1200,1130",
         *what,
     ]
     # A session of its own, so that the whole family of processes can be ended at once.
@@ -122,7 +123,7 @@ def read(dom):
 
 
 def judge(facts, protocol):
-    for name, wanted in (("protocol", protocol), ("websocket", "open"), ("echo", "ok"), ("pools", "asked")):
+    for name, wanted in (("protocol", protocol), ("websocket", "open"), ("echo", "ok"), ("pools", "ok")):
         if facts[name] != wanted:
             yield f"{name} is {facts[name]}, not {wanted}"
     if not facts["workers"]:

@@ -4,7 +4,7 @@
 //! to stop nothing new is accepted, exchanges and streams may finish until the drain deadline, and
 //! the rest is cut. There is no TLS: that is the edge's work.
 
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
@@ -50,7 +50,7 @@ pub fn main(service: &Service) -> ExitCode {
     match live(service, &settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
-            eprintln!("{}: {problem}", service.name);
+            let _ = writeln!(io::stderr(), "{}: {problem}", service.name);
             ExitCode::FAILURE
         }
     }
@@ -102,6 +102,8 @@ fn start_log() {
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(false)
+        // Whoever read standard error may be gone; saying so there would be a panic.
+        .log_internal_errors(false)
         .init();
 }
 
@@ -112,7 +114,8 @@ async fn live(service: &Service, settings: &Settings) -> Result<(), StartError> 
     let (worker, stop) = Worker::new(service.name, listener.local_addr()?);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    eprintln!("ready {}={}", worker.service, worker.address);
+    // Nobody may be listening to it, which is no reason to end.
+    let _ = writeln!(io::stderr(), "ready {}={}", worker.service, worker.address);
 
     let served = run(listener, (service.routes)(&worker), &worker);
     tokio::pin!(served);

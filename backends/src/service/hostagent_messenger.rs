@@ -72,9 +72,9 @@ impl Echo for Messenger {
 
     async fn unary(&self, request: Request<EchoRequest>) -> Result<Response<EchoReply>, Status> {
         let request = request.into_inner();
-        let _open = self.census.open();
+        let open = self.census.open();
         pause(bounded(request.delay_ms, DELAY_MS_MAX, "delay_ms")?).await;
-        _open.finish();
+        open.finish();
         Ok(Response::new(reply(&self.worker, request, 0)))
     }
 

@@ -1,0 +1,36 @@
+# The two commands of the project: `make demo` starts everything, `make test` proves it.
+# Both install what is missing on the machine first (see scripts/setup.sh).
+
+SHELL := /bin/bash
+PROFILE ?= release
+CARGO_FLAGS ?=
+
+.PHONY: help demo test setup setup-test certs build
+
+help:
+	@echo 'make demo    build, start the workers and the edge on this machine, run until Ctrl-C'
+	@echo '             PROFILE=dev|release  WORKERS=N  HTTP_PORT=80 HTTPS_PORT=443 GRPC_PORT=6554'
+	@echo 'make test    format, lints and every test'
+	@echo 'make certs   throw-away certificates in certs/'
+	@echo 'make setup   install what is missing'
+
+demo: build certs
+	@PROFILE='$(PROFILE)' exec scripts/demo.sh
+
+test: setup-test certs
+	cargo build --workspace --all-targets $(CARGO_FLAGS)
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets $(CARGO_FLAGS) -- -D warnings
+	@scripts/run-tests.sh $(CARGO_FLAGS)
+
+build: setup
+	cargo build --profile '$(PROFILE)' -p gateway -p backends --bins $(CARGO_FLAGS)
+
+certs: setup
+	@scripts/certs.sh
+
+setup:
+	@scripts/setup.sh
+
+setup-test:
+	@scripts/setup.sh test

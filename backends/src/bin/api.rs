@@ -1,0 +1,7 @@
+//! One worker of the service `api`: see `backends::service::api`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    backends::serve::main(&backends::service::api::SERVICE)
+}

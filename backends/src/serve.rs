@@ -1,0 +1,133 @@
+//! How does a service live? Bind, say so, serve, stop when told, finish what is in flight.
+//!
+//! HTTP/1.1 and HTTP/2 in plain text (prior knowledge) are served on the same port. After the word
+//! to stop nothing new is accepted, exchanges and streams may finish until the drain deadline, and
+//! the rest is cut. There is no TLS: that is the edge's work.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use axum::Router;
+use axum::serve::ListenerExt;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+use crate::service::Service;
+use crate::settings::Settings;
+use crate::worker::Worker;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// Why a worker could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Somebody else listens there.
+    #[error("{address} is taken: another process listens there (see `ss -ltnp 'sport = :{}'`)", address.port())]
+    Taken {
+        /// The address asked for.
+        address: SocketAddr,
+    },
+    /// The kernel refused for another reason.
+    #[error("cannot listen on {address}: {cause}")]
+    Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the kernel said.
+        cause: io::Error,
+    },
+    /// The process could not be set up.
+    #[error("cannot start: {0}")]
+    Process(#[from] io::Error),
+}
+
+/// The whole life of a worker's process: command line, log, service, signals. For `main`.
+pub fn main(service: &Service) -> ExitCode {
+    let settings = Settings::from_command_line();
+    start_log();
+    match live(service, &settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            let _ = writeln!(io::stderr(), "{}: {problem}", service.name);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Listens on `address`. A port that was closed a moment ago can be taken again at once.
+///
+/// # Errors
+///
+/// [`StartError::Taken`] where somebody listens already, [`StartError::Bind`] for the rest.
+/// Needs a tokio runtime.
+pub fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let listen = || {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|cause| match cause.kind() {
+        io::ErrorKind::AddrInUse => StartError::Taken { address },
+        _ => StartError::Bind { address, cause },
+    })
+}
+
+/// Serves until `worker` is told to stop and what is in flight is finished.
+///
+/// # Errors
+///
+/// Only when the listening socket breaks.
+pub async fn run(listener: TcpListener, routes: Router, worker: &Worker) -> io::Result<()> {
+    // Small answers go out at once: a worker never gains by waiting for more.
+    let listener = listener.tap_io(|stream| {
+        let _ = stream.set_nodelay(true);
+    });
+    let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, routes)
+        .with_graceful_shutdown(worker.stopping())
+        .await
+}
+
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        // Whoever read standard error may be gone; saying so there would be a panic.
+        .log_internal_errors(false)
+        .init();
+}
+
+// One thread is enough for a worker: more work is met by more workers.
+#[tokio::main(flavor = "current_thread")]
+async fn live(service: &Service, settings: &Settings) -> Result<(), StartError> {
+    let listener = bind(settings.address)?;
+    let (worker, stop) = Worker::new(service.name, listener.local_addr()?);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    // Nobody may be listening to it, which is no reason to end.
+    let _ = writeln!(io::stderr(), "ready {}={}", worker.service, worker.address);
+
+    let served = run(listener, (service.routes)(&worker), &worker);
+    tokio::pin!(served);
+    tokio::select! {
+        result = &mut served => return Ok(result?),
+        _ = terminate.recv() => info!("SIGTERM: draining"),
+        _ = interrupt.recv() => info!("SIGINT: draining"),
+    }
+    stop.send_replace(true);
+    match tokio::time::timeout(settings.drain_deadline, served).await {
+        Ok(result) => result?,
+        Err(_) => warn!("the drain deadline has passed: what is left is cut"),
+    }
+    Ok(())
+}

@@ -1,0 +1,22 @@
+//! What does each service answer? One file per service: its name and its routes.
+
+use axum::Router;
+
+use crate::worker::Worker;
+
+pub mod api;
+pub mod appserver;
+pub mod hostagent_messenger;
+pub mod message_system;
+pub mod package_search;
+pub mod package_upload;
+pub mod pingserver;
+
+/// A service: what it is called and how a worker of it answers.
+#[derive(Clone, Copy, Debug)]
+pub struct Service {
+    /// Its name, which is the name of its pool at the edge.
+    pub name: &'static str,
+    /// The routes of one worker.
+    pub routes: fn(&Worker) -> Router,
+}

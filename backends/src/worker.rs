@@ -1,0 +1,45 @@
+//! Who am I? One process on one port, and the word that it must stop.
+
+use std::net::SocketAddr;
+
+use tokio::sync::watch;
+
+/// One running worker. Cheap to clone; every clone hears the same word to stop.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    /// The service, under the name of its pool.
+    pub service: &'static str,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its process.
+    pub pid: u32,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Worker {
+    /// This process as a worker of `service`, and the sender that tells it to stop.
+    pub fn new(service: &'static str, address: SocketAddr) -> (Self, watch::Sender<bool>) {
+        let (stop, stopping) = watch::channel(false);
+        let worker = Self {
+            service,
+            address,
+            pid: std::process::id(),
+            stopping,
+        };
+        (worker, stop)
+    }
+
+    /// Ends when the worker must stop (also when nobody is left who could say so).
+    pub fn stopping(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut stopping = self.stopping.clone();
+        async move {
+            // An error means that the sender is gone, which is the end of this worker too.
+            let _ = stopping.wait_for(|stop| *stop).await;
+        }
+    }
+
+    /// `service:port`, as it stands in the `x-worker` field of every answer.
+    pub fn label(&self) -> String {
+        format!("{}:{}", self.service, self.address.port())
+    }
+}

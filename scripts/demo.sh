@@ -1,0 +1,373 @@
+#!/usr/bin/env bash
+# Starts the whole house on this machine: workers of every pool, then the edge, until Ctrl-C.
+#
+# `make demo` builds everything first and then runs this. What is asked for comes from the
+# environment; every variable has a default:
+#
+#   HTTP_PORT=80 HTTPS_PORT=443 GRPC_PORT=6554   where the edge listens
+#   WORKERS=N        workers of each pool that has more than one port (default 2, message-system 4)
+#   PROFILE=release  which build is run: release or dev
+#   CONFIG=routes.yaml
+#
+# Standard output tells what happens and ends its start with a line that begins with `ready`. The
+# children's logs are in .demo/logs. A worker that dies is told and the demo goes on, because that
+# is worth seeing; when the edge or the last worker dies, everything is stopped and the exit is 1.
+# Only processes started here are ever stopped, by their process ids.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# Pool, binary, first port, last port, workers by default, path at the edge (or grpc).
+readonly POOLS='
+appserver            appserver            8070  8079  2  /
+pingserver           pingserver           8080  8089  2  /ping
+message-system       message-server       8090  9079  4  /message-system
+api                  api                  9080  9098  2  /api
+package-search       package-search       9099  9099  1  /package-search
+package-upload       package-upload       9100  9100  1  /upload
+hostagent-messenger  hostagent-messenger  50052 50052 1  grpc
+'
+readonly RESERVED=8070-9100,50052,53354
+readonly ADMIN_PORT=9901
+readonly LOGS=.demo/logs
+readonly READY_SECONDS=60 EDGE_STOP_SECONDS=35 WORKER_STOP_SECONDS=8
+
+export HTTP_PORT=${HTTP_PORT:-80} HTTPS_PORT=${HTTPS_PORT:-443} GRPC_PORT=${GRPC_PORT:-6554}
+PROFILE=${PROFILE:-release}
+CONFIG=${CONFIG:-routes.yaml}
+
+declare -A child_name=() child_log=()   # by process id, living children only
+declare -a worker_pids=()
+edge_pid=
+
+say() { printf 'demo: %s\n' "$*"; }
+problem() { printf 'demo: %s\n' "$*" >&2; }
+die() { problem "$*"; exit 1; }
+
+main() {
+    local bin
+    bin=$(directory_of_binaries)
+    read_settings
+    check_files "$bin"
+    reserve_ports
+    check_ports
+    mkdir -p "$LOGS"
+    rm -f "$LOGS"/*.log
+    trap stop_all EXIT
+    trap 'say "stopping"; exit 0' INT TERM HUP
+    start_workers "$bin"
+    start_edge "$bin"
+    probe_pools
+    print_tables
+    printf 'ready http=localhost:%s https=localhost:%s grpc=localhost:%s\n' \
+        "$HTTP_PORT" "$HTTPS_PORT" "$GRPC_PORT"
+    watch_children
+}
+
+# --- What was asked for -----------------------------------------------------------------------
+
+directory_of_binaries() {
+    case $PROFILE in
+        dev) echo "${CARGO_TARGET_DIR:-target}/debug" ;;
+        *) echo "${CARGO_TARGET_DIR:-target}/$PROFILE" ;;
+    esac
+}
+
+# Calls a function for each pool: name binary first last count path.
+each_pool() {
+    local name binary first last count path
+    while read -r name binary first last count path; do
+        [[ -n $name ]] || continue
+        "$@" "$name" "$binary" "$first" "$last" "$(workers_of "$first" "$last" "$count")" "$path" </dev/null
+    done <<<"$POOLS"
+}
+
+workers_of() {
+    local room=$(($2 - $1 + 1)) count=$3
+    (( room == 1 )) || count=${WORKERS:-$count}
+    echo $((count < room ? count : room))
+}
+
+read_settings() {
+    local name value
+    for name in HTTP_PORT HTTPS_PORT GRPC_PORT; do
+        value=${!name}
+        [[ $value =~ ^[1-9][0-9]{0,4}$ ]] && (( value <= 65535 )) || die "$name=$value is not a port"
+        each_pool refuse_own_range "$name"
+        (( value != ADMIN_PORT )) || die "$name=$value is the port of the edge's admin listener"
+    done
+    [[ $HTTP_PORT != "$HTTPS_PORT" && $HTTP_PORT != "$GRPC_PORT" && $HTTPS_PORT != "$GRPC_PORT" ]] ||
+        die "HTTP_PORT, HTTPS_PORT and GRPC_PORT must be three different ports"
+    [[ ${WORKERS:-1} =~ ^[1-9][0-9]{0,2}$ ]] || die "WORKERS=$WORKERS is not a number from 1 to 999"
+}
+
+# An edge that listens inside the range of a pool would be taken for one of its workers.
+refuse_own_range() {
+    local variable=$1 pool=$2 first=$4 last=$5
+    if (( ${!variable} >= first && ${!variable} <= last )); then
+        die "$variable=${!variable} lies in the range of $pool ($first-$last): choose a port outside 8070-9100 and 50052"
+    fi
+}
+
+check_files() {
+    local bin=$1
+    [[ -r $CONFIG ]] || die "there is no $CONFIG"
+    [[ -r certs/edge.pem && -r certs/ca.pem ]] || die "there are no certificates: run  make certs"
+    [[ -x $bin/portcullis ]] || die "there is no $bin/portcullis: run  make demo PROFILE=$PROFILE"
+    each_pool check_binary "$bin"
+}
+
+check_binary() { [[ -x $1/$3 ]] || die "there is no $1/$3: run  make demo PROFILE=$PROFILE"; }
+
+# --- Ports ------------------------------------------------------------------------------------
+
+# Keeps outgoing connections off the workers' ports; see deploy/sysctl.d/60-portcullis.conf.
+reserve_ports() {
+    local file=/proc/sys/net/ipv4/ip_local_reserved_ports now
+    now=$(cat "$file" 2>/dev/null) || return 0
+    # The kernel joins what overlaps, so nothing that stands there is lost.
+    if { echo "${now:+$now,}$RESERVED" >"$file"; } 2>/dev/null; then
+        return 0
+    fi
+    [[ ,$now, == *,8070-9100,* ]] ||
+        problem "warning: may not reserve the workers' ports ($RESERVED); an outgoing connection may take one"
+}
+
+check_ports() {
+    local taken=0 unprivileged
+    local -A owner=()
+    local address process
+    while read -r _ _ _ address _ process; do
+        owner[${address##*:}]=${process:-"a process of another user"}
+    done < <(ss -Hltnp)
+    public_port_is_free HTTP_PORT "$HTTP_PORT" || taken=1
+    public_port_is_free HTTPS_PORT "$HTTPS_PORT" || taken=1
+    public_port_is_free GRPC_PORT "$GRPC_PORT" || taken=1
+    (( ! taken )) || problem "choose other ports, for example:  HTTP_PORT=10080 HTTPS_PORT=10443 GRPC_PORT=16554 make demo"
+    if [[ -n ${owner[$ADMIN_PORT]-} ]]; then
+        problem "port $ADMIN_PORT (admin listener of the edge) is taken by ${owner[$ADMIN_PORT]}: is another edge running?"
+        taken=1
+    fi
+    each_pool worker_ports_are_free
+    (( ! taken )) || exit 1
+    unprivileged=$(cat /proc/sys/net/ipv4/ip_unprivileged_port_start 2>/dev/null || echo 1024)
+    if (( EUID != 0 && (HTTP_PORT < unprivileged || HTTPS_PORT < unprivileged || GRPC_PORT < unprivileged) )); then
+        problem "warning: ports below $unprivileged need root; if the edge cannot listen, choose others (HTTP_PORT, HTTPS_PORT, GRPC_PORT)"
+    fi
+}
+
+# These two see the caller's `owner` and `taken`.
+public_port_is_free() {
+    [[ -n ${owner[$2]-} ]] || return 0
+    problem "port $2 ($1) is taken by ${owner[$2]}"
+    return 1
+}
+
+worker_ports_are_free() {
+    local pool=$1 first=$3 last=$4 count=$5 port
+    for ((port = first; port <= last; port++)); do
+        [[ -n ${owner[$port]-} ]] || continue
+        if (( port < first + count )); then
+            problem "port $port (a worker of $pool) is taken by ${owner[$port]}"
+        else
+            # The edge would find it and send it requests.
+            problem "port $port (in the range of $pool) is taken by ${owner[$port]}"
+        fi
+        problem "the workers' ports are those of the pools in $CONFIG: stop that process first"
+        taken=1
+    done
+}
+
+# --- Starting ---------------------------------------------------------------------------------
+
+# Starts one child: name, log, command. Its process id is in `started`.
+#
+# A session of its own keeps Ctrl-C from the child, so that the order of stopping is ours; should
+# this script be killed outright, the kernel sends the child SIGTERM.
+start() {
+    local name=$1 log=$2
+    shift 2
+    setsid setpriv --pdeathsig TERM -- "$@" </dev/null >"$log.out.log" 2>"$log.err.log" &
+    started=$!
+    child_name[$started]=$name
+    child_log[$started]=$log.err.log
+}
+
+start_workers() {
+    each_pool start_pool "$1"
+    local pid
+    for pid in "${worker_pids[@]}"; do
+        await_line "$pid" "$READY_SECONDS"
+    done
+    say "${#worker_pids[@]} workers listen"
+}
+
+start_pool() {
+    local bin=$1 pool=$2 binary=$3 first=$4 count=$6 index
+    for ((index = 0; index < count; index++)); do
+        start "$pool:$((first + index))" "$LOGS/$pool-$((first + index))" \
+            "$bin/$binary" --base "$first" --index "$index"
+        worker_pids+=("$started")
+    done
+}
+
+start_edge() {
+    start edge "$LOGS/edge" "$1/portcullis" run -c "$CONFIG"
+    edge_pid=$started
+    await_line "$edge_pid" "$READY_SECONDS"
+    say "the edge listens: $(grep -m1 '^ready ' "${child_log[$edge_pid]}")"
+}
+
+# Waits until a child says `ready ...` on its standard error.
+await_line() {
+    local pid=$1 seconds=$2 log=${child_log[$1]} turns
+    for ((turns = seconds * 20; turns > 0; turns--)); do
+        grep -q '^ready ' "$log" 2>/dev/null && return
+        lives "$pid" || fail_with_log "$pid" "ended before it was ready"
+        sleep 0.05
+    done
+    fail_with_log "$pid" "is not ready after $seconds s"
+}
+
+fail_with_log() {
+    problem "${child_name[$1]} $2; the end of ${child_log[$1]}:"
+    tail -n 15 "${child_log[$1]}" >&2
+    exit 1
+}
+
+# --- Is all of it served? ---------------------------------------------------------------------
+
+probe_pools() { each_pool probe; say "every pool answers through the edge"; }
+
+probe() {
+    local pool=$1 path=$6 turns
+    for ((turns = READY_SECONDS * 4; turns > 0; turns--)); do
+        lives "$edge_pid" || fail_with_log "$edge_pid" "ended"
+        if [[ $path == grpc ]]; then probe_grpc; else probe_http "$pool" "$path"; fi && return
+        sleep 0.25
+    done
+    problem "no worker of $pool answered through the edge at $path in $READY_SECONDS s; last answer: ${answer:-none}"
+    fail_with_log "$edge_pid" "does not serve $pool"
+}
+
+probe_http() {
+    answer=$(curl -sS --max-time 5 --cacert certs/ca.pem "https://localhost:$HTTPS_PORT$2" 2>&1) &&
+        [[ $answer == *"\"service\":\"$1\""* ]]
+}
+
+# grpc.health.v1.Health/Check: an empty message there, SERVING (field 1 = 1) back.
+probe_grpc() {
+    answer=$(printf '\0\0\0\0\0' | curl -sS --max-time 5 --http2 --cacert certs/ca.pem \
+        -H 'content-type: application/grpc' -H 'te: trailers' --data-binary @- \
+        "https://localhost:$GRPC_PORT/grpc.health.v1.Health/Check" 2>&1 | od -An -tx1 | tr -d ' \n')
+    [[ $answer == 00000000020801 ]]
+}
+
+# --- Telling ----------------------------------------------------------------------------------
+
+print_tables() {
+    local web="https://localhost:$HTTPS_PORT"
+    [[ $HTTPS_PORT != 443 ]] || web=https://localhost
+    printf '\n  %-22s %-14s %-9s %s\n' POOL RANGE WORKERS 'AT THE EDGE'
+    each_pool print_pool
+    printf '\n  %-22s %s\n' LISTENER ADDRESS
+    printf '  %-22s %s\n' 'HTTP' "http://localhost:$HTTP_PORT" 'HTTPS' "https://localhost:$HTTPS_PORT" \
+        'gRPC (TLS)' "localhost:$GRPC_PORT" 'admin' "http://127.0.0.1:$ADMIN_PORT/status"
+    cat <<TXT
+
+  Try:
+    curl --cacert certs/ca.pem $web/ping
+    curl --cacert certs/ca.pem $web/api/status/503 -i
+    curl --cacert certs/ca.pem $web/upload -T LICENSE
+    curl http://127.0.0.1:$ADMIN_PORT/metrics
+    .venv/bin/python tests/clients/ws_echo.py localhost:$HTTPS_PORT certs/ca.pem      (after: scripts/setup.sh test)
+    .venv/bin/python tests/clients/grpc_echo.py localhost:$GRPC_PORT certs/ca.pem
+    a browser that trusts certs/ca.pem: $web/
+    kill ${worker_pids[2]-PID}      (${child_name[${worker_pids[2]-none}]-a worker}; the pool goes on without it)
+
+  Logs: $LOGS   Stop: Ctrl-C
+
+TXT
+}
+
+print_pool() {
+    local pool=$1 first=$3 last=$4 count=$5 path=$6 range=$3
+    (( first == last )) || range=$first-$last
+    [[ $path != grpc ]] || path="gRPC on port $GRPC_PORT"
+    printf '  %-22s %-14s %-9s %s\n' "$pool" "$range" "$count" "$path"
+}
+
+# --- Watching and stopping --------------------------------------------------------------------
+
+watch_children() {
+    local died status name
+    while :; do
+        status=0
+        # The shell's own remark about a killed child goes nowhere: it is told below.
+        wait -n -p died "${!child_name[@]}" 2>/dev/null || status=$?
+        [[ -n ${died-} ]] || continue
+        name=${child_name[$died]}
+        if (( died == edge_pid )); then
+            fail_with_log "$died" "ended by itself (status $status)"
+        fi
+        unset "child_name[$died]" "child_log[$died]"
+        say "$name (process $died) ended (status $status); $((${#child_name[@]} - 1)) workers left"
+        (( ${#child_name[@]} > 1 )) || die "no worker is left"
+    done
+}
+
+# Living, and still a child of ours: a process id that the kernel has given to somebody else is not.
+lives() {
+    local line
+    while read -r line; do
+        case $line in
+            State:*Z*) return 1 ;;
+            PPid:*) [[ ${line#PPid:} -eq $$ ]]; return ;;
+        esac
+    done 2>/dev/null <"/proc/$1/status"
+    return 1
+}
+
+stop_all() {
+    local status=$?
+    trap - EXIT
+    trap 'problem "ending at once"; end_at_once "${!child_name[@]}"' INT TERM HUP
+    # The edge first: it finishes what is in flight while the workers still answer.
+    if [[ -n $edge_pid ]]; then
+        stop_group "$EDGE_STOP_SECONDS" "$edge_pid"
+        unset "child_name[$edge_pid]"
+    fi
+    stop_group "$WORKER_STOP_SECONDS" "${!child_name[@]}"
+    say "everything started here is stopped"
+    exit "$status"
+}
+
+stop_group() {
+    local turns pid
+    local -a left=("${@:2}")
+    for pid in "${left[@]}"; do
+        if lives "$pid"; then kill -TERM "$pid" 2>/dev/null || true; fi
+    done
+    for ((turns = $1 * 20; turns > 0; turns--)); do
+        any_lives "${left[@]}" || return 0
+        (( turns != ($1 - 2) * 20 )) || say "waiting for what is in flight (Ctrl-C again: at once)"
+        sleep 0.05
+    done
+    end_at_once "${left[@]}"
+}
+
+any_lives() {
+    local pid
+    for pid in "$@"; do
+        if lives "$pid"; then return 0; fi
+    done
+    return 1
+}
+
+end_at_once() {
+    local pid
+    for pid in "$@"; do
+        if lives "$pid"; then kill -KILL "$pid" 2>/dev/null || true; fi
+    done
+}
+
+main

@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# What must be on the machine? Installs what is missing and nothing else.
+#
+#   scripts/setup.sh          what `make demo` needs
+#   scripts/setup.sh test     also what `make test` needs: a browser, a Python environment in .venv/
+#
+# Debian is asked for packages only when something is missing, and only as root; anybody else is
+# told what to install. Running it again costs nothing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf 'setup: %s\n' "$*"; }
+die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# Pairs of "proof that it is there" and "Debian package".
+missing_packages() {
+    local for_what=$1
+    has cc && has c++ && has make || echo build-essential
+    has cmake || echo cmake
+    has curl || echo curl
+    has openssl || echo openssl
+    [[ -e /etc/ssl/certs/ca-certificates.crt ]] || echo ca-certificates
+    has python3 || echo python3
+    has ss && has ip || echo iproute2
+    has ps && has sysctl || echo procps
+    has setpriv && has setsid || echo util-linux
+    [[ $for_what == test ]] || return 0
+    find_python >/dev/null || echo python3-venv
+    has chromium || has chromium-browser || has google-chrome || echo chromium
+    has certutil || echo libnss3-tools
+    fc-list 2>/dev/null | grep -q . || echo fonts-dejavu-core
+}
+
+# A Python of at least 3.9 that can make an environment with pip in it.
+find_python() {
+    local python
+    for python in python3 /usr/bin/python3; do
+        if "$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 9))' 2>/dev/null; then
+            echo "$python"
+            return
+        fi
+    done
+    return 1
+}
+
+install_packages() {
+    local packages
+    mapfile -t packages < <(missing_packages "$1")
+    (( ${#packages[@]} )) || return 0
+    has apt-get || die "missing: ${packages[*]} (this is not Debian: install their like)"
+    (( EUID == 0 )) || die "missing: as root run  apt-get install ${packages[*]}"
+    say "installing ${packages[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get install -y --no-install-recommends "${packages[@]}" >/dev/null 2>&1 && return
+    # The lists were missing or too old.
+    apt-get update -q >/dev/null
+    apt-get install -y --no-install-recommends "${packages[@]}" >/dev/null
+}
+
+# Rebuilt only when the pinned versions change.
+make_venv() {
+    local wanted=tests/clients/requirements.txt stamp=.venv/requirements.txt
+    if cmp -s "$wanted" "$stamp" && .venv/bin/python -c 'import websockets, grpc' 2>/dev/null; then
+        return
+    fi
+    say "making .venv with the Python clients"
+    rm -rf .venv
+    "$(find_python)" -m venv .venv
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$wanted"
+    cp "$wanted" "$stamp"
+}
+
+for_what=${1:-demo}
+install_packages "$for_what"
+has cargo || die "cargo is not in PATH: install the Rust toolchain (1.95 or later) first"
+if [[ $for_what == test ]]; then
+    make_venv
+fi
+say "all there"

@@ -1,6 +1,7 @@
 //! Who speaks HTTP/2 to the gateway? A client that holds both directions of a stream by itself.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -8,15 +9,23 @@ use futures_util::future::poll_immediate;
 use h2::client::{Builder, ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Request, Response, StatusCode};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::eventually::within;
 use crate::wire::Io;
 
-/// An HTTP/2 connection.
+/// An HTTP/2 connection. Clones share it.
+#[derive(Clone)]
 pub struct H2 {
     send: SendRequest<Bytes>,
-    driver: JoinHandle<Result<(), h2::Error>>,
+    driver: Arc<Driver>,
+}
+
+/// The task that moves the connection's frames; `ended` becomes true when it is over.
+struct Driver {
+    task: JoinHandle<()>,
+    ended: watch::Receiver<bool>,
 }
 
 /// A whole response.
@@ -52,7 +61,12 @@ impl H2 {
     pub async fn over(io: impl Io + 'static) -> H2 {
         let shaken = within("the HTTP/2 preface", Builder::new().enable_push(false).handshake(io)).await;
         let (send, connection) = shaken.expect("the HTTP/2 preface");
-        H2 { send, driver: tokio::spawn(connection) }
+        let (end, ended) = watch::channel(false);
+        let task = tokio::spawn(async move {
+            let _ = connection.await;
+            end.send_replace(true);
+        });
+        H2 { send, driver: Arc::new(Driver { task, ended }) }
     }
 
     /// Over TCP with prior knowledge, for workers.
@@ -101,15 +115,21 @@ impl H2 {
         crate::eventually("the gateway allows extended CONNECT", allowed).await;
     }
 
-    /// Waits for the gateway to end the connection.
-    pub async fn ended(mut self) {
-        drop(self.send);
-        let _ = within("the connection ends", &mut self.driver).await;
+    /// Drops the connection without a word, as a machine does that loses its network.
+    pub fn vanish(self) {
+        self.driver.task.abort();
     }
 
-    /// Waits for the end of the connection while keeping it in use.
+    /// How many streams the gateway allows at once.
+    pub fn streams_max(&self) -> usize {
+        self.send.current_max_send_streams()
+    }
+
+    /// Waits for the peer to end the connection, which is kept in use.
     pub async fn until_closed_by_peer(&mut self) {
-        let _ = within("the gateway ends the connection", &mut self.driver).await;
+        let mut ended = self.driver.ended.clone();
+        // An error means that the task is gone, and the connection with it.
+        let _ = within("the peer ends the connection", ended.wait_for(|ended| *ended)).await;
     }
 }
 
@@ -208,6 +228,11 @@ impl Call {
         let (body, trailers) = within("the rest of a response", drain(&mut rx)).await?;
         let (status, headers) = (StatusCode::OK, HeaderMap::new());
         Ok(H2Reply { status, headers, body, trailers, interim: self.interim })
+    }
+
+    /// Both directions apart, for tasks of their own.
+    pub fn into_halves(self) -> (SendStream<Bytes>, ResponseFuture) {
+        (self.tx, self.response.expect("the head was not awaited yet"))
     }
 
     /// Waits until the peer resets the stream.

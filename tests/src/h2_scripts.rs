@@ -367,7 +367,7 @@ mod tests {
         let worker = Worker::start(h2_going_away_after(1)).await;
         let mut client = H2::tcp(worker.port()).await;
         assert_eq!(client.fetch(request("GET", "/"), "").await.text(), "ok");
-        client.ended().await;
+        client.until_closed_by_peer().await;
     }
 
     #[tokio::test]

@@ -6,10 +6,12 @@
 use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, HandshakeKind, SupportedProtocolVersion};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -220,9 +222,35 @@ impl Raw {
         self.final_reply_to(method).await
     }
 
+    /// Sends all of this and reads the response to it at the same time, as a peer must that neither
+    /// side can make wait for the other. Ends the use of this connection.
+    pub async fn exchange(self, method: &str, bytes: Vec<u8>) -> Message {
+        let (io, _) = self.wire.into_parts();
+        let (read, mut write) = tokio::io::split(io);
+        let sending = async {
+            // An early answer may end the sending; then the answer is what counts.
+            let _ = write.write_all(&bytes).await;
+            let _ = write.flush().await;
+            // Not dropped before the answer is there: a half-close is another test.
+            write
+        };
+        let mut answers = Raw::over(tokio::io::join(read, tokio::io::sink()));
+        let (write, reply) = tokio::join!(sending, answers.final_reply_to(method));
+        drop(write);
+        reply
+    }
+
     /// A GET.
     pub async fn get(&mut self, target: &str) -> Message {
         self.ask("GET", target, &[], b"").await
+    }
+
+    /// A GET whose answer must come within `time` or not at all: `None` for a request that waits.
+    /// What is asserted is the answer of one that did not wait, never the time.
+    pub async fn ask_unless_it_takes(&mut self, time: Duration) -> Option<Message> {
+        self.send("GET / HTTP/1.1\r\nHost: edge.test\r\n\r\n").await;
+        let reply = tokio::time::timeout(time, self.wire.reply("GET")).await.ok()?;
+        reply.expect("a whole response")
     }
 
     /// The bare connection.

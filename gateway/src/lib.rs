@@ -1,13 +1,22 @@
 //! Portcullis, an edge gateway whose unit of routing is a port range of workers.
 //!
-//! `routes.yaml` → [`config`] → plan → listeners → connection → exchange → [`route`] → [`pool`] → worker.
+//! `routes.yaml` → [`config`] → [`plan`] → [`listener`] → connection → [`exchange`] → [`route`] → [`pool`] → worker.
 //! ARCHITECTURE.md has the map of the code and what must stay true.
 
+pub mod admin;
+pub mod app;
 pub mod config;
 pub mod discover;
+pub mod drain;
+pub mod exchange;
 pub mod http1;
 pub mod io;
+pub mod listener;
 pub mod message;
+pub mod observe;
+pub mod plan;
 pub mod pool;
 pub mod route;
+pub mod shard;
 pub mod tls;
+pub mod upstream;

@@ -1,3 +1,50 @@
-//! How is the process started?
+//! How is the process started? Sub-commands and exit codes.
 
-fn main() {}
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Portcullis: an edge gateway in front of port ranges of workers.
+#[derive(Parser)]
+#[command(name = "portcullis", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve until SIGTERM (drains first) or SIGINT (at once).
+    Run {
+        /// Configuration file.
+        #[arg(short, long, default_value = "routes.yaml", value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Tell every problem of a configuration, certificates included, without running it. Exits 1 on errors.
+    Check {
+        /// Configuration file.
+        #[arg(default_value = "routes.yaml", value_name = "FILE")]
+        config: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_env("PORTCULLIS_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,pingora_core=warn,h2=warn,rustls=warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .init();
+    match cli.command {
+        Command::Run { config } => gateway::app::run(&config),
+        Command::Check { config } => gateway::app::check(&config),
+    }
+}

@@ -245,6 +245,15 @@ impl Fields {
         }
     }
 
+    /// Whether a field of that lower-case name is there, with that value if one is given.
+    pub fn has(&self, name: &str, value: Option<&[u8]>) -> bool {
+        let mut found = false;
+        self.for_each(|_, field, text| {
+            found |= field.eq_ignore_ascii_case(name.as_bytes()) && value.is_none_or(|value| value == text);
+        });
+        found
+    }
+
     /// The first value of a field that the gateway knows.
     pub fn known(&self, known: Known) -> Option<&[u8]> {
         match self {

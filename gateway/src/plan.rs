@@ -11,7 +11,7 @@ use rustls::ServerConfig;
 use crate::config::model::{Action, Config, Forward, Listener, ListenerId, PoolId, Route, RouteId};
 use crate::observe::metrics::{ListenerMetrics, Metrics};
 use crate::pool::Pool;
-use crate::route::RouteTable;
+use crate::route::table::RouteTable;
 
 /// The running snapshot.
 pub struct Plan {

@@ -15,7 +15,8 @@ use crate::io::timer::Timers;
 use crate::message::Request;
 use crate::plan::Plan;
 use crate::pool::{Kind, Lease, Pick, Pool, Want, WorkerId};
-use crate::route::{Query, host, path};
+use crate::route::table::Query;
+use crate::route::{host, path};
 
 /// What becomes of a request.
 pub enum Decision {
@@ -57,20 +58,20 @@ pub fn decide(plan: &Plan, on: ListenerId, request: &Request) -> Decision {
     let Ok(host) = host::parse(&request.authority) else { return refuse(Failure::BadHost) };
     let listener = plan.listener(on);
     if listener.tls.is_none() && listener.redirect_https == RedirectHttps::All {
-        return redirect(listener.redirect_port, request, host.name());
+        return redirect(listener.redirect_port, request, &host.name);
     }
     let query_of = Query {
-        host: host.name(),
+        host: &host.name,
         path: normal.matched(),
         method: request.method.as_str(),
-        fields: &|name: &str| request.fields.get(name),
+        header: &|name: &str, value: Option<&str>| request.fields.has(name, value.map(str::as_bytes)),
     };
     let Some(route) = plan.routes.find(on, &query_of) else {
         if listener.tls.is_none()
             && listener.protocol == Protocol::Http
             && listener.redirect_https == RedirectHttps::Default
         {
-            return redirect(listener.redirect_port, request, host.name());
+            return redirect(listener.redirect_port, request, &host.name);
         }
         return refuse(Failure::NoRoute);
     };

@@ -150,7 +150,14 @@ enum Head {
     Switch(Response),
 }
 
-/// Tries. `on_head` hears of the response's status as soon as it is known.
+/// How an attempt that was answered goes on.
+enum Answered {
+    Whole(Done),
+    Switched(Response, Reply),
+}
+
+/// Tries. `on_head` hears of the response's status as soon as it is known, and whether a long stream begins.
+/// `ahead` holds what was read from an HTTP/1 client beyond its request.
 pub async fn attempt(
     job: &Job<'_>,
     body: &mut Replay,
@@ -159,6 +166,22 @@ pub async fn attempt(
     connection: Connection,
     on_head: impl FnOnce(u16, bool),
 ) -> Result<Done, Lost> {
+    match converse(job, body, client, connection, on_head).await? {
+        Answered::Whole(done) => Ok(done),
+        // Boxed: tunnels are rare and live long, requests are many and short.
+        Answered::Switched(response, reply) => {
+            Ok(Box::pin(tunnel(job, body.take_source(), ahead, client, response, reply)).await)
+        }
+    }
+}
+
+async fn converse(
+    job: &Job<'_>,
+    body: &mut Replay,
+    client: &mut Client,
+    connection: Connection,
+    on_head: impl FnOnce(u16, bool),
+) -> Result<Answered, Lost> {
     let has_body = !body.is_empty() && job.upgrade.is_none();
     let (mut to_worker, mut reply) = send_head(job, connection, has_body)?;
     let timer = job.timers.slot();
@@ -208,7 +231,7 @@ pub async fn attempt(
     let (response, worker_keeps, from_worker) = match head {
         Head::Switch(response) => {
             on_head(response.status, true);
-            return Ok(tunnel(job, body_source(sending, body), ahead, client, response, to_worker, reply).await);
+            return Ok(Answered::Switched(response, reply));
         }
         Head::Final(response, keeps, source) => (response, keeps, source),
         Head::Informational(_) => unreachable!("the loop above goes on after it"),
@@ -219,7 +242,7 @@ pub async fn attempt(
     let wanted = if client_keeps(client) && !sending.busy { After::Keep } else { After::Close };
     let (mut to_client, after) = match client.start(response, job.to_head, wanted) {
         Ok(started) => started,
-        Err(_) => return Ok(failed(status, Failure::ClientGone)),
+        Err(_) => return Ok(Answered::Whole(failed(status, Failure::ClientGone))),
     };
     let flowed = {
         let mut back = pin!(pump(&mut from_worker, &mut to_client, job.bounds.response_pace, &timer, job.bytes_out));
@@ -232,14 +255,13 @@ pub async fn attempt(
         .await
     };
     if let Err(error) = flowed {
-        return Ok(broken_off(job, status, error, &mut to_client).await);
+        return Ok(Answered::Whole(broken_off(job, status, error, &mut to_client).await));
     }
     // The worker answered early and reads on: what it still wants, it gets.
     if sending.busy && worker_keeps && !job.grpc && !nothing_asked.get() {
         let _ = std::future::poll_fn(|cx| sending.poll(cx)).await;
     }
     let sent_whole = !sending.busy && !sending.broken;
-    drop(sending.pump);
     let reusable = match (reply, from_worker) {
         (Reply::Http1 { stream, .. }, Source::Http1 { buf, decoder, .. })
             if worker_keeps && sent_whole && decoder.is_done() && buf.is_empty() =>
@@ -248,7 +270,7 @@ pub async fn attempt(
         }
         _ => None,
     };
-    Ok(Done { status, failure: None, after, reusable, unread: !sent_whole })
+    Ok(Answered::Whole(Done { status, failure: None, after, reusable, unread: !sent_whole }))
 }
 
 /// The request's direction, polled beside the response's.
@@ -460,11 +482,6 @@ fn http2_lost(error: &h2::Error, ticket: &Ticket) -> Lost {
     Lost { reset, ..Lost::gone(Sent::Perhaps { stale: false }) }
 }
 
-fn body_source<F: Future<Output = Result<(), FlowError>>>(sending: Sending<'_, F>, body: &mut Replay) -> Source {
-    drop(sending);
-    body.take_source()
-}
-
 /// The worker has switched protocols: from here on bytes go both ways until both sides have ended.
 async fn tunnel(
     job: &Job<'_>,
@@ -472,13 +489,11 @@ async fn tunnel(
     ahead: &mut BytesMut,
     client: &mut Client,
     response: Response,
-    to_worker: Sink,
     reply: Reply,
 ) -> Done {
     let Reply::Http1 { stream, buf, .. } = reply else {
         return failed(502, Failure::BadAnswer);
     };
-    drop(to_worker);
     let mut from_client = match client {
         Client::Http1 { stream, .. } => Source::Raw { stream: stream.clone(), buf: std::mem::take(ahead) },
         Client::Http2 { .. } => from_client,

@@ -1,0 +1,371 @@
+//! Who is tied to whom? From the text of the configuration to a running gateway, and to its end.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::{Arc, mpsc};
+use std::time::{Instant, SystemTime};
+
+use anyhow::{Context as _, bail};
+use async_trait::async_trait;
+use pingora_core::server::configuration::ServerConf;
+use pingora_core::server::{ListenFds, RunArgs, Server, ShutdownWatch};
+use pingora_core::services::Service;
+
+use crate::admin::{self, Admin};
+use crate::config::model::{self, Config, ListenerId};
+use crate::config::{Problem, Severity, Source, ephemeral, parse, render};
+use crate::discover;
+use crate::drain::Drain;
+use crate::listener::accept::{Balance, Door, Handed, accept, receive};
+use crate::listener::socket;
+use crate::observe::access_log::AccessLog;
+use crate::observe::metrics::Metrics;
+use crate::plan::Plan;
+use crate::shard::{Shard, Shared};
+use crate::tls;
+
+/// Checks a configuration without running it; prints what there is to say.
+pub fn check(path: &Path) -> ExitCode {
+    let source = match read(path) {
+        Ok(source) => source,
+        Err(code) => return code,
+    };
+    let checked = parse(&source, &|name| std::env::var(name).ok());
+    let mut problems = checked.problems;
+    if let Some(config) = &checked.config {
+        problems.extend(tls::check(config, SystemTime::now()));
+        problems.extend(ephemeral_warnings(config));
+    }
+    tell(&source, &problems);
+    if problems.iter().any(|problem| problem.severity == Severity::Error) {
+        return ExitCode::FAILURE;
+    }
+    if let Some(config) = checked.config {
+        println!(
+            "{}: {} listeners, {} pools, {} routes, no errors",
+            source.name,
+            config.listeners.len(),
+            config.pools.len(),
+            config.routes.len()
+        );
+    }
+    ExitCode::SUCCESS
+}
+
+/// Runs until a signal says otherwise.
+pub fn run(path: &Path) -> ExitCode {
+    let source = match read(path) {
+        Ok(source) => source,
+        Err(code) => return code,
+    };
+    let checked = parse(&source, &|name| std::env::var(name).ok());
+    tell(&source, &checked.problems);
+    let Some(config) = checked.config else { return ExitCode::FAILURE };
+    match serve(&source, config) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("portcullis: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Source, ExitCode> {
+    let name = path.display().to_string();
+    let bytes = std::fs::read(path).map_err(|error| {
+        eprintln!("portcullis: {name} cannot be read: {error}");
+        ExitCode::FAILURE
+    })?;
+    Source::from_bytes(&name, bytes).map_err(|bad| {
+        let (source, problem) = *bad;
+        tell(&source, &[problem]);
+        ExitCode::FAILURE
+    })
+}
+
+fn tell(source: &Source, problems: &[Problem]) {
+    if !problems.is_empty() {
+        let color = std::io::IsTerminal::is_terminal(&std::io::stderr());
+        eprintln!("{}", render(source, problems, color));
+    }
+}
+
+fn ephemeral_warnings(config: &Config) -> Vec<Problem> {
+    let text = |name: &str| std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}"));
+    match (text("ip_local_port_range"), text("ip_local_reserved_ports")) {
+        (Ok(range), Ok(reserved)) => ephemeral::warnings(config, &range, &reserved),
+        _ => Vec::new(),
+    }
+}
+
+fn serve(source: &Source, config: Config) -> anyhow::Result<ExitCode> {
+    let metrics = Arc::new(Metrics::new().context("metrics")?);
+    let Some(tls) = tls_of(source, &config) else { return Ok(ExitCode::FAILURE) };
+    let Some(sockets) = open_sockets(source, &config) else { return Ok(ExitCode::FAILURE) };
+    let log = open_log(&config.access_log)?;
+    let threads = match config.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    };
+    let deadline = config.drain_deadline;
+    let plan = Arc::new(Plan::build(config, tls, &metrics, Instant::now()));
+    let own: Vec<SocketAddr> = sockets.addresses().collect();
+    discover::first_scan(&plan.pools, &own);
+    let shared = Arc::new(Shared::new(plan.clone(), log));
+    let admin = Arc::new(Admin {
+        shared: shared.clone(),
+        metrics,
+        listening: sockets.listening(&plan.config),
+        since: Instant::now(),
+    });
+    let ready = ready_line(&admin.listening, sockets.admin.as_ref());
+
+    let conf = ServerConf { grace_period_seconds: Some(0), graceful_shutdown_timeout_seconds: Some(0), ..Default::default() };
+    let mut server = Server::new_with_opt_and_conf(None, conf);
+    server.bootstrap();
+    server.add_service(Control { plan, own, admin, socket: sockets.admin });
+    server.add_service(Edge { shared: shared.clone(), doors: sockets.doors, threads, ready });
+    server.run(RunArgs { shutdown_signal: Box::new(Drain { shared, deadline }) });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tls_of(source: &Source, config: &Config) -> Option<Vec<Option<Arc<rustls::ServerConfig>>>> {
+    let mut problems = Vec::new();
+    let mut configs = Vec::new();
+    for listener in &config.listeners {
+        configs.push(match &listener.tls {
+            None => None,
+            Some(tls) => match tls::server_config(tls, listener.protocol, SystemTime::now()) {
+                Ok((config, warnings)) => {
+                    problems.extend(warnings);
+                    Some(config)
+                }
+                Err(errors) => {
+                    problems.extend(errors);
+                    None
+                }
+            },
+        });
+    }
+    tell(source, &problems);
+    (!problems.iter().any(|problem| problem.severity == Severity::Error)).then_some(configs)
+}
+
+/// Everything that is listened on.
+struct Sockets {
+    doors: Vec<Door>,
+    admin: Option<TcpListener>,
+}
+
+impl Sockets {
+    fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let admin = self.admin.iter();
+        self.doors.iter().map(|door| &door.socket).chain(admin).filter_map(|socket| socket.local_addr().ok())
+    }
+
+    fn listening(&self, config: &Config) -> Vec<(String, Vec<SocketAddr>)> {
+        let of = |id: usize| {
+            self.doors
+                .iter()
+                .filter(|door| usize::from(door.listener.0) == id)
+                .filter_map(|door| door.socket.local_addr().ok())
+                .collect()
+        };
+        config.listeners.iter().enumerate().map(|(id, listener)| (listener.name.clone(), of(id))).collect()
+    }
+}
+
+/// Opens every socket before anything runs; a port that cannot be had is told with its place in the file.
+fn open_sockets(source: &Source, config: &Config) -> Option<Sockets> {
+    let mut problems = Vec::new();
+    let mut open = |bind: &model::Bind| match socket::open(bind) {
+        Ok(socket) => Some(socket),
+        Err(error) => {
+            let (what, hint) = socket::explain(bind, &error);
+            let mut problem = Problem::error(bind.place, what);
+            problem.hint = hint;
+            problems.push(problem);
+            None
+        }
+    };
+    let mut doors = Vec::new();
+    for (id, listener) in config.listeners.iter().enumerate() {
+        for bind in &listener.bind {
+            if let Some(socket) = open(bind) {
+                doors.push(Door { listener: ListenerId(id as u16), socket });
+            }
+        }
+    }
+    let admin = config.admin.as_ref().and_then(|admin| {
+        open(&model::Bind { host: Some(admin.bind.ip()), port: admin.bind.port(), place: admin.place })
+    });
+    tell(source, &problems);
+    problems.is_empty().then_some(Sockets { doors, admin })
+}
+
+fn open_log(to: &model::AccessLog) -> anyhow::Result<AccessLog> {
+    Ok(match to {
+        model::AccessLog::Off => AccessLog::off(),
+        model::AccessLog::Stdout => AccessLog::to(Box::new(std::io::stdout()))?,
+        model::AccessLog::File(path) => {
+            let file = std::fs::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(path)
+                .with_context(|| format!("access log {} cannot be written", path.display()))?;
+            AccessLog::to(Box::new(file))?
+        }
+    })
+}
+
+/// `ready name=address[,address] … admin=address`: what scripts wait for.
+fn ready_line(listening: &[(String, Vec<SocketAddr>)], admin: Option<&TcpListener>) -> String {
+    let mut line = "ready".to_owned();
+    for (name, addresses) in listening {
+        let addresses: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+        line.push_str(&format!(" {name}={}", addresses.join(",")));
+    }
+    if let Some(address) = admin.and_then(|socket| socket.local_addr().ok()) {
+        line.push_str(&format!(" admin={address}"));
+    }
+    line
+}
+
+/// The data threads.
+struct Edge {
+    shared: Arc<Shared>,
+    doors: Vec<Door>,
+    threads: usize,
+    ready: String,
+}
+
+#[async_trait]
+impl Service for Edge {
+    async fn start_service(&mut self, fds: Option<ListenFds>, _: ShutdownWatch, _: usize) {
+        if let Some(fds) = fds {
+            let mut fds = fds.lock();
+            for door in &self.doors {
+                if let Ok(address) = door.socket.local_addr() {
+                    fds.add(address.to_string(), door.socket.as_raw_fd());
+                }
+            }
+        }
+        match self.start() {
+            Ok(()) => {
+                let _ = writeln!(std::io::stderr(), "{}", self.ready);
+            }
+            Err(error) => {
+                tracing::error!("data threads cannot be started: {error:#}");
+                std::process::exit(1);
+            }
+        }
+        // The sockets stay open as long as this service does.
+        std::future::pending::<()>().await;
+    }
+
+    fn name(&self) -> &str {
+        "edge"
+    }
+
+    fn threads(&self) -> Option<usize> {
+        Some(1)
+    }
+}
+
+impl Edge {
+    fn start(&self) -> anyhow::Result<()> {
+        let (balance, receivers) = Balance::new(self.threads);
+        let (started, running) = mpsc::channel();
+        for (me, handed) in receivers.into_iter().enumerate() {
+            let doors = self.doors.iter().map(|door| {
+                door.socket.try_clone().map(|socket| Door { listener: door.listener, socket })
+            });
+            let doors: Vec<Door> = doors.collect::<Result<_, _>>().context("sockets")?;
+            let (shared, balance, started) = (self.shared.clone(), balance.clone(), started.clone());
+            std::thread::Builder::new()
+                .name(format!("data-{me}"))
+                .spawn(move || {
+                    let result = data_thread(me, shared, doors, balance, handed, &started);
+                    if let Err(error) = result {
+                        let _ = started.send(Err(error));
+                    }
+                })
+                .context("thread")?;
+        }
+        for _ in 0..self.threads {
+            match running.recv() {
+                Ok(result) => result?,
+                Err(_) => bail!("a data thread ended"),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn data_thread(
+    me: usize,
+    shared: Arc<Shared>,
+    doors: Vec<Door>,
+    balance: Balance,
+    handed: tokio::sync::mpsc::Receiver<Handed>,
+    started: &mpsc::Sender<anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(tokio::runtime::LocalOptions::default())
+        .context("runtime")?;
+    runtime.block_on(async move {
+        let shard = Shard::new(shared, fastrand::u64(..));
+        for door in doors {
+            let (shard, balance) = (shard.clone(), balance.clone());
+            tokio::task::spawn_local(async move {
+                if let Err(error) = accept(shard, me, balance, door).await {
+                    tracing::error!(%error, "a listening socket failed");
+                }
+            });
+        }
+        tokio::task::spawn_local(receive(shard.clone(), me, balance, handed));
+        let _ = started.send(Ok(()));
+        shard.keep_time().await;
+    });
+    Ok(())
+}
+
+/// Everything that is not on a request's path.
+struct Control {
+    plan: Arc<Plan>,
+    own: Vec<SocketAddr>,
+    admin: Arc<Admin>,
+    socket: Option<TcpListener>,
+}
+
+#[async_trait]
+impl Service for Control {
+    async fn start_service(&mut self, _: Option<ListenFds>, _: ShutdownWatch, _: usize) {
+        let discovering = discover::run(self.plan.pools.clone(), self.own.clone());
+        let admin = self.admin.clone();
+        let socket = self.socket.take();
+        let operating = async move {
+            match socket {
+                Some(socket) => {
+                    if let Err(error) = admin::serve(admin, socket).await {
+                        tracing::error!(%error, "the operators' listener failed");
+                    }
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::join!(discovering, operating);
+    }
+
+    fn name(&self) -> &str {
+        "control"
+    }
+
+    fn threads(&self) -> Option<usize> {
+        Some(1)
+    }
+}

@@ -1,0 +1,81 @@
+//! How do we stop? Signals, and the way from the first of them to the end.
+//!
+//! Promises: SIGTERM takes no new work and ends as soon as nothing is in flight, at the latest at the deadline.
+//! SIGINT ends at once. Other signals do no harm.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::listener::accept;
+use crate::shard::Shared;
+
+/// Between two looks at what is still in flight.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Waits for a signal and drains.
+pub struct Drain {
+    /// What the data threads share.
+    pub shared: Arc<Shared>,
+    /// For what is in flight.
+    pub deadline: Duration,
+}
+
+#[async_trait]
+impl ShutdownSignalWatch for Drain {
+    async fn recv(&self) -> ShutdownSignal {
+        if wait_for_stop().await {
+            self.drain().await;
+        }
+        self.shared.log.flush();
+        // Nothing is left to wait for: the runtimes may end now.
+        ShutdownSignal::FastShutdown
+    }
+}
+
+/// True when what is in flight may be finished.
+async fn wait_for_stop() -> bool {
+    let handlers = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::hangup()),
+        signal(SignalKind::quit()),
+    );
+    let (Ok(mut term), Ok(mut int), Ok(mut hup), Ok(mut quit)) = handlers else {
+        tracing::error!("signals cannot be handled");
+        return std::future::pending().await;
+    };
+    loop {
+        tokio::select! {
+            _ = term.recv() => return true,
+            _ = int.recv() => return false,
+            _ = hup.recv() => tracing::warn!("SIGHUP: the configuration is read at start only; restart to change it"),
+            _ = quit.recv() => tracing::warn!("SIGQUIT: handing over to a new binary is not there yet"),
+        }
+    }
+}
+
+impl Drain {
+    async fn drain(&self) {
+        let started = Instant::now();
+        self.shared.start_drain();
+        tracing::info!(deadline = ?self.deadline, "draining");
+        loop {
+            let in_flight = self.shared.in_flight.load(Ordering::Relaxed);
+            if in_flight == 0 && accept::is_empty(&self.shared) {
+                tracing::info!(taken = ?started.elapsed(), "drained");
+                return;
+            }
+            if started.elapsed() >= self.deadline {
+                let connections = self.shared.clients.open_total();
+                tracing::warn!(in_flight, connections, "drain deadline met; what is left is cut");
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}

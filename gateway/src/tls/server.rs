@@ -1,0 +1,107 @@
+//! How is TLS spoken on a listener?
+//!
+//! Ties certificates, versions, ALPN and session tickets into the settings of the TLS library. The
+//! provider of the cryptography is named here and nowhere else; there is no process-wide default.
+//! Suites are the provider's: ECDHE with AEAD only. No early data, because it can be replayed.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::NoServerSessionStorage;
+use rustls::{ServerConfig, SupportedProtocolVersion, version};
+
+use super::load::load;
+use super::store::Store;
+use crate::config::model::{Config, Place, Protocol, Tls, TlsVersion};
+use crate::config::problem::Problem;
+
+/// The settings of a listener and what is doubtful about them, or what stops it. `now` is held
+/// against the validity of certificates.
+#[expect(
+    clippy::type_complexity,
+    reason = "a value with warnings, or errors: naming the pair would hide more than it shows"
+)]
+pub fn server_config(
+    tls: &Tls,
+    protocol: Protocol,
+    now: SystemTime,
+) -> Result<(Arc<ServerConfig>, Vec<Problem>), Vec<Problem>> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let (store, warnings) = certificates(tls, &provider, now)?;
+    let place = tls
+        .certificates
+        .first()
+        .map_or(Place::default(), |certificate| certificate.place);
+    let failed = |error: rustls::Error| {
+        vec![Problem::error(
+            place,
+            format!("TLS cannot be set up: {error}"),
+        )]
+    };
+    let versions: &[&SupportedProtocolVersion] = match tls.min_version {
+        TlsVersion::Tls12 => &[&version::TLS13, &version::TLS12],
+        TlsVersion::Tls13 => &[&version::TLS13],
+    };
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .map_err(failed)?;
+    let mut config = builder
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(store));
+    config.alpn_protocols = match protocol {
+        Protocol::Http => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        // A peer that speaks no HTTP/2 learns it here and not from a broken connection.
+        Protocol::Grpc => vec![b"h2".to_vec()],
+    };
+    config.ticketer = aws_lc_rs::Ticketer::new().map_err(failed)?;
+    // Sessions live in tickets, so nothing is kept per client and no lock is shared.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_half_rtt_data = false;
+    config.max_early_data_size = 0;
+    Ok((Arc::new(config), warnings))
+}
+
+/// Everything that is wrong with certificates, without setting anything up.
+fn certificates(
+    tls: &Tls,
+    provider: &CryptoProvider,
+    now: SystemTime,
+) -> Result<(Store, Vec<Problem>), Vec<Problem>> {
+    let mut loaded = Vec::new();
+    let mut problems = Vec::new();
+    let mut warnings = Vec::new();
+    for certificate in &tls.certificates {
+        match load(certificate, provider, now) {
+            Ok(mut certificate) => {
+                warnings.append(&mut certificate.warnings);
+                loaded.push(certificate);
+            }
+            Err(mut wrong) => problems.append(&mut wrong),
+        }
+    }
+    if problems.is_empty() {
+        Ok((Store::new(&loaded, tls.unknown_names), warnings))
+    } else {
+        problems.append(&mut warnings);
+        Err(problems)
+    }
+}
+
+/// Errors and warnings of the certificates of every listener. Reads the files they name.
+pub fn check(config: &Config, now: SystemTime) -> Vec<Problem> {
+    let provider = aws_lc_rs::default_provider();
+    let told = |tls: &Tls| match certificates(tls, &provider, now) {
+        Ok((_, warnings)) => warnings,
+        Err(problems) => problems,
+    };
+    config
+        .listeners
+        .iter()
+        .filter_map(|listener| listener.tls.as_ref())
+        .flat_map(told)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

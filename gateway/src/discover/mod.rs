@@ -1,1 +1,19 @@
 //! Who is there?
+//!
+//! Finds the live workers of all pools and tells the pools: from the kernel's listen table where
+//! the host is this machine, by trying ports elsewhere; then checks them as configured. One task
+//! on the control thread does all of it; data threads only read what the pools publish.
+//!
+//! A listener that appears on this machine gets traffic within a fifth of a second, or half a
+//! second after a quiet time. One that goes is out as soon as a connection is refused.
+
+mod agenda;
+mod checks;
+mod drive;
+mod listen_table;
+mod local;
+mod prober;
+
+pub use drive::{first_scan, log, run};
+pub use listen_table::{ListenTable, Listening};
+pub use local::is_local;

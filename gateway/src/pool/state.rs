@@ -188,6 +188,19 @@ impl Pool {
             .collect()
     }
 
+    /// A worker's state. Takes the lock for a moment.
+    pub fn state(&self, worker: WorkerId) -> Option<State> {
+        self.lock().slots.get(worker.index()).map(|slot| slot.state)
+    }
+
+    /// Whether a worker's checks are good, whatever else is. Takes the lock for a moment.
+    pub fn passes_checks(&self, worker: WorkerId) -> bool {
+        self.lock()
+            .slots
+            .get(worker.index())
+            .is_some_and(|slot| slot.checked.verdict() == Verdict::Good)
+    }
+
     /// What became of an attempt. Cheap when it went well.
     pub fn report(&self, worker: WorkerId, outcome: Outcome, now: Instant) -> Option<Transition> {
         let known = self.worker(worker)?;

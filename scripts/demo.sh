@@ -317,18 +317,21 @@ watch_children() {
 
 # Living, and still a child of ours: a process id that the kernel has given to somebody else is not.
 lives() {
-    local line
+    local line parent=0
     while read -r line; do
         case $line in
             State:*Z*) return 1 ;;
-            PPid:*) [[ ${line#PPid:} -eq $$ ]]; return ;;
+            PPid:*) parent=${line#PPid:} ;;
         esac
     done 2>/dev/null <"/proc/$1/status"
-    return 1
+    # Said in full: inside a trap a bare `return` gives the status from before the trap.
+    if (( parent == $$ )); then return 0; else return 1; fi
 }
 
 stop_all() {
     local status=$?
+    # From here on nothing may end this script early: a Ctrl-C ends its `sleep` with an error.
+    set +e
     trap - EXIT
     trap 'problem "ending at once"; end_at_once "${!child_name[@]}"' INT TERM HUP
     # The edge first: it finishes what is in flight while the workers still answer.
@@ -365,6 +368,8 @@ any_lives() {
 
 end_at_once() {
     local pid
+    # The shell would remark on each killed child; this is the end, and all is said on standard output.
+    exec 2>/dev/null
     for pid in "$@"; do
         if lives "$pid"; then kill -KILL "$pid" 2>/dev/null || true; fi
     done

@@ -5,6 +5,9 @@
 
 pub mod config;
 pub mod discover;
+pub mod http1;
+pub mod io;
+pub mod message;
 pub mod pool;
 pub mod route;
 pub mod tls;

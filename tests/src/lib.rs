@@ -1,1 +1,46 @@
-//! Placeholder.
+//! In which words do the end-to-end tests speak?
+//!
+//! A test starts fake workers ([`Worker`] with a [`Script`]), the real binary before them
+//! ([`Gateway`], or [`Edge`] for the usual configuration) and a client with control over every
+//! byte ([`Raw`], [`H2`]), and then says what must have happened. Nothing here knows the gateway's
+//! code: the binary is met through its file, its sockets, its log and its exit code.
+//!
+//! | file | question |
+//! |---|---|
+//! | `gateway` | How is the binary under test started, met and stopped? |
+//! | `edge` | What does the usual configuration look like? |
+//! | `worker`, `scripts`, `h2_scripts` | Who stands behind the gateway, and how does it behave? |
+//! | `raw`, `h2_client`, `grpc`, `websocket`, `frames` | Who stands before it? |
+//! | `wire`, `message` | How are HTTP/1 bytes read, without any leniency of a library? |
+//! | `certs`, `ports`, `dir`, `eventually` | Certificates, free ports, a directory, patience |
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod certs;
+pub mod dir;
+pub mod edge;
+pub mod eventually;
+pub mod frames;
+pub mod gateway;
+pub mod grpc;
+pub mod h2_client;
+pub mod h2_scripts;
+pub mod message;
+pub mod ports;
+pub mod raw;
+pub mod scripts;
+pub mod websocket;
+pub mod wire;
+pub mod worker;
+
+pub use certs::Certs;
+pub use dir::TempDir;
+pub use edge::Edge;
+pub use eventually::{eventually, for_a_while, patience, within};
+pub use gateway::Gateway;
+pub use h2_client::{Call, H2, H2Reply};
+pub use message::Message;
+pub use ports::free_range;
+pub use raw::{Raw, Tls};
+pub use wire::Wire;
+pub use worker::{Conn, Gate, Script, Worker};

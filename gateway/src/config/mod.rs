@@ -1,3 +1,48 @@
 //! What was asked for?
+//!
+//! [`parse`] turns a text into a [`model::Config`] or tells every mistake in it at once. It is pure:
+//! no file is opened, no port is tried, and variables come from the closure that is handed in.
 
+mod check;
+pub mod ephemeral;
+mod expand;
 pub mod model;
+pub mod problem;
+mod read;
+mod tree;
+mod units;
+
+#[cfg(test)]
+mod tests;
+
+pub use problem::{Problem, Severity, Source, render};
+
+use model::Config;
+
+/// What came of reading a configuration.
+#[derive(Debug)]
+pub struct Checked {
+    /// The configuration; there exactly when no problem is an error.
+    pub config: Option<Config>,
+    /// Every mistake and doubt, in the order of the file.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads and checks a configuration. `env` is asked for the variables in `${NAME}`.
+pub fn parse(source: &Source, env: &dyn Fn(&str) -> Option<String>) -> Checked {
+    let mut problems = Vec::new();
+    let mut reader = read::Reader::default();
+    let tree = tree::parse(source, &mut problems).map(|mut tree| {
+        expand::expand(&mut tree, env, &mut problems);
+        tree
+    });
+    problems
+        .into_iter()
+        .for_each(|problem| reader.tell(problem));
+    let config = tree.and_then(|tree| check::check(&tree, &mut reader));
+    let (problems, failed) = reader.finish();
+    Checked {
+        config: config.filter(|_| !failed),
+        problems,
+    }
+}

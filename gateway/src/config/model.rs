@@ -3,7 +3,7 @@
 //! `check.rs` is the only maker of these values, so nothing beyond `config/` parses text, looks up
 //! a name or meets an impossible combination. Ids are positions in the vectors of [`Config`].
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -40,6 +40,9 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// The named sets of workers.
     pub pools: Vec<Pool>,
+    /// Where the ports of each pool stand in the file, by [`PoolId`], for problems that only show
+    /// later. Kept apart from [`Pool`], so that a pool which only moved in the file is still equal.
+    pub pool_places: Vec<Place>,
     /// Which request goes where. Order has no meaning.
     pub routes: Vec<Route>,
     /// The operators' listener: `/healthz`, `/readyz`, `/metrics`, `/status`.
@@ -84,10 +87,12 @@ pub struct Listener {
     pub protocol: Protocol,
     /// TLS, or none for plain text.
     pub tls: Option<Tls>,
-    /// What becomes of plain requests.
+    /// What becomes of plain requests. Default for a plain `http` listener: `Default` where a TLS
+    /// listener with protocol `http` exists, else `None`; always `None` for TLS and gRPC.
     pub redirect_https: RedirectHttps,
     /// Port named in such redirects; 443 is left out of the URL. Default: the port of the first
-    /// TLS listener with protocol `http`, else 443.
+    /// TLS listener with protocol `http`, else 443. It is 0 where that listener's port is 0: then
+    /// the port that the kernel gave it is meant.
     pub redirect_port: u16,
     /// Bounds on what strangers may do here.
     pub limits: ListenerLimits,
@@ -140,7 +145,8 @@ pub struct Certificate {
 pub enum UnknownNames {
     /// The first certificate is shown (the default; what HAProxy and nginx do).
     DefaultCertificate,
-    /// The handshake ends with the alert `unrecognized_name` (RFC 6066 section 3).
+    /// The handshake ends with a fatal alert. RFC 6066 section 3 names `unrecognized_name` for it;
+    /// the TLS library sends `access_denied`.
     Refuse,
 }
 
@@ -260,6 +266,36 @@ pub struct Pool {
     pub streams_max: u32,
 }
 
+impl Pool {
+    /// A pool on this machine with every default.
+    pub fn new(name: &str, ports: Vec<PortRange>) -> Pool {
+        Pool {
+            name: name.to_owned(),
+            hosts: vec![Host {
+                address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                weight: 100,
+            }],
+            ports,
+            protocol: WorkerProtocol::Http1,
+            balance: Balance::LeastLoaded,
+            discovery: Discovery::Auto,
+            health: None,
+            outlier: Outlier::default(),
+            hold: Hold::default(),
+            queue: Queue::default(),
+            worker_in_flight_max: None,
+            slow_start: Duration::ZERO,
+            connect_timeout: Duration::from_secs(3),
+            response_timeout: Duration::from_secs(305),
+            body_timeout: Duration::from_secs(305),
+            idle_timeout: Duration::from_secs(30),
+            retry: Retry::default(),
+            head_bytes_max: 64 * 1024,
+            streams_max: 100,
+        }
+    }
+}
+
 /// A host of a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
@@ -351,6 +387,20 @@ pub struct Health {
     pub fall: u32,
 }
 
+impl Health {
+    /// The check with every default.
+    pub fn new(check: Check) -> Health {
+        Health {
+            check,
+            interval: Duration::from_secs(5),
+            interval_failing: Duration::from_secs(1),
+            timeout: Duration::from_secs(2),
+            rise: 1,
+            fall: 3,
+        }
+    }
+}
+
 /// What an active check asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Check {
@@ -389,6 +439,17 @@ pub struct Outlier {
     pub ejected_share_max: u8,
 }
 
+impl Default for Outlier {
+    fn default() -> Self {
+        Outlier {
+            consecutive_failures: 5,
+            rest: Duration::from_secs(10),
+            rest_max: Duration::from_secs(300),
+            ejected_share_max: 50,
+        }
+    }
+}
+
 /// Requests that wait because no worker is up.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hold {
@@ -398,6 +459,15 @@ pub struct Hold {
     pub requests_max: u32,
 }
 
+impl Default for Hold {
+    fn default() -> Self {
+        Hold {
+            time: Duration::from_secs(30),
+            requests_max: 10_000,
+        }
+    }
+}
+
 /// Requests that wait because every worker is at its cap.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Queue {
@@ -405,6 +475,15 @@ pub struct Queue {
     pub time: Duration,
     /// Requests queued at once; one more is answered 503. Default 1 000.
     pub requests_max: u32,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Queue {
+            time: Duration::from_secs(30),
+            requests_max: 1_000,
+        }
+    }
 }
 
 /// When a request is tried again on another worker.
@@ -419,6 +498,17 @@ pub struct Retry {
     pub budget_min_per_second: u32,
     /// Request body bytes kept for another attempt. Default 64 KiB.
     pub body_bytes_max: usize,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Retry {
+            attempts_max: 3,
+            budget_percent: 20,
+            budget_min_per_second: 10,
+            body_bytes_max: 64 * 1024,
+        }
+    }
 }
 
 /// Which request goes where.

@@ -1,0 +1,236 @@
+//! Does the whole make sense?
+//!
+//! Tree -> [`Config`]. Each kind of thing has its own file below; this one reads the keys at the
+//! top and calls them in order: listeners and pools first, then routes, which name both, then the
+//! questions that need everything. A draft that failed is left out but its name is kept, so that a
+//! route which names it is not told off for that as well.
+
+mod listeners;
+mod paths;
+mod pools;
+mod ports;
+mod routes;
+mod same;
+mod templates;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::model::{AccessLog, Admin, Config, Place};
+use super::problem::quoted;
+use super::read::{Field, Keys, Reader, Zero};
+use super::tree::{Node, Value};
+
+/// The configuration as far as it could be read; the caller drops it when an error was told.
+pub(super) fn check(root: &Node, reader: &mut Reader) -> Option<Config> {
+    let top = Field {
+        path: String::new(),
+        key: Place {
+            line: 1,
+            column: 1,
+            length: 0,
+        },
+        node: root,
+    };
+    let Value::Map(_) = &root.value else {
+        reader.error(
+            root.place,
+            "the file must be a map of keys",
+            "it needs at least `listeners:`, `pools:` and `routes:`",
+        );
+        return None;
+    };
+    let mut keys = reader.keys(&top, "a map of keys")?;
+    let mut globals = Globals::default();
+    globals.read(&mut keys, reader);
+    let listeners = keys
+        .need(reader, "listeners")
+        .map(|field| listeners::read(&field, reader));
+    let pools = keys
+        .need(reader, "pools")
+        .map(|field| pools::read(&field, reader));
+    let routes = keys.need(reader, "routes");
+    keys.done(reader);
+
+    let (listeners, pools, routes) = (listeners?, pools?, routes?);
+    ports::check(&listeners, &pools, globals.admin.as_ref(), reader);
+    let routes = routes::read(
+        &routes,
+        &routes::Known {
+            listeners: &listeners,
+            pools: &pools,
+            deny_segments: &globals.deny_segments,
+        },
+        reader,
+    );
+    same::check(&routes, reader);
+    Some(Config {
+        threads: globals.threads,
+        listeners: listeners
+            .into_iter()
+            .filter_map(|draft| draft.listener)
+            .collect(),
+        pool_places: pools.iter().map(|draft| draft.ports_place).collect(),
+        pools: pools.into_iter().filter_map(|draft| draft.pool).collect(),
+        routes: routes.into_iter().map(|draft| draft.route).collect(),
+        admin: globals.admin,
+        access_log: globals.access_log,
+        drain_deadline: globals.drain_deadline,
+        deny_segments: globals.deny_segments,
+    })
+}
+
+/// The keys at the top that are not about listeners, pools and routes.
+struct Globals {
+    threads: usize,
+    deny_segments: Vec<String>,
+    admin: Option<Admin>,
+    access_log: AccessLog,
+    drain_deadline: Duration,
+}
+
+impl Default for Globals {
+    fn default() -> Self {
+        Globals {
+            threads: 0,
+            deny_segments: vec!["metrics".to_owned()],
+            admin: Some(Admin {
+                bind: SocketAddr::from(([127, 0, 0, 1], 9901)),
+                place: Place::default(),
+            }),
+            access_log: AccessLog::Stdout,
+            drain_deadline: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Globals {
+    fn read(&mut self, keys: &mut Keys<'_>, reader: &mut Reader) {
+        keys.set(reader, "threads", &mut self.threads, threads);
+        keys.set(
+            reader,
+            "deny_segments",
+            &mut self.deny_segments,
+            deny_segments,
+        );
+        keys.set(reader, "admin", &mut self.admin, admin);
+        keys.set(reader, "access_log", &mut self.access_log, access_log);
+        if let Some(field) = keys.take("drain")
+            && let Some(mut drain) = reader.keys(&field, "`{ deadline: 30s }`")
+        {
+            drain.set(reader, "deadline", &mut self.drain_deadline, |r, f| {
+                r.duration(f, Zero::Allowed)
+            });
+            drain.done(reader);
+        }
+    }
+}
+
+fn threads(reader: &mut Reader, field: &Field<'_>) -> Option<usize> {
+    if matches!(&field.node.value, Value::Text(text) if text == "auto") {
+        return Some(0);
+    }
+    reader.number(field, 1..=1024)
+}
+
+fn deny_segments(reader: &mut Reader, field: &Field<'_>) -> Option<Vec<String>> {
+    let mut words = Vec::new();
+    for item in reader.list(field) {
+        let Some(text) = reader.text(&item, "a path segment such as `metrics`") else {
+            continue;
+        };
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~');
+        if text.is_empty() || !text.bytes().all(plain) || text.bytes().all(|b| b == b'.') {
+            let what = format!("`{}`: {} is not a path segment", item.path, quoted(text));
+            reader.error(
+                item.node.place,
+                what,
+                "letters, digits, `-`, `_`, `.` and `~`; no slash, every spelling is covered",
+            );
+        } else {
+            words.push(text.to_ascii_lowercase());
+        }
+    }
+    Some(words)
+}
+
+fn admin(reader: &mut Reader, field: &Field<'_>) -> Option<Option<Admin>> {
+    if matches!(&field.node.value, Value::Text(text) if text == "off") {
+        return Some(None);
+    }
+    let mut keys = reader.keys(field, "`{ bind: \"127.0.0.1:9901\" }` or `off`")?;
+    let bind = keys.need(reader, "bind");
+    keys.done(reader);
+    let bind = bind?;
+    let text = reader.text(&bind, "an address with a port")?;
+    let place = bind.node.place;
+    let Ok(address) = text.parse::<SocketAddr>() else {
+        let what = format!(
+            "`admin.bind`: {} is not an address with a port",
+            quoted(text)
+        );
+        reader.error(place, what, "write `127.0.0.1:9901`; the address must be named, because operators' answers are not for strangers");
+        return None;
+    };
+    if !address.ip().is_loopback() {
+        let what = format!("`admin.bind`: {address} can be reached from other machines");
+        reader.warning(
+            place,
+            what,
+            "the operators' listener has no password: bind it to 127.0.0.1 or guard the port",
+        );
+    }
+    Some(Some(Admin {
+        bind: address,
+        place,
+    }))
+}
+
+fn access_log(reader: &mut Reader, field: &Field<'_>) -> Option<AccessLog> {
+    if matches!(&field.node.value, Value::Text(_)) {
+        return reader.word(
+            field,
+            &[("stdout", AccessLog::Stdout), ("off", AccessLog::Off)],
+        );
+    }
+    let mut keys = reader.keys(field, "`stdout`, `off` or `{ file: PATH }`")?;
+    let file = keys.need(reader, "file");
+    keys.done(reader);
+    path(reader, &file?).map(AccessLog::File)
+}
+
+/// The path of a file, as written: relative ones count from the current directory.
+fn path(reader: &mut Reader, field: &Field<'_>) -> Option<PathBuf> {
+    let text = reader.text(field, "the path of a file")?;
+    if text.is_empty() || text.contains('\0') {
+        reader.error(
+            field.node.place,
+            format!(
+                "`{}`: {} is not the path of a file",
+                field.path,
+                quoted(text)
+            ),
+            "name a file",
+        );
+        return None;
+    }
+    Some(PathBuf::from(text))
+}
+
+/// Names end up in metrics and logs, so they are plain words.
+fn name_is_plain(name: &str) -> bool {
+    const LENGTH_MAX: usize = 64;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    (1..=LENGTH_MAX).contains(&name.len()) && name.bytes().all(plain)
+}
+
+/// Tells a name that is not plain.
+fn check_name(reader: &mut Reader, of: &str, name: &str, place: Place) -> bool {
+    let plain = name_is_plain(name);
+    if !plain {
+        let what = format!("{} is not a name for a {of}", quoted(name));
+        reader.error(place, what, "1 to 64 letters, digits, `-`, `_` and `.`");
+    }
+    plain
+}

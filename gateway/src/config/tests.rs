@@ -1,0 +1,1183 @@
+//! Are all mistakes told, and only mistakes?
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::model::*;
+use super::*;
+
+const ROUTES_YAML: &str = include_str!("../../../routes.yaml");
+const CHARM_YAML: &str = include_str!("../../../examples/landscape-charm.yaml");
+
+fn source(text: &str) -> Source {
+    Source {
+        name: "routes.yaml".to_owned(),
+        text: text.to_owned(),
+    }
+}
+
+fn parsed(text: &str) -> Checked {
+    parse(&source(text), &|_| None)
+}
+
+fn good(text: &str) -> Config {
+    let checked = parsed(text);
+    assert!(
+        checked.problems.is_empty(),
+        "{text}\n{}",
+        render(&source(text), &checked.problems, false)
+    );
+    checked.config.expect("no problem, so a configuration")
+}
+
+/// Every place lies in the text, and a configuration is there exactly when nothing is an error.
+fn sound(text: &str, checked: &Checked) {
+    let failed = checked
+        .problems
+        .iter()
+        .any(|problem| problem.severity == Severity::Error);
+    assert_eq!(checked.config.is_none(), failed, "{text}");
+    let lines: Vec<&str> = text.split('\n').collect();
+    for Problem { place, what, .. } in &checked.problems {
+        let line = lines
+            .get((place.line as usize).wrapping_sub(1))
+            .unwrap_or_else(|| panic!("{what}: no line {} in {text:?}", place.line));
+        let width = line.chars().count();
+        assert!(
+            place.column >= 1 && (place.column - 1 + place.length) as usize <= width + 1,
+            "{what}: {place:?} in {text:?}"
+        );
+    }
+    render(&source(text), &checked.problems, false);
+}
+
+/// A small sound file; cases replace parts of it.
+const SMALL: &str = "\
+listeners:
+  http: { bind: \":80\" }
+  https: { bind: \":443\", tls: { certificates: [edge.pem] } }
+  grpc: { bind: \":6554\", tls: { certificates: [edge.pem] }, protocol: grpc }
+pools:
+  app: { ports: 8070-8079 }
+  agent: { ports: 50052, protocol: h2c }
+routes:
+  - { path: /, to: app }
+  - { path: /, to: agent, on: [grpc] }
+";
+
+fn small(replace: &[(&str, &str)]) -> String {
+    replace.iter().fold(SMALL.to_owned(), |text, (old, new)| {
+        assert!(text.contains(old), "{old} is not in the small file");
+        text.replace(old, new)
+    })
+}
+
+#[test]
+fn the_default_file_is_the_published_table() {
+    let config = good(ROUTES_YAML);
+    let pools: Vec<_> = config
+        .pools
+        .iter()
+        .map(|pool| (pool.name.as_str(), pool.ports.clone()))
+        .collect();
+    let range = |first, last| vec![PortRange { first, last }];
+    assert_eq!(
+        pools,
+        [
+            ("appserver", range(8070, 8079)),
+            ("pingserver", range(8080, 8089)),
+            ("message-system", range(8090, 9079)),
+            ("api", range(9080, 9098)),
+            ("package-search", range(9099, 9099)),
+            ("package-upload", range(9100, 9100)),
+            ("hostagent-messenger", range(50052, 50052)),
+        ]
+    );
+    assert!(
+        config
+            .pools
+            .iter()
+            .all(|pool| (pool.protocol == WorkerProtocol::H2c)
+                == (pool.name == "hostagent-messenger"))
+    );
+    let routes: Vec<String> = config
+        .routes
+        .iter()
+        .map(|route| shown(&config, route))
+        .collect();
+    assert_eq!(
+        routes,
+        [
+            "http,https /ping -> pingserver",
+            "http,https /repository -> appserver",
+            "https /message-system -> message-system",
+            "https /attachment -> message-system",
+            "https /api -> api",
+            "https /upload -> package-upload",
+            "https /hash-id-databases -> appserver",
+            "https / -> appserver",
+            "grpc / -> hostagent-messenger",
+        ]
+    );
+    let ports: Vec<_> = config
+        .listeners
+        .iter()
+        .map(|l| (l.bind[0].port, l.redirect_https, l.redirect_port))
+        .collect();
+    let none = RedirectHttps::None;
+    assert_eq!(
+        ports,
+        [
+            (80, RedirectHttps::Default, 443),
+            (443, none, 443),
+            (6554, none, 443)
+        ]
+    );
+    assert_eq!(config.deny_segments, ["metrics"]);
+}
+
+fn shown(config: &Config, route: &Route) -> String {
+    let on: Vec<_> = route
+        .on
+        .iter()
+        .map(|id| config.listeners[usize::from(id.0)].name.as_str())
+        .collect();
+    let PathMatch::Prefix(path) = &route.path else {
+        panic!("{route:?}")
+    };
+    let Action::Forward(forward) = &route.action else {
+        panic!("{route:?}")
+    };
+    format!(
+        "{} {path} -> {}",
+        on.join(","),
+        config.pools[usize::from(forward.pool.0)].name
+    )
+}
+
+#[test]
+fn redirects_follow_the_port_of_https() {
+    let env = |name: &str| match name {
+        "HTTP_PORT" => Some("10080".to_owned()),
+        "HTTPS_PORT" => Some("10443".to_owned()),
+        _ => None,
+    };
+    let config = parse(&source(ROUTES_YAML), &env).config.expect("sound");
+    assert_eq!(
+        (
+            config.listeners[0].bind[0].port,
+            config.listeners[0].redirect_port
+        ),
+        (10080, 10443)
+    );
+}
+
+#[test]
+fn the_charm_example_sets_the_name_it_was_called_by() {
+    let config = good(CHARM_YAML);
+    let attach = config.routes.last().expect("routes");
+    let Action::Forward(forward) = &attach.action else {
+        panic!("{attach:?}")
+    };
+    assert_eq!(
+        forward.set_headers,
+        [("x-fqdn".to_owned(), Template(vec![Piece::Host]))]
+    );
+    assert_eq!(
+        config.pools[usize::from(forward.pool.0)].ports,
+        [PortRange {
+            first: 53354,
+            last: 53354
+        }]
+    );
+}
+
+/// The commented block at the end of the default file, as a file of its own.
+#[test]
+fn every_key_of_the_reference_is_known_and_its_default_is_true() {
+    let (_, reference) = ROUTES_YAML
+        .split_once("# threads: auto")
+        .expect("the reference");
+    let mut text = "threads: auto".to_owned();
+    for line in reference.lines() {
+        let line = line.strip_prefix('#').unwrap_or(line);
+        text.push_str(line.strip_prefix(' ').unwrap_or(line));
+        text.push('\n');
+    }
+    let text = text
+        .replace("NAME:", "a:")
+        .replace("POOL", "a")
+        .replace("    hash: address", "    #")
+        .replace("    redirect_https", "    #")
+        .replace("    redirect_port", "    #")
+        .replace("[https]", "[a]");
+    let config = good(&text);
+    assert_eq!(
+        config.pools,
+        [Pool::new(
+            "a",
+            vec![PortRange {
+                first: 8080,
+                last: 8089
+            }]
+        )]
+    );
+    assert_eq!(config.listeners[0].limits, ListenerLimits::default());
+    assert_eq!(config.drain_deadline, Duration::from_secs(30));
+    let written = |key: &str| reference.contains(&format!("{key}:"));
+    for key in [
+        "exact",
+        "deny",
+        "chain",
+        "key",
+        "file",
+        "weight",
+        "expect",
+        "grpc",
+        "redirect_https",
+        "redirect_port",
+        "hash",
+    ] {
+        assert!(
+            written(key) || reference.contains(&format!("`{key}: ")),
+            "{key} is not in the reference"
+        );
+    }
+}
+
+#[test]
+fn every_key_reaches_the_model() {
+    let config = good(
+        "\
+threads: 4
+deny_segments: [Metrics, server-status]
+admin: off
+access_log: { file: /var/log/x.log }
+drain: { deadline: 5m }
+listeners:
+  a:
+    bind: [\":443\", \"127.0.0.1:444\", \"[::1]:0\"]
+    tls: { certificates: [a.pem, { chain: b.crt, key: b.key }], unknown_names: refuse, min_version: 1.3 }
+    limits: { head_timeout: 1s, body_bytes_max: 1GiB, tunnel_timeout: off, fields_max: 50 }
+  b: { bind: \":80\", redirect_https: none, redirect_port: 8443 }
+pools:
+  p:
+    ports: [8080, 8090-8099]
+    hosts: [10.0.0.1, { address: \"fd00::1\", weight: 50 }]
+    balance: hash
+    hash: { header: X-Computer-ID }
+    discovery: static
+    health: { http: /up, method: head, host: x, expect: 200, interval: 1m, fall: 9 }
+    outlier: off
+    hold: 10s
+    queue: { requests_max: 5 }
+    worker_in_flight_max: 50
+    slow_start: 30s
+    retry: { attempts_max: 1, budget_percent: 5% }
+  q: { ports: 9000, balance: round-robin, hold: off, retry: off, health: grpc }
+routes:
+  - { exact: /healthz, host: \"*.Example.com\", method: [get, HEAD], header: { X-Fleet: \"*\", A: b }, to: p,
+      set_headers: { X-FQDN: \"{host}\" }, response_timeout: 10s, strip_prefix: true, name: n }
+  - { path: /internal, deny: 403, on: b }
+",
+    );
+    assert_eq!(
+        (config.threads, config.deny_segments.as_slice()),
+        (
+            4,
+            ["metrics".to_owned(), "server-status".to_owned()].as_slice()
+        )
+    );
+    assert!(config.admin.is_none());
+    assert_eq!(config.access_log, AccessLog::File("/var/log/x.log".into()));
+    let a = &config.listeners[0];
+    let binds: Vec<_> = a
+        .bind
+        .iter()
+        .map(|bind| (bind.host.map(|host| host.to_string()), bind.port))
+        .collect();
+    assert_eq!(
+        binds,
+        [
+            (None, 443),
+            (Some("127.0.0.1".to_owned()), 444),
+            (Some("::1".to_owned()), 0)
+        ]
+    );
+    let tls = a.tls.as_ref().expect("tls");
+    assert_eq!(
+        (tls.unknown_names, tls.min_version),
+        (UnknownNames::Refuse, TlsVersion::Tls13)
+    );
+    assert_eq!(
+        (
+            tls.certificates[0].chain.as_os_str(),
+            tls.certificates[0].key.as_os_str()
+        ),
+        ("a.pem".as_ref(), "a.pem".as_ref())
+    );
+    assert_eq!(
+        (
+            tls.certificates[1].chain.as_os_str(),
+            tls.certificates[1].key.as_os_str()
+        ),
+        ("b.crt".as_ref(), "b.key".as_ref())
+    );
+    assert_eq!(
+        (
+            a.limits.head_timeout,
+            a.limits.body_bytes_max,
+            a.limits.fields_max
+        ),
+        (Duration::from_secs(1), 1 << 30, 50)
+    );
+    assert_eq!(
+        (
+            config.listeners[1].redirect_https,
+            config.listeners[1].redirect_port
+        ),
+        (RedirectHttps::None, 8443)
+    );
+    let p = &config.pools[0];
+    assert_eq!(
+        p.ports,
+        [
+            PortRange {
+                first: 8080,
+                last: 8080
+            },
+            PortRange {
+                first: 8090,
+                last: 8099
+            }
+        ]
+    );
+    assert_eq!((p.hosts[0].weight, p.hosts[1].weight), (100, 50));
+    assert_eq!(
+        p.balance,
+        Balance::Hash(HashKey::Header("x-computer-id".to_owned()))
+    );
+    assert_eq!(p.discovery, Discovery::Static);
+    let health = p.health.as_ref().expect("health");
+    assert_eq!(
+        (health.interval, health.fall, health.rise),
+        (Duration::from_secs(60), 9, 1)
+    );
+    let (method, path, host) = ("HEAD".to_owned(), "/up".to_owned(), Some("x".to_owned()));
+    assert_eq!(
+        health.check,
+        Check::Http {
+            method,
+            path,
+            host,
+            expect: (200, 200)
+        }
+    );
+    assert_eq!(
+        (
+            p.outlier.consecutive_failures,
+            p.hold.time,
+            p.queue.requests_max
+        ),
+        (0, Duration::from_secs(10), 5)
+    );
+    assert_eq!(
+        (p.worker_in_flight_max, p.slow_start),
+        (Some(50), Duration::from_secs(30))
+    );
+    assert_eq!((p.retry.attempts_max, p.retry.budget_percent), (1, 5));
+    let q = &config.pools[1];
+    assert_eq!(
+        (&q.balance, q.hold.time, q.retry.attempts_max),
+        (&Balance::RoundRobin, Duration::ZERO, 0)
+    );
+    assert_eq!(
+        q.health.as_ref().map(|health| &health.check),
+        Some(&Check::Grpc {
+            service: String::new()
+        })
+    );
+    let r = &config.routes[0];
+    assert_eq!(
+        (r.name.as_str(), &r.path),
+        ("n", &PathMatch::Exact("/healthz".to_owned()))
+    );
+    assert_eq!(r.host, HostMatch::Wildcard("example.com".to_owned()));
+    assert_eq!(r.methods, ["GET", "HEAD"]);
+    let header = |name: &str, value: Option<&str>| HeaderMatch {
+        name: name.to_owned(),
+        value: value.map(str::to_owned),
+    };
+    assert_eq!(r.headers, [header("a", Some("b")), header("x-fleet", None)]);
+    assert_eq!(r.on, [ListenerId(0), ListenerId(1)]);
+    assert_eq!(
+        (&config.routes[1].action, &config.routes[1].name[..]),
+        (&Action::Deny(403), "/internal -> deny 403")
+    );
+    assert_eq!(
+        good(SMALL).admin.map(|admin| admin.bind),
+        Some(SocketAddr::from(([127, 0, 0, 1], 9901)))
+    );
+}
+
+/// What is changed in the small file, what must be told (on which line), and part of the fix.
+#[test]
+fn every_mistake_is_told_with_place_and_fix() {
+    let cases: &[(&[(&str, &str)], u32, &str, &str)] = &[
+        // Ports.
+        (
+            &[("8070-8079", "[8070-8079, 8075]")],
+            6,
+            "port 8075 given a second time",
+            "shorten",
+        ),
+        (
+            &[("8070-8079 }", "8070-8079 }\n  b: { ports: 8079-8080 }")],
+            7,
+            "port 8079 already in pool `app` on line 6",
+            "shorten",
+        ),
+        (
+            &[(
+                "8070-8079 }",
+                "8070-8079, hosts: 10.0.0.1 }\n  b: { ports: 8000-9000, hosts: [10.0.0.2, 10.0.0.1] }",
+            )],
+            7,
+            "ports 8070-8079 already in pool `app`",
+            "shorten",
+        ),
+        (
+            &[("8070-8079", "8079-8070")],
+            6,
+            "runs backwards",
+            "`8070-8079`",
+        ),
+        (&[("8070-8079", "0-10")], 6, "port 0", "1 to 65535"),
+        (
+            &[("8070-8079", "65530-65536")],
+            6,
+            "no port `65536`",
+            "1 to 65535",
+        ),
+        (
+            &[("8070-8079", "[]")],
+            6,
+            "`pools.app.ports` is empty",
+            "8080-8089",
+        ),
+        (
+            &[("ports: 8070-8079", "protocol: http1")],
+            6,
+            "`pools.app`: `ports` is missing",
+            "add `ports:`",
+        ),
+        (
+            &[("8070-8079", "8070-8079, hosts: []")],
+            6,
+            "`pools.app.hosts` is empty",
+            "leave it out",
+        ),
+        (
+            &[("8070-8079", "8070-8079, hosts: localhost")],
+            6,
+            "not an address",
+            "127.0.0.1",
+        ),
+        (
+            &[("8070-8079", "8070-8079, hosts: [10.0.0.1, 10.0.0.1]")],
+            6,
+            "second time",
+            "weight",
+        ),
+        (
+            &[(
+                "8070-8079",
+                "8070-8079, hosts: { address: 10.0.0.1, weight: 0 }",
+            )],
+            6,
+            "out of bounds",
+            "from 1 to 1000",
+        ),
+        // Listeners.
+        (
+            &[("\":443\"", "\":80\"")],
+            3,
+            "port 80 is taken by listener `http`",
+            "own address",
+        ),
+        (
+            &[("\":443\"", "\"127.0.0.1:80\"")],
+            3,
+            "port 80 is taken by listener `http`",
+            "own address",
+        ),
+        (
+            &[("\":443\"", "\":9901\"")],
+            3,
+            "`admin`: port 9901 is taken by listener `https`",
+            "own address",
+        ),
+        (
+            &[("\":443\"", "\":8075\"")],
+            3,
+            "port 8075 lies inside ports 8070-8079 of pool `app`",
+            "another port",
+        ),
+        (
+            &[("\":80\"", "80")],
+            2,
+            "not an address to listen on",
+            "\":80\"",
+        ),
+        (
+            &[("\":80\"", "\"*:80\"")],
+            2,
+            "not an address to listen on",
+            "\":80\"",
+        ),
+        (
+            &[("\":80\"", "\"localhost:80\"")],
+            2,
+            "not an address to listen on",
+            "127.0.0.1:80",
+        ),
+        (
+            &[("\":80\"", "\":70000\"")],
+            2,
+            "not an address to listen on",
+            "1 to 65535",
+        ),
+        (
+            &[("\":80\"", "\"::1:80\"")],
+            2,
+            "not an address to listen on",
+            "brackets",
+        ),
+        (
+            &[("\":80\"", "[]")],
+            2,
+            "`listeners.http.bind` is empty",
+            ":443",
+        ),
+        (
+            &[("http: { bind: \":80\" }", "http: {}")],
+            2,
+            "`listeners.http`: `bind` is missing",
+            "add `bind:`",
+        ),
+        (
+            &[("\":80\" }", "\":80\", redirect_https: maybe }")],
+            2,
+            "`maybe` is not known",
+            "`default`, `all`, `none`",
+        ),
+        (
+            &[("\":443\",", "\":443\", redirect_https: all,")],
+            3,
+            "nothing to redirect",
+            "remove",
+        ),
+        (
+            &[("[edge.pem] } }", "[] } }")],
+            3,
+            "certificates` is empty",
+            "PEM",
+        ),
+        (
+            &[("[edge.pem] } }", "[{ chain: a }] } }")],
+            3,
+            "`key` is missing",
+            "add `key:`",
+        ),
+        (
+            &[(
+                "{ certificates: [edge.pem] } }",
+                "{ certificate: [edge.pem] } }",
+            )],
+            3,
+            "`certificates` is missing",
+            "add",
+        ),
+        (
+            &[("\":80\" }", "\":80\", limits: { head_timeout: 0s } }")],
+            2,
+            "must be longer than zero",
+            "default",
+        ),
+        (
+            &[("\":80\" }", "\":80\", limits: { head_timeout: 10 } }")],
+            2,
+            "`10` has no unit",
+            "`10s`",
+        ),
+        (
+            &[("\":80\" }", "\":80\", limits: { head_timeouts: 10s } }")],
+            2,
+            "unknown key `head_timeouts`",
+            "did you mean `head_timeout`?",
+        ),
+        (
+            &[("\":80\" }", "\":80\", limits: { head_bytes_max: 32k } }")],
+            2,
+            "unit `k` is not known",
+            "32KiB",
+        ),
+        (
+            &[(
+                "\":80\" }",
+                "\":80\", limits: { target_bytes_max: 64KiB } }",
+            )],
+            2,
+            "does not fit",
+            "raise",
+        ),
+        // Pools.
+        (
+            &[("50052, protocol: h2c", "50052")],
+            10,
+            "listener `grpc` takes gRPC, but pool `agent` speaks HTTP/1.1",
+            "protocol: h2c",
+        ),
+        (
+            &[("8079 }", "8079, balance: hash }")],
+            6,
+            "needs a key",
+            "hash: address",
+        ),
+        (
+            &[("8079 }", "8079, hash: address }")],
+            6,
+            "no effect",
+            "balance: hash",
+        ),
+        (
+            &[("8079 }", "8079, balance: least_loaded }")],
+            6,
+            "`least_loaded` is not known",
+            "did you mean `least-loaded`?",
+        ),
+        (
+            &[("8079 }", "8079, connect_timeout: 0s }")],
+            6,
+            "longer than zero",
+            "default",
+        ),
+        (
+            &[("8079 }", "8079, outlier: { rest: 10m, rest_max: 1m } }")],
+            6,
+            "shorter than `rest`",
+            "grow",
+        ),
+        (
+            &[("8079 }", "8079, health: { interval: 1s } }")],
+            6,
+            "needs one of",
+            "http",
+        ),
+        (
+            &[("8079 }", "8079, health: { http: /x, expect: 600 } }")],
+            6,
+            "range of statuses",
+            "200-399",
+        ),
+        (
+            &[("8079 }", "8079, protocl: h2c }")],
+            6,
+            "unknown key `protocl`",
+            "did you mean `protocol`?",
+        ),
+        (
+            &[("app: { ports: 8070-8079 }", "app: 8070-8079")],
+            6,
+            "expected the keys of a pool, found a single value",
+            "comments",
+        ),
+        // Routes.
+        (
+            &[("to: app ", "to: ap ")],
+            9,
+            "there is no pool `ap`",
+            "did you mean `app`?",
+        ),
+        (
+            &[("to: app ", "to: app, on: [htps] ")],
+            9,
+            "there is no listener `htps`",
+            "did you mean `https`?",
+        ),
+        (
+            &[("path: /, to: app ", "to: app ")],
+            9,
+            "no `path`",
+            "path: /",
+        ),
+        (
+            &[("to: app ", "exact: /x, to: app ")],
+            9,
+            "one of `path` and `exact`",
+            "below",
+        ),
+        (
+            &[("path: /, to: app ", "path: / ")],
+            9,
+            "leads nowhere",
+            "to: POOL",
+        ),
+        (
+            &[("to: app ", "to: app, deny: 403 ")],
+            9,
+            "one of `to` and `deny`",
+            "remove",
+        ),
+        (
+            &[("to: app ", "deny: 403, strip_prefix: true ")],
+            9,
+            "no effect",
+            "remove",
+        ),
+        (&[("to: app ", "deny: 200 ")], 9, "out of bounds", "400"),
+        (
+            &[("path: /, to: app ", "path: ping, to: app ")],
+            9,
+            "does not begin with a slash",
+            "`/ping`",
+        ),
+        (
+            &[("to: app }", "to: app }\n  - { path: /, to: agent }")],
+            10,
+            "equal to the one on line 9",
+            "remove one",
+        ),
+        (
+            &[(
+                "to: app }",
+                "method: GET, to: app }\n  - { path: /, method: [GET, POST], to: agent }",
+            )],
+            10,
+            "equally well",
+            "further condition",
+        ),
+        (
+            &[(
+                "to: app }",
+                "header: { a: x }, to: app }\n  - { path: /, header: { b: x }, to: agent }",
+            )],
+            10,
+            "equally well",
+            "further condition",
+        ),
+        (
+            &[
+                ("\":80\" }", "\":80\", redirect_https: all }"),
+                ("to: app ", "to: app, on: http "),
+            ],
+            9,
+            "no request reaches",
+            "redirect_https: default",
+        ),
+        (
+            &[("path: /, to: app ", "path: /metrics, to: app ")],
+            9,
+            "no request reaches",
+            "deny_segments",
+        ),
+        (
+            &[("path: /, to: app ", "path: /METRICS/x, to: app ")],
+            9,
+            "no request reaches",
+            "deny_segments",
+        ),
+        (
+            &[("path: /, to: app ", "exact: /x/metrics, to: app ")],
+            9,
+            "no request reaches",
+            "deny_segments",
+        ),
+        (
+            &[("to: app ", "to: app, host: \"example.com:443\" ")],
+            9,
+            "port or a path",
+            "alone",
+        ),
+        (
+            &[("to: app ", "to: app, set_headers: { Host: x } ")],
+            9,
+            "belongs to the connection",
+            "another",
+        ),
+        (
+            &[("to: app ", "to: app, set_headers: { X: \"{hosts}\" } ")],
+            9,
+            "placeholder `hosts`",
+            "did you mean `host`?",
+        ),
+        (
+            &[(
+                "to: app ",
+                "to: app, name: n }\n  - { path: /b, to: app, name: n ",
+            )],
+            10,
+            "called `n` already",
+            "unique",
+        ),
+        (
+            &[("to: app ", "to: app, method: [] ")],
+            9,
+            "`method` is empty",
+            "every method",
+        ),
+        (
+            &[("to: app ", "to: app, on: [] ")],
+            9,
+            "`on` is empty",
+            "leave it out",
+        ),
+        // The whole.
+        (
+            &[("pools:", "pool:")],
+            5,
+            "unknown key `pool`",
+            "did you mean `pools`?",
+        ),
+        (
+            &[("listeners:", "admin: { bind: \":9901\" }\nlisteners:")],
+            1,
+            "not an address with a port",
+            "127.0.0.1:9901",
+        ),
+        (
+            &[("listeners:", "threads: many\nlisteners:")],
+            1,
+            "not a whole number",
+            "1 to 1024",
+        ),
+        (
+            &[("listeners:", "deny_segments: [/metrics]\nlisteners:")],
+            1,
+            "not a path segment",
+            "no slash",
+        ),
+        (
+            &[("listeners:", "drain: { deadline: 30 }\nlisteners:")],
+            1,
+            "no unit",
+            "`30s`",
+        ),
+        (
+            &[("listeners:", "access_log: stdot\nlisteners:")],
+            1,
+            "not known",
+            "did you mean `stdout`?",
+        ),
+        (
+            &[("\":80\"", "\":${PORT}\"")],
+            2,
+            "`PORT` is not set",
+            "${PORT:-value}",
+        ),
+    ];
+    for (replace, line, what, hint) in cases {
+        let text = small(replace);
+        let checked = parsed(&text);
+        sound(&text, &checked);
+        let found = checked
+            .problems
+            .iter()
+            .find(|problem| problem.what.contains(what));
+        let told = render(&source(&text), &checked.problems, false);
+        let found = found.unwrap_or_else(|| panic!("{what} is not told of\n{text}\n{told}"));
+        assert_eq!(found.severity, Severity::Error, "{told}");
+        assert_eq!(found.place.line, *line, "{told}");
+        assert!(found.hint.as_deref().unwrap_or("").contains(hint), "{told}");
+    }
+}
+
+#[test]
+fn doubts_are_warnings_and_do_not_stop_anybody() {
+    let tls = ", tls: { certificates: [edge.pem] }";
+    let cases: &[(&[(&str, &str)], &str)] = &[
+        (
+            &[("\":6554\", tls: { certificates: [edge.pem] }", "\":6554\"")],
+            "gRPC without TLS",
+        ),
+        (
+            &[(
+                "listeners:",
+                "admin: { bind: \"0.0.0.0:9901\" }\nlisteners:",
+            )],
+            "from other machines",
+        ),
+        (
+            &[("path: /, to: app ", "path: /x/metrics, to: app ")],
+            "only what is below",
+        ),
+        (
+            &[
+                ("\":80\" }", "\":80\", redirect_https: all }"),
+                ("to: app ", "to: app, on: [http, https] "),
+            ],
+            "redirects everything",
+        ),
+        (
+            &[
+                ("\":80\" }", "\":80\", redirect_https: all }"),
+                ("443\", tls: { certificates: [edge.pem] }", "443\""),
+            ],
+            "no listener takes HTTPS",
+        ),
+    ];
+    assert!(SMALL.contains(tls));
+    for (replace, what) in cases {
+        let text = small(replace);
+        let checked = parsed(&text);
+        sound(&text, &checked);
+        let told = render(&source(&text), &checked.problems, false);
+        let [problem] = checked.problems.as_slice() else {
+            panic!("{text}\n{told}")
+        };
+        assert!(
+            problem.what.contains(what) && problem.severity == Severity::Warning,
+            "{told}"
+        );
+        assert!(checked.config.is_some());
+    }
+}
+
+#[test]
+fn what_looks_odd_but_is_right_is_not_told_of() {
+    let cases: &[&[(&str, &str)]] = &[
+        &[("8079 }", "8079 }\n  unused: { ports: 9099 }")],
+        &[(
+            "8079 }",
+            "8079, hosts: 10.0.0.1 }\n  b: { ports: 8070-8079, hosts: 10.0.0.2 }",
+        )],
+        &[("8079 }", "8079 }\n  b: { ports: 8080-8089 }")],
+        &[
+            ("\":443\"", "\"127.0.0.1:443\""),
+            ("\":6554\"", "\"127.0.0.2:443\""),
+        ],
+        &[("\":443\"", "\":0\""), ("\":6554\"", "\":0\"")],
+        &[("\":443\"", "\"192.0.2.1:8075\"")],
+        &[(
+            "to: app }",
+            "to: app }\n  - { path: /, method: GET, to: app }\n  - { path: /, method: POST, to: app }",
+        )],
+        &[(
+            "to: app }",
+            "to: app }\n  - { path: /, header: { a: x }, to: app }\n  - { path: /, header: { a: y }, to: app }",
+        )],
+        &[(
+            "to: app }",
+            "to: app }\n  - { path: /, header: { a: \"*\" }, to: app }\n  - { path: /, header: { a: y }, to: app }",
+        )],
+        &[(
+            "to: app }",
+            "to: app }\n  - { path: /, host: a.example, to: app }\n  - { exact: /, to: app }",
+        )],
+        &[(
+            "to: app }",
+            "to: app, on: https }\n  - { path: /, to: app, on: http }",
+        )],
+        &[("path: /, to: app ", "path: /metricsfoo, to: app ")],
+        &[("path: /, to: app ", "path: /a/metrics/b, to: app ")],
+        &[
+            ("listeners:", "deny_segments: []\nlisteners:"),
+            ("path: /, to: app ", "path: /metrics, to: app "),
+        ],
+        &[("8079 }", "8079, slow_start: 0s, hold: 0s }")],
+        &[("[edge.pem] } }", "edge.pem } }")],
+    ];
+    for replace in cases {
+        good(&small(replace));
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_in_the_order_of_the_file() {
+    let text = small(&[
+        ("\":80\"", "80"),
+        ("8070-8079", "8079-8070"),
+        ("to: app ", "to: ap "),
+        ("routes:", "route:\nroutes:"),
+    ]);
+    let checked = parsed(&text);
+    let lines: Vec<u32> = checked
+        .problems
+        .iter()
+        .map(|problem| problem.place.line)
+        .collect();
+    assert_eq!(
+        lines,
+        [2, 6, 8, 10],
+        "{}",
+        render(&source(&text), &checked.problems, false)
+    );
+    assert!(checked.config.is_none());
+}
+
+#[test]
+fn one_mistake_is_told_once() {
+    for replace in [
+        [("\":80\"", "80"), ("to: app ", "to: app, on: http ")],
+        [
+            ("app: { ports: 8070-8079 }", "app: { ports: x }"),
+            ("path", "path"),
+        ],
+        [("app: { ports: 8070-8079 }", "app: x"), ("path", "path")],
+        [
+            ("https: { bind: \":443\"", "https: { bind: 443"),
+            ("path", "path"),
+        ],
+    ] {
+        let text = small(&replace);
+        let checked = parsed(&text);
+        assert_eq!(
+            checked.problems.len(),
+            1,
+            "{}",
+            render(&source(&text), &checked.problems, false)
+        );
+    }
+}
+
+#[test]
+fn a_file_full_of_mistakes_is_cut_short() {
+    let text = format!("routes:\n{}", "  - {}\n".repeat(5_000));
+    let checked = parsed(&text);
+    assert!(checked.problems.len() <= 200);
+    sound(&text, &checked);
+}
+
+#[test]
+fn names_of_routes_are_unique_without_being_given() {
+    let text = small(&[(
+        "to: app }",
+        "to: app }\n  - { path: /, header: { a: x }, to: app }\n  - { path: /, header: { a: y }, to: app }\n  - { path: /, method: GET, host: a.b, to: app }",
+    )]);
+    let names: Vec<String> = good(&text)
+        .routes
+        .into_iter()
+        .map(|route| route.name)
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "/ -> app",
+            "/ -> app #2",
+            "/ -> app #3",
+            "GET a.b/ -> app",
+            "/ -> agent"
+        ]
+    );
+}
+
+/// Pieces of the language and of YAML, to get further than noise does.
+fn pieces() -> impl Strategy<Value = String> {
+    let words = [
+        "listeners:",
+        "pools:",
+        "routes:",
+        "admin:",
+        "tls:",
+        "{",
+        "}",
+        "[",
+        "]",
+        "- ",
+        ", ",
+        ": ",
+        "\n",
+        "\n  ",
+        "\n    ",
+        "a",
+        "b",
+        "&x ",
+        "*x",
+        "!t ",
+        "<<: ",
+        "bind: \":80\"",
+        "ports: 80-90",
+        "ports: [1-2, 3]",
+        "path: /",
+        "to: a",
+        "on: [a, b]",
+        "hosts: ",
+        "\"",
+        "'",
+        "|",
+        ">",
+        "${A}",
+        "${A:-b}",
+        "${",
+        "#",
+        "\t",
+        "é",
+        "\r\n",
+        "\u{0}",
+        "---",
+        "null",
+        "~",
+        "9999999999999999999",
+        "-1",
+        "0",
+        "health: ",
+        "http: /x",
+        "hold: off",
+        "limits: ",
+        "exact: /x/",
+        "deny: 403",
+        "host: \"*.x\"",
+        "method: GET",
+        "header: { a: b }",
+        "set_headers: { x: \"{host}\" }",
+        "? ",
+        "%YAML 1.2\n",
+    ];
+    prop::collection::vec(prop::sample::select(words.to_vec()), 0..60)
+        .prop_map(|words| words.concat())
+}
+
+/// The default file with a few bytes changed.
+fn mutations() -> impl Strategy<Value = String> {
+    let table = ROUTES_YAML
+        .split("# ---- Every key")
+        .next()
+        .unwrap_or("")
+        .to_owned();
+    let length = table.len();
+    prop::collection::vec((0..length, any::<u8>(), 0..3_u8), 1..6).prop_map(move |edits| {
+        let mut bytes = table.clone().into_bytes();
+        for (at, byte, kind) in edits {
+            let at = at.min(bytes.len().saturating_sub(1));
+            match kind {
+                0 => bytes[at] = byte,
+                1 => bytes.insert(at, byte % 128),
+                _ => drop(bytes.remove(at)),
+            }
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_text_makes_it_panic(text in prop_oneof![any::<String>(), pieces(), mutations()]) {
+        sound(&text, &parsed(&text));
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        match Source::from_bytes("x", bytes) {
+            Ok(source) => sound(&source.text, &parsed(&source.text)),
+            Err(told) => {
+                let (source, problem) = *told;
+                let text = source.text.clone();
+                sound(&text, &Checked { config: None, problems: vec![problem] });
+            }
+        }
+    }
+}

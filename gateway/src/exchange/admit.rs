@@ -1,0 +1,187 @@
+//! May it pass, and where to? From a request to a decision, and from a decision to a worker.
+//!
+//! Promises: the path is normalised once, what is matched is what is forwarded. Waiting for a worker is bounded in
+//! time and number.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use http::Method;
+
+use crate::config::model::{Action, Balance, HashKey, ListenerId, PathMatch, Protocol, RedirectHttps, RouteId};
+use crate::exchange::failure::Failure;
+use crate::io::timer::Timers;
+use crate::message::Request;
+use crate::plan::Plan;
+use crate::pool::{Kind, Lease, Pick, Pool, Want, WorkerId};
+use crate::route::{Query, host, path};
+
+/// What becomes of a request.
+pub enum Decision {
+    /// A worker answers; `target` replaces the client's where it is not the same.
+    Forward {
+        /// The route.
+        route: RouteId,
+        /// Path and query for the worker, where the client's bytes do not go on unchanged.
+        target: Option<Vec<u8>>,
+    },
+    /// The client is sent to the TLS port.
+    Redirect {
+        /// 302, or 308 where the method must stay.
+        status: u16,
+        /// Absolute URL.
+        location: String,
+    },
+    /// It is refused.
+    Refuse {
+        /// The route that denies it, if one does.
+        route: Option<RouteId>,
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// Decides. Pure: the plan and the request say it all.
+pub fn decide(plan: &Plan, on: ListenerId, request: &Request) -> Decision {
+    let refuse = |failure| Decision::Refuse { route: None, failure };
+    let whole: &[u8] = if &request.target[..] == b"*" { b"/" } else { &request.target };
+    let (path_part, query) = match memchr::memchr(b'?', whole) {
+        Some(at) => (&whole[..at], &whole[at..]),
+        None => (whole, &b""[..]),
+    };
+    let Ok(normal) = path::normalise(path_part) else { return refuse(Failure::BadPath) };
+    if normal.denied(&plan.config.deny_segments) {
+        return refuse(Failure::Denied(403));
+    }
+    let Ok(host) = host::parse(&request.authority) else { return refuse(Failure::BadHost) };
+    let listener = plan.listener(on);
+    if listener.tls.is_none() && listener.redirect_https == RedirectHttps::All {
+        return redirect(listener.redirect_port, request, host.name());
+    }
+    let query_of = Query {
+        host: host.name(),
+        path: normal.matched(),
+        method: request.method.as_str(),
+        fields: &|name: &str| request.fields.get(name),
+    };
+    let Some(route) = plan.routes.find(on, &query_of) else {
+        if listener.tls.is_none()
+            && listener.protocol == Protocol::Http
+            && listener.redirect_https == RedirectHttps::Default
+        {
+            return redirect(listener.redirect_port, request, host.name());
+        }
+        return refuse(Failure::NoRoute);
+    };
+    match &plan.route(route).action {
+        Action::Deny(status) => Decision::Refuse { route: Some(route), failure: Failure::Denied(*status) },
+        Action::Forward(forward) => {
+            let mut target = normal.forward().map(|path| [path, query].concat());
+            if forward.strip_prefix
+                && let PathMatch::Prefix(prefix) = &plan.route(route).path
+            {
+                let path = normal.forward().unwrap_or(path_part);
+                target = Some([&path::strip_prefix(path, prefix)[..], query].concat());
+            }
+            Decision::Forward { route, target }
+        }
+    }
+}
+
+fn redirect(port: u16, request: &Request, host: &str) -> Decision {
+    if host.is_empty() {
+        return Decision::Refuse { route: None, failure: Failure::BadHost };
+    }
+    let target = String::from_utf8_lossy(&request.target);
+    let target = if target == "*" { "/".into() } else { target };
+    let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
+    let location = match port {
+        443 => format!("https://{host}{target}"),
+        port => format!("https://{host}:{port}{target}"),
+    };
+    // 302 turns a POST into a GET in most clients; 308 keeps it (RFC 9110 section 15.4.9).
+    let keeps = request.method == Method::GET || request.method == Method::HEAD;
+    Decision::Redirect { status: if keeps { 302 } else { 308 }, location }
+}
+
+/// The number that consistent hashing goes by, for pools that balance so.
+pub fn hash_key(pool: &Pool, request: &Request, client: std::net::IpAddr) -> Option<u64> {
+    let Balance::Hash(key) = &pool.model().balance else { return None };
+    let bytes = match key {
+        HashKey::Address => match client.to_canonical() {
+            std::net::IpAddr::V4(v4) => return Some(fnv(&v4.octets())),
+            std::net::IpAddr::V6(v6) => return Some(fnv(&v6.octets())),
+        },
+        HashKey::Header(name) => request.fields.get(name)?,
+        HashKey::Cookie(name) => cookie(request.fields.get("cookie")?, name)?,
+    };
+    Some(fnv(bytes))
+}
+
+fn cookie<'a>(cookies: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    cookies
+        .split(|c| *c == b';')
+        .map(<[u8]>::trim_ascii)
+        .find_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+}
+
+/// FNV-1a: the same in every process, so that two gateways send a key to the same worker.
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// A worker and how long it was waited for.
+pub struct Admitted {
+    /// The place at the worker.
+    pub lease: Lease,
+    /// Had to wait.
+    pub waited: bool,
+}
+
+/// Gets a place at a worker, waiting where the pool allows it: while none is up, and while all are at their cap.
+pub async fn admit(
+    pool: &Arc<Pool>,
+    key: Option<u64>,
+    avoid: &[WorkerId],
+    kind: Kind,
+    random: impl Fn() -> u64,
+    timers: &Timers,
+) -> Result<Admitted, Failure> {
+    let want = || Want { key, avoid, random: random(), kind };
+    match pool.pick(&want(), Instant::now()) {
+        Pick::Worker(lease) => return Ok(Admitted { lease, waited: false }),
+        Pick::Empty => wait(pool, Failure::NoWorker, &want, timers).await,
+        Pick::Full => wait(pool, Failure::Busy, &want, timers).await,
+    }
+    .map(|lease| Admitted { lease, waited: true })
+}
+
+async fn wait<'a>(
+    pool: &Arc<Pool>,
+    why: Failure,
+    want: &impl Fn() -> Want<'a>,
+    timers: &Timers,
+) -> Result<Lease, Failure> {
+    let model = pool.model();
+    let (waiting, time, expired) = match why {
+        Failure::NoWorker => (pool.hold(), model.hold.time, &pool.stats().hold_expired),
+        _ => (pool.queue(), model.queue.time, &pool.stats().queue_expired),
+    };
+    let mut waiting = waiting.map_err(|_| why)?;
+    let timer = timers.slot();
+    let got = timer
+        .within(time, async {
+            loop {
+                if let Pick::Worker(lease) = waiting.pick(&want(), Instant::now()) {
+                    return lease;
+                }
+                waiting.woken().await;
+            }
+        })
+        .await;
+    got.map_err(|_| {
+        expired.fetch_add(1, Ordering::Relaxed);
+        why
+    })
+}

@@ -1,0 +1,128 @@
+//! What went wrong, whose fault is it, and what does the client see?
+//!
+//! Promises: one exhaustive table from failure to answer. Client text never names an address or a path.
+
+use crate::http1::head::BadHead;
+
+/// Why an exchange could not be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The head is refused.
+    BadHead(BadHead),
+    /// The path is refused.
+    BadPath,
+    /// The authority is refused.
+    BadHost,
+    /// The configuration denies it with this status.
+    Denied(u16),
+    /// No route matches.
+    NoRoute,
+    /// The body is longer than the listener allows.
+    BodyTooLarge,
+    /// The client's body has wrong framing.
+    BadBody,
+    /// The client stopped sending within its request.
+    ClientTimeout,
+    /// The client went away.
+    ClientGone,
+    /// No worker came up in time, or too many requests wait already.
+    NoWorker,
+    /// Every worker is at its cap, and the queue is full or too slow.
+    Busy,
+    /// No connection to a worker could be made.
+    Connect,
+    /// The worker went away before it answered.
+    WorkerLost,
+    /// The worker's answer is no HTTP.
+    BadAnswer,
+    /// The worker did not answer in time.
+    WorkerTimeout,
+    /// The protocol asked for cannot reach this pool.
+    NotImplemented,
+    /// More connections than allowed.
+    TooManyConnections,
+    /// The gateway is stopping and the request was not begun.
+    Stopping,
+}
+
+/// What a client is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// A short sentence for the body.
+    pub text: &'static str,
+    /// Seconds of `Retry-After`, where trying again can help.
+    pub retry_after: Option<u16>,
+}
+
+impl Failure {
+    /// What the client sees.
+    pub fn answer(self) -> Answer {
+        let answer = |status, text| Answer { status, text, retry_after: None };
+        let later = |status, text| Answer { status, text, retry_after: Some(5) };
+        match self {
+            Failure::BadHead(bad) => answer(bad.status(), "the request could not be understood"),
+            Failure::BadPath => answer(400, "the path could not be understood"),
+            Failure::BadHost => answer(400, "the host could not be understood"),
+            Failure::Denied(status) => answer(status, "not available here"),
+            // Never 404: fleet agents read one as an old server and change their ways.
+            Failure::NoRoute => later(503, "nothing is served here"),
+            Failure::BodyTooLarge => answer(413, "the request body is too large"),
+            Failure::BadBody => answer(400, "the request body could not be understood"),
+            Failure::ClientTimeout => answer(408, "the request took too long to arrive"),
+            Failure::ClientGone => answer(499, "the client went away"),
+            Failure::NoWorker => later(503, "no worker is available"),
+            Failure::Busy => later(503, "all workers are busy"),
+            Failure::Connect => later(503, "no worker could be reached"),
+            Failure::WorkerLost => answer(502, "the worker went away"),
+            Failure::BadAnswer => answer(502, "the worker's answer could not be understood"),
+            Failure::WorkerTimeout => answer(504, "the worker did not answer in time"),
+            Failure::NotImplemented => answer(501, "this protocol is not available here"),
+            Failure::TooManyConnections => later(503, "too many connections"),
+            Failure::Stopping => later(503, "restarting"),
+        }
+    }
+
+    /// The word for the access log and the metrics: who ended the exchange and why.
+    pub fn word(self) -> &'static str {
+        match self {
+            Failure::BadHead(_) => "bad_head",
+            Failure::BadPath => "bad_path",
+            Failure::BadHost => "bad_host",
+            Failure::Denied(_) => "denied",
+            Failure::NoRoute => "no_route",
+            Failure::BodyTooLarge => "body_too_large",
+            Failure::BadBody => "bad_body",
+            Failure::ClientTimeout => "client_timeout",
+            Failure::ClientGone => "client_gone",
+            Failure::NoWorker => "no_worker",
+            Failure::Busy => "busy",
+            Failure::Connect => "connect",
+            Failure::WorkerLost => "worker_lost",
+            Failure::BadAnswer => "bad_answer",
+            Failure::WorkerTimeout => "worker_timeout",
+            Failure::NotImplemented => "not_implemented",
+            Failure::TooManyConnections => "too_many_connections",
+            Failure::Stopping => "stopping",
+        }
+    }
+
+    /// Whether the client's connection can carry on after the answer: not when its bytes are in doubt.
+    pub fn keeps_connection(self) -> bool {
+        matches!(
+            self,
+            Failure::Denied(_)
+                | Failure::NoRoute
+                | Failure::NoWorker
+                | Failure::Busy
+                | Failure::Connect
+                | Failure::WorkerLost
+                | Failure::BadAnswer
+                | Failure::WorkerTimeout
+                | Failure::BadPath
+                | Failure::BadHost
+                | Failure::NotImplemented
+        )
+    }
+}

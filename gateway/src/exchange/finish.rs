@@ -1,0 +1,125 @@
+//! What is told of an exchange? One line of the access log and the counters.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::config::model::{PoolId, RouteId};
+use crate::exchange::Context;
+use crate::message::{Request, Version};
+use crate::observe::record::{Record, rfc3339};
+use crate::plan::Plan;
+
+/// What is gathered while an exchange runs.
+pub struct Summary<'a> {
+    cx: &'a Context,
+    plan: &'a Plan,
+    /// When its head was complete.
+    pub started: Instant,
+    /// Its id.
+    pub request_id: String,
+    /// Its route.
+    pub route: Option<RouteId>,
+    /// Its pool.
+    pub pool: Option<PoolId>,
+    /// The worker that was tried last.
+    pub worker: Option<SocketAddr>,
+    /// Status the client saw.
+    pub status: u16,
+    /// Request body bytes.
+    pub bytes_in: Rc<Cell<u64>>,
+    /// Response body bytes.
+    pub bytes_out: Rc<Cell<u64>>,
+    /// Waited for a worker.
+    pub wait: Duration,
+    /// Attempts after the first.
+    pub retries: u32,
+    /// `ok`, or who ended it and why.
+    pub end: &'static str,
+}
+
+impl<'a> Summary<'a> {
+    /// Begins now.
+    pub fn new(cx: &'a Context, plan: &'a Plan, request_id: String) -> Summary<'a> {
+        Summary {
+            cx,
+            plan,
+            started: Instant::now(),
+            request_id,
+            route: None,
+            pool: None,
+            worker: None,
+            status: 0,
+            bytes_in: Rc::default(),
+            bytes_out: Rc::default(),
+            wait: Duration::ZERO,
+            retries: 0,
+            end: "ok",
+        }
+    }
+
+    /// Tells.
+    pub fn finish(self, request: &Request) {
+        let taken = self.started.elapsed();
+        let protocol = match request.version {
+            Version::Http10 => 0,
+            Version::Http11 => 1,
+            Version::Http2 => 2,
+        };
+        self.plan.listeners[usize::from(self.cx.listener.0)].metrics.exchange(
+            self.pool.map(|pool| usize::from(pool.0)),
+            self.status,
+            protocol,
+            taken.as_secs_f64(),
+            self.bytes_in.get(),
+            self.bytes_out.get(),
+        );
+        let target = String::from_utf8_lossy(&request.target);
+        self.line(taken, request.version.name(), request.method.as_str(), &request.authority, &target);
+    }
+
+    /// Tells of a request whose head was refused.
+    pub fn finish_headless(self, protocol: &str) {
+        let taken = self.started.elapsed();
+        self.plan.listeners[usize::from(self.cx.listener.0)].metrics.exchange(
+            None,
+            self.status,
+            1,
+            taken.as_secs_f64(),
+            0,
+            0,
+        );
+        self.line(taken, protocol, "", b"", "");
+    }
+
+    fn line(&self, taken: Duration, protocol: &str, method: &str, authority: &[u8], target: &str) {
+        let mut lines = self.cx.shard.lines.borrow_mut();
+        if !lines.wanted() {
+            return;
+        }
+        let mut time = String::with_capacity(24);
+        rfc3339(&mut time, self.cx.shard.unix_ms(self.started));
+        lines.add(&Record {
+            time: &time,
+            listener: &self.plan.listener(self.cx.listener).name,
+            client: self.cx.client.ip().to_canonical(),
+            protocol,
+            tls: self.cx.tls,
+            method,
+            host: &String::from_utf8_lossy(authority),
+            path: target.split_once('?').map_or(target, |(path, _)| path),
+            status: self.status,
+            route: self.route.map_or("", |route| &self.plan.route(route).name),
+            pool: self.pool.map_or("", |pool| self.plan.pool(pool).name()),
+            worker: self.worker,
+            request_id: &self.request_id,
+            bytes_in: self.bytes_in.get(),
+            bytes_out: self.bytes_out.get(),
+            duration_ms: taken.as_micros() as f64 / 1000.0,
+            wait_ms: self.wait.as_micros() as f64 / 1000.0,
+            retries: self.retries,
+            end: self.end,
+        });
+    }
+}

@@ -1,0 +1,332 @@
+//! What does the worker see, and what does the client see? Heads as they are passed on.
+//!
+//! Promises: fields of one connection stay on it (RFC 9110 section 7.6.1), a stranger's `X-Forwarded-*` never passes,
+//! framing is written anew for each side, `Host` goes on byte by byte. Does not: route or send.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{HeaderName, HeaderValue, Method, Uri};
+
+use crate::exchange::flow::Framing;
+use crate::http1::write;
+use crate::message::{BodyKind, Fields, Known, Request, Response, Upgrade, Version, list_has};
+
+/// What the gateway tells a worker about a request.
+pub struct Passage<'a> {
+    /// Target as the worker shall see it.
+    pub target: &'a [u8],
+    /// The client's address.
+    pub client: &'a str,
+    /// The client came by TLS.
+    pub tls: bool,
+    /// Port the client came to.
+    pub port: u16,
+    /// The request's id.
+    pub request_id: &'a str,
+    /// Fields that the route sets, names in lower case.
+    pub set: &'a [(&'a str, Vec<u8>)],
+}
+
+impl Passage<'_> {
+    fn proto(&self) -> &'static str {
+        if self.tls { "https" } else { "http" }
+    }
+}
+
+/// Whether a field may stand in a trailer section we write.
+pub fn may_trail(known: Known) -> bool {
+    !matches!(
+        known,
+        Known::ContentLength
+            | Known::TransferEncoding
+            | Known::Host
+            | Known::Connection
+            | Known::HopByHop
+            | Known::Te
+            | Known::Upgrade
+            | Known::Trailer
+    )
+}
+
+/// The names that `Connection` fields take off this message.
+struct Nominated<'a>(Vec<&'a [u8]>);
+
+impl<'a> Nominated<'a> {
+    fn of(fields: &'a Fields) -> Nominated<'a> {
+        let mut names = Vec::new();
+        fields.for_each(|known, _, value| {
+            if known == Known::Connection {
+                for name in value.split(|c| *c == b',').map(<[u8]>::trim_ascii) {
+                    let usual = [&b"close"[..], b"keep-alive", b"upgrade", b""];
+                    if !usual.iter().any(|word| name.eq_ignore_ascii_case(word)) {
+                        names.push(name);
+                    }
+                }
+            }
+        });
+        Nominated(names)
+    }
+
+    fn has(&self, name: &[u8]) -> bool {
+        self.0.iter().any(|nominated| nominated.eq_ignore_ascii_case(name))
+    }
+}
+
+/// Every request field that passes.
+fn each_request_field<'a>(
+    request: &'a Request,
+    passage: &Passage<'_>,
+    mut visit: impl FnMut(Known, &'a [u8], &'a [u8]),
+) {
+    let nominated = Nominated::of(&request.fields);
+    request.fields.for_each(|known, name, value| {
+        let ours = match known {
+            Known::Other | Known::Expect | Known::ContentType | Known::Trailer => false,
+            // The key belongs to the upgrade of HTTP/1; over HTTP/2 there is none, and one is made.
+            Known::WebSocketKey => matches!(request.upgrade, Some(Upgrade::Connect(_))),
+            _ => true,
+        };
+        if !ours
+            && !nominated.has(name)
+            && !passage.set.iter().any(|(set, _)| set.as_bytes().eq_ignore_ascii_case(name))
+        {
+            visit(known, name, value);
+        }
+    });
+}
+
+/// The fields that the gateway sets.
+fn each_own_field(request: &Request, passage: &Passage<'_>, mut visit: impl FnMut(&'static str, &[u8])) {
+    visit("x-forwarded-for", passage.client.as_bytes());
+    visit("x-forwarded-proto", passage.proto().as_bytes());
+    if !request.authority.is_empty() {
+        visit("x-forwarded-host", &request.authority);
+    }
+    visit("x-forwarded-port", itoa::Buffer::new().format(passage.port).as_bytes());
+    visit("x-request-id", passage.request_id.as_bytes());
+}
+
+/// Writes a request head for an HTTP/1.1 worker; returns how its body must be framed. `websocket_key` is the key of
+/// an upgrade that began as an extended CONNECT.
+pub fn http1_request(
+    out: &mut BytesMut,
+    request: &Request,
+    passage: &Passage<'_>,
+    upgrade: bool,
+    websocket_key: Option<&str>,
+) -> Framing {
+    out.reserve(1024);
+    let method = if websocket_key.is_some() { "GET" } else { request.method.as_str() };
+    write::request_line(out, method.as_bytes(), passage.target);
+    write::field(out, b"host", &request.authority);
+    let mut cookies: Option<Vec<u8>> = None;
+    let http2 = matches!(request.fields, Fields::Http2(_));
+    each_request_field(request, passage, |_, name, value| {
+        // RFC 9113 section 8.2.3: crumbs of a cookie are put together again.
+        if http2 && name == b"cookie" {
+            match &mut cookies {
+                Some(all) => {
+                    all.extend_from_slice(b"; ");
+                    all.extend_from_slice(value);
+                }
+                None => cookies = Some(value.to_vec()),
+            }
+        } else {
+            write::field(out, name, value);
+        }
+    });
+    if let Some(cookies) = cookies {
+        write::field(out, b"cookie", &cookies);
+    }
+    each_own_field(request, passage, |name, value| write::field(out, name.as_bytes(), value));
+    for (name, value) in passage.set {
+        write::field(out, name.as_bytes(), value);
+    }
+    if upgrade {
+        out.put_slice(b"connection: Upgrade\r\nupgrade: websocket\r\n");
+        if let Some(key) = websocket_key {
+            write::field(out, b"sec-websocket-key", key.as_bytes());
+        }
+    }
+    let framing = match request.body {
+        _ if upgrade => Framing::Empty,
+        BodyKind::Length(length) => {
+            write::number_field(out, b"content-length", length);
+            Framing::Length(length)
+        }
+        BodyKind::Open | BodyKind::UntilClose => {
+            out.put_slice(b"transfer-encoding: chunked\r\n");
+            Framing::Chunked
+        }
+        BodyKind::Empty => {
+            // RFC 9110 section 8.6: a method that anticipates content says that there is none.
+            if [Method::POST, Method::PUT, Method::PATCH].contains(&request.method) {
+                out.put_slice(b"content-length: 0\r\n");
+            }
+            Framing::Empty
+        }
+    };
+    out.put_slice(b"\r\n");
+    framing
+}
+
+/// Makes a request head for an HTTP/2 worker; `None` when its target cannot be said in HTTP/2.
+pub fn http2_request(request: &Request, passage: &Passage<'_>) -> Option<http::Request<()>> {
+    let authority = match &request.authority[..] {
+        b"" => Bytes::from_static(b"localhost"),
+        _ => request.authority.clone(),
+    };
+    let uri = Uri::builder()
+        .scheme("http")
+        .authority(http::uri::Authority::from_maybe_shared(authority).ok()?)
+        .path_and_query(passage.target)
+        .build()
+        .ok()?;
+    let mut head = http::Request::new(());
+    *head.method_mut() = request.method.clone();
+    *head.uri_mut() = uri;
+    *head.version_mut() = http::Version::HTTP_2;
+    let map = head.headers_mut();
+    map.reserve(request.fields.len() + 8);
+    each_request_field(request, passage, |_, name, value| {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+            map.append(name, value);
+        }
+    });
+    // RFC 9110 section 10.1.4: the one thing `TE` says that outlives a connection; gRPC asks for it.
+    if request.fields.known(Known::Te).is_some_and(|te| list_has(te, b"trailers")) {
+        map.insert(http::header::TE, HeaderValue::from_static("trailers"));
+    }
+    if let BodyKind::Length(length) = request.body {
+        map.insert(http::header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    each_own_field(request, passage, |name, value| {
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            map.insert(HeaderName::from_static(name), value);
+        }
+    });
+    for (name, value) in passage.set {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value)) {
+            map.insert(name, value);
+        }
+    }
+    Some(head)
+}
+
+/// Whether a response field passes to the client, its framing apart.
+fn passes(known: Known) -> bool {
+    matches!(known, Known::Other | Known::ContentType | Known::RequestId | Known::Trailer | Known::Expect)
+        || known == Known::WebSocketKey
+}
+
+/// How the connection goes on after a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// Another request may follow.
+    Keep,
+    /// It is closed.
+    Close,
+    /// It is a tunnel.
+    Upgrade,
+}
+
+/// Writes a response head for an HTTP/1 client; returns how its body must be framed and what `after` came to.
+pub fn http1_response(
+    out: &mut BytesMut,
+    response: &Response,
+    version: Version,
+    to_head: bool,
+    after: After,
+) -> (Framing, After) {
+    out.reserve(512);
+    write::status_line(out, response.status);
+    let nominated = Nominated::of(&response.fields);
+    let mut length = None;
+    response.fields.for_each(|known, name, value| {
+        if known == Known::ContentLength {
+            length = Some(value);
+        } else if passes(known) && !nominated.has(name) {
+            write::field(out, name, value);
+        }
+    });
+    let informational = response.status < 200;
+    let bodiless = informational || response.status == 204 || response.status == 304 || to_head;
+    let framing = match response.body {
+        _ if bodiless => {
+            // What a GET would have had (RFC 9110 section 8.6); never beside 1xx and 204.
+            if let Some(length) = length.filter(|_| !informational && response.status != 204) {
+                write::field(out, b"content-length", length);
+            }
+            Framing::Empty
+        }
+        BodyKind::Empty => {
+            out.put_slice(b"content-length: 0\r\n");
+            Framing::Empty
+        }
+        BodyKind::Length(length) => {
+            write::number_field(out, b"content-length", length);
+            Framing::Length(length)
+        }
+        BodyKind::Open | BodyKind::UntilClose if version == Version::Http10 => Framing::Raw,
+        BodyKind::Open | BodyKind::UntilClose => {
+            out.put_slice(b"transfer-encoding: chunked\r\n");
+            Framing::Chunked
+        }
+    };
+    let after = if framing == Framing::Raw { After::Close } else { after };
+    match after {
+        After::Upgrade => out.put_slice(b"connection: Upgrade\r\nupgrade: websocket\r\n"),
+        After::Close if !informational => out.put_slice(b"connection: close\r\n"),
+        After::Keep if version == Version::Http10 => out.put_slice(b"connection: keep-alive\r\n"),
+        After::Keep | After::Close => {}
+    }
+    out.put_slice(b"\r\n");
+    (framing, after)
+}
+
+/// Makes a response head for an HTTP/2 client.
+pub fn http2_response(response: Response, to_head: bool) -> http::Response<()> {
+    let status = http::StatusCode::from_u16(response.status).unwrap_or(http::StatusCode::BAD_GATEWAY);
+    let mut head = http::Response::new(());
+    *head.status_mut() = status;
+    *head.version_mut() = http::Version::HTTP_2;
+    let keep_length = to_head || response.status == 304 || matches!(response.body, BodyKind::Length(_));
+    match response.fields {
+        Fields::Http2(mut map) => {
+            for name in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"] {
+                map.remove(name);
+            }
+            if !keep_length {
+                map.remove(http::header::CONTENT_LENGTH);
+            }
+            *head.headers_mut() = map;
+        }
+        fields => {
+            let nominated = Nominated::of(&fields);
+            let map = head.headers_mut();
+            map.reserve(fields.len());
+            fields.for_each(|known, name, value| {
+                let passes = (passes(known) && known != Known::WebSocketKey && !nominated.has(name))
+                    || (known == Known::ContentLength && keep_length);
+                if let (true, Ok(name), Ok(value)) =
+                    (passes, HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
+                {
+                    map.append(name, value);
+                }
+            });
+        }
+    }
+    head
+}
+
+/// A `Sec-WebSocket-Key` (RFC 6455 section 4.1): 16 random bytes in base64.
+pub fn websocket_key(random: u128) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut key = String::with_capacity(24);
+    for sextet in 0..21 {
+        key.push(char::from(ALPHABET[(random >> (122 - sextet * 6)) as usize & 63]));
+    }
+    // 128 bits are 21 sextets and 2 bits.
+    key.push(char::from(ALPHABET[((random & 3) << 4) as usize]));
+    key.push_str("==");
+    key
+}

@@ -1,0 +1,426 @@
+//! What happens to a request? From its head to its last byte: decide, admit, attempt (and attempt again), finish.
+
+pub mod admit;
+pub mod attempt;
+pub mod client;
+pub mod failure;
+pub mod finish;
+pub mod flow;
+pub mod forward;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use http::Method;
+
+use crate::config::model::{Forward, Listener, ListenerId, Piece, Protocol, RouteId, Template, WorkerProtocol};
+use crate::http1::head::Limits;
+use crate::message::{Known, Request, Upgrade};
+use crate::plan::Plan;
+use crate::pool::{Kind, Lease, Outcome, Pool, WorkerId};
+use crate::shard::Shard;
+use crate::upstream::ConnectError;
+use admit::{Admitted, Decision};
+use attempt::{Bounds, Connection, Done, Job, Lost, Sent, attempt};
+use client::Client;
+use failure::{Answer, Failure};
+use finish::Summary;
+use flow::{Pace, Replay, Source};
+use forward::{After, Passage};
+
+/// Attempts that failed before a byte was sent, in one exchange: a pool whose workers all went at once is learned
+/// about one refusal at a time.
+const UNSENT_MAX: u32 = 64;
+
+/// What an exchange knows of the connection it came on.
+pub struct Context {
+    /// The data thread.
+    pub shard: Rc<Shard>,
+    /// The listener.
+    pub listener: ListenerId,
+    /// The client's address.
+    pub client: SocketAddr,
+    /// The same as text, without the port.
+    pub client_text: String,
+    /// Port the client came to.
+    pub port: u16,
+    /// TLS version, empty on plain connections.
+    pub tls: &'static str,
+}
+
+/// Serves one request; says what the client's connection does next. `ahead` holds what was read beyond the request's
+/// head where `source` does not.
+pub async fn serve(cx: &Context, request: Request, source: Source, client: &mut Client, ahead: &mut BytesMut) -> After {
+    let shard = &cx.shard;
+    let plan = shard.shared.plan.load_full();
+    let _counted = InFlight::new(shard);
+    let mut summary = Summary::new(cx, &plan, request_id(shard, &request));
+    let grpc = plan.listener(cx.listener).protocol == Protocol::Grpc || request.fields.is_grpc();
+    let after = match admit::decide(&plan, cx.listener, &request) {
+        Decision::Forward { route, target } => {
+            summary.route = Some(route);
+            forward(cx, &plan, &request, source, client, ahead, route, target, grpc, &mut summary).await
+        }
+        Decision::Redirect { status, location } => {
+            let answer = Answer { status, text: "see the address in Location", retry_after: None };
+            respond(&request, &source, client, answer, Some(&location), grpc, &mut summary).await
+        }
+        Decision::Refuse { route, failure } => {
+            summary.route = route;
+            refuse(&request, source.is_done(), client, failure, grpc, &mut summary).await
+        }
+    };
+    summary.finish(&request);
+    after
+}
+
+/// One exchange more in flight, until dropped.
+struct InFlight<'a>(&'a Shard);
+
+impl InFlight<'_> {
+    fn new(shard: &Shard) -> InFlight<'_> {
+        shard.shared.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(shard)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.shared.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The client's id where it is fit for logs and headers, else a new one.
+fn request_id(shard: &Shard, request: &Request) -> String {
+    if let Some(id) = request.fields.known(Known::RequestId)
+        && (1..=128).contains(&id.len())
+        && id.iter().all(|c| c.is_ascii_alphanumeric() || b"-_.:+/=".contains(c))
+        && let Ok(id) = std::str::from_utf8(id)
+    {
+        return id.to_owned();
+    }
+    format!("{:016x}{:016x}", shard.random(), shard.random())
+}
+
+async fn respond(
+    request: &Request,
+    source: &Source,
+    client: &mut Client,
+    answer: Answer,
+    location: Option<&str>,
+    grpc: bool,
+    summary: &mut Summary<'_>,
+) -> After {
+    let unread = !source.is_done();
+    summary.status = if grpc { 200 } else { answer.status };
+    match client.answer(Some(request), answer, location, grpc, unread).await {
+        Ok(bytes) => summary.bytes_out.set(bytes),
+        Err(_) => return After::Close,
+    }
+    match client {
+        Client::Http1 { keep_alive: true, .. } | Client::Http2 { .. } => After::Keep,
+        Client::Http1 { .. } => After::Close,
+    }
+}
+
+async fn refuse(
+    request: &Request,
+    body_done: bool,
+    client: &mut Client,
+    failure: Failure,
+    grpc: bool,
+    summary: &mut Summary<'_>,
+) -> After {
+    let answer = failure.answer();
+    summary.end = failure.word();
+    if failure == Failure::ClientGone {
+        return After::Close;
+    }
+    summary.status = if grpc { 200 } else { answer.status };
+    let close = !body_done || !failure.keeps_connection();
+    match client.answer(Some(request), answer, None, grpc, close).await {
+        Ok(bytes) => summary.bytes_out.set(bytes),
+        Err(_) => return After::Close,
+    }
+    match client {
+        Client::Http1 { keep_alive: true, .. } | Client::Http2 { .. } => After::Keep,
+        Client::Http1 { .. } => After::Close,
+    }
+}
+
+/// The pool's protocol and the request's wishes brought together.
+fn upgrade_of(shard: &Shard, request: &Request, pool: &Pool) -> Result<Option<Option<String>>, Failure> {
+    let Some(upgrade) = &request.upgrade else { return Ok(None) };
+    let possible = upgrade.is_websocket() && pool.model().protocol == WorkerProtocol::Http1;
+    match upgrade {
+        Upgrade::Http1(_) if possible => Ok(Some(None)),
+        // Any other protocol is not offered: the request is served as if it had not asked (RFC 9110 section 7.8).
+        Upgrade::Http1(_) => Ok(None),
+        Upgrade::Connect(_) if possible => {
+            let random = u128::from(shard.random()) << 64 | u128::from(shard.random());
+            Ok(Some(Some(forward::websocket_key(random))))
+        }
+        Upgrade::Connect(_) => Err(Failure::NotImplemented),
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the stages of one exchange share exactly these")]
+async fn forward(
+    cx: &Context,
+    plan: &Arc<Plan>,
+    request: &Request,
+    source: Source,
+    client: &mut Client,
+    ahead: &mut BytesMut,
+    route: RouteId,
+    target: Option<Vec<u8>>,
+    grpc: bool,
+    summary: &mut Summary<'_>,
+) -> After {
+    let Some(forward) = plan.forward(route) else { return After::Close };
+    let pool = plan.pool(forward.pool);
+    summary.pool = Some(forward.pool);
+    let upgrade = match upgrade_of(&cx.shard, request, pool) {
+        Ok(upgrade) => upgrade,
+        Err(failure) => return refuse(request, false, client, failure, grpc, summary).await,
+    };
+    let id = summary.request_id.clone();
+    let set = set_headers(forward, request, cx, &id);
+    let (bytes_in, bytes_out) = (summary.bytes_in.clone(), summary.bytes_out.clone());
+    let job = Job {
+        passage: Passage {
+            target: target.as_deref().unwrap_or(&request.target),
+            client: &cx.client_text,
+            tls: !cx.tls.is_empty(),
+            port: cx.port,
+            request_id: &id,
+            set: &set,
+        },
+        to_head: request.method == Method::HEAD,
+        grpc,
+        upgrade,
+        limits: Limits { head_bytes: pool.model().head_bytes_max, target_bytes: 0, fields: 256 },
+        timers: &cx.shard.timers,
+        bytes_in: &bytes_in,
+        bytes_out: &bytes_out,
+        request,
+        bounds: bounds(plan.listener(cx.listener), pool, forward, grpc),
+    };
+    let mut body = Replay::new(source, pool.model().retry.body_bytes_max);
+    let ended = attempts(cx, pool, &job, &mut body, ahead, client, summary).await;
+    let source = body.take_source();
+    let unread = !source.is_done();
+    if !matches!(source, Source::Empty) {
+        *ahead = source.into_buf();
+    }
+    match ended {
+        Ok(done) => {
+            summary.status = done.status;
+            if let Some(failure) = done.failure {
+                summary.end = failure.word();
+            }
+            if done.unread || unread { After::Close } else { done.after }
+        }
+        Err((failure, reset)) => match reset.filter(|_| matches!(client, Client::Http2 { .. })) {
+            // The worker's own word for it goes to the client as it is.
+            Some(reason) => {
+                summary.end = failure.word();
+                client.reset(reason);
+                After::Keep
+            }
+            None => refuse(request, !unread, client, failure, grpc, summary).await,
+        },
+    }
+}
+
+/// The bounds of an exchange. Streams that live for days have none in time.
+fn bounds(listener: &Listener, pool: &Pool, forward: &Forward, grpc: bool) -> Bounds {
+    let limits = &listener.limits;
+    let model = pool.model();
+    let timed = |after: Duration| if grpc { Duration::ZERO } else { after };
+    Bounds {
+        response_timeout: timed(forward.response_timeout.unwrap_or(model.response_timeout)),
+        request_pace: Pace {
+            read: timed(limits.body_timeout),
+            write: timed(model.response_timeout),
+            bytes_max: if grpc { 0 } else { limits.body_bytes_max },
+        },
+        response_pace: Pace { read: timed(model.body_timeout), write: timed(limits.body_timeout), bytes_max: 0 },
+        tunnel_timeout: limits.tunnel_timeout,
+        half_closed_timeout: limits.body_timeout,
+    }
+}
+
+fn set_headers<'a>(forward: &'a Forward, request: &Request, cx: &Context, id: &str) -> Vec<(&'a str, Vec<u8>)> {
+    let value = |template: &Template| {
+        template.0.iter().fold(Vec::new(), |mut value, piece| {
+            value.extend_from_slice(match piece {
+                Piece::Text(text) => text.as_bytes(),
+                Piece::Host => &request.authority,
+                Piece::Client => cx.client_text.as_bytes(),
+                Piece::RequestId => id.as_bytes(),
+            });
+            value
+        })
+    };
+    forward.set_headers.iter().map(|(name, template)| (name.as_str(), value(template))).collect()
+}
+
+/// Tries workers until one answers, or nothing more can be tried.
+async fn attempts(
+    cx: &Context,
+    pool: &Arc<Pool>,
+    job: &Job<'_>,
+    body: &mut Replay,
+    ahead: &mut BytesMut,
+    client: &mut Client,
+    summary: &mut Summary<'_>,
+) -> Result<Done, (Failure, Option<h2::Reason>)> {
+    let shard = &cx.shard;
+    let key = admit::hash_key(pool, job.request, cx.client.ip());
+    let kind = if job.upgrade.is_some() { Kind::Stream } else { Kind::Request };
+    let budget = pool.retry_budget();
+    budget.deposit();
+    let mut tried: Vec<WorkerId> = Vec::new();
+    let (mut unsent, mut retries) = (0, 0);
+    loop {
+        let Admitted { lease, waited } =
+            admit::admit(pool, key, &tried, kind, || shard.random(), &shard.timers).await.map_err(|f| (f, None))?;
+        if waited {
+            summary.wait = summary.started.elapsed();
+        }
+        let worker = lease.worker();
+        summary.worker = Some(lease.addr());
+        let lost = match try_worker(cx, pool, job, body, ahead, client, lease).await {
+            Ok(done) => return Ok(done),
+            Err(lost) => lost,
+        };
+        if let Some(outcome) = lost.outcome {
+            report(pool, worker, outcome);
+        }
+        let again = body.rewind() && lost.failure != Failure::ClientGone && lost.outcome_allows_retry();
+        let allowed = match lost.sent {
+            _ if !again => false,
+            Sent::Nothing | Sent::Refused | Sent::Perhaps { stale: true } if !safe(&lost, job.request) => false,
+            Sent::Nothing | Sent::Refused => {
+                unsent += 1;
+                unsent <= UNSENT_MAX
+            }
+            Sent::Perhaps { .. } => {
+                retries += 1;
+                retries <= pool.model().retry.attempts_max
+                    && safe(&lost, job.request)
+                    && (lost.sent == Sent::Perhaps { stale: true } || budget.withdraw(Instant::now()))
+            }
+        };
+        if !allowed {
+            return Err((lost.failure, lost.reset));
+        }
+        pool.stats().retries.fetch_add(1, Ordering::Relaxed);
+        summary.retries += 1;
+        tried.push(worker);
+    }
+}
+
+/// Whether sending the request again cannot do its work twice.
+fn safe(lost: &Lost, request: &Request) -> bool {
+    match lost.sent {
+        Sent::Nothing | Sent::Refused => true,
+        Sent::Perhaps { .. } => {
+            [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE].contains(&request.method)
+        }
+    }
+}
+
+impl Lost {
+    /// Another worker may do better; a client's own fault stays one, and who was slow once is not asked twice.
+    fn outcome_allows_retry(&self) -> bool {
+        match self.failure {
+            Failure::WorkerLost | Failure::Connect => true,
+            Failure::WorkerTimeout => self.sent == Sent::Nothing,
+            _ => false,
+        }
+    }
+}
+
+async fn try_worker(
+    cx: &Context,
+    pool: &Arc<Pool>,
+    job: &Job<'_>,
+    body: &mut Replay,
+    ahead: &mut BytesMut,
+    client: &mut Client,
+    mut lease: Lease,
+) -> Result<Done, Lost> {
+    let (addr, worker) = (lease.addr(), lease.worker());
+    let connection = connect(cx, pool, job, addr).await?;
+    let done = attempt(job, body, ahead, client, connection, |status, stream| {
+        report(pool, worker, Outcome::Answered(status));
+        if stream {
+            lease.make_stream();
+        }
+    })
+    .await?;
+    if let Some(stream) = &done.reusable {
+        cx.shard.upstream.put(addr, stream.clone(), pool.model().idle_timeout);
+    }
+    if done.failure == Some(Failure::WorkerLost) {
+        report(pool, worker, Outcome::ConnectionLost);
+    }
+    Ok(done)
+}
+
+async fn connect(cx: &Context, pool: &Pool, job: &Job<'_>, addr: SocketAddr) -> Result<Connection, Lost> {
+    let model = pool.model();
+    let connected = match model.protocol {
+        WorkerProtocol::Http1 => {
+            // A request that must not be sent twice asks the kernel first: a connection that is gone is found before.
+            let careful = !safe(&Lost { sent: Sent::Perhaps { stale: true }, ..Lost::unsent() }, job.request);
+            if let Some(stream) = cx.shard.upstream.take(addr, careful) {
+                return Ok(Connection::Http1(stream, true));
+            }
+            cx.shard
+                .upstream
+                .connect(addr, model.connect_timeout)
+                .await
+                .map(|tcp| Connection::Http1(Rc::new(crate::io::Stream::plain(tcp)), false))
+        }
+        WorkerProtocol::H2c => cx
+            .shard
+            .upstream
+            .session(addr, model.connect_timeout, model.streams_max, model.head_bytes_max)
+            .await
+            .map(|(send, ticket)| Connection::Http2(send, ticket)),
+    };
+    connected.map_err(|error| Lost {
+        outcome: Some(match error {
+            ConnectError::Refused => Outcome::ConnectRefused,
+            ConnectError::Timeout => Outcome::ConnectTimeout,
+            ConnectError::Other(_) => Outcome::ConnectionLost,
+        }),
+        ..Lost::unsent()
+    })
+}
+
+impl Lost {
+    fn unsent() -> Lost {
+        Lost { failure: Failure::Connect, sent: Sent::Nothing, outcome: None, reset: None }
+    }
+}
+
+fn report(pool: &Pool, worker: WorkerId, outcome: Outcome) {
+    if let Some(transition) = pool.report(worker, outcome, Instant::now()) {
+        tracing::warn!(
+            pool = pool.name(),
+            worker = %transition.worker,
+            from = transition.from.as_str(),
+            to = transition.to.as_str(),
+            reason = %transition.reason,
+            "worker changed"
+        );
+    }
+}

@@ -1,0 +1,244 @@
+//! What carries the bytes? A TCP connection, plain or with TLS, read and written through `&self`, so that the two
+//! directions of a stream are two independent polls of one task.
+//!
+//! Promises: an idle stream holds no buffer of its own; a reader and a writer never wait for each other.
+//! Does not: time anything (see [`timer`]), know HTTP.
+
+pub mod timer;
+pub mod tls;
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_util::io::poll_read_buf;
+
+use tls::Tls;
+
+/// Bytes read from a plain connection at once while a body streams through.
+const READ_BODY: usize = 64 * 1024;
+/// Bytes read from a plain connection while a head is awaited.
+const READ_HEAD: usize = 8 * 1024;
+
+/// A connection. All methods take `&self`; at most one task may poll each direction.
+pub struct Stream {
+    tcp: RefCell<TcpStream>,
+    tls: Option<Box<RefCell<Tls>>>,
+    eof: Cell<bool>,
+    /// Whether the last read filled what it was given: then the next one gets more room.
+    bulk: Cell<bool>,
+    /// Something was handed to the kernel since the last [`Stream::mark`].
+    wrote: Cell<bool>,
+}
+
+impl Stream {
+    /// A connection without TLS.
+    pub fn plain(tcp: TcpStream) -> Stream {
+        Stream { tcp: RefCell::new(tcp), tls: None, eof: Cell::new(false), bulk: Cell::new(false), wrote: Cell::new(false) }
+    }
+
+    fn with_tls(tcp: TcpStream, tls: Tls) -> Stream {
+        let mut stream = Stream::plain(tcp);
+        stream.tls = Some(Box::new(RefCell::new(tls)));
+        stream
+    }
+
+    /// Whether the bytes are protected by TLS.
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// The other end's address.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.tcp.borrow().peer_addr()
+    }
+
+    /// Appends what can be read to `buf`; 0 is the end of the stream. Nothing is allocated while nothing is there.
+    pub fn poll_fill(&self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
+        if self.eof.get() {
+            return Poll::Ready(Ok(0));
+        }
+        let read = match &self.tls {
+            None => ready!(self.poll_fill_plain(cx, buf)),
+            Some(tls) => ready!(tls.borrow_mut().poll_fill(&mut self.tcp.borrow_mut(), cx, buf)),
+        };
+        if let Ok(0) = read {
+            self.eof.set(true);
+        }
+        Poll::Ready(read)
+    }
+
+    fn poll_fill_plain(&self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
+        ready!(self.tcp.borrow().poll_read_ready(cx))?;
+        let room = if self.bulk.get() { READ_BODY } else { READ_HEAD };
+        buf.reserve(room);
+        let n = ready!(poll_read_buf(Pin::new(&mut *self.tcp.borrow_mut()), cx, buf))?;
+        self.bulk.set(n >= room);
+        Poll::Ready(Ok(n))
+    }
+
+    /// Takes some of `data`, at least a byte; what TLS keeps back is bounded to one call's worth and goes out with
+    /// [`Stream::poll_flush`].
+    pub fn poll_write(&self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        let written = self.poll_write_some(cx, data);
+        if let Poll::Ready(Ok(_)) = written {
+            self.wrote.set(true);
+        }
+        written
+    }
+
+    /// Forgets what was written; [`Stream::wrote`] tells of what comes after.
+    pub fn mark(&self) {
+        self.wrote.set(false);
+    }
+
+    /// Whether a byte was handed to the kernel since [`Stream::mark`].
+    pub fn wrote(&self) -> bool {
+        self.wrote.get()
+    }
+
+    fn poll_write_some(&self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        match &self.tls {
+            None => {
+                let n = ready!(Pin::new(&mut *self.tcp.borrow_mut()).poll_write(cx, data))?;
+                if n == 0 && !data.is_empty() {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                Poll::Ready(Ok(n))
+            }
+            Some(tls) => tls.borrow_mut().poll_write(&mut self.tcp.borrow_mut(), cx, data),
+        }
+    }
+
+    /// Waits until everything written is with the kernel.
+    pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.tls {
+            None => Poll::Ready(Ok(())),
+            Some(tls) => tls.borrow_mut().poll_flush(&mut self.tcp.borrow_mut(), cx),
+        }
+    }
+
+    /// Says that nothing more will be written: `close_notify` where there is TLS, then FIN.
+    pub fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(tls) = &self.tls {
+            ready!(tls.borrow_mut().poll_close_notify(&mut self.tcp.borrow_mut(), cx))?;
+        }
+        Pin::new(&mut *self.tcp.borrow_mut()).poll_shutdown(cx)
+    }
+
+    /// Writes and flushes all of `data`.
+    pub async fn write_all(&self, data: &[u8]) -> io::Result<()> {
+        let mut at = 0;
+        std::future::poll_fn(|cx| {
+            while at < data.len() {
+                at += ready!(self.poll_write(cx, &data[at..]))?;
+            }
+            self.poll_flush(cx)
+        })
+        .await
+    }
+
+    /// Whether a kept connection can carry another request: nothing was received and it is not closed.
+    /// `ask_kernel` finds what the reactor has not told yet, for one system call.
+    pub fn is_quiet(&self, ask_kernel: bool) -> bool {
+        if self.eof.get() {
+            return false;
+        }
+        let tcp = self.tcp.borrow();
+        if ask_kernel {
+            let mut byte = [std::mem::MaybeUninit::<u8>::uninit(); 1];
+            let peeked = socket2::SockRef::from(&*tcp).peek(&mut byte);
+            return matches!(peeked, Err(e) if e.kind() == io::ErrorKind::WouldBlock);
+        }
+        let mut byte = [0u8; 1];
+        matches!(tcp.try_read(&mut byte), Err(e) if e.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+/// A [`Stream`] with the traits that the `h2` crate asks for.
+pub struct Carrier {
+    stream: Stream,
+    /// Read but not yet taken.
+    ahead: BytesMut,
+}
+
+impl Carrier {
+    /// `ahead` are bytes that were read from `stream` before.
+    pub fn new(stream: Stream, ahead: Bytes) -> Carrier {
+        Carrier { stream, ahead: BytesMut::from(ahead) }
+    }
+}
+
+impl AsyncRead for Carrier {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.ahead.is_empty() {
+            if this.stream.tls.is_none() {
+                if this.stream.eof.get() {
+                    return Poll::Ready(Ok(()));
+                }
+                return Pin::new(&mut *this.stream.tcp.borrow_mut()).poll_read(cx, out);
+            }
+            if ready!(this.stream.poll_fill(cx, &mut this.ahead))? == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let n = this.ahead.len().min(out.remaining());
+        out.put_slice(&this.ahead.split_to(n));
+        if this.ahead.is_empty() {
+            this.ahead = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Carrier {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        self.stream.poll_write(cx, data)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &self.stream.tls {
+            None => Pin::new(&mut *self.stream.tcp.borrow_mut()).poll_write_vectored(cx, parts),
+            Some(tls) => tls.borrow_mut().poll_write_vectored(&mut self.stream.tcp.borrow_mut(), cx, parts),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_shutdown(cx)
+    }
+}
+
+/// Buffers that one data thread lends to whatever connection is being read or written just now.
+pub struct Scratch {
+    receive: RefCell<Vec<u8>>,
+    send: RefCell<Vec<u8>>,
+}
+
+impl Scratch {
+    /// Buffers of a data thread, about 150 KiB.
+    pub fn new() -> Rc<Scratch> {
+        Rc::new(Scratch {
+            receive: RefCell::new(vec![0; tls::RECEIVE]),
+            send: RefCell::new(vec![0; tls::SEND]),
+        })
+    }
+}

@@ -1,0 +1,201 @@
+//! How long may it take? Deadlines of one data thread, checked by a coarse tick.
+//!
+//! Promises: setting and clearing a deadline is a store, an idle connection owns no timer of the runtime, and a
+//! deadline fires within one tick ([`TICK`]) after its time. Does not: measure (that is `Instant`'s work).
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// Between two looks at the deadlines.
+pub const TICK: Duration = Duration::from_millis(100);
+
+const NEVER: u64 = u64::MAX;
+
+/// The deadlines of a data thread.
+#[derive(Clone)]
+pub struct Timers(Rc<Inner>);
+
+struct Inner {
+    start: Instant,
+    now: Cell<Instant>,
+    now_ms: Cell<u64>,
+    slots: RefCell<Slots>,
+}
+
+#[derive(Default)]
+struct Slots {
+    deadline: Vec<u64>,
+    waker: Vec<Option<Waker>>,
+    free: Vec<u32>,
+}
+
+impl Timers {
+    /// No deadlines; the clock stands at `now` until the first tick.
+    pub fn new(now: Instant) -> Timers {
+        Timers(Rc::new(Inner {
+            start: now,
+            now: Cell::new(now),
+            now_ms: Cell::new(0),
+            slots: RefCell::new(Slots::default()),
+        }))
+    }
+
+    /// Moves the clock and wakes whoever is overdue. Called every [`TICK`].
+    pub fn tick(&self, now: Instant) {
+        let now_ms = now.saturating_duration_since(self.0.start).as_millis() as u64;
+        self.0.now.set(now);
+        self.0.now_ms.set(now_ms);
+        let mut due = Vec::new();
+        {
+            let mut slots = self.0.slots.borrow_mut();
+            for index in 0..slots.deadline.len() {
+                if slots.deadline[index] <= now_ms {
+                    due.extend(slots.waker[index].take());
+                }
+            }
+        }
+        due.into_iter().for_each(Waker::wake);
+    }
+
+    /// The time of the last tick: cheap, and late by at most one tick.
+    pub fn coarse_now(&self) -> Instant {
+        self.0.now.get()
+    }
+
+    /// Wakes every task that waits here, overdue or not: something else has changed.
+    pub fn wake_all(&self) {
+        let wakers: Vec<_> = self.0.slots.borrow_mut().waker.iter_mut().filter_map(Option::take).collect();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// A new deadline, unset.
+    pub fn slot(&self) -> Slot {
+        let mut slots = self.0.slots.borrow_mut();
+        let index = match slots.free.pop() {
+            Some(index) => index,
+            None => {
+                slots.deadline.push(NEVER);
+                slots.waker.push(None);
+                (slots.deadline.len() - 1) as u32
+            }
+        };
+        Slot { timers: self.0.clone(), index }
+    }
+}
+
+/// One deadline; waited for by one task at a time.
+pub struct Slot {
+    timers: Rc<Inner>,
+    index: u32,
+}
+
+impl Slot {
+    /// Sets the deadline to `after` from now; zero means never.
+    pub fn set(&self, after: Duration) {
+        let deadline = match after.as_millis() as u64 {
+            0 if after.is_zero() => NEVER,
+            // The clock may lag by a tick: never fire early.
+            ms => self.timers.now_ms.get() + ms.max(1) + TICK.as_millis() as u64,
+        };
+        self.timers.slots.borrow_mut().deadline[self.index as usize] = deadline;
+    }
+
+    /// Takes the deadline away.
+    pub fn clear(&self) {
+        self.timers.slots.borrow_mut().deadline[self.index as usize] = NEVER;
+    }
+
+    /// Ready when the deadline has passed; else the task is woken when it does.
+    pub fn poll_expired(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut slots = self.timers.slots.borrow_mut();
+        let index = self.index as usize;
+        let deadline = slots.deadline[index];
+        if deadline <= self.timers.now_ms.get() {
+            return Poll::Ready(());
+        }
+        match &slots.waker[index] {
+            Some(waker) if waker.will_wake(cx.waker()) => {}
+            _ => slots.waker[index] = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// Runs `future` until it is done or the deadline (set now to `after`) has passed.
+    pub async fn within<F: Future>(&self, after: Duration, future: F) -> Result<F::Output, Expired> {
+        self.set(after);
+        let mut future = pin!(future);
+        let result = std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Ok(output)),
+            Poll::Pending => self.poll_expired(cx).map(|()| Err(Expired)),
+        })
+        .await;
+        self.clear();
+        result
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut slots = self.timers.slots.borrow_mut();
+        slots.deadline[self.index as usize] = NEVER;
+        slots.waker[self.index as usize] = None;
+        slots.free.push(self.index);
+    }
+}
+
+/// A deadline has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expired;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Waker;
+
+    fn poll(slot: &Slot) -> Poll<()> {
+        slot.poll_expired(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn a_deadline_fires_after_its_time_and_not_before() {
+        let start = Instant::now();
+        let timers = Timers::new(start);
+        let slot = timers.slot();
+        slot.set(Duration::from_millis(500));
+        timers.tick(start + Duration::from_millis(500));
+        assert!(poll(&slot).is_pending());
+        timers.tick(start + Duration::from_millis(700));
+        assert!(poll(&slot).is_ready());
+    }
+
+    #[test]
+    fn zero_means_never_and_clear_takes_it_away() {
+        let start = Instant::now();
+        let timers = Timers::new(start);
+        let slot = timers.slot();
+        slot.set(Duration::ZERO);
+        timers.tick(start + Duration::from_secs(1_000_000));
+        assert!(poll(&slot).is_pending());
+        slot.set(Duration::from_secs(1));
+        slot.clear();
+        timers.tick(start + Duration::from_secs(2_000_000));
+        assert!(poll(&slot).is_pending());
+    }
+
+    #[test]
+    fn a_dropped_slot_is_used_again_unset() {
+        let start = Instant::now();
+        let timers = Timers::new(start);
+        let slot = timers.slot();
+        slot.set(Duration::from_millis(1));
+        drop(slot);
+        let again = timers.slot();
+        timers.tick(start + Duration::from_secs(10));
+        assert!(poll(&again).is_pending());
+        assert_eq!(timers.0.slots.borrow().deadline.len(), 1);
+    }
+}

@@ -1,0 +1,246 @@
+//! Who may come in, and which data thread serves them?
+//!
+//! Promises: every data thread accepts from the same sockets; a connection goes to a thread that has about the fewest,
+//! because connections live for days. Caps are met before anything is read. Deadlines begin with the accept.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+
+use crate::config::model::{ListenerId, ListenerLimits, Protocol};
+use crate::exchange::Context;
+use crate::io::tls::{Handshake, HandshakeError};
+use crate::io::{Carrier, Stream, tls};
+use crate::listener::{http1, http2};
+use crate::shard::{Admission, Full, Shard, Shared, admit};
+
+/// Connections on their way from one data thread to another.
+const HANDED_MAX: usize = 1024;
+/// A thread keeps what it accepted while it has at most this many connections more than the least loaded one.
+const SLACK: u32 = 4;
+/// Pause when the process has no file descriptor left.
+const NO_DESCRIPTOR: Duration = Duration::from_millis(100);
+
+/// A socket and the listener it belongs to.
+pub struct Door {
+    /// The listener.
+    pub listener: ListenerId,
+    /// The socket.
+    pub socket: StdListener,
+}
+
+/// A connection handed to another data thread.
+pub struct Handed {
+    door: ListenerId,
+    tcp: StdStream,
+    client: SocketAddr,
+    admission: Admission,
+}
+
+/// How data threads share connections.
+#[derive(Clone)]
+pub struct Balance {
+    loads: Arc<Vec<AtomicU32>>,
+    senders: Vec<mpsc::Sender<Handed>>,
+}
+
+impl Balance {
+    /// For so many data threads; each gets one of the receivers.
+    pub fn new(threads: usize) -> (Balance, Vec<mpsc::Receiver<Handed>>) {
+        let (senders, receivers) = (0..threads).map(|_| mpsc::channel(HANDED_MAX)).unzip();
+        (Balance { loads: Arc::new((0..threads).map(|_| AtomicU32::new(0)).collect()), senders }, receivers)
+    }
+
+    /// The thread that should serve a connection which `me` accepted.
+    fn choose(&self, me: usize) -> usize {
+        let load = |thread: usize| self.loads[thread].load(Ordering::Relaxed);
+        let least = (0..self.loads.len()).min_by_key(|thread| load(*thread)).unwrap_or(me);
+        if load(me) <= load(least) + SLACK { me } else { least }
+    }
+}
+
+/// One connection more on a data thread, until dropped.
+struct Load(Arc<Vec<AtomicU32>>, usize);
+
+impl Load {
+    fn new(balance: &Balance, thread: usize) -> Load {
+        balance.loads[thread].fetch_add(1, Ordering::Relaxed);
+        Load(balance.loads.clone(), thread)
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0[self.1].fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Takes the connections that other threads hand over.
+pub async fn receive(shard: Rc<Shard>, me: usize, balance: Balance, mut handed: mpsc::Receiver<Handed>) {
+    while let Some(Handed { door, tcp, client, admission }) = handed.recv().await {
+        match TcpStream::from_std(tcp) {
+            Ok(tcp) => begin(&shard, me, &balance, door, tcp, client, admission),
+            Err(error) => tracing::warn!(%error, "a connection could not be handed over"),
+        }
+    }
+}
+
+/// Accepts until the gateway drains.
+pub async fn accept(shard: Rc<Shard>, me: usize, balance: Balance, door: Door) -> io::Result<()> {
+    let listener = TcpListener::from_std(door.socket)?;
+    let shared = shard.shared.clone();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shared.drain_started() => return Ok(()),
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((tcp, client)) => let_in(&shard, me, &balance, door.listener, tcp, client),
+            Err(error) if is_exhausted(&error) => {
+                tracing::error!(%error, "no connection can be accepted; raise the limit of open files");
+                tokio::time::sleep(NO_DESCRIPTOR).await;
+            }
+            // The client was gone before it was accepted.
+            Err(_) => {}
+        }
+    }
+}
+
+/// EMFILE, ENFILE, ENOBUFS, ENOMEM: trying again at once would only spin.
+fn is_exhausted(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(24 | 23 | 105 | 12))
+}
+
+fn let_in(shard: &Rc<Shard>, me: usize, balance: &Balance, door: ListenerId, tcp: TcpStream, client: SocketAddr) {
+    let plan = shard.shared.plan.load();
+    let limits = &plan.listener(door).limits;
+    let metrics = &plan.listeners[usize::from(door.0)].metrics;
+    metrics.connections.inc();
+    let listener = usize::from(door.0);
+    let admitted =
+        admit(&shard.shared, listener, client.ip(), limits.connections_max, limits.connections_per_client_max);
+    let admission = match admitted {
+        Ok(admission) => admission,
+        Err(Full::Listener) => return metrics.refused_total.inc(),
+        Err(Full::Client) => return metrics.refused_client.inc(),
+    };
+    let thread = balance.choose(me);
+    if thread == me {
+        return begin(shard, me, balance, door, tcp, client, admission);
+    }
+    match tcp.into_std() {
+        Ok(tcp) => {
+            if let Err(mpsc::error::TrySendError::Full(back) | mpsc::error::TrySendError::Closed(back)) =
+                balance.senders[thread].try_send(Handed { door, tcp, client, admission })
+                && let Ok(tcp) = TcpStream::from_std(back.tcp)
+            {
+                begin(shard, me, balance, door, tcp, client, back.admission);
+            }
+        }
+        Err(error) => tracing::warn!(%error, "a connection could not be handed over"),
+    }
+}
+
+fn begin(
+    shard: &Rc<Shard>,
+    me: usize,
+    balance: &Balance,
+    door: ListenerId,
+    tcp: TcpStream,
+    client: SocketAddr,
+    admission: Admission,
+) {
+    let load = Load::new(balance, me);
+    let shard = shard.clone();
+    tokio::task::spawn_local(async move {
+        let _held = (load, admission);
+        // Boxed: what only the handshake needs must not weigh on a connection that idles for days.
+        if let Some(connection) = Box::pin(establish(shard, door, tcp, client)).await {
+            match connection {
+                Connection::Http1(cx, stream) => http1::serve(cx, stream).await,
+                Connection::Http2(cx, carrier) => Box::pin(http2::serve(cx, carrier)).await,
+            }
+        }
+    });
+}
+
+enum Connection {
+    Http1(Rc<Context>, Rc<Stream>),
+    Http2(Rc<Context>, Carrier),
+}
+
+async fn establish(shard: Rc<Shard>, door: ListenerId, tcp: TcpStream, client: SocketAddr) -> Option<Connection> {
+    let _ = tcp.set_nodelay(true);
+    let port = tcp.local_addr().map_or(0, |local| local.port());
+    let plan = shard.shared.plan.load_full();
+    let listener = plan.listener(door);
+    let context = |tls| {
+        Rc::new(Context {
+            shard: shard.clone(),
+            listener: door,
+            client_text: client.ip().to_canonical().to_string(),
+            client,
+            port,
+            tls,
+        })
+    };
+    let grpc = listener.protocol == Protocol::Grpc;
+    let Some(config) = plan.listeners[usize::from(door.0)].tls.clone() else {
+        let stream = Stream::plain(tcp);
+        return Some(if grpc {
+            Connection::Http2(context(""), Carrier::new(stream, Bytes::new()))
+        } else {
+            Connection::Http1(context(""), Rc::new(stream))
+        });
+    };
+    let (stream, handshake) = handshake(&shard, &plan.listeners[usize::from(door.0)].metrics, &listener.limits, tcp, config).await?;
+    let cx = context(handshake.version);
+    // A gRPC client that offers no ALPN speaks HTTP/2 all the same.
+    Some(if handshake.h2 || (grpc && !handshake.alpn) {
+        Connection::Http2(cx, Carrier::new(stream, Bytes::new()))
+    } else {
+        Connection::Http1(cx, Rc::new(stream))
+    })
+}
+
+async fn handshake(
+    shard: &Shard,
+    metrics: &crate::observe::metrics::ListenerMetrics,
+    limits: &ListenerLimits,
+    tcp: TcpStream,
+    config: Arc<rustls::ServerConfig>,
+) -> Option<(Stream, Handshake)> {
+    let slot = shard.timers.slot();
+    match slot.within(limits.handshake_timeout, tls::accept(tcp, config, &shard.scratch)).await {
+        Ok(Ok((stream, handshake))) => {
+            metrics.handshake(handshake.version, handshake.resumed);
+            Some((stream, handshake))
+        }
+        Ok(Err(HandshakeError::Lost(_))) => {
+            metrics.handshake_lost.inc();
+            None
+        }
+        Ok(Err(error)) => {
+            metrics.handshake_refused.inc();
+            tracing::debug!(%error, "TLS handshake refused");
+            None
+        }
+        Err(_) => {
+            metrics.handshake_timeout.inc();
+            None
+        }
+    }
+}
+
+/// Whether every connection has ended.
+pub fn is_empty(shared: &Shared) -> bool {
+    shared.clients.open_total() == 0
+}

@@ -1,0 +1,176 @@
+//! How does an HTTP/1 connection live? One request after the other, answered in order.
+//!
+//! Promises: while idle it holds no buffer and a small task; a head has one deadline from its first byte to its last;
+//! a connection that is closed with bytes of the client unread is closed so that the answer still arrives.
+
+use std::rc::Rc;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use bytes::BytesMut;
+
+use crate::config::model::ListenerLimits;
+use crate::exchange::client::{Client, http1_answer};
+use crate::exchange::failure::Failure;
+use crate::exchange::finish::Summary;
+use crate::exchange::flow::Source;
+use crate::exchange::forward::After;
+use crate::exchange::{Context, serve as serve_request};
+use crate::http1::body::Decoder;
+use crate::http1::head::{BadHead, Limits, ParsedRequest, parse_request};
+use crate::io::Stream;
+use crate::io::timer::Slot;
+use crate::message::{BodyKind, Version};
+
+/// A connection being closed is read this long, and so far, for the answer to arrive (RFC 9112 section 9.6).
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 1024 * 1024;
+/// A connection that was opened as the gateway began to stop may still bring its first request.
+const LAST_CALL: Duration = Duration::from_secs(1);
+
+enum Next {
+    Request(Box<ParsedRequest>),
+    /// Nothing more will come, or it took too long while idle.
+    End,
+    Bad(BadHead),
+    /// The head did not come to its end in time.
+    Slow,
+}
+
+/// Serves a connection to its end.
+pub async fn serve(cx: Rc<Context>, stream: Rc<Stream>) {
+    let slot = cx.shard.timers.slot();
+    let mut buf = BytesMut::new();
+    let mut first = true;
+    loop {
+        if buf.is_empty() {
+            // Given up while idle.
+            buf = BytesMut::new();
+        }
+        let next = next_request(&cx, &stream, &mut buf, &slot, first).await;
+        first = false;
+        let after = match next {
+            Next::Request(parsed) => Box::pin(exchange(&cx, &stream, &mut buf, *parsed)).await,
+            Next::End => break,
+            Next::Bad(bad) => {
+                refuse(&cx, &stream, Failure::BadHead(bad)).await;
+                After::Close
+            }
+            Next::Slow => {
+                refuse(&cx, &stream, Failure::ClientTimeout).await;
+                After::Close
+            }
+        };
+        if after != After::Keep {
+            linger(&stream, &slot).await;
+            return;
+        }
+        // A pipelined request that waits is served before the gateway stops.
+        if cx.shard.shared.is_draining() && buf.is_empty() {
+            break;
+        }
+    }
+    let _ = slot.within(LINGER, std::future::poll_fn(|task| stream.poll_shutdown(task))).await;
+}
+
+fn limits_of(limits: &ListenerLimits) -> Limits {
+    Limits { head_bytes: limits.head_bytes_max, target_bytes: limits.target_bytes_max, fields: limits.fields_max }
+}
+
+async fn next_request(cx: &Context, stream: &Stream, buf: &mut BytesMut, slot: &Slot, first: bool) -> Next {
+    let (limits, idle, head_timeout) = {
+        let plan = cx.shard.shared.plan.load();
+        let limits = &plan.listener(cx.listener).limits;
+        let idle = if first { limits.first_byte_timeout } else { limits.idle_timeout };
+        (limits_of(limits), idle, limits.head_timeout)
+    };
+    let mut begun = !buf.is_empty();
+    slot.set(if begun { head_timeout } else { idle });
+    let mut called = false;
+    let next = std::future::poll_fn(|task| {
+        loop {
+            if !buf.is_empty() {
+                match parse_request(buf, &limits) {
+                    Ok(Some(parsed)) => return Poll::Ready(Next::Request(Box::new(parsed))),
+                    Ok(None) => {}
+                    Err(bad) => return Poll::Ready(Next::Bad(bad)),
+                }
+            }
+            match stream.poll_fill(task, buf) {
+                Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Poll::Ready(Next::End),
+                Poll::Ready(Ok(_)) => {
+                    if !begun {
+                        begun = true;
+                        slot.set(head_timeout);
+                    }
+                }
+                Poll::Pending => {
+                    if !begun && cx.shard.shared.is_draining() && !called {
+                        if !first {
+                            return Poll::Ready(Next::End);
+                        }
+                        called = true;
+                        slot.set(LAST_CALL);
+                    }
+                    ready!(slot.poll_expired(task));
+                    return Poll::Ready(if begun { Next::Slow } else { Next::End });
+                }
+            }
+        }
+    })
+    .await;
+    slot.clear();
+    next
+}
+
+async fn exchange(cx: &Context, stream: &Rc<Stream>, buf: &mut BytesMut, parsed: ParsedRequest) -> After {
+    let ParsedRequest { request, keep_alive } = parsed;
+    let source = match request.body {
+        BodyKind::Empty => Source::Empty,
+        kind => {
+            let plan = cx.shard.shared.plan.load();
+            let limits = limits_of(&plan.listener(cx.listener).limits);
+            Source::Http1 { stream: stream.clone(), buf: std::mem::take(buf), decoder: Decoder::new(kind, limits) }
+        }
+    };
+    let draining = cx.shard.shared.is_draining();
+    let mut client =
+        Client::Http1 { stream: stream.clone(), version: request.version, keep_alive: keep_alive && !draining };
+    serve_request(cx, request, source, &mut client, buf).await
+}
+
+/// Answers a request whose head could not be taken, and tells the log.
+async fn refuse(cx: &Context, stream: &Stream, failure: Failure) {
+    let plan = cx.shard.shared.plan.load_full();
+    let mut summary = Summary::new(cx, &plan, String::new());
+    let answer = failure.answer();
+    summary.status = answer.status;
+    summary.end = failure.word();
+    let out = http1_answer(answer, None, Version::Http11, false, false);
+    let _ = cx.shard.timers.slot().within(LINGER, stream.write_all(&out)).await;
+    summary.finish_headless("HTTP/1.1");
+}
+
+/// Closes the sending side and reads what still comes: closing with bytes unread would make the kernel reset the
+/// connection, and the client would lose the answer.
+async fn linger(stream: &Stream, slot: &Slot) {
+    let mut buf = BytesMut::new();
+    let mut total = 0;
+    let _ = slot
+        .within(
+            LINGER,
+            std::future::poll_fn(|task| {
+                if ready!(stream.poll_shutdown(task)).is_err() {
+                    return Poll::Ready(());
+                }
+                loop {
+                    buf.clear();
+                    match ready!(stream.poll_fill(task, &mut buf)) {
+                        Ok(n) if n > 0 && total < LINGER_BYTES => total += n,
+                        _ => return Poll::Ready(()),
+                    }
+                }
+            }),
+        )
+        .await;
+}

@@ -1,0 +1,210 @@
+//! How does an HTTP/2 connection live? Streams served side by side, over the `h2` crate.
+//!
+//! Promises: floods end the connection, not the gateway; an idle connection is closed, one with streams is not; when
+//! the gateway stops, streams that run are finished (GOAWAY, RFC 9113 section 6.8).
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::SendResponse;
+use http::Method;
+
+use crate::exchange::client::Client;
+use crate::exchange::failure::{Answer, Failure};
+use crate::exchange::flow::Source;
+use crate::exchange::{Context, serve as serve_request};
+use crate::http1::head::{BadHead, valid_authority};
+use crate::io::Carrier;
+use crate::message::{BodyKind, Fields, Request, Upgrade, Version};
+
+/// Window of a stream, bytes: what a slow worker can make the gateway hold of one request.
+const STREAM_WINDOW: u32 = 64 * 1024;
+/// Tiny DATA frames that may wait to be read, by the measure of the `h2` crate: bursts of small gRPC messages are
+/// normal, the crate's own default is 25 600.
+const DATA_FRAME_BUDGET: usize = 16 * 1024 * 1024;
+/// Streams that the client reset and we still know of.
+const RESET_STREAMS_MAX: usize = 64;
+
+/// Serves a connection to its end.
+pub async fn serve(cx: Rc<Context>, carrier: Carrier) {
+    let limits = cx.shard.shared.plan.load().listener(cx.listener).limits.clone();
+    let grpc = {
+        let plan = cx.shard.shared.plan.load();
+        plan.listener(cx.listener).protocol == crate::config::model::Protocol::Grpc
+    };
+    let mut builder = h2::server::Builder::new();
+    builder
+        .initial_window_size(STREAM_WINDOW)
+        // All streams' windows together: a stream whose worker is slow holds up no other.
+        .initial_connection_window_size(STREAM_WINDOW.saturating_mul(limits.streams_max).clamp(1 << 20, 1 << 30))
+        .max_concurrent_streams(limits.streams_max)
+        .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
+        .max_concurrent_reset_streams(RESET_STREAMS_MAX)
+        .max_pending_accept_reset_streams(RESET_STREAMS_MAX)
+        .data_frame_budget(DATA_FRAME_BUDGET);
+    if !grpc {
+        builder.enable_connect_protocol();
+    }
+    let slot = cx.shard.timers.slot();
+    let Ok(Ok(mut connection)) = slot.within(limits.first_byte_timeout, builder.handshake::<_, Bytes>(carrier)).await
+    else {
+        return;
+    };
+    let open = Rc::new(Cell::new(0u32));
+    let (mut stopping, mut armed) = (false, false);
+    loop {
+        let accepted = std::future::poll_fn(|task| {
+            if let Poll::Ready(accepted) = connection.poll_accept(task) {
+                return Poll::Ready(accepted);
+            }
+            if !stopping && cx.shard.shared.is_draining() {
+                stopping = true;
+                connection.graceful_shutdown();
+                task.waker().wake_by_ref();
+            }
+            if open.get() > 0 {
+                if armed {
+                    slot.clear();
+                    armed = false;
+                }
+            } else if !armed {
+                slot.set(limits.idle_timeout);
+                armed = true;
+            }
+            match slot.poll_expired(task) {
+                Poll::Ready(()) if !stopping => {
+                    // Idle: the client hears that it should open another connection, then this one ends.
+                    stopping = true;
+                    connection.graceful_shutdown();
+                    slot.set(limits.head_timeout);
+                    task.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                Poll::Ready(()) if open.get() == 0 => Poll::Ready(None),
+                _ => Poll::Pending,
+            }
+        })
+        .await;
+        match accepted {
+            Some(Ok((request, respond))) => {
+                let stream = Open::new(&open);
+                let cx = cx.clone();
+                let limits = (limits.fields_max, limits.target_bytes_max);
+                tokio::task::spawn_local(async move {
+                    let _stream = stream;
+                    stream_of(&cx, request, respond, limits).await;
+                });
+            }
+            Some(Err(error)) => {
+                tracing::debug!(%error, client = %cx.client, "HTTP/2 connection ended");
+                return;
+            }
+            None => return,
+        }
+    }
+}
+
+/// One stream more, until dropped.
+struct Open(Rc<Cell<u32>>);
+
+impl Open {
+    fn new(open: &Rc<Cell<u32>>) -> Open {
+        open.set(open.get() + 1);
+        Open(open.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+async fn stream_of(
+    cx: &Context,
+    request: http::Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+    limits: (usize, usize),
+) {
+    let mut client = Client::Http2 { respond };
+    let (head, recv) = request.into_parts();
+    let mut ahead = bytes::BytesMut::new();
+    match request_of(head, &recv, limits) {
+        Ok(request) => {
+            let source = Source::http2(recv);
+            serve_request(cx, request, source, &mut client, &mut ahead).await;
+        }
+        Err(bad) => refuse(cx, &mut client, bad).await,
+    }
+}
+
+/// The head in the form that all exchanges share, under the same rules as HTTP/1 where both have them.
+fn request_of(
+    head: http::request::Parts,
+    recv: &RecvStream,
+    (fields_max, target_max): (usize, usize),
+) -> Result<Request, BadHead> {
+    let protocol = head.extensions.get::<h2::ext::Protocol>().map(|protocol| protocol.as_str().to_owned());
+    if head.method == Method::TRACE || (head.method == Method::CONNECT && protocol.is_none()) {
+        return Err(BadHead::Method);
+    }
+    if head.headers.len() > fields_max {
+        return Err(BadHead::TooLarge);
+    }
+    let host = head.headers.get(http::header::HOST).map(|host| Bytes::copy_from_slice(host.as_bytes()));
+    let authority = match (head.uri.authority(), host) {
+        // RFC 9113 section 8.3.1: both may be there, but they say the same.
+        (Some(authority), Some(host)) if !host.eq_ignore_ascii_case(authority.as_str().as_bytes()) => {
+            return Err(BadHead::Malformed("Host is not the authority"));
+        }
+        (Some(authority), _) => Bytes::copy_from_slice(authority.as_str().as_bytes()),
+        (None, Some(host)) => host,
+        (None, None) => return Err(BadHead::Malformed("no authority")),
+    };
+    if !valid_authority(&authority) || head.headers.get_all(http::header::HOST).iter().nth(1).is_some() {
+        return Err(BadHead::Malformed("authority"));
+    }
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    let target = Bytes::copy_from_slice(if target.is_empty() { b"/" } else { target.as_bytes() });
+    if target.len() > target_max {
+        return Err(BadHead::TargetTooLong);
+    }
+    if target.iter().any(|c| !(0x21..0x7f).contains(c)) || !(target[0] == b'/' || &target[..] == b"*") {
+        return Err(BadHead::Malformed("character in the target"));
+    }
+    let length = head
+        .headers
+        .get(http::header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok())
+        .and_then(|length| length.parse().ok());
+    let body = match length {
+        _ if recv.is_end_stream() => BodyKind::Empty,
+        Some(length) => BodyKind::Length(length),
+        None => BodyKind::Open,
+    };
+    Ok(Request {
+        method: head.method,
+        authority,
+        target,
+        version: Version::Http2,
+        expects_continue: false,
+        fields: Fields::Http2(head.headers),
+        body,
+        upgrade: protocol.map(Upgrade::Connect),
+    })
+}
+
+async fn refuse(cx: &Context, client: &mut Client, bad: BadHead) {
+    let plan = cx.shard.shared.plan.load_full();
+    let grpc = plan.listener(cx.listener).protocol == crate::config::model::Protocol::Grpc;
+    let mut summary = crate::exchange::finish::Summary::new(cx, &plan, String::new());
+    let failure = Failure::BadHead(bad);
+    let answer: Answer = failure.answer();
+    summary.status = if grpc { 200 } else { answer.status };
+    summary.end = failure.word();
+    let _ = client.answer(None, answer, None, grpc, true).await;
+    summary.finish_headless("HTTP/2.0");
+}

@@ -1,0 +1,6 @@
+//! Where do connections come in? Accept loops and the life of a connection until HTTP takes over.
+
+pub mod accept;
+pub mod http1;
+pub mod http2;
+pub mod socket;

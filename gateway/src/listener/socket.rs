@@ -1,0 +1,77 @@
+//! Which sockets are listened on? Opening them, before anything runs, so that a taken port is told at once.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::config::model::Bind;
+
+/// Connections that may wait for the accept loop.
+const BACKLOG: i32 = 4096;
+
+/// Opens a listening socket. An address without host means all: IPv6 and IPv4 on one socket, or IPv4 alone where the
+/// machine has no IPv6.
+pub fn open(bind: &Bind) -> io::Result<TcpListener> {
+    match bind.host {
+        Some(host) => listen(SocketAddr::new(host, bind.port)),
+        None => listen(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), bind.port)).or_else(|error| {
+            if error.kind() == io::ErrorKind::AddrInUse || error.kind() == io::ErrorKind::PermissionDenied {
+                return Err(error);
+            }
+            listen(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), bind.port))
+        }),
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Connections of an earlier process in TIME_WAIT must not keep the port.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// What to say of an address that cannot be listened on.
+pub fn explain(bind: &Bind, error: &io::Error) -> (String, Option<String>) {
+    let address = match bind.host {
+        Some(host) => SocketAddr::new(host, bind.port).to_string(),
+        None => format!(":{}", bind.port),
+    };
+    match error.kind() {
+        io::ErrorKind::AddrInUse => (
+            format!("{address} is taken by another process"),
+            Some(format!("`ss -ltnp 'sport = :{}'` names it; stop it or choose another port", bind.port)),
+        ),
+        io::ErrorKind::PermissionDenied => (
+            format!("listening on {address} is not permitted"),
+            Some("ports below 1024 need root or CAP_NET_BIND_SERVICE".to_owned()),
+        ),
+        io::ErrorKind::AddrNotAvailable => {
+            (format!("{address} is no address of this machine"), Some("use `:PORT` for all addresses".to_owned()))
+        }
+        _ => (format!("listening on {address} failed: {error}"), None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::model::Place;
+
+    #[test]
+    fn a_taken_port_is_told_with_a_way_to_find_who_has_it() {
+        let bind = |port| Bind { host: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), port, place: Place::default() };
+        let first = open(&bind(0)).unwrap();
+        let taken = bind(first.local_addr().unwrap().port());
+        let error = open(&taken).unwrap_err();
+        let (what, hint) = explain(&taken, &error);
+        assert!(what.contains("is taken"), "{what}");
+        assert!(hint.unwrap().contains("ss -ltnp"));
+    }
+}

@@ -1,0 +1,5 @@
+//! What do we tell? The access log and the metrics. Knows nobody: it takes plain values.
+
+pub mod access_log;
+pub mod metrics;
+pub mod record;

@@ -1,0 +1,280 @@
+//! What does an exchange hold of a pool?
+//!
+//! A [`Lease`] is a place at a worker, a [`Waiting`] a place in the waiting room. Both give back
+//! what they hold when dropped.
+//!
+//! How a request gets a worker:
+//! ```text
+//! pick -> Worker: go on
+//!      -> Empty:  hold()    then  loop { waiting.pick(..) or, in bounded time, waiting.woken().await }
+//!      -> Full:   queue()   the same
+//! ```
+//! While requests wait for a place, new ones do not overtake them: `pick` says `Full`.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use tokio::sync::futures::OwnedNotified;
+
+use super::admission::{Reason, Refused};
+use super::balance::{Ask, choose};
+use super::state::Pool;
+use super::worker::{Kind, WorkerId};
+
+/// What is wanted of a pool.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Want<'a> {
+    /// Hash of the key, for pools that balance by one. Equal keys must give equal numbers in
+    /// every process.
+    pub key: Option<u64>,
+    /// Workers already tried in this exchange; avoided if any other has room.
+    pub avoid: &'a [WorkerId],
+    /// A random number; all its bits are used.
+    pub random: u64,
+    /// What it is for.
+    pub kind: Kind,
+}
+
+/// What a pool has to offer.
+#[derive(Debug)]
+pub enum Pick {
+    /// A worker, with a place reserved.
+    Worker(Lease),
+    /// Every live worker is at its cap.
+    Full,
+    /// No worker is live.
+    Empty,
+}
+
+/// A place at a worker. Dropping it gives the place back and wakes who waits for one.
+#[derive(Debug)]
+pub struct Lease {
+    pool: Arc<Pool>,
+    worker: WorkerId,
+    kind: Kind,
+}
+
+impl Lease {
+    /// Where to connect.
+    pub fn addr(&self) -> SocketAddr {
+        self.pool.workers[self.worker.index()].addr()
+    }
+
+    /// Which worker, for reports and to avoid it next time.
+    pub fn worker(&self) -> WorkerId {
+        self.worker
+    }
+
+    /// The pool it belongs to.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    /// What it is counted as.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Recounts it as a long stream, which makes room for a request. Nothing for a stream.
+    pub fn into_stream(mut self) -> Lease {
+        self.make_stream();
+        self
+    }
+
+    /// The same in place.
+    pub fn make_stream(&mut self) {
+        if self.kind == Kind::Request {
+            self.kind = Kind::Stream;
+            self.pool.workers[self.worker.index()].request_to_stream();
+            self.pool.place_free(self.worker);
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.pool.workers[self.worker.index()].release(self.kind);
+        if self.kind == Kind::Request {
+            self.pool.place_free(self.worker);
+        }
+    }
+}
+
+impl Pool {
+    /// Picks a worker and reserves a place there, in one step.
+    pub fn pick(self: &Arc<Self>, want: &Want<'_>, now: Instant) -> Pick {
+        // Whoever waits has the older right. Streams need no place, so they wait for none.
+        if self.rules.cap.is_some()
+            && want.kind == Kind::Request
+            && !self.room.is_empty()
+            && self.live() > 0
+        {
+            return Pick::Full;
+        }
+        self.pick_now(want, now)
+    }
+
+    /// Lets a request wait until a worker comes up.
+    pub fn hold(self: &Arc<Self>) -> Result<Waiting, Refused> {
+        let hold = &self.model().hold;
+        let requests_max = if hold.time.is_zero() {
+            0
+        } else {
+            hold.requests_max
+        };
+        let waiting = Waiting::enter(self, Reason::Hold, requests_max);
+        let stats = self.stats();
+        let counter = if waiting.is_ok() {
+            &stats.held
+        } else {
+            &stats.hold_refused
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        waiting
+    }
+
+    /// Lets a request wait until a worker has room.
+    pub fn queue(self: &Arc<Self>) -> Result<Waiting, Refused> {
+        let queue = &self.model().queue;
+        let requests_max = if queue.time.is_zero() {
+            0
+        } else {
+            queue.requests_max
+        };
+        let waiting = Waiting::enter(self, Reason::Queue, requests_max);
+        let stats = self.stats();
+        let counter = if waiting.is_ok() {
+            &stats.queued
+        } else {
+            &stats.queue_refused
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        waiting
+    }
+
+    /// Requests that wait now: held, queued.
+    pub fn waiting(&self) -> (u32, u32) {
+        (
+            self.room.count(Reason::Hold),
+            self.room.count(Reason::Queue),
+        )
+    }
+
+    fn pick_now(self: &Arc<Self>, want: &Want<'_>, now: Instant) -> Pick {
+        let live = self.live.load();
+        if live.is_empty() {
+            return Pick::Empty;
+        }
+        let ask = Ask {
+            key: want.key,
+            avoid: want.avoid,
+            random: want.random,
+            kind: want.kind,
+            // Only a slow start asks for the time.
+            now: if self.rules.slow_start == 0 {
+                0
+            } else {
+                self.time(now)
+            },
+            freed: self.freed.load(Ordering::Relaxed),
+        };
+        match choose(&live, &self.workers, &self.rules, &self.turn, &ask) {
+            Some(worker) => {
+                self.stats().picks.fetch_add(1, Ordering::Relaxed);
+                Pick::Worker(Lease {
+                    pool: Arc::clone(self),
+                    worker,
+                    kind: want.kind,
+                })
+            }
+            None => Pick::Full,
+        }
+    }
+
+    fn place_free(&self, worker: WorkerId) {
+        if self.rules.cap.is_some() {
+            self.freed.store(worker.0, Ordering::Relaxed);
+            self.room.wake_one();
+        }
+    }
+}
+
+/// A request in the waiting room. Dropping it leaves the room.
+#[derive(Debug)]
+pub struct Waiting {
+    pool: Arc<Pool>,
+    reason: Reason,
+    woken: Pin<Box<OwnedNotified>>,
+    /// Whether it is this one's turn to try.
+    my_turn: bool,
+}
+
+impl Waiting {
+    fn enter(pool: &Arc<Pool>, reason: Reason, requests_max: u32) -> Result<Waiting, Refused> {
+        // Registered before counted, counted before the first try: a place that becomes free at
+        // any moment is either seen by that try or rings the bell.
+        let woken = register(pool);
+        let ahead = pool.room.enter(reason, requests_max)?;
+        // With somebody ahead, any free place has rung the bell for them, and they pass it on.
+        let my_turn = ahead == 0 || pool.rules.cap.is_none();
+        Ok(Waiting {
+            pool: Arc::clone(pool),
+            reason,
+            woken,
+            my_turn,
+        })
+    }
+
+    /// Why it waits.
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// Tries to get a worker, if it is this one's turn; to be called at once after entering and
+    /// after every [`Waiting::woken`]. With a worker in hand, drop the `Waiting`.
+    pub fn pick(&mut self, want: &Want<'_>, now: Instant) -> Pick {
+        if std::mem::take(&mut self.my_turn) {
+            return self.pool.pick_now(want, now);
+        }
+        if self.pool.live() == 0 {
+            Pick::Empty
+        } else {
+            Pick::Full
+        }
+    }
+
+    /// Waits until there is reason to try again. No time limit of its own. Cancel-safe: a wake-up
+    /// that is not waited for is kept, and passed on when this is dropped.
+    pub async fn woken(&mut self) {
+        self.woken.as_mut().await;
+        // Registered again before the try that follows.
+        self.woken = register(&self.pool);
+        self.my_turn = true;
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let pool = &self.pool;
+        pool.room.leave(self.reason);
+        // If there is room for more, the next one shall know: this wake-up may have been for more
+        // than one place, or was not used.
+        if !pool.room.is_empty() && pool.live.load().has_room(&pool.workers, pool.rules.cap) {
+            pool.room.wake_one();
+        }
+    }
+}
+
+fn register(pool: &Pool) -> Pin<Box<OwnedNotified>> {
+    let mut woken = Box::pin(pool.room.bell().notified_owned());
+    woken.as_mut().enable();
+    woken
+}
+
+#[cfg(test)]
+#[path = "lease_tests.rs"]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -1,0 +1,43 @@
+//! What has a pool counted?
+//!
+//! Counters that only grow, since the pool was made. The pool and `discover` count what they do;
+//! the fields marked *caller* are counted by whoever drives the exchange.
+
+use std::sync::atomic::AtomicU64;
+
+/// The counters of a pool.
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// Workers picked: attempts, retries included.
+    pub picks: AtomicU64,
+    /// Attempts after the first (*caller*).
+    pub retries: AtomicU64,
+    /// Retries that the budget did not allow (*caller*).
+    pub retries_denied: AtomicU64,
+    /// Requests that were held because no worker was up.
+    pub held: AtomicU64,
+    /// Requests that could not be held.
+    pub hold_refused: AtomicU64,
+    /// Held requests whose time ran out (*caller*).
+    pub hold_expired: AtomicU64,
+    /// Requests that were queued because every worker was at its cap.
+    pub queued: AtomicU64,
+    /// Requests that could not be queued.
+    pub queue_refused: AtomicU64,
+    /// Queued requests whose time ran out (*caller*).
+    pub queue_expired: AtomicU64,
+    /// Ejections after failures in a row.
+    pub ejections: AtomicU64,
+    /// Workers that began to get traffic.
+    pub ups: AtomicU64,
+    /// Workers that ceased to get traffic.
+    pub downs: AtomicU64,
+    /// Connections made to find out whether anything listens.
+    pub probes: AtomicU64,
+    /// Active checks.
+    pub checks: AtomicU64,
+    /// Active checks that failed.
+    pub checks_failed: AtomicU64,
+    /// Looks into the kernel's listen table.
+    pub scans: AtomicU64,
+}

@@ -1,0 +1,250 @@
+//! What does a data thread own? Everything that its connections share without locks, and the way to what all threads
+//! share.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use crate::io::Scratch;
+use crate::io::timer::{TICK, Timers};
+use crate::observe::access_log::{AccessLog, Lines};
+use crate::plan::Plan;
+use crate::upstream::Connections;
+
+/// What all data threads share.
+pub struct Shared {
+    /// The running plan.
+    pub plan: ArcSwap<Plan>,
+    /// The access log.
+    pub log: AccessLog,
+    /// Open connections and who opened them.
+    pub clients: Clients,
+    /// Exchanges in flight, tunnels included.
+    pub in_flight: AtomicU64,
+    draining: AtomicBool,
+    drain: watch::Sender<bool>,
+}
+
+impl Shared {
+    /// With no connection yet.
+    pub fn new(plan: Arc<Plan>, log: AccessLog) -> Shared {
+        let listeners = plan.config.listeners.len();
+        Shared {
+            plan: ArcSwap::new(plan),
+            log,
+            clients: Clients::new(listeners),
+            in_flight: AtomicU64::new(0),
+            draining: AtomicBool::new(false),
+            drain: watch::Sender::new(false),
+        }
+    }
+
+    /// From now on no new connection or request is taken.
+    pub fn start_drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+        self.drain.send_replace(true);
+    }
+
+    /// Waits until the gateway is to stop.
+    pub async fn drain_started(&self) {
+        // The sender lives as long as `self`: waiting cannot fail.
+        let _ = self.drain.subscribe().wait_for(|draining| *draining).await;
+    }
+
+    /// Whether the gateway is stopping.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
+
+/// Open connections, counted per listener and per client.
+pub struct Clients {
+    listeners: Vec<AtomicU32>,
+    per_client: Mutex<HashMap<(usize, IpAddr), u32>>,
+}
+
+/// Which cap a connection met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// The listener's.
+    Listener,
+    /// The client's.
+    Client,
+}
+
+/// A connection's place in the counts; given back on drop.
+pub struct Admission {
+    shared: Arc<Shared>,
+    listener: usize,
+    client: IpAddr,
+}
+
+impl Clients {
+    fn new(listeners: usize) -> Clients {
+        Clients {
+            listeners: (0..listeners).map(|_| AtomicU32::new(0)).collect(),
+            per_client: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// Open connections of a listener.
+    pub fn open(&self, listener: usize) -> u32 {
+        self.listeners.get(listener).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    /// Open connections of all listeners.
+    pub fn open_total(&self) -> u64 {
+        self.listeners.iter().map(|count| u64::from(count.load(Ordering::Relaxed))).sum()
+    }
+
+    fn with_clients<T>(&self, work: impl FnOnce(&mut HashMap<(usize, IpAddr), u32>) -> T) -> T {
+        work(&mut self.per_client.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+    }
+}
+
+/// The address that a client is counted by: IPv4 as it is, IPv6 by its /64, which one customer has whole.
+fn counted_as(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V6(v6) => {
+            let bits = u128::from(v6) & !u128::from(u64::MAX);
+            IpAddr::V6(bits.into())
+        }
+        v4 => v4,
+    }
+}
+
+/// Counts a connection, unless a cap is met.
+pub fn admit(shared: &Arc<Shared>, listener: usize, client: IpAddr, max: u32, client_max: u32) -> Result<Admission, Full> {
+    let client = counted_as(client);
+    let Some(total) = shared.clients.listeners.get(listener) else { return Err(Full::Listener) };
+    if total.fetch_add(1, Ordering::Relaxed) >= max {
+        total.fetch_sub(1, Ordering::Relaxed);
+        return Err(Full::Listener);
+    }
+    let admitted = shared.clients.with_clients(|clients| {
+        let count = clients.entry((listener, client)).or_insert(0);
+        let fits = *count < client_max;
+        if fits {
+            *count += 1;
+        }
+        fits
+    });
+    if !admitted {
+        total.fetch_sub(1, Ordering::Relaxed);
+        return Err(Full::Client);
+    }
+    Ok(Admission { shared: shared.clone(), listener, client })
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        if let Some(total) = self.shared.clients.listeners.get(self.listener) {
+            total.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.shared.clients.with_clients(|clients| {
+            if let Some(count) = clients.get_mut(&(self.listener, self.client)) {
+                *count -= 1;
+                if *count == 0 {
+                    clients.remove(&(self.listener, self.client));
+                }
+            }
+        });
+    }
+}
+
+/// A data thread.
+pub struct Shard {
+    /// What all threads share.
+    pub shared: Arc<Shared>,
+    /// Deadlines.
+    pub timers: Timers,
+    /// Buffers lent to connections.
+    pub scratch: Rc<Scratch>,
+    /// Connections to workers.
+    pub upstream: Connections,
+    /// Lines of the access log.
+    pub lines: RefCell<Lines>,
+    random: RefCell<fastrand::Rng>,
+    /// The wall clock at a moment of the steady one: one clock reading an exchange serves both.
+    wall: Cell<(Instant, u64)>,
+}
+
+impl Shard {
+    /// A data thread's things; `seed` makes its random numbers.
+    pub fn new(shared: Arc<Shared>, seed: u64) -> Rc<Shard> {
+        let timers = Timers::new(Instant::now());
+        Rc::new(Shard {
+            upstream: Connections::new(timers.clone()),
+            lines: RefCell::new(Lines::new(shared.log.clone())),
+            scratch: Scratch::new(),
+            random: RefCell::new(fastrand::Rng::with_seed(seed)),
+            wall: Cell::new(wall_now()),
+            timers,
+            shared,
+        })
+    }
+
+    /// Ticks, sweeps and hands over log lines, for ever.
+    pub async fn keep_time(self: Rc<Self>) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut drained = false;
+        for count in 0u64.. {
+            ticks.tick().await;
+            let now = Instant::now();
+            self.timers.tick(now);
+            self.wall.set(wall_now());
+            self.lines.borrow_mut().hand_over();
+            if count % 10 == 0 {
+                self.upstream.sweep(now, std::time::Duration::from_secs(60));
+            }
+            if self.shared.is_draining() && !drained {
+                drained = true;
+                // Idle connections sit in wait for their deadline: woken, they see that it is time to go.
+                self.timers.wake_all();
+            }
+        }
+    }
+
+    /// A random number.
+    pub fn random(&self) -> u64 {
+        self.random.borrow_mut().u64(..)
+    }
+
+    /// Milliseconds since 1970 at `at`.
+    pub fn unix_ms(&self, at: Instant) -> u64 {
+        let (then, unix_ms) = self.wall.get();
+        match at.checked_duration_since(then) {
+            Some(after) => unix_ms + after.as_millis() as u64,
+            None => unix_ms.saturating_sub(then.duration_since(at).as_millis() as u64),
+        }
+    }
+}
+
+fn wall_now() -> (Instant, u64) {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    (Instant::now(), unix)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ipv6_clients_are_counted_by_their_network() {
+        let a = counted_as("2001:db8:1:2:3::1".parse().unwrap());
+        let b = counted_as("2001:db8:1:2:ffff::9".parse().unwrap());
+        let c = counted_as("2001:db8:1:3::1".parse().unwrap());
+        assert_eq!(a, b);
+        assert_ne!(a, c);
+        assert_eq!(counted_as("::ffff:10.0.0.1".parse().unwrap()), "10.0.0.1".parse::<IpAddr>().unwrap());
+    }
+}

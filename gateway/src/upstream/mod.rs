@@ -1,0 +1,220 @@
+//! How do we talk to a worker? Connections of one data thread: kept HTTP/1 connections and shared HTTP/2 sessions.
+//!
+//! Promises: a kept connection that was closed or spoke out of turn is never used; sessions are opened one at a time
+//! per worker and carry no more streams than both sides allow. Does not: choose workers or retry.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use tokio::net::TcpStream;
+
+use crate::io::timer::Timers;
+use crate::io::{Carrier, Stream};
+
+/// Kept HTTP/1 connections per worker and data thread.
+const KEPT_MAX: usize = 256;
+/// Window of a stream from a worker, bytes: what a slow client can make the gateway hold.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// Window of a session, bytes: above all streams' windows together, so that one slow reader stops no other.
+const SESSION_WINDOW: u32 = 64 * 1024 * 1024;
+
+/// The connections of a data thread to workers.
+pub struct Connections {
+    http1: RefCell<HashMap<SocketAddr, Vec<Kept>>>,
+    http2: RefCell<HashMap<SocketAddr, Rc<Sessions>>>,
+    timers: Timers,
+}
+
+struct Kept {
+    stream: Rc<Stream>,
+    expires: Instant,
+}
+
+#[derive(Default)]
+struct Sessions {
+    open: RefCell<Vec<Rc<Session>>>,
+    /// Held by whoever opens a session.
+    opening: tokio::sync::Mutex<()>,
+}
+
+/// An HTTP/2 connection to a worker.
+pub struct Session {
+    send: SendRequest<Bytes>,
+    streams: Cell<u32>,
+    streams_max: u32,
+    dead: Rc<Cell<bool>>,
+    idle_since: Cell<Instant>,
+}
+
+/// A stream's place in a session; given back on drop.
+pub struct Ticket {
+    session: Rc<Session>,
+    timers: Timers,
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub enum ConnectError {
+    /// Nobody listens.
+    Refused,
+    /// It took too long.
+    Timeout,
+    /// Anything else.
+    Other(io::Error),
+}
+
+impl Connections {
+    /// None yet.
+    pub fn new(timers: Timers) -> Connections {
+        Connections { http1: RefCell::new(HashMap::new()), http2: RefCell::new(HashMap::new()), timers }
+    }
+
+    /// A kept connection to `worker`. `careful` asks the kernel whether it still stands, for requests that must not
+    /// be sent twice.
+    pub fn take(&self, worker: SocketAddr, careful: bool) -> Option<Rc<Stream>> {
+        let mut http1 = self.http1.borrow_mut();
+        let kept = http1.get_mut(&worker)?;
+        while let Some(connection) = kept.pop() {
+            if connection.stream.is_quiet(careful) {
+                return Some(connection.stream);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection for another request.
+    pub fn put(&self, worker: SocketAddr, stream: Rc<Stream>, idle_timeout: Duration) {
+        let expires = self.timers.coarse_now() + idle_timeout;
+        let mut http1 = self.http1.borrow_mut();
+        let kept = http1.entry(worker).or_default();
+        if kept.len() >= KEPT_MAX {
+            kept.remove(0);
+        }
+        kept.push(Kept { stream, expires });
+    }
+
+    /// Opens a TCP connection.
+    pub async fn connect(&self, worker: SocketAddr, timeout: Duration) -> Result<TcpStream, ConnectError> {
+        match self.timers.slot().within(timeout, TcpStream::connect(worker)).await {
+            Err(_) => Err(ConnectError::Timeout),
+            Ok(Ok(tcp)) => {
+                // Small writes must not wait for one another (RFC 896 would have them do so).
+                let _ = tcp.set_nodelay(true);
+                Ok(tcp)
+            }
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Err(ConnectError::Refused),
+            Ok(Err(error)) => Err(ConnectError::Other(error)),
+        }
+    }
+
+    /// A place in a session to `worker`, which is opened where none has room.
+    pub async fn session(
+        &self,
+        worker: SocketAddr,
+        timeout: Duration,
+        streams_max: u32,
+        head_bytes_max: usize,
+    ) -> Result<(SendRequest<Bytes>, Ticket), ConnectError> {
+        let sessions = self.http2.borrow_mut().entry(worker).or_default().clone();
+        if let Some(found) = sessions.find(&self.timers) {
+            return Ok(found);
+        }
+        let _opening = sessions.opening.lock().await;
+        if let Some(found) = sessions.find(&self.timers) {
+            return Ok(found);
+        }
+        let tcp = self.connect(worker, timeout).await?;
+        let carrier = Carrier::new(Stream::plain(tcp), Bytes::new());
+        let handshake = h2::client::Builder::new()
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(SESSION_WINDOW)
+            .max_header_list_size(u32::try_from(head_bytes_max).unwrap_or(u32::MAX))
+            .max_concurrent_streams(0)
+            .enable_push(false)
+            .data_frame_budget(64 * 1024 * 1024)
+            .handshake::<_, Bytes>(carrier);
+        let (send, connection) = match self.timers.slot().within(timeout, handshake).await {
+            Err(_) => return Err(ConnectError::Timeout),
+            Ok(Err(error)) => return Err(ConnectError::Other(io::Error::other(error.to_string()))),
+            Ok(Ok(pair)) => pair,
+        };
+        let session = Rc::new(Session {
+            send,
+            streams: Cell::new(0),
+            streams_max,
+            dead: Rc::new(Cell::new(false)),
+            idle_since: Cell::new(self.timers.coarse_now()),
+        });
+        // The driver holds no handle that could send, else the session would never end for want of users.
+        let dead = session.dead.clone();
+        tokio::task::spawn_local(async move {
+            // How it ended is told to each stream; here it only matters that it did.
+            let _ = connection.await;
+            dead.set(true);
+        });
+        let found = session.enter(&self.timers);
+        sessions.open.borrow_mut().push(session);
+        Ok(found)
+    }
+
+    /// Closes what was idle too long and forgets what is dead. Called about once a second.
+    pub fn sweep(&self, now: Instant, idle_timeout: Duration) {
+        self.http1.borrow_mut().retain(|_, kept| {
+            kept.retain(|connection| connection.expires > now && connection.stream.is_quiet(false));
+            !kept.is_empty()
+        });
+        self.http2.borrow_mut().retain(|_, sessions| {
+            sessions.open.borrow_mut().retain(|session| {
+                let idle = session.streams.get() == 0 && now.duration_since(session.idle_since.get()) > idle_timeout;
+                !session.dead.get() && !idle
+            });
+            !sessions.open.borrow().is_empty() || Rc::strong_count(sessions) > 1
+        });
+    }
+
+    /// Open connections to workers: kept HTTP/1 and HTTP/2 sessions.
+    pub fn count(&self) -> (usize, usize) {
+        (
+            self.http1.borrow().values().map(Vec::len).sum(),
+            self.http2.borrow().values().map(|sessions| sessions.open.borrow().len()).sum(),
+        )
+    }
+}
+
+impl Sessions {
+    fn find(&self, timers: &Timers) -> Option<(SendRequest<Bytes>, Ticket)> {
+        self.open.borrow().iter().find(|session| session.has_room()).map(|session| session.enter(timers))
+    }
+}
+
+impl Session {
+    fn has_room(&self) -> bool {
+        let allowed = u32::try_from(self.send.current_max_send_streams()).unwrap_or(u32::MAX);
+        !self.dead.get() && self.streams.get() < self.streams_max.min(allowed)
+    }
+
+    fn enter(self: &Rc<Self>, timers: &Timers) -> (SendRequest<Bytes>, Ticket) {
+        self.streams.set(self.streams.get() + 1);
+        (self.send.clone(), Ticket { session: self.clone(), timers: timers.clone() })
+    }
+}
+
+impl Ticket {
+    /// The session takes no more streams (GOAWAY, or it broke).
+    pub fn retire(&self) {
+        self.session.dead.set(true);
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.session.streams.set(self.session.streams.get().saturating_sub(1));
+        self.session.idle_since.set(self.timers.coarse_now());
+    }
+}

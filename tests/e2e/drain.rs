@@ -1,0 +1,133 @@
+//! Does a gateway that is told to stop finish what it has begun?
+
+use e2e::grpc;
+use e2e::h2_client::request;
+use e2e::h2_scripts::h2_mirroring;
+use e2e::scripts::{held, replying, silent, upgrading};
+use e2e::websocket::opening;
+use e2e::{Edge, Gate, Gateway, Worker, eventually};
+use tokio::net::TcpStream;
+
+async fn until_closed(gateway: &Gateway, listener: &str) {
+    let port = gateway.port(listener);
+    let refused = || async { TcpStream::connect(("127.0.0.1", port)).await.is_err().then_some(()) };
+    eventually(&format!("{listener} takes no more connections"), refused).await;
+}
+
+#[tokio::test]
+async fn with_nothing_in_flight_it_exits_with_0_at_once() {
+    let worker = Worker::start(replying(200)).await;
+    let mut gateway = Edge::to(&worker).start().await;
+    // An idle connection is nothing in flight.
+    let mut idle = gateway.http().await;
+    assert_eq!(idle.get("/").await.status(), 200);
+    let mut idle_h2 = gateway.h2("https").await;
+    idle_h2.fetch(request("GET", "/"), "").await;
+    let unused = gateway.http().await;
+    gateway.terminate();
+    assert_eq!(gateway.exit().await.code(), Some(0));
+    assert!(idle.ended().await);
+    idle_h2.until_closed_by_peer().await;
+    drop(unused);
+}
+
+#[tokio::test]
+async fn what_is_in_flight_is_finished() {
+    let gate = Gate::new();
+    let worker = Worker::start(held(&gate)).await;
+    let mut gateway = Edge::to(&worker).top("drain: { deadline: 60s }").start().await;
+    let mut old = gateway.http().await;
+    old.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let mut client = gateway.h2("https").await;
+    let call = client.call(request("GET", "/"), true).await;
+    worker.until_seen(2).await;
+    gateway.terminate();
+    until_closed(&gateway, "http").await;
+    until_closed(&gateway, "https").await;
+    assert!(gateway.is_running());
+    gate.open();
+    let reply = old.reply().await;
+    assert_eq!((reply.status(), reply.text().as_str()), (200, "ok"));
+    assert!(old.ended().await, "the connection is not kept");
+    assert_eq!(call.rest().await.unwrap().text(), "ok");
+    assert_eq!(gateway.exit().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn while_draining_it_is_alive_and_not_ready() {
+    let gate = Gate::new();
+    let worker = Worker::start(held(&gate)).await;
+    let mut gateway = Edge::to(&worker).top("drain: { deadline: 60s }").start().await;
+    assert_eq!(gateway.admin("/readyz").await.status(), 200);
+    let mut client = gateway.http().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    worker.until_seen(1).await;
+    gateway.terminate();
+    let unready = || async { (gateway.admin("/readyz").await.status() == 503).then_some(()) };
+    eventually("not ready", unready).await;
+    assert_eq!(gateway.admin("/healthz").await.status(), 200);
+    gate.open();
+    assert_eq!(client.reply().await.status(), 200);
+    assert_eq!(gateway.exit().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn an_http2_client_is_told_to_go_elsewhere_and_its_calls_go_on() {
+    let worker = Worker::start(h2_mirroring()).await;
+    let mut gateway = Edge::to(&worker).h2c().top("drain: { deadline: 60s }").start().await;
+    let mut client = gateway.h2("grpc").await;
+    let mut call = client.call(grpc::call("/s/Connect"), false).await;
+    call.send(grpc::frame("one")).await;
+    assert_eq!(call.exact(8).await, grpc::frame("one"));
+    gateway.terminate();
+    until_closed(&gateway, "grpc").await;
+    let told = || {
+        let mut client = client.clone();
+        async move { client.try_call(grpc::call("/s/Late"), true).await.is_err().then_some(()) }
+    };
+    eventually("GOAWAY has come", told).await;
+    call.send(grpc::frame("two")).await;
+    assert_eq!(call.exact(8).await, grpc::frame("two"));
+    call.finish();
+    assert_eq!(call.rest().await.unwrap().grpc_status(), Some("0"));
+    assert_eq!(gateway.exit().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn what_does_not_end_is_cut_at_the_deadline() {
+    let worker = Worker::start(silent()).await;
+    let mut gateway = Edge::to(&worker).top("drain: { deadline: 300ms }").start().await;
+    let mut client = gateway.http().await;
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx").await;
+    worker.until_seen(1).await;
+    gateway.terminate();
+    gateway.exit().await;
+    client.to_end().await;
+}
+
+#[tokio::test]
+async fn a_websocket_does_not_hold_the_drain_beyond_its_deadline() {
+    let worker = Worker::start(upgrading()).await;
+    let mut gateway = Edge::to(&worker).top("drain: { deadline: 500ms }").start().await;
+    let mut client = gateway.http().await;
+    client.send(opening("/")).await;
+    assert_eq!(client.reply().await.status(), 101);
+    gateway.terminate();
+    gateway.exit().await;
+    client.to_end().await;
+}
+
+#[tokio::test]
+async fn a_held_request_is_not_forgotten() {
+    let port = e2e::free_range(1);
+    let mut gateway = Edge::to_ports([port]).pool("hold: 30s").top("drain: { deadline: 60s }").start().await;
+    let mut client = gateway.http().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let waiting = || async { gateway.status().await.to_string().contains("held").then_some(()) };
+    eventually("the request is held", waiting).await;
+    gateway.terminate();
+    until_closed(&gateway, "http").await;
+    let _worker = Worker::start_on(port, replying(200)).await;
+    assert_eq!(client.reply().await.status(), 200);
+    assert_eq!(gateway.exit().await.code(), Some(0));
+}

@@ -1,0 +1,21 @@
+//! Does the gateway keep its promises? One file per promise; see the crate `e2e` for the harness.
+#![allow(clippy::unwrap_used)]
+
+mod access_log;
+mod admin;
+mod check;
+mod deadlines;
+mod drain;
+mod grpc;
+mod headers;
+mod http10;
+mod independence;
+mod limits;
+mod metrics_denied;
+mod pipelining;
+mod pools;
+mod protocols;
+mod routing;
+mod smuggling;
+mod tls;
+mod websocket;

@@ -1,0 +1,164 @@
+//! Does a client get the certificate, the protocol and the version it may have?
+
+use e2e::raw::Session;
+use e2e::scripts::replying;
+use e2e::{Gateway, H2, Raw, Tls, Worker, eventually};
+
+const YAML: &str = r#"
+admin: { bind: "127.0.0.1:0" }
+listeners:
+  https: { bind: "127.0.0.1:0", tls: { certificates: [ <edge>, <other>, <wild> ]<tls> } }
+  grpc:  { bind: "127.0.0.1:0", protocol: grpc, tls: { certificates: [ <edge> ] } }
+pools:
+  app: { ports: <app> }
+routes:
+  - { path: /, to: app, on: [https, grpc] }
+"#;
+
+async fn gateway(worker: &Worker, tls: &str) -> Gateway {
+    let mut plan = Gateway::with(YAML).ports("app", [worker.port()]).text("tls", tls);
+    for name in ["edge", "other", "wild"] {
+        plan = plan.text(name, &format!("{{ chain: <dir>/{name}.pem, key: <dir>/{name}.key }}"));
+    }
+    plan.start().await
+}
+
+async fn error_of(tls: Tls, port: u16) -> String {
+    match tls.connect(port).await {
+        Ok(_) => "no error".into(),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[tokio::test]
+async fn the_name_a_client_asks_for_chooses_the_certificate() {
+    let worker = Worker::start(replying(200)).await;
+    let gateway = gateway(&worker, "").await;
+    for name in ["edge.test", "localhost", "other.test", "a.wild.test", "OTHER.test"] {
+        // The client checks the certificate against the name, so a reply proves the choice.
+        let mut client = Raw::tls(gateway.port("https"), &gateway.tls().name(name)).await;
+        assert_eq!(client.get("/").await.status(), 200, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_wildcard_covers_one_label() {
+    let worker = Worker::start(replying(200)).await;
+    let gateway = gateway(&worker, "").await;
+    for name in ["a.b.wild.test", "wild.test"] {
+        let error = error_of(gateway.tls().name(name), gateway.port("https")).await;
+        assert!(error.contains("not valid for name"), "{name}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_name_gets_the_first_certificate_by_default() {
+    let worker = Worker::start(replying(200)).await;
+    let gateway = gateway(&worker, "").await;
+    let error = error_of(gateway.tls().name("stranger.test"), gateway.port("https")).await;
+    assert!(error.contains("not valid for name") && error.contains("edge.test"), "{error}");
+    let without = gateway.tls().without_sni();
+    assert_eq!(Raw::tls(gateway.port("https"), &without).await.get("/").await.status(), 200);
+}
+
+#[tokio::test]
+async fn an_unknown_name_is_refused_where_the_file_says_so() {
+    let worker = Worker::start(replying(200)).await;
+    let gateway = gateway(&worker, ", unknown_names: refuse").await;
+    let error = error_of(gateway.tls().name("stranger.test"), gateway.port("https")).await;
+    assert!(error.contains("UnrecognisedName"), "{error}");
+    let error = error_of(gateway.tls().without_sni(), gateway.port("https")).await;
+    assert!(error.contains("alert"), "{error}");
+    assert_eq!(gateway.https().await.get("/").await.status(), 200);
+}
+
+#[tokio::test]
+async fn alpn_settles_the_protocol() {
+    let worker = Worker::start(replying(200)).await;
+    let gateway = gateway(&worker, "").await;
+    for (listener, offered, chosen) in [
+        ("https", &["h2", "http/1.1"][..], Some("h2")),
+        ("https", &["http/1.1", "h2"][..], Some("h2")),
+        ("https", &["http/1.1"][..], Some("http/1.1")),
+        ("https", &[][..], None),
+        ("grpc", &["h2", "http/1.1"][..], Some("h2")),
+    ] {
+        let stream = gateway.tls().alpn(offered).connect(gateway.port(listener)).await.unwrap();
+        assert_eq!(Session::of(&stream).alpn.as_deref(), chosen, "{listener} {offered:?}");
+    }
+    for (listener, offered) in [("https", "acme-tls/1"), ("grpc", "http/1.1")] {
+        let error = error_of(gateway.tls().alpn(&[offered]), gateway.port(listener)).await;
+        assert!(error.contains("NoApplicationProtocol"), "{listener} {offered}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn http2_is_spoken_where_it_was_agreed() {
+    let worker = Worker::start(replying(200)).await;
+    let gateway = gateway(&worker, "").await;
+    let stream = gateway.tls().alpn(&["h2"]).connect(gateway.port("https")).await.unwrap();
+    let reply = H2::over(stream).await.fetch(e2e::h2_client::request("GET", "/"), "").await;
+    assert_eq!(reply.status, 200);
+}
+
+#[tokio::test]
+async fn both_current_versions_are_spoken_and_resumed() {
+    let worker = Worker::start(replying(200)).await;
+    let gateway = gateway(&worker, "").await;
+    for (version, name) in [(&rustls::version::TLS12, "TLSv1_2"), (&rustls::version::TLS13, "TLSv1_3")] {
+        let tls = Tls::versions(gateway.certs(), &[version]);
+        // A ticket of TLS 1.3 comes after the handshake, so each connection is used before the next.
+        eventually(&format!("a {name} session is resumed"), || async {
+            let stream = tls.connect(gateway.port("https")).await.unwrap();
+            let session = Session::of(&stream);
+            assert_eq!(session.version, name);
+            assert_eq!(Raw::over(stream).get("/").await.status(), 200);
+            session.resumed.then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn an_older_version_than_the_file_allows_is_refused() {
+    let worker = Worker::start(replying(200)).await;
+    let gateway = gateway(&worker, ", min_version: \"1.3\"").await;
+    let old = Tls::versions(gateway.certs(), &[&rustls::version::TLS12]);
+    let error = error_of(old, gateway.port("https")).await;
+    assert!(error.contains("ProtocolVersion"), "{error}");
+}
+
+#[tokio::test]
+async fn tls_1_1_is_refused_with_the_alert_for_it() {
+    let worker = Worker::start(replying(200)).await;
+    let gateway = gateway(&worker, "").await;
+    let mut client = Raw::tcp(gateway.port("https")).await;
+    client.send(client_hello_1_1()).await;
+    let record = client.to_end().await;
+    assert_eq!(record.first(), Some(&21), "an alert record: {record:?}");
+    assert_eq!(&record[5..7], [2, 70], "fatal, protocol_version");
+}
+
+/// A hello of a client that knows nothing newer than TLS 1.1 (RFC 4346 section 7.4.1.2).
+fn client_hello_1_1() -> Vec<u8> {
+    let mut hello = vec![3, 2];
+    hello.extend([7; 32]);
+    hello.push(0);
+    hello.extend([0, 4, 0xc0, 0x13, 0xc0, 0x09]);
+    hello.extend([1, 0]);
+    // supported_groups: secp256r1; ec_point_formats: uncompressed.
+    hello.extend([0, 14, 0, 10, 0, 4, 0, 2, 0, 23, 0, 11, 0, 2, 1, 0]);
+    let mut record = vec![22, 3, 1, 0, (hello.len() + 4) as u8, 1, 0, 0, hello.len() as u8];
+    record.extend(hello);
+    record
+}
+
+#[tokio::test]
+async fn plain_text_on_a_tls_port_reaches_no_worker() {
+    let worker = Worker::start(replying(200)).await;
+    let gateway = gateway(&worker, "").await;
+    let mut client = Raw::tcp(gateway.port("https")).await;
+    client.send("GET / HTTP/1.1\r\nHost: edge.test\r\n\r\n").await;
+    client.to_end().await;
+    assert_eq!(worker.count(), 0);
+}

@@ -1,0 +1,86 @@
+//! What does the usual configuration look like? Three listeners, one pool, everything to it.
+//!
+//! `http` is plain and does not redirect, `https` is TLS with h2 and HTTP/1.1, `grpc` is TLS with the
+//! protocol `grpc`; pool `app` has the workers that were given. What a test is about is added in the
+//! words of the configuration language.
+
+use crate::gateway::{Gateway, Plan};
+use crate::worker::Worker;
+
+/// The usual configuration.
+pub struct Edge {
+    ports: Vec<u16>,
+    pool: String,
+    limits: String,
+    top: String,
+}
+
+const YAML: &str = r#"
+threads: 2
+admin: { bind: "127.0.0.1:0" }
+<top>
+listeners:
+  http:  { bind: "127.0.0.1:0", redirect_https: none, limits: { <limits> } }
+  https: { bind: "127.0.0.1:0", limits: { <limits> }, tls: { certificates: [ { chain: <dir>/edge.pem, key: <dir>/edge.key } ] } }
+  grpc:  { bind: "127.0.0.1:0", limits: { <limits> }, protocol: grpc, tls: { certificates: [ { chain: <dir>/edge.pem, key: <dir>/edge.key } ] } }
+pools:
+  app: { ports: <app><pool> }
+routes:
+  - { path: /, to: app, on: [http, https, grpc] }
+"#;
+
+impl Edge {
+    /// In front of one worker.
+    pub fn to(worker: &Worker) -> Edge {
+        Edge::to_ports([worker.port()])
+    }
+
+    /// In front of several.
+    pub fn to_all(workers: &[Worker]) -> Edge {
+        Edge::to_ports(workers.iter().map(Worker::port))
+    }
+
+    /// In front of ports on which somebody may listen or not.
+    pub fn to_ports(ports: impl IntoIterator<Item = u16>) -> Edge {
+        let ports = ports.into_iter().collect();
+        Edge { ports, pool: String::new(), limits: String::new(), top: String::new() }
+    }
+
+    /// The workers speak HTTP/2 in plain text.
+    pub fn h2c(self) -> Edge {
+        self.pool("protocol: h2c")
+    }
+
+    /// Adds settings of the pool: `balance: round-robin, hold: 5s`.
+    pub fn pool(mut self, settings: &str) -> Edge {
+        self.pool.push_str(", ");
+        self.pool.push_str(settings);
+        self
+    }
+
+    /// Sets limits of all three listeners: `idle_timeout: 1s`.
+    pub fn limits(mut self, limits: &str) -> Edge {
+        self.limits = limits.to_owned();
+        self
+    }
+
+    /// Adds a line at the top: `drain: { deadline: 1s }`.
+    pub fn top(mut self, line: &str) -> Edge {
+        self.top.push_str(line);
+        self.top.push('\n');
+        self
+    }
+
+    /// Starts the gateway.
+    pub async fn start(self) -> Gateway {
+        self.plan().start().await
+    }
+
+    fn plan(self) -> Plan {
+        Gateway::with(YAML)
+            .text("top", &self.top)
+            .text("limits", &self.limits)
+            .ports("app", self.ports)
+            .text("pool", &self.pool)
+    }
+}

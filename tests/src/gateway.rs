@@ -1,0 +1,253 @@
+//! How is the binary under test started, met and stopped?
+//!
+//! It is the real `portcullis`, found beside the test's own executable. Its standard error is kept
+//! for the message of a failed test; its standard output is the access log.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+
+use crate::certs::Certs;
+use crate::dir::TempDir;
+use crate::eventually::eventually;
+use crate::h2_client::H2;
+use crate::message::Message;
+use crate::raw::{Raw, Tls};
+
+/// A configuration about to be run. `<dir>` in it stands for the test's directory, in which the
+/// certificates of [`Certs`] lie; other marks are set by [`Plan::ports`] and [`Plan::text`].
+pub struct Plan {
+    yaml: String,
+}
+
+impl Plan {
+    /// Puts `[port, ...]` in place of `<name>`.
+    pub fn ports(self, name: &str, ports: impl IntoIterator<Item = u16>) -> Plan {
+        let ports: Vec<_> = ports.into_iter().map(|port| port.to_string()).collect();
+        self.text(name, &format!("[{}]", ports.join(", ")))
+    }
+
+    /// Puts any text in place of `<name>`.
+    pub fn text(mut self, name: &str, text: &str) -> Plan {
+        self.yaml = self.yaml.replace(&format!("<{name}>"), text);
+        self
+    }
+
+    /// Starts the gateway and waits until everything is served.
+    pub async fn start(self) -> Gateway {
+        let dir = TempDir::new();
+        let certs = Certs::write(dir.path());
+        let yaml = self.text("dir", &dir.path().display().to_string()).yaml;
+        let file = dir.write("routes.yaml", &yaml);
+        let mut child = command()
+            .args(["run", "-c"])
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary under test can be started");
+        let stdout = lines_of(child.stdout.take().expect("stdout is piped"));
+        let stderr = lines_of(child.stderr.take().expect("stderr is piped"));
+        let mut gateway = Gateway { child, stdout, stderr, ready: Vec::new(), certs, yaml, _dir: dir };
+        gateway.until_ready().await;
+        gateway
+    }
+}
+
+/// A running gateway, killed on drop.
+pub struct Gateway {
+    child: Child,
+    stdout: Lines,
+    stderr: Lines,
+    ready: Vec<(String, u16)>,
+    certs: Certs,
+    yaml: String,
+    _dir: TempDir,
+}
+
+type Lines = Arc<Mutex<Vec<String>>>;
+
+impl Gateway {
+    /// A configuration to run.
+    pub fn with(yaml: &str) -> Plan {
+        Plan { yaml: yaml.to_owned() }
+    }
+
+    /// The port on which a listener (or `admin`) is served.
+    pub fn port(&self, listener: &str) -> u16 {
+        let found = self.ready.iter().find(|(name, _)| name == listener);
+        found.unwrap_or_else(|| panic!("no listener `{listener}` in {:?}", self.ready)).1
+    }
+
+    /// What the clients of this gateway trust.
+    pub fn certs(&self) -> &Certs {
+        &self.certs
+    }
+
+    /// TLS settings of a client that trusts this gateway, without ALPN.
+    pub fn tls(&self) -> Tls {
+        Tls::trusting(&self.certs)
+    }
+
+    /// A client in plain text, to listener `http`.
+    pub async fn http(&self) -> Raw {
+        Raw::tcp(self.port("http")).await
+    }
+
+    /// An HTTP/1.1 client over TLS, to listener `https`.
+    pub async fn https(&self) -> Raw {
+        Raw::tls(self.port("https"), &self.tls().alpn(&["http/1.1"])).await
+    }
+
+    /// An HTTP/2 client over TLS, to a listener.
+    pub async fn h2(&self, listener: &str) -> H2 {
+        let tls = self.tls().alpn(&["h2"]);
+        H2::over(tls.connect(self.port(listener)).await.expect("the handshake succeeds")).await
+    }
+
+    /// A GET of the admin listener, on a connection of its own.
+    pub async fn admin(&self, target: &str) -> Message {
+        Raw::tcp(self.port("admin")).await.get(target).await
+    }
+
+    /// The admin's `/status`.
+    pub async fn status(&self) -> Value {
+        let text = self.admin("/status").await.text();
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("/status: {error}: {text}"))
+    }
+
+    /// Waits for the access log to have so many lines and returns them.
+    pub async fn access_log(&self, count: usize) -> Vec<Value> {
+        let enough = || async {
+            let lines = read(&self.stdout);
+            (lines.len() >= count).then_some(lines)
+        };
+        let lines = eventually(&format!("{count} lines in the access log"), enough).await;
+        let parse = |line: &String| {
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+        };
+        lines.iter().map(parse).collect()
+    }
+
+    /// What it has said on standard error.
+    pub fn stderr(&self) -> String {
+        read(&self.stderr).join("\n")
+    }
+
+    /// Asks it to drain (SIGTERM).
+    pub fn terminate(&self) {
+        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "SIGTERM could not be sent");
+    }
+
+    /// Waits for its end.
+    pub async fn exit(&mut self) -> ExitStatus {
+        let child = Mutex::new(&mut self.child);
+        eventually("the gateway exits", || async {
+            let mut child = child.lock().expect("nobody panics while holding this lock");
+            child.try_wait().expect("our own child can be asked")
+        })
+        .await
+    }
+
+    /// Whether it is still running.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("our own child can be asked").is_none()
+    }
+
+    async fn until_ready(&mut self) {
+        let child = Mutex::new(&mut self.child);
+        let (stderr, yaml) = (&self.stderr, &self.yaml);
+        self.ready = eventually("the gateway says `ready`", || async {
+            let said = read(stderr);
+            if let Some(ready) = said.iter().find_map(|line| ready_line(line)) {
+                return Some(ready);
+            }
+            let mut child = child.lock().expect("nobody panics while holding this lock");
+            let ended = child.try_wait().expect("our own child can be asked");
+            assert!(ended.is_none(), "it ended with {ended:?}:\n{}\n{yaml}", said.join("\n"));
+            None
+        })
+        .await;
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- configuration\n{}\n--- the gateway said\n{}\n---", self.yaml, self.stderr());
+        }
+    }
+}
+
+/// `portcullis`, not yet started.
+pub fn command() -> Command {
+    let mut command = Command::new(binary("portcullis"));
+    // Colours and log filters of the developer's shell are no part of the promise.
+    command.env_remove("RUST_LOG").env("NO_COLOR", "1");
+    command
+}
+
+/// `portcullis check` of a text: exit code and standard error.
+pub fn check(yaml: &str) -> (i32, String) {
+    let dir = TempDir::new();
+    let _certs = Certs::write(dir.path());
+    let file = dir.write("routes.yaml", &yaml.replace("<dir>", &dir.path().display().to_string()));
+    let output = command().arg("check").arg(&file).output().expect("the binary can be started");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code().unwrap_or(-1), said)
+}
+
+/// A binary of this workspace, built beside the running test.
+pub fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a running program knows its file");
+    let debug = test.parent().and_then(|deps| deps.parent()).expect("tests run in target/*/deps");
+    let path = debug.join(name);
+    assert!(path.is_file(), "{} is missing: run `make test`, which builds it", path.display());
+    path
+}
+
+/// `ready http=127.0.0.1:41231 admin=...`, wherever in its line it begins.
+fn ready_line(line: &str) -> Option<Vec<(String, u16)>> {
+    let words = line.strip_prefix("ready ").or_else(|| line.split_once(" ready ").map(|cut| cut.1))?;
+    let listener = |word: &str| {
+        let (name, address) = word.split_once('=')?;
+        Some((name.to_owned(), address.rsplit(':').next()?.parse().ok()?))
+    };
+    words.split_whitespace().map(listener).collect()
+}
+
+fn read(lines: &Lines) -> Vec<String> {
+    lines.lock().expect("nobody panics while holding this lock").clone()
+}
+
+/// Reads lines on a thread of its own, so that the child never waits for a full pipe.
+fn lines_of(from: impl Read + Send + 'static) -> Lines {
+    let lines = Lines::default();
+    let kept = lines.clone();
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            kept.lock().expect("nobody panics while holding this lock").push(line);
+        }
+    });
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ready_line_names_every_listener() {
+        let ready = ready_line("ready http=127.0.0.1:41231 v6=[::1]:41232 admin=127.0.0.1:9").unwrap();
+        let expected = [("http", 41231), ("v6", 41232), ("admin", 9)];
+        assert_eq!(ready, expected.map(|(name, port)| (name.to_owned(), port)));
+        assert!(ready_line("getting ready").is_none());
+    }
+}

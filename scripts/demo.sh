@@ -16,13 +16,14 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Pool, binary, first port, last port, workers by default, path at the edge (or grpc).
+# Pool, binary, first port, last port, workers by default, path at the edge (or grpc, or private:
+# no public route).
 readonly POOLS='
 appserver            appserver            8070  8079  2  /
 pingserver           pingserver           8080  8089  2  /ping
 message-system       message-server       8090  9079  4  /message-system
 api                  api                  9080  9098  2  /api
-package-search       package-search       9099  9099  1  /package-search
+package-search       package-search       9099  9099  1  private
 package-upload       package-upload       9100  9100  1  /upload
 hostagent-messenger  hostagent-messenger  50052 50052 1  grpc
 '
@@ -236,13 +237,17 @@ fail_with_log() {
 
 # --- Is all of it served? ---------------------------------------------------------------------
 
-probe_pools() { each_pool probe; say "every pool answers through the edge"; }
+probe_pools() { each_pool probe; say "every pool with a public route answers through the edge"; }
 
 probe() {
-    local pool=$1 path=$6 turns
+    local pool=$1 first=$3 path=$6 turns
     for ((turns = READY_SECONDS * 4; turns > 0; turns--)); do
         lives "$edge_pid" || fail_with_log "$edge_pid" "ended"
-        if [[ $path == grpc ]]; then probe_grpc; else probe_http "$pool" "$path"; fi && return
+        case $path in
+            grpc) probe_grpc ;;
+            private) probe_http "$pool" "http://127.0.0.1:$first/" ;;
+            *) probe_http "$pool" "https://localhost:$HTTPS_PORT$path" ;;
+        esac && return
         sleep 0.25
     done
     problem "no worker of $pool answered through the edge at $path in $READY_SECONDS s; last answer: ${answer:-none}"
@@ -250,7 +255,7 @@ probe() {
 }
 
 probe_http() {
-    answer=$(curl -sS --max-time 5 --cacert certs/ca.pem "https://localhost:$HTTPS_PORT$2" 2>&1) &&
+    answer=$(curl -sS --max-time 5 --cacert certs/ca.pem "$2" 2>&1) &&
         [[ $answer == *"\"service\":\"$1\""* ]]
 }
 
@@ -292,7 +297,10 @@ TXT
 print_pool() {
     local pool=$1 first=$3 last=$4 count=$5 path=$6 range=$3
     (( first == last )) || range=$first-$last
-    [[ $path != grpc ]] || path="gRPC on port $GRPC_PORT"
+    case $path in
+        grpc) path="gRPC on port $GRPC_PORT" ;;
+        private) path='no public route' ;;
+    esac
     printf '  %-22s %-14s %-9s %s\n' "$pool" "$range" "$count" "$path"
 }
 
@@ -317,18 +325,21 @@ watch_children() {
 
 # Living, and still a child of ours: a process id that the kernel has given to somebody else is not.
 lives() {
-    local line
+    local line parent=0
     while read -r line; do
         case $line in
             State:*Z*) return 1 ;;
-            PPid:*) [[ ${line#PPid:} -eq $$ ]]; return ;;
+            PPid:*) parent=${line#PPid:} ;;
         esac
     done 2>/dev/null <"/proc/$1/status"
-    return 1
+    # Said in full: inside a trap a bare `return` gives the status from before the trap.
+    if (( parent == $$ )); then return 0; else return 1; fi
 }
 
 stop_all() {
     local status=$?
+    # From here on nothing may end this script early: a Ctrl-C ends its `sleep` with an error.
+    set +e
     trap - EXIT
     trap 'problem "ending at once"; end_at_once "${!child_name[@]}"' INT TERM HUP
     # The edge first: it finishes what is in flight while the workers still answer.
@@ -365,6 +376,8 @@ any_lives() {
 
 end_at_once() {
     local pid
+    # The shell would remark on each killed child; this is the end, and all is said on standard output.
+    exec 2>/dev/null
     for pid in "$@"; do
         if lives "$pid"; then kill -KILL "$pid" 2>/dev/null || true; fi
     done

@@ -12,7 +12,8 @@ pub struct Span {
     pub last: u16,
     /// What it speaks.
     pub speaks: &'static str,
-    /// A path at the edge that leads to it, or nothing for gRPC services.
+    /// A path at the edge that leads to it. None for gRPC services, which have a listener of their
+    /// own, and for services that only other services use.
     pub path: Option<&'static str>,
 }
 
@@ -22,7 +23,13 @@ pub const MAP: [Span; 7] = [
     Span::http("pingserver", 8080, 8089, "/ping"),
     Span::http("message-system", 8090, 9079, "/message-system"),
     Span::http("api", 9080, 9098, "/api"),
-    Span::http("package-search", 9099, 9099, "/package-search"),
+    Span {
+        service: "package-search",
+        first: 9099,
+        last: 9099,
+        speaks: "HTTP",
+        path: None,
+    },
     Span::http("package-upload", 9100, 9100, "/upload"),
     Span {
         service: "hostagent-messenger",

@@ -6,7 +6,8 @@
 ADDRESS is HOST:PORT of the gRPC listener, CA the authority's certificate (PEM); --plain talks
 without TLS (to a worker itself). Every shape of call, metadata, trailers, errors, deadlines and
 cancellation go through a worker's Echo service (backends/proto/echo.proto). There are no generated
-stubs: the few messages are written and read by hand. Exit 0 and one line of JSON on success.
+stubs: the few messages are written and read by hand. The worker's own count of cancelled calls is
+asked for, so there must be one worker behind ADDRESS (as in the demo). Exit 0 and one line of JSON on success.
 """
 
 import argparse

@@ -3,7 +3,7 @@
 use super::Service;
 use crate::stub;
 
-/// Package search: one worker.
+/// Package search: one worker, asked by other services and not by the world.
 pub const SERVICE: Service = Service {
     name: "package-search",
     routes: stub::routes,

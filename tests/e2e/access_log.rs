@@ -6,8 +6,23 @@ use e2e::{Edge, Message, Worker, grpc};
 use serde_json::Value;
 
 const FIELDS: [&str; 17] = [
-    "time", "listener", "client", "protocol", "method", "host", "path", "status", "route", "pool", "worker",
-    "request_id", "bytes_in", "bytes_out", "duration_ms", "retries", "end",
+    "time",
+    "listener",
+    "client",
+    "protocol",
+    "method",
+    "host",
+    "path",
+    "status",
+    "route",
+    "pool",
+    "worker",
+    "request_id",
+    "bytes_in",
+    "bytes_out",
+    "duration_ms",
+    "retries",
+    "end",
 ];
 
 fn has_all(line: &Value) {
@@ -20,7 +35,11 @@ fn has_all(line: &Value) {
 async fn an_exchange_is_told_from_end_to_end() {
     let worker = Worker::start(mirroring()).await;
     let gateway = Edge::to(&worker).start().await;
-    gateway.http().await.ask("POST", "/a/b?c=d", &["X-Request-ID: my-id"], b"12345").await;
+    gateway
+        .http()
+        .await
+        .ask("POST", "/a/b?c=d", &["X-Request-ID: my-id"], b"12345")
+        .await;
     let line = gateway.access_log(1).await.remove(0);
     has_all(&line);
     for (field, value) in [
@@ -34,9 +53,24 @@ async fn an_exchange_is_told_from_end_to_end() {
     ] {
         assert_eq!(line[field], value, "{field} in {line}");
     }
-    assert!(line["path"].as_str().is_some_and(|path| path.starts_with("/a/b")), "{line}");
-    assert!(line["worker"].as_str().is_some_and(|at| at.ends_with(&worker.port().to_string())), "{line}");
-    for (field, value) in [("status", 200), ("bytes_in", 5), ("bytes_out", 5), ("retries", 0)] {
+    assert!(
+        line["path"]
+            .as_str()
+            .is_some_and(|path| path.starts_with("/a/b")),
+        "{line}"
+    );
+    assert!(
+        line["worker"]
+            .as_str()
+            .is_some_and(|at| at.ends_with(&worker.port().to_string())),
+        "{line}"
+    );
+    for (field, value) in [
+        ("status", 200),
+        ("bytes_in", 5),
+        ("bytes_out", 5),
+        ("retries", 0),
+    ] {
         assert_eq!(line[field], value, "{field} in {line}");
     }
     assert!(line["duration_ms"].is_number(), "{line}");
@@ -46,13 +80,29 @@ async fn an_exchange_is_told_from_end_to_end() {
 async fn http2_and_grpc_exchanges_are_told_alike() {
     let worker = Worker::start(e2e::h2_scripts::h2_mirroring()).await;
     let gateway = Edge::to(&worker).h2c().start().await;
-    gateway.h2("https").await.fetch(request("PUT", "/x"), "abc").await;
-    gateway.h2("grpc").await.fetch(grpc::call("/s/Unary"), grpc::frame("abc")).await;
+    gateway
+        .h2("https")
+        .await
+        .fetch(request("PUT", "/x"), "abc")
+        .await;
+    gateway
+        .h2("grpc")
+        .await
+        .fetch(grpc::call("/s/Unary"), grpc::frame("abc"))
+        .await;
     let lines = gateway.access_log(2).await;
     for (line, listener, bytes) in [(&lines[0], "https", 3), (&lines[1], "grpc", 8)] {
         has_all(line);
-        assert_eq!((&line["listener"], &line["protocol"]), (&listener.into(), &"HTTP/2.0".into()), "{line}");
-        assert_eq!((&line["bytes_in"], &line["bytes_out"]), (&bytes.into(), &bytes.into()), "{line}");
+        assert_eq!(
+            (&line["listener"], &line["protocol"]),
+            (&listener.into(), &"HTTP/2.0".into()),
+            "{line}"
+        );
+        assert_eq!(
+            (&line["bytes_in"], &line["bytes_out"]),
+            (&bytes.into(), &bytes.into()),
+            "{line}"
+        );
     }
 }
 
@@ -60,7 +110,10 @@ async fn http2_and_grpc_exchanges_are_told_alike() {
 async fn the_workers_request_id_is_the_one_in_the_log() {
     let worker = Worker::start(echoing_head()).await;
     let gateway = Edge::to(&worker).start().await;
-    let seen = Message { head: gateway.http().await.get("/").await.text(), ..Message::default() };
+    let seen = Message {
+        head: gateway.http().await.get("/").await.text(),
+        ..Message::default()
+    };
     let line = gateway.access_log(1).await.remove(0);
     assert_eq!(line["request_id"].as_str(), seen.field("x-request-id"));
 }
@@ -92,14 +145,20 @@ async fn what_the_gateway_answered_itself_is_told_too() {
     let statuses: Vec<_> = lines.iter().map(|line| line["status"].as_u64()).collect();
     assert_eq!(statuses, [Some(403), Some(400)]);
     for line in &lines {
-        assert!(line["worker"].as_str().unwrap_or_default().is_empty(), "no worker was asked: {line}");
+        assert!(
+            line["worker"].as_str().unwrap_or_default().is_empty(),
+            "no worker was asked: {line}"
+        );
     }
 }
 
 #[tokio::test]
 async fn ends_of_different_kinds_are_told_apart() {
     let whole = Worker::start(replying(200)).await;
-    let torn = Worker::start(saying_and_closing("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")).await;
+    let torn = Worker::start(saying_and_closing(
+        "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc",
+    ))
+    .await;
     let mut ends = Vec::new();
     for worker in [&whole, &torn] {
         let gateway = Edge::to(worker).start().await;
@@ -115,7 +174,10 @@ async fn ends_of_different_kinds_are_told_apart() {
     silent.until_seen(1).await;
     drop(client);
     ends.push(gateway.access_log(1).await[0]["end"].to_string());
-    assert!(ends[0] != ends[1] && ends[1] != ends[2] && ends[0] != ends[2], "{ends:?}");
+    assert!(
+        ends[0] != ends[1] && ends[1] != ends[2] && ends[0] != ends[2],
+        "{ends:?}"
+    );
 }
 
 #[tokio::test]
@@ -123,12 +185,18 @@ async fn retries_are_counted() {
     let first = e2e::free_range(2);
     let _dying = Worker::start_on(first, e2e::scripts::closing()).await;
     let _good = Worker::start_on(first + 1, replying(200)).await;
-    let gateway = Edge::to_ports([first, first + 1]).pool("balance: round-robin").start().await;
+    let gateway = Edge::to_ports([first, first + 1])
+        .pool("balance: round-robin")
+        .start()
+        .await;
     for _ in 0..4 {
         gateway.http().await.get("/").await;
     }
     let lines = gateway.access_log(4).await;
-    assert!(lines.iter().any(|line| line["retries"].as_u64() > Some(0)), "{lines:?}");
+    assert!(
+        lines.iter().any(|line| line["retries"].as_u64() > Some(0)),
+        "{lines:?}"
+    );
 }
 
 #[tokio::test]
@@ -136,7 +204,16 @@ async fn a_client_cannot_write_lines_of_its_own() {
     let worker = Worker::start(replying(200)).await;
     let gateway = Edge::to(&worker).start().await;
     let target = "/%0a{%22time%22:1}?x=\"}";
-    gateway.http().await.ask("GET", target, &["X-Request-ID: \"}{\"", "User-Agent: \"}\u{7f}"], b"").await;
+    gateway
+        .http()
+        .await
+        .ask(
+            "GET",
+            target,
+            &["X-Request-ID: \"}{\"", "User-Agent: \"}\u{7f}"],
+            b"",
+        )
+        .await;
     gateway.http().await.get("/next").await;
     // Every line is JSON, or this panics; and there are exactly two.
     assert_eq!(gateway.access_log(2).await.len(), 2);

@@ -17,7 +17,10 @@ async fn the_status_names_listeners_pools_and_workers() {
     let worker = Worker::start(replying(200)).await;
     let gateway = Edge::to(&worker).start().await;
     let status = gateway.status().await;
-    assert!(status.get("listeners").is_some() && status.get("pools").is_some(), "{status}");
+    assert!(
+        status.get("listeners").is_some() && status.get("pools").is_some(),
+        "{status}"
+    );
     let text = status.to_string();
     for name in ["http", "https", "grpc", "app", &worker.port().to_string()] {
         assert!(text.contains(name), "{name} in {text}");
@@ -36,7 +39,10 @@ async fn the_status_follows_a_worker_that_goes() {
     })
     .await;
     worker.kill().await;
-    eventually("the worker is shown otherwise", || async { (pools().await != up).then_some(()) }).await;
+    eventually("the worker is shown otherwise", || async {
+        (pools().await != up).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -49,16 +55,33 @@ async fn metrics_are_prometheus_text() {
     gateway.access_log(5).await;
     let reply = gateway.admin("/metrics").await;
     assert_eq!(reply.status(), 200);
-    assert!(reply.field("content-type").is_some_and(|kind| kind.starts_with("text/plain")), "{}", reply.head);
+    assert!(
+        reply
+            .field("content-type")
+            .is_some_and(|kind| kind.starts_with("text/plain")),
+        "{}",
+        reply.head
+    );
     let text = reply.text();
-    assert!(text.lines().any(|line| line.starts_with("# TYPE ")), "{text}");
-    let counted = text.lines().any(|line| !line.starts_with('#') && line.contains("app") && line.ends_with(" 5"));
+    assert!(
+        text.lines().any(|line| line.starts_with("# TYPE ")),
+        "{text}"
+    );
+    let counted = text
+        .lines()
+        .any(|line| !line.starts_with('#') && line.contains("app") && line.ends_with(" 5"));
     assert!(counted, "five requests of pool `app` in\n{text}");
-    for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+    for line in text
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty())
+    {
         let value = line.rsplit(' ').next().unwrap_or_default();
         assert!(value.parse::<f64>().is_ok(), "{line}");
     }
-    assert!(!text.contains("secret-path"), "no label comes from a request");
+    assert!(
+        !text.contains("secret-path"),
+        "no label comes from a request"
+    );
 }
 
 #[tokio::test]
@@ -69,7 +92,10 @@ async fn what_the_admin_serves_is_not_served_to_strangers() {
     for path in ["/healthz", "/readyz", "/status"] {
         // These are paths like any other there: the worker answers.
         let text = gateway.http().await.get(path).await.text();
-        assert!(text.starts_with(&format!("GET {path} HTTP/1.1")), "{path}: {text}");
+        assert!(
+            text.starts_with(&format!("GET {path} HTTP/1.1")),
+            "{path}: {text}"
+        );
     }
 }
 
@@ -77,7 +103,12 @@ async fn what_the_admin_serves_is_not_served_to_strangers() {
 async fn the_admin_survives_nonsense() {
     let worker = Worker::start(replying(200)).await;
     let gateway = Edge::to(&worker).start().await;
-    for bytes in ["\r\n\r\n\r\n", "GET\r\n\r\n", "\0\0\0\0", "POST /status HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n"] {
+    for bytes in [
+        "\r\n\r\n\r\n",
+        "GET\r\n\r\n",
+        "\0\0\0\0",
+        "POST /status HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
+    ] {
         let mut client = e2e::Raw::tcp(gateway.port("admin")).await;
         client.send(bytes).await;
         client.half_close().await;

@@ -21,25 +21,85 @@ fn a_good_file_is_accepted() {
 #[test]
 fn a_bad_file_is_refused_with_place_reason_and_hint() {
     for (what, from, to, line, words) in [
-        ("unknown key", "ports: 8080-8089", "port: 8080-8089", 6, &["port", "ports"][..]),
-        ("misspelt key", "ports: 8080-8089", "ports: 8080-8089, balence: round-robin", 6, &["balence", "balance"]),
+        (
+            "unknown key",
+            "ports: 8080-8089",
+            "port: 8080-8089",
+            6,
+            &["port", "ports"][..],
+        ),
+        (
+            "misspelt key",
+            "ports: 8080-8089",
+            "ports: 8080-8089, balence: round-robin",
+            6,
+            &["balence", "balance"],
+        ),
         ("unknown pool", "to: app", "to: apps", 8, &["apps", "app"]),
         ("range upside down", "8080-8089", "8089-8080", 6, &["8089"]),
-        ("port beyond the last", "8080-8089", "8080-70000", 6, &["70000"]),
-        ("unknown listener", "to: app }", "to: app, on: [htps] }", 8, &["htps", "https"]),
-        ("unknown balance", "8080-8089 }", "8080-8089, balance: fair }", 6, &["fair"]),
-        ("time without a unit", "8080-8089 }", "8080-8089, hold: 5 }", 6, &["5"]),
+        (
+            "port beyond the last",
+            "8080-8089",
+            "8080-70000",
+            6,
+            &["70000"],
+        ),
+        (
+            "unknown listener",
+            "to: app }",
+            "to: app, on: [htps] }",
+            8,
+            &["htps", "https"],
+        ),
+        (
+            "unknown balance",
+            "8080-8089 }",
+            "8080-8089, balance: fair }",
+            6,
+            &["fair"],
+        ),
+        (
+            "time without a unit",
+            "8080-8089 }",
+            "8080-8089, hold: 5 }",
+            6,
+            &["5"],
+        ),
         ("path without a slash", "path: /", "path: x", 8, &["x"]),
-        ("missing certificate", "<dir>/edge.pem", "<dir>/gone.pem", 4, &["gone.pem"]),
-        ("key of another certificate", "<dir>/edge.key", "<dir>/other.key", 4, &["key"]),
-        ("no address", "bind: \"127.0.0.1:0\" }\n  https", "bind: \"nowhere\" }\n  https", 3, &["nowhere"]),
+        (
+            "missing certificate",
+            "<dir>/edge.pem",
+            "<dir>/gone.pem",
+            4,
+            &["gone.pem"],
+        ),
+        (
+            "key of another certificate",
+            "<dir>/edge.key",
+            "<dir>/other.key",
+            4,
+            &["key"],
+        ),
+        (
+            "no address",
+            "bind: \"127.0.0.1:0\" }\n  https",
+            "bind: \"nowhere\" }\n  https",
+            3,
+            &["nowhere"],
+        ),
     ] {
         assert!(GOOD.contains(from), "{what}");
         let (code, said) = check(&GOOD.replace(from, to));
         assert_eq!(code, 1, "{what}: {said}");
-        assert!(said.contains(&format!(":{line}:")), "{what}: line {line} is not named:\n{said}");
+        assert!(
+            said.contains(&format!(":{line}:")),
+            "{what}: line {line} is not named:\n{said}"
+        );
         for word in words {
-            assert!(said.contains(word), "{what}: `{word}` is not named:\n{said}");
+            assert!(
+                said.contains(word),
+                "{what}: `{word}` is not named:\n{said}"
+            );
         }
         assert!(!said.contains("panicked"), "{what}: {said}");
     }
@@ -47,7 +107,9 @@ fn a_bad_file_is_refused_with_place_reason_and_hint() {
 
 #[test]
 fn all_problems_are_told_at_once() {
-    let bad = GOOD.replace("to: app", "to: nowhere").replace("8080-8089", "8089-8080");
+    let bad = GOOD
+        .replace("to: app", "to: nowhere")
+        .replace("8080-8089", "8089-8080");
     let (code, said) = check(&bad);
     assert_eq!(code, 1);
     assert!(said.contains(":6:") && said.contains(":8:"), "{said}");
@@ -62,16 +124,29 @@ fn equal_routes_are_a_problem() {
 
 #[test]
 fn what_is_no_yaml_is_told_with_its_place() {
-    for text in ["listeners: [", "\t- x", "listeners: { http: { bind: \":80\" }", "", "42", "\u{0}"] {
+    for text in [
+        "listeners: [",
+        "\t- x",
+        "listeners: { http: { bind: \":80\" }",
+        "",
+        "42",
+        "\u{0}",
+    ] {
         let (code, said) = check(text);
         assert_eq!(code, 1, "{text:?}: {said}");
-        assert!(!said.is_empty() && !said.contains("panicked"), "{text:?}: {said}");
+        assert!(
+            !said.is_empty() && !said.contains("panicked"),
+            "{text:?}: {said}"
+        );
     }
 }
 
 #[test]
 fn a_missing_file_is_named() {
-    for words in [&["check", "/nowhere/routes.yaml"][..], &["run", "-c", "/nowhere/routes.yaml"][..]] {
+    for words in [
+        &["check", "/nowhere/routes.yaml"][..],
+        &["run", "-c", "/nowhere/routes.yaml"][..],
+    ] {
         let output = command().args(words).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{said}");
@@ -84,7 +159,12 @@ fn a_gateway_does_not_start_on_a_bad_file() {
     let dir = e2e::TempDir::new();
     let file = dir.write("routes.yaml", "listeners: {}\n");
     let output = command().args(["run", "-c"]).arg(file).output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 #[test]
@@ -105,7 +185,12 @@ fn a_port_that_is_taken_is_named() {
 #[test]
 fn nonsense_on_the_command_line_is_refused() {
     for words in [&[][..], &["fly"][..], &["run"][..], &["check"][..]] {
-        let output = command().args(words).env_remove("HOME").current_dir(std::env::temp_dir()).output().unwrap();
+        let output = command()
+            .args(words)
+            .env_remove("HOME")
+            .current_dir(std::env::temp_dir())
+            .output()
+            .unwrap();
         let code = output.status.code();
         assert!(matches!(code, Some(1 | 2)), "{words:?}: {code:?}");
     }

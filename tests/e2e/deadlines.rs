@@ -10,7 +10,10 @@ use tokio::io::AsyncWriteExt;
 #[tokio::test]
 async fn a_silent_tcp_connection_is_closed() {
     let worker = Worker::start(replying(200)).await;
-    let gateway = Edge::to(&worker).limits("first_byte_timeout: 200ms, handshake_timeout: 200ms").start().await;
+    let gateway = Edge::to(&worker)
+        .limits("first_byte_timeout: 200ms, handshake_timeout: 200ms")
+        .start()
+        .await;
     for listener in ["http", "https", "grpc"] {
         Raw::tcp(gateway.port(listener)).await.to_end().await;
     }
@@ -19,7 +22,10 @@ async fn a_silent_tcp_connection_is_closed() {
 #[tokio::test]
 async fn a_handshake_that_stops_half_way_is_closed() {
     let worker = Worker::start(replying(200)).await;
-    let gateway = Edge::to(&worker).limits("handshake_timeout: 200ms").start().await;
+    let gateway = Edge::to(&worker)
+        .limits("handshake_timeout: 200ms")
+        .start()
+        .await;
     let mut client = Raw::tcp(gateway.port("https")).await;
     client.send([22, 3, 1, 2, 0, 1, 0, 1]).await;
     client.to_end().await;
@@ -28,7 +34,10 @@ async fn a_handshake_that_stops_half_way_is_closed() {
 #[tokio::test]
 async fn silence_after_the_handshake_is_closed() {
     let worker = Worker::start(replying(200)).await;
-    let gateway = Edge::to(&worker).limits("first_byte_timeout: 200ms").start().await;
+    let gateway = Edge::to(&worker)
+        .limits("first_byte_timeout: 200ms")
+        .start()
+        .await;
     for (listener, alpn) in [("https", "http/1.1"), ("https", "h2"), ("grpc", "h2")] {
         let tls = gateway.tls().alpn(&[alpn]);
         Raw::tls(gateway.port(listener), &tls).await.to_end().await;
@@ -38,7 +47,10 @@ async fn silence_after_the_handshake_is_closed() {
 #[tokio::test]
 async fn half_a_head_is_cut() {
     let worker = Worker::start(replying(200)).await;
-    let gateway = Edge::to(&worker).limits("head_timeout: 200ms").start().await;
+    let gateway = Edge::to(&worker)
+        .limits("head_timeout: 200ms")
+        .start()
+        .await;
     for head in ["G", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: a\r\n"] {
         let mut client = gateway.http().await;
         client.send(head).await;
@@ -53,18 +65,31 @@ async fn half_a_head_is_cut() {
 #[tokio::test]
 async fn half_a_head_over_http2_is_cut() {
     let worker = Worker::start(replying(200)).await;
-    let gateway = Edge::to(&worker).limits("head_timeout: 200ms, idle_timeout: 500ms").start().await;
+    let gateway = Edge::to(&worker)
+        .limits("head_timeout: 200ms, idle_timeout: 500ms")
+        .start()
+        .await;
     let mut client = Raw::tls(gateway.port("https"), &gateway.tls().alpn(&["h2"])).await;
     client.send(frames::hello()).await;
     // HEADERS without END_HEADERS: the continuation never comes.
-    client.send(frames::frame(frames::HEADERS, frames::END_STREAM, 1, &frames::block(&[(":method", "GET")]))).await;
+    client
+        .send(frames::frame(
+            frames::HEADERS,
+            frames::END_STREAM,
+            1,
+            &frames::block(&[(":method", "GET")]),
+        ))
+        .await;
     client.to_end().await;
 }
 
 #[tokio::test]
 async fn a_head_that_drips_does_not_live_longer() {
     let worker = Worker::start(replying(200)).await;
-    let gateway = Edge::to(&worker).limits("head_timeout: 500ms").start().await;
+    let gateway = Edge::to(&worker)
+        .limits("head_timeout: 500ms")
+        .start()
+        .await;
     let (io, _) = gateway.http().await.into_wire().into_parts();
     let (read, mut write) = tokio::io::split(io);
     let drip = tokio::spawn(async move {
@@ -82,7 +107,10 @@ async fn a_head_that_drips_does_not_live_longer() {
 #[tokio::test]
 async fn an_idle_connection_is_closed_after_its_answer() {
     let worker = Worker::start(replying(200)).await;
-    let gateway = Edge::to(&worker).limits("idle_timeout: 300ms").start().await;
+    let gateway = Edge::to(&worker)
+        .limits("idle_timeout: 300ms")
+        .start()
+        .await;
     for mut client in [gateway.http().await, gateway.https().await] {
         assert_eq!(client.get("/").await.status(), 200);
         assert!(client.ended().await);
@@ -117,10 +145,18 @@ async fn waiting_for_a_worker_is_not_idleness() {
 #[tokio::test]
 async fn a_body_that_stops_is_cut() {
     let worker = Worker::start(replying(200)).await;
-    let gateway = Edge::to(&worker).limits("body_timeout: 200ms").start().await;
-    for head in ["Content-Length: 10\r\n\r\nhalf", "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"] {
+    let gateway = Edge::to(&worker)
+        .limits("body_timeout: 200ms")
+        .start()
+        .await;
+    for head in [
+        "Content-Length: 10\r\n\r\nhalf",
+        "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+    ] {
         let mut client = gateway.http().await;
-        client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{head}")).await;
+        client
+            .send(format!("POST / HTTP/1.1\r\nHost: a\r\n{head}"))
+            .await;
         if let Some(reply) = client.reply_or_end().await {
             assert_eq!(reply.status(), 408, "{head:?}");
         }
@@ -130,18 +166,34 @@ async fn a_body_that_stops_is_cut() {
     let mut call = client.call(request("POST", "/"), false).await;
     call.send("half").await;
     let answer = call.head().await;
-    assert!(answer.as_ref().map_or(true, |head| head.status() == 408), "{answer:?}");
+    assert!(
+        answer.as_ref().map_or(true, |head| head.status() == 408),
+        "{answer:?}"
+    );
     assert_eq!(worker.count(), 0, "half a body is no request");
 }
 
 #[tokio::test]
 async fn a_client_that_takes_nothing_is_cut() {
-    let worker = Worker::start(e2e::scripts::saying(e2e::scripts::reply(200, vec![0; 64 << 20]))).await;
-    let gateway = Edge::to(&worker).limits("body_timeout: 300ms").start().await;
+    let worker = Worker::start(e2e::scripts::saying(e2e::scripts::reply(
+        200,
+        vec![0; 64 << 20],
+    )))
+    .await;
+    let gateway = Edge::to(&worker)
+        .limits("body_timeout: 300ms")
+        .start()
+        .await;
     let mut client = gateway.http().await;
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     // Not a byte is taken before the gateway has given the exchange up, which its log tells.
     let log = gateway.access_log(1).await;
-    assert!(log[0]["bytes_out"].as_u64().is_some_and(|bytes| bytes < 64 << 20), "{}", log[0]);
+    assert!(
+        log[0]["bytes_out"]
+            .as_u64()
+            .is_some_and(|bytes| bytes < 64 << 20),
+        "{}",
+        log[0]
+    );
     client.to_end().await;
 }

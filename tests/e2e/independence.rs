@@ -15,7 +15,9 @@ const FLOOD: usize = 64 << 20;
 /// Sends a flood that nobody takes, and counts what it hears meanwhile.
 fn flooding_and_hearing() -> Script {
     by_hand(|mut conn| async move {
-        let Some(request) = conn.request().await? else { return Ok(()) };
+        let Some(request) = conn.request().await? else {
+            return Ok(());
+        };
         conn.wire.write(switching(&request, "websocket")).await?;
         let (io, ahead) = conn.wire.into_parts();
         let (mut read, mut write) = tokio::io::split(io);
@@ -27,7 +29,10 @@ fn flooding_and_hearing() -> Script {
                     count => heard += count,
                 }
                 if heard >= 8 << 20 {
-                    conn.seen.note(e2e::Message { head: "heard it all\r\n\r\n".into(), ..Default::default() });
+                    conn.seen.note(e2e::Message {
+                        head: "heard it all\r\n\r\n".into(),
+                        ..Default::default()
+                    });
                 }
             }
         };
@@ -64,10 +69,15 @@ async fn a_websocket_worker_that_does_not_listen_can_still_speak() {
     let mut left = FLOOD - ahead.len();
     let mut piece = vec![0; 64 * 1024];
     while left > 0 {
-        left -= within("the worker's flood arrives", read.read(&mut piece)).await.unwrap();
+        left -= within("the worker's flood arrives", read.read(&mut piece))
+            .await
+            .unwrap();
     }
     gate.open();
-    let mut write = within("the client's flood is taken, too", flood).await.unwrap().unwrap();
+    let mut write = within("the client's flood is taken, too", flood)
+        .await
+        .unwrap()
+        .unwrap();
     write.shutdown().await.unwrap();
 }
 
@@ -79,8 +89,12 @@ async fn a_websocket_over_http2_that_does_not_listen_can_still_speak() {
     client.until_extended_connect().await;
     let mut request = e2e::h2_client::request("GET", "/");
     *request.method_mut() = http::Method::CONNECT;
-    request.headers_mut().insert("sec-websocket-version", "13".parse().unwrap());
-    request.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
+    request
+        .headers_mut()
+        .insert("sec-websocket-version", "13".parse().unwrap());
+    request
+        .extensions_mut()
+        .insert(h2::ext::Protocol::from_static("websocket"));
     let mut call = client.call(request, false).await;
     assert_eq!(call.head().await.unwrap().status(), 200);
     for _ in 0..129 {
@@ -93,7 +107,11 @@ async fn a_websocket_over_http2_that_does_not_listen_can_still_speak() {
 async fn a_grpc_client_that_does_not_listen_can_still_speak() {
     let worker = Worker::start(h2_flooding_and_hearing(FLOOD)).await;
     let gateway = Edge::to(&worker).h2c().start().await;
-    let mut call = gateway.h2("grpc").await.call(call("/s/Connect"), false).await;
+    let mut call = gateway
+        .h2("grpc")
+        .await
+        .call(call("/s/Connect"), false)
+        .await;
     for n in 0..200 {
         call.send(frame(vec![1; 50_000])).await;
         // Heard while the client has not taken a byte.
@@ -108,18 +126,25 @@ async fn a_grpc_worker_that_does_not_listen_can_still_speak() {
     let gateway = Edge::to(&worker).h2c().start().await;
     let mut client = gateway.h2("grpc").await;
     let (mut tx, response) = client.call(call("/s/Connect"), false).await.into_halves();
-    let flood = tokio::spawn(async move {
-        e2e::h2_client::push(&mut tx, vec![1; FLOOD].into(), true).await
-    });
+    let flood =
+        tokio::spawn(
+            async move { e2e::h2_client::push(&mut tx, vec![1; FLOOD].into(), true).await },
+        );
     let mut body = within("the head", response).await.unwrap().into_body();
     let mut left = FLOOD;
     while left > 0 {
-        let piece = within("the worker's flood arrives", body.data()).await.unwrap().unwrap();
+        let piece = within("the worker's flood arrives", body.data())
+            .await
+            .unwrap()
+            .unwrap();
         body.flow_control().release_capacity(piece.len()).unwrap();
         left -= piece.len();
     }
     gate.open();
-    within("the client's flood is taken, too", flood).await.unwrap().unwrap();
+    within("the client's flood is taken, too", flood)
+        .await
+        .unwrap()
+        .unwrap();
     let trailers = within("the end", body.trailers()).await.unwrap().unwrap();
     assert_eq!(trailers["grpc-status"], "0");
 }
@@ -142,7 +167,9 @@ async fn an_upload_goes_on_while_its_answer_is_not_read() {
     let worker = Worker::start(h2_flooding_and_hearing(FLOOD)).await;
     let gateway = Edge::to(&worker).h2c().start().await;
     let mut client = gateway.https().await;
-    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    client
+        .send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        .await;
     for _ in 0..128 {
         let piece = [&b"10000\r\n"[..], &[1; 0x10000], b"\r\n"].concat();
         client.send(piece).await;

@@ -23,7 +23,10 @@ async fn connections_over_the_cap_are_not_served_until_one_leaves() {
             assert!(served(&gateway).await.is_none(), "{cap}");
         }
         drop(first);
-        eventually("the place is free again", || async { served(&gateway).await }).await;
+        eventually("the place is free again", || async {
+            served(&gateway).await
+        })
+        .await;
         drop(second);
     }
 }
@@ -42,7 +45,9 @@ async fn a_cap_of_one_listener_leaves_the_others_alone() {
 async fn what_is_too_large_is_named_as_such() {
     let worker = Worker::start(mirroring()).await;
     let gateway = Edge::to(&worker)
-        .limits("head_bytes_max: 4096, target_bytes_max: 1024, fields_max: 20, body_bytes_max: 1000")
+        .limits(
+            "head_bytes_max: 4096, target_bytes_max: 1024, fields_max: 20, body_bytes_max: 1000",
+        )
         .start()
         .await;
     let field = format!("X: {}", "a".repeat(5_000));
@@ -52,7 +57,13 @@ async fn what_is_too_large_is_named_as_such() {
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     for (what, target, fields, body, status) in [
         ("one field", "/", &[field.as_str()][..], 0, 431),
-        ("two fields together", "/", &[half.as_str(), half.as_str()][..], 0, 431),
+        (
+            "two fields together",
+            "/",
+            &[half.as_str(), half.as_str()][..],
+            0,
+            431,
+        ),
         ("many fields", "/", &many[..], 0, 431),
         ("target", target.as_str(), &[][..], 0, 414),
         ("body", "/", &[][..], 1_001, 413),
@@ -62,43 +73,79 @@ async fn what_is_too_large_is_named_as_such() {
         let mut client = gateway.http().await;
         let reply = client.ask("POST", target, fields, &vec![b'x'; body]).await;
         assert_eq!(reply.status(), status, "too large: {what}");
-        assert_eq!(worker.count() - before, usize::from(status == 200), "too large: {what}");
+        assert_eq!(
+            worker.count() - before,
+            usize::from(status == 200),
+            "too large: {what}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_body_that_grows_too_large_is_stopped() {
     let worker = Worker::start(mirroring()).await;
-    let gateway = Edge::to(&worker).limits("body_bytes_max: 1000").start().await;
+    let gateway = Edge::to(&worker)
+        .limits("body_bytes_max: 1000")
+        .start()
+        .await;
     let mut client = gateway.http().await;
     let chunk = format!("258\r\n{}\r\n", "x".repeat(600));
-    client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}")).await;
+    client
+        .send(format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}"
+        ))
+        .await;
     client.try_send(format!("{chunk}0\r\n\r\n")).await;
     assert_eq!(client.reply().await.status(), 413);
     assert!(client.ended().await);
     let mut client = gateway.h2("https").await;
     let reply = client.try_fetch(request("POST", "/"), vec![0; 1200]).await;
-    assert!(reply.as_ref().map_or(true, |reply| reply.status == 413), "{reply:?}");
+    assert!(
+        reply.as_ref().map_or(true, |reply| reply.status == 413),
+        "{reply:?}"
+    );
     assert_eq!(worker.count(), 0);
     // The connection carries other streams, so it lives on.
-    assert_eq!(client.fetch(request("POST", "/"), vec![0; 1000]).await.body.len(), 1000);
+    assert_eq!(
+        client
+            .fetch(request("POST", "/"), vec![0; 1000])
+            .await
+            .body
+            .len(),
+        1000
+    );
 }
 
 #[tokio::test]
 async fn http2_heads_have_the_same_bounds() {
     let worker = Worker::start(mirroring()).await;
-    let gateway = Edge::to(&worker).limits("head_bytes_max: 4096, target_bytes_max: 1024, fields_max: 20").start().await;
+    let gateway = Edge::to(&worker)
+        .limits("head_bytes_max: 4096, target_bytes_max: 1024, fields_max: 20")
+        .start()
+        .await;
     let mut large = request("GET", "/");
-    large.headers_mut().insert("x", "a".repeat(5_000).parse().unwrap());
+    large
+        .headers_mut()
+        .insert("x", "a".repeat(5_000).parse().unwrap());
     let mut many = request("GET", "/");
     for n in 0..30 {
-        many.headers_mut().insert(http::HeaderName::try_from(format!("x-{n}")).unwrap(), "1".parse().unwrap());
+        many.headers_mut().insert(
+            http::HeaderName::try_from(format!("x-{n}")).unwrap(),
+            "1".parse().unwrap(),
+        );
     }
     let long = request("GET", &format!("/{}", "a".repeat(2_000)));
-    for (what, request, status) in [("field", large, 431), ("many fields", many, 431), ("target", long, 414)] {
+    for (what, request, status) in [
+        ("field", large, 431),
+        ("many fields", many, 431),
+        ("target", long, 414),
+    ] {
         let mut client = gateway.h2("https").await;
         let reply = client.try_fetch(request, "").await;
-        assert!(reply.as_ref().map_or(true, |reply| reply.status == status), "{what}: {reply:?}");
+        assert!(
+            reply.as_ref().map_or(true, |reply| reply.status == status),
+            "{what}: {reply:?}"
+        );
     }
     assert_eq!(worker.count(), 0);
 }
@@ -127,6 +174,10 @@ async fn rapid_resets_end_the_connection_and_not_the_gateway() {
     assert_eq!(gateway.admin("/healthz").await.status(), 200);
     // Another client is served as ever.
     let before = worker.count();
-    let _call = gateway.h2("https").await.call(request("GET", "/"), true).await;
+    let _call = gateway
+        .h2("https")
+        .await
+        .call(request("GET", "/"), true)
+        .await;
     worker.until_seen(before + 1).await;
 }

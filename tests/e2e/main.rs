@@ -6,6 +6,7 @@ mod admin;
 mod check;
 mod deadlines;
 mod drain;
+mod foreign;
 mod grpc;
 mod headers;
 mod http10;

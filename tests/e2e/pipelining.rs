@@ -8,7 +8,9 @@ async fn answers_come_in_the_order_of_the_requests() {
     let worker = Worker::start(answering(|request| reply(200, request.target()))).await;
     let gateway = Edge::to(&worker).start().await;
     let mut client = gateway.http().await;
-    let requests: String = (0..20).map(|n| format!("GET /{n} HTTP/1.1\r\nHost: a\r\n\r\n")).collect();
+    let requests: String = (0..20)
+        .map(|n| format!("GET /{n} HTTP/1.1\r\nHost: a\r\n\r\n"))
+        .collect();
     client.send(requests).await;
     for n in 0..20 {
         assert_eq!(client.reply().await.text(), format!("/{n}"));
@@ -34,7 +36,9 @@ async fn a_slow_first_answer_is_not_overtaken() {
     .await;
     let gateway = Edge::to(&worker).start().await;
     let mut client = gateway.http().await;
-    client.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\nGET /fast HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    client
+        .send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\nGET /fast HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await;
     worker.until_seen(1).await;
     gate.open();
     assert_eq!(client.reply().await.text(), "/slow");

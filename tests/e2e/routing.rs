@@ -30,7 +30,13 @@ routes:
   - { path: /,                  to: hostagent,      on: [grpc] }
 "#;
 
-const POOLS: [&str; 5] = ["appserver", "pingserver", "message-system", "api", "package-upload"];
+const POOLS: [&str; 5] = [
+    "appserver",
+    "pingserver",
+    "message-system",
+    "api",
+    "package-upload",
+];
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,8 +50,8 @@ struct Case {
 
 #[tokio::test]
 async fn every_request_of_the_table_reaches_its_pool() {
-    let cases: Vec<Case> =
-        serde_saphyr::from_str(include_str!("../cases/routing/landscape.yaml")).expect("the table is YAML");
+    let cases: Vec<Case> = serde_saphyr::from_str(include_str!("../cases/routing/landscape.yaml"))
+        .expect("the table is YAML");
     let mut plan = Gateway::with(YAML);
     let mut workers = Vec::new();
     for pool in POOLS {
@@ -59,22 +65,38 @@ async fn every_request_of_the_table_reaches_its_pool() {
     let mut wrong = Vec::new();
     for case in &cases {
         let (found, detail) = ask(&gateway, case).await;
-        let forwarded = case.forwarded.as_ref().is_none_or(|target| *target == detail);
+        let forwarded = case
+            .forwarded
+            .as_ref()
+            .is_none_or(|target| *target == detail);
         if found != case.expect || !forwarded {
             wrong.push(format!("{case:?}\n    but: {found}, {detail}"));
         }
     }
-    assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {} cases:\n{}",
+        wrong.len(),
+        cases.len(),
+        wrong.join("\n")
+    );
 }
 
 /// What became of a request: pool, redirect or denial; and the target the worker saw.
 async fn ask(gateway: &Gateway, case: &Case) -> (String, String) {
-    let (method, target) = case.request.split_once(' ').expect("a case has a method and a target");
+    let (method, target) = case
+        .request
+        .split_once(' ')
+        .expect("a case has a method and a target");
     let mut client = match case.listener.as_str() {
         "http" => gateway.http().await,
         "https" => gateway.https().await,
         _ => {
-            let mut call = gateway.h2("grpc").await.call(grpc::call(target), true).await;
+            let mut call = gateway
+                .h2("grpc")
+                .await
+                .call(grpc::call(target), true)
+                .await;
             let answer = call.data().await.expect("an answer").expect("an answer");
             return pool_of(&String::from_utf8_lossy(&answer));
         }
@@ -89,7 +111,10 @@ fn verdict(target: &str, reply: &Message) -> (String, String) {
         status @ (302 | 308) => {
             let location = reply.field("location").unwrap_or("none").to_owned();
             let right = location == format!("https://edge.test:8443{target}");
-            (format!("redirect {status}{}", if right { "" } else { " elsewhere" }), location)
+            (
+                format!("redirect {status}{}", if right { "" } else { " elsewhere" }),
+                location,
+            )
         }
         status => (format!("status {status}"), reply.text()),
     }
@@ -110,7 +135,11 @@ async fn with_redirect_all_nothing_is_served_in_plain_text() {
     }
     let gateway = plan.start().await;
     for target in ["/ping", "/repository/x", "/"] {
-        assert_eq!(gateway.http().await.get(target).await.status(), 302, "{target}");
+        assert_eq!(
+            gateway.http().await.get(target).await.status(),
+            302,
+            "{target}"
+        );
     }
     assert_eq!(worker.count(), 0);
 }
@@ -129,8 +158,14 @@ async fn the_redirect_replaces_the_port_of_the_host_and_keeps_the_query() {
         ("[::1]:8080", "https://[::1]:8443/a?b=c"),
     ] {
         let mut client = gateway.http().await;
-        client.send(format!("GET /a?b=c HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
+        client
+            .send(format!("GET /a?b=c HTTP/1.1\r\nHost: {host}\r\n\r\n"))
+            .await;
         let reply = client.reply().await;
-        assert_eq!((reply.status(), reply.field("location")), (302, Some(location)), "{host}");
+        assert_eq!(
+            (reply.status(), reply.field("location")),
+            (302, Some(location)),
+            "{host}"
+        );
     }
 }

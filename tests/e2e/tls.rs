@@ -16,9 +16,14 @@ routes:
 "#;
 
 async fn gateway(worker: &Worker, tls: &str) -> Gateway {
-    let mut plan = Gateway::with(YAML).ports("app", [worker.port()]).text("tls", tls);
+    let mut plan = Gateway::with(YAML)
+        .ports("app", [worker.port()])
+        .text("tls", tls);
     for name in ["edge", "other", "wild"] {
-        plan = plan.text(name, &format!("{{ chain: <dir>/{name}.pem, key: <dir>/{name}.key }}"));
+        plan = plan.text(
+            name,
+            &format!("{{ chain: <dir>/{name}.pem, key: <dir>/{name}.key }}"),
+        );
     }
     plan.start().await
 }
@@ -34,7 +39,13 @@ async fn error_of(tls: Tls, port: u16) -> String {
 async fn the_name_a_client_asks_for_chooses_the_certificate() {
     let worker = Worker::start(replying(200)).await;
     let gateway = gateway(&worker, "").await;
-    for name in ["edge.test", "localhost", "other.test", "a.wild.test", "OTHER.test"] {
+    for name in [
+        "edge.test",
+        "localhost",
+        "other.test",
+        "a.wild.test",
+        "OTHER.test",
+    ] {
         // The client checks the certificate against the name, so a reply proves the choice.
         let mut client = Raw::tls(gateway.port("https"), &gateway.tls().name(name)).await;
         assert_eq!(client.get("/").await.status(), 200, "{name}");
@@ -56,9 +67,19 @@ async fn an_unknown_name_gets_the_first_certificate_by_default() {
     let worker = Worker::start(replying(200)).await;
     let gateway = gateway(&worker, "").await;
     let error = error_of(gateway.tls().name("stranger.test"), gateway.port("https")).await;
-    assert!(error.contains("not valid for name") && error.contains("edge.test"), "{error}");
+    assert!(
+        error.contains("not valid for name") && error.contains("edge.test"),
+        "{error}"
+    );
     let without = gateway.tls().without_sni();
-    assert_eq!(Raw::tls(gateway.port("https"), &without).await.get("/").await.status(), 200);
+    assert_eq!(
+        Raw::tls(gateway.port("https"), &without)
+            .await
+            .get("/")
+            .await
+            .status(),
+        200
+    );
 }
 
 #[tokio::test]
@@ -83,12 +104,24 @@ async fn alpn_settles_the_protocol() {
         ("https", &[][..], None),
         ("grpc", &["h2", "http/1.1"][..], Some("h2")),
     ] {
-        let stream = gateway.tls().alpn(offered).connect(gateway.port(listener)).await.unwrap();
-        assert_eq!(Session::of(&stream).alpn.as_deref(), chosen, "{listener} {offered:?}");
+        let stream = gateway
+            .tls()
+            .alpn(offered)
+            .connect(gateway.port(listener))
+            .await
+            .unwrap();
+        assert_eq!(
+            Session::of(&stream).alpn.as_deref(),
+            chosen,
+            "{listener} {offered:?}"
+        );
     }
     for (listener, offered) in [("https", "acme-tls/1"), ("grpc", "http/1.1")] {
         let error = error_of(gateway.tls().alpn(&[offered]), gateway.port(listener)).await;
-        assert!(error.contains("NoApplicationProtocol"), "{listener} {offered}: {error}");
+        assert!(
+            error.contains("NoApplicationProtocol"),
+            "{listener} {offered}: {error}"
+        );
     }
 }
 
@@ -96,8 +129,16 @@ async fn alpn_settles_the_protocol() {
 async fn http2_is_spoken_where_it_was_agreed() {
     let worker = Worker::start(replying(200)).await;
     let gateway = gateway(&worker, "").await;
-    let stream = gateway.tls().alpn(&["h2"]).connect(gateway.port("https")).await.unwrap();
-    let reply = H2::over(stream).await.fetch(e2e::h2_client::request("GET", "/"), "").await;
+    let stream = gateway
+        .tls()
+        .alpn(&["h2"])
+        .connect(gateway.port("https"))
+        .await
+        .unwrap();
+    let reply = H2::over(stream)
+        .await
+        .fetch(e2e::h2_client::request("GET", "/"), "")
+        .await;
     assert_eq!(reply.status, 200);
 }
 
@@ -105,7 +146,10 @@ async fn http2_is_spoken_where_it_was_agreed() {
 async fn both_current_versions_are_spoken_and_resumed() {
     let worker = Worker::start(replying(200)).await;
     let gateway = gateway(&worker, "").await;
-    for (version, name) in [(&rustls::version::TLS12, "TLSv1_2"), (&rustls::version::TLS13, "TLSv1_3")] {
+    for (version, name) in [
+        (&rustls::version::TLS12, "TLSv1_2"),
+        (&rustls::version::TLS13, "TLSv1_3"),
+    ] {
         let tls = Tls::versions(gateway.certs(), &[version]);
         // A ticket of TLS 1.3 comes after the handshake, so each connection is used before the next.
         eventually(&format!("a {name} session is resumed"), || async {
@@ -148,7 +192,17 @@ fn client_hello_1_1() -> Vec<u8> {
     hello.extend([1, 0]);
     // supported_groups: secp256r1; ec_point_formats: uncompressed.
     hello.extend([0, 14, 0, 10, 0, 4, 0, 2, 0, 23, 0, 11, 0, 2, 1, 0]);
-    let mut record = vec![22, 3, 1, 0, (hello.len() + 4) as u8, 1, 0, 0, hello.len() as u8];
+    let mut record = vec![
+        22,
+        3,
+        1,
+        0,
+        (hello.len() + 4) as u8,
+        1,
+        0,
+        0,
+        hello.len() as u8,
+    ];
     record.extend(hello);
     record
 }
@@ -158,7 +212,9 @@ async fn plain_text_on_a_tls_port_reaches_no_worker() {
     let worker = Worker::start(replying(200)).await;
     let gateway = gateway(&worker, "").await;
     let mut client = Raw::tcp(gateway.port("https")).await;
-    client.send("GET / HTTP/1.1\r\nHost: edge.test\r\n\r\n").await;
+    client
+        .send("GET / HTTP/1.1\r\nHost: edge.test\r\n\r\n")
+        .await;
     client.to_end().await;
     assert_eq!(worker.count(), 0);
 }

@@ -16,9 +16,20 @@ async fn an_upgrade_is_agreed_by_the_worker_and_bytes_flow_both_ways() {
         client.send(opening("/ws?x=1")).await;
         let reply = client.reply().await;
         assert_eq!(reply.status(), 101);
-        assert_eq!(reply.field("sec-websocket-accept"), Some(accept_of(KEY).as_str()));
-        assert!(reply.field("upgrade").is_some_and(|v| v.eq_ignore_ascii_case("websocket")));
-        assert!(reply.field("connection").is_some_and(|v| v.eq_ignore_ascii_case("upgrade")));
+        assert_eq!(
+            reply.field("sec-websocket-accept"),
+            Some(accept_of(KEY).as_str())
+        );
+        assert!(
+            reply
+                .field("upgrade")
+                .is_some_and(|v| v.eq_ignore_ascii_case("websocket"))
+        );
+        assert!(
+            reply
+                .field("connection")
+                .is_some_and(|v| v.eq_ignore_ascii_case("upgrade"))
+        );
         for n in 0..20 {
             let frame = text_frame(&format!("hello {n}"));
             client.send(&frame).await;
@@ -40,7 +51,9 @@ async fn frames_sent_right_behind_the_opening_are_not_lost() {
     let gateway = Edge::to(&worker).start().await;
     let mut client = gateway.http().await;
     let frame = text_frame("eager");
-    client.send([opening("/").into_bytes(), frame.clone()].concat()).await;
+    client
+        .send([opening("/").into_bytes(), frame.clone()].concat())
+        .await;
     assert_eq!(client.reply().await.status(), 101);
     assert_eq!(client.exact(frame.len()).await, frame);
 }
@@ -48,7 +61,9 @@ async fn frames_sent_right_behind_the_opening_are_not_lost() {
 #[tokio::test]
 async fn frames_sent_right_behind_the_101_are_not_lost() {
     let worker = Worker::start(by_hand(|mut conn| async move {
-        let Some(request) = conn.request().await? else { return Ok(()) };
+        let Some(request) = conn.request().await? else {
+            return Ok(());
+        };
         let head = e2e::scripts::switching(&request, "websocket");
         conn.wire.write([&head[..], b"\x81\x02hi"].concat()).await?;
         conn.wire.to_end().await.map(drop)
@@ -70,7 +85,11 @@ async fn a_worker_that_declines_answers_as_usual() {
     let mut client = gateway.http().await;
     client.send(opening("/")).await;
     assert_eq!(client.reply().await.status(), 404);
-    assert_eq!(client.get("/").await.status(), 404, "the connection goes on");
+    assert_eq!(
+        client.get("/").await.status(),
+        404,
+        "the connection goes on"
+    );
     let mut h2 = gateway.h2("https").await;
     h2.until_extended_connect().await;
     let reply = h2.fetch(connect("/"), "").await;
@@ -81,8 +100,12 @@ async fn a_worker_that_declines_answers_as_usual() {
 fn connect(path: &str) -> Request<()> {
     let mut request = request("GET", path);
     *request.method_mut() = Method::CONNECT;
-    request.headers_mut().insert("sec-websocket-version", "13".parse().unwrap());
-    request.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
+    request
+        .headers_mut()
+        .insert("sec-websocket-version", "13".parse().unwrap());
+    request
+        .extensions_mut()
+        .insert(h2::ext::Protocol::from_static("websocket"));
     request
 }
 
@@ -107,12 +130,22 @@ async fn a_stream_of_http2_becomes_an_upgrade_at_the_worker() {
         assert_eq!(call.exact(frame.len()).await, frame);
     }
     call.finish();
-    assert!(call.rest().await.unwrap().body.is_empty(), "the worker's end is passed on");
+    assert!(
+        call.rest().await.unwrap().body.is_empty(),
+        "the worker's end is passed on"
+    );
     let seen = worker.requests().remove(0);
     assert_eq!((seen.method(), seen.target()), ("GET", "/ws"));
     assert_eq!(seen.field("sec-websocket-version"), Some("13"));
-    assert!(seen.field("sec-websocket-key").is_some_and(|key| key.len() == 24), "the gateway makes one");
-    assert!(seen.field("upgrade").is_some_and(|v| v.eq_ignore_ascii_case("websocket")));
+    assert!(
+        seen.field("sec-websocket-key")
+            .is_some_and(|key| key.len() == 24),
+        "the gateway makes one"
+    );
+    assert!(
+        seen.field("upgrade")
+            .is_some_and(|v| v.eq_ignore_ascii_case("websocket"))
+    );
     assert_eq!(seen.field("host"), Some("edge.test"));
 }
 
@@ -121,7 +154,9 @@ async fn other_streams_of_the_connection_go_on_beside_a_websocket() {
     let worker = Worker::start(by_hand(|mut conn| async move {
         while let Some(request) = conn.request().await? {
             if request.field("upgrade").is_some() {
-                conn.wire.write(e2e::scripts::switching(&request, "websocket")).await?;
+                conn.wire
+                    .write(e2e::scripts::switching(&request, "websocket"))
+                    .await?;
                 return conn.wire.to_end().await.map(drop);
             }
             conn.wire.write(e2e::scripts::reply(200, "ok")).await?;
@@ -143,8 +178,12 @@ async fn other_streams_of_the_connection_go_on_beside_a_websocket() {
 #[tokio::test]
 async fn a_socket_that_is_dropped_is_closed_at_the_worker() {
     let worker = Worker::start(by_hand(|mut conn| async move {
-        let Some(request) = conn.request().await? else { return Ok(()) };
-        conn.wire.write(e2e::scripts::switching(&request, "websocket")).await?;
+        let Some(request) = conn.request().await? else {
+            return Ok(());
+        };
+        conn.wire
+            .write(e2e::scripts::switching(&request, "websocket"))
+            .await?;
         let _ = conn.wire.to_end().await;
         conn.seen.note_reset("closed");
         Ok(())
@@ -155,10 +194,16 @@ async fn a_socket_that_is_dropped_is_closed_at_the_worker() {
     client.send(opening("/")).await;
     assert_eq!(client.reply().await.status(), 101);
     drop(client);
-    eventually("the worker sees it", || async { (worker.resets().len() == 1).then_some(()) }).await;
+    eventually("the worker sees it", || async {
+        (worker.resets().len() == 1).then_some(())
+    })
+    .await;
     let mut call = open_h2(&gateway).await;
     call.cancel();
-    eventually("the worker sees it, too", || async { (worker.resets().len() == 2).then_some(()) }).await;
+    eventually("the worker sees it, too", || async {
+        (worker.resets().len() == 2).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -29,12 +29,21 @@ impl Certs {
         let ca = params.self_signed(&ca_key).expect("a CA can sign itself");
         put(dir, "ca.pem", &ca.pem());
         let issuer = Issuer::new(params, ca_key);
-        leaf(dir, &issuer, "edge", &["edge.test", "localhost", "127.0.0.1"]);
+        leaf(
+            dir,
+            &issuer,
+            "edge",
+            &["edge.test", "localhost", "127.0.0.1"],
+        );
         leaf(dir, &issuer, "other", &["other.test"]);
         leaf(dir, &issuer, "wild", &["*.wild.test"]);
         let mut roots = RootCertStore::empty();
-        roots.add(ca.der().clone()).expect("our own CA is well-formed");
-        Certs { roots: Arc::new(roots) }
+        roots
+            .add(ca.der().clone())
+            .expect("our own CA is well-formed");
+        Certs {
+            roots: Arc::new(roots),
+        }
     }
 }
 
@@ -51,7 +60,9 @@ fn leaf(dir: &Path, issuer: &Issuer<'_, KeyPair>, file: &str, names: &[&str]) {
 fn params(common_name: &str, names: &[&str]) -> CertificateParams {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut params = CertificateParams::new(names).expect("our own names are well-formed");
-    params.distinguished_name.push(DnType::CommonName, common_name);
+    params
+        .distinguished_name
+        .push(DnType::CommonName, common_name);
     params
 }
 

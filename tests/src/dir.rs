@@ -9,7 +9,11 @@ pub struct TempDir(PathBuf);
 impl TempDir {
     /// Makes one below the system's directory for such.
     pub fn new() -> TempDir {
-        let name = format!("portcullis-e2e-{}-{:016x}", std::process::id(), fastrand::u64(..));
+        let name = format!(
+            "portcullis-e2e-{}-{:016x}",
+            std::process::id(),
+            fastrand::u64(..)
+        );
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir(&path).expect("a fresh directory can be made");
         TempDir(path)

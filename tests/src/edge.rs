@@ -43,7 +43,12 @@ impl Edge {
     /// In front of ports on which somebody may listen or not.
     pub fn to_ports(ports: impl IntoIterator<Item = u16>) -> Edge {
         let ports = ports.into_iter().collect();
-        Edge { ports, pool: String::new(), limits: String::new(), top: String::new() }
+        Edge {
+            ports,
+            pool: String::new(),
+            limits: String::new(),
+            top: String::new(),
+        }
     }
 
     /// The workers speak HTTP/2 in plain text.

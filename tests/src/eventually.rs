@@ -12,7 +12,9 @@ const BETWEEN: Duration = Duration::from_millis(10);
 
 /// How long a test waits for what must happen: 15 s, times the environment's `PATIENCE`.
 pub fn patience() -> Duration {
-    let factor = std::env::var("PATIENCE").ok().and_then(|text| text.parse::<f64>().ok());
+    let factor = std::env::var("PATIENCE")
+        .ok()
+        .and_then(|text| text.parse::<f64>().ok());
     PATIENCE.mul_f64(factor.unwrap_or(1.0).clamp(0.1, 100.0))
 }
 

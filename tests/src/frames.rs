@@ -6,7 +6,11 @@ use crate::raw::Raw;
 
 /// What a client sends first: the preface and empty settings.
 pub fn hello() -> Vec<u8> {
-    [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(SETTINGS, 0, 0, b"")].concat()
+    [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+        frame(SETTINGS, 0, 0, b""),
+    ]
+    .concat()
 }
 
 /// Frame types (RFC 9113 section 6).
@@ -26,7 +30,9 @@ pub const END_HEADERS: u8 = 4;
 
 /// A frame.
 pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("a test's frame is short").to_be_bytes();
+    let length = u32::try_from(payload.len())
+        .expect("a test's frame is short")
+        .to_be_bytes();
     let mut bytes = vec![length[1], length[2], length[3], kind, flags];
     bytes.extend_from_slice(&stream.to_be_bytes());
     bytes.extend_from_slice(payload);
@@ -65,7 +71,12 @@ pub async fn next(raw: &mut Raw) -> Frame {
     let head = raw.exact(9).await;
     let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
     let stream = u32::from_be_bytes([head[5] & 0x7f, head[6], head[7], head[8]]);
-    Frame { kind: head[3], flags: head[4], stream, payload: raw.exact(length).await }
+    Frame {
+        kind: head[3],
+        flags: head[4],
+        stream,
+        payload: raw.exact(length).await,
+    }
 }
 
 /// How the peer answers a bad request on a stream.
@@ -102,7 +113,11 @@ pub async fn verdict(raw: Raw) -> Verdict {
 /// Statuses that stand in the static table (RFC 7541 appendix A), or as a literal with indexed name.
 fn static_status(block: &[u8]) -> u16 {
     // A dynamic table size update may come first.
-    let block = if block.first().is_some_and(|b| b & 0xe0 == 0x20) { &block[1..] } else { block };
+    let block = if block.first().is_some_and(|b| b & 0xe0 == 0x20) {
+        &block[1..]
+    } else {
+        block
+    };
     match block {
         [0x88, ..] => 200,
         [0x89, ..] => 204,

@@ -52,7 +52,15 @@ impl Plan {
             .expect("the binary under test can be started");
         let stdout = lines_of(child.stdout.take().expect("stdout is piped"));
         let stderr = lines_of(child.stderr.take().expect("stderr is piped"));
-        let mut gateway = Gateway { child, stdout, stderr, ready: Vec::new(), certs, yaml, _dir: dir };
+        let mut gateway = Gateway {
+            child,
+            stdout,
+            stderr,
+            ready: Vec::new(),
+            certs,
+            yaml,
+            dir,
+        };
         gateway.until_ready().await;
         gateway
     }
@@ -66,7 +74,7 @@ pub struct Gateway {
     ready: Vec<(String, u16)>,
     certs: Certs,
     yaml: String,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 type Lines = Arc<Mutex<Vec<String>>>;
@@ -74,18 +82,27 @@ type Lines = Arc<Mutex<Vec<String>>>;
 impl Gateway {
     /// A configuration to run.
     pub fn with(yaml: &str) -> Plan {
-        Plan { yaml: yaml.to_owned() }
+        Plan {
+            yaml: yaml.to_owned(),
+        }
     }
 
     /// The port on which a listener (or `admin`) is served.
     pub fn port(&self, listener: &str) -> u16 {
         let found = self.ready.iter().find(|(name, _)| name == listener);
-        found.unwrap_or_else(|| panic!("no listener `{listener}` in {:?}", self.ready)).1
+        found
+            .unwrap_or_else(|| panic!("no listener `{listener}` in {:?}", self.ready))
+            .1
     }
 
     /// What the clients of this gateway trust.
     pub fn certs(&self) -> &Certs {
         &self.certs
+    }
+
+    /// A file of this gateway's directory, such as `ca.pem`.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
     }
 
     /// TLS settings of a client that trusts this gateway, without ALPN.
@@ -106,7 +123,12 @@ impl Gateway {
     /// An HTTP/2 client over TLS, to a listener.
     pub async fn h2(&self, listener: &str) -> H2 {
         let tls = self.tls().alpn(&["h2"]);
-        H2::over(tls.connect(self.port(listener)).await.expect("the handshake succeeds")).await
+        H2::over(
+            tls.connect(self.port(listener))
+                .await
+                .expect("the handshake succeeds"),
+        )
+        .await
     }
 
     /// A GET of the admin listener, on a connection of its own.
@@ -140,8 +162,13 @@ impl Gateway {
 
     /// Asks it to drain (SIGTERM).
     pub fn terminate(&self) {
-        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
-        assert!(sent.is_ok_and(|status| status.success()), "SIGTERM could not be sent");
+        let sent = Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status();
+        assert!(
+            sent.is_ok_and(|status| status.success()),
+            "SIGTERM could not be sent"
+        );
     }
 
     /// Waits for its end.
@@ -156,7 +183,10 @@ impl Gateway {
 
     /// Whether it is still running.
     pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().expect("our own child can be asked").is_none()
+        self.child
+            .try_wait()
+            .expect("our own child can be asked")
+            .is_none()
     }
 
     async fn until_ready(&mut self) {
@@ -169,7 +199,11 @@ impl Gateway {
             }
             let mut child = child.lock().expect("nobody panics while holding this lock");
             let ended = child.try_wait().expect("our own child can be asked");
-            assert!(ended.is_none(), "it ended with {ended:?}:\n{}\n{yaml}", said.join("\n"));
+            assert!(
+                ended.is_none(),
+                "it ended with {ended:?}:\n{}\n{yaml}",
+                said.join("\n")
+            );
             None
         })
         .await;
@@ -181,7 +215,11 @@ impl Drop for Gateway {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            eprintln!("--- configuration\n{}\n--- the gateway said\n{}\n---", self.yaml, self.stderr());
+            eprintln!(
+                "--- configuration\n{}\n--- the gateway said\n{}\n---",
+                self.yaml,
+                self.stderr()
+            );
         }
     }
 }
@@ -198,8 +236,15 @@ pub fn command() -> Command {
 pub fn check(yaml: &str) -> (i32, String) {
     let dir = TempDir::new();
     let _certs = Certs::write(dir.path());
-    let file = dir.write("routes.yaml", &yaml.replace("<dir>", &dir.path().display().to_string()));
-    let output = command().arg("check").arg(&file).output().expect("the binary can be started");
+    let file = dir.write(
+        "routes.yaml",
+        &yaml.replace("<dir>", &dir.path().display().to_string()),
+    );
+    let output = command()
+        .arg("check")
+        .arg(&file)
+        .output()
+        .expect("the binary can be started");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     (output.status.code().unwrap_or(-1), said)
 }
@@ -207,15 +252,24 @@ pub fn check(yaml: &str) -> (i32, String) {
 /// A binary of this workspace, built beside the running test.
 pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a running program knows its file");
-    let debug = test.parent().and_then(|deps| deps.parent()).expect("tests run in target/*/deps");
+    let debug = test
+        .parent()
+        .and_then(|deps| deps.parent())
+        .expect("tests run in target/*/deps");
     let path = debug.join(name);
-    assert!(path.is_file(), "{} is missing: run `make test`, which builds it", path.display());
+    assert!(
+        path.is_file(),
+        "{} is missing: run `make test`, which builds it",
+        path.display()
+    );
     path
 }
 
 /// `ready http=127.0.0.1:41231 admin=...`, wherever in its line it begins.
 fn ready_line(line: &str) -> Option<Vec<(String, u16)>> {
-    let words = line.strip_prefix("ready ").or_else(|| line.split_once(" ready ").map(|cut| cut.1))?;
+    let words = line
+        .strip_prefix("ready ")
+        .or_else(|| line.split_once(" ready ").map(|cut| cut.1))?;
     let listener = |word: &str| {
         let (name, address) = word.split_once('=')?;
         Some((name.to_owned(), address.rsplit(':').next()?.parse().ok()?))
@@ -224,7 +278,10 @@ fn ready_line(line: &str) -> Option<Vec<(String, u16)>> {
 }
 
 fn read(lines: &Lines) -> Vec<String> {
-    lines.lock().expect("nobody panics while holding this lock").clone()
+    lines
+        .lock()
+        .expect("nobody panics while holding this lock")
+        .clone()
 }
 
 /// Reads lines on a thread of its own, so that the child never waits for a full pipe.
@@ -233,7 +290,9 @@ fn lines_of(from: impl Read + Send + 'static) -> Lines {
     let kept = lines.clone();
     std::thread::spawn(move || {
         for line in BufReader::new(from).lines().map_while(Result::ok) {
-            kept.lock().expect("nobody panics while holding this lock").push(line);
+            kept.lock()
+                .expect("nobody panics while holding this lock")
+                .push(line);
         }
     });
     lines
@@ -245,7 +304,8 @@ mod tests {
 
     #[test]
     fn the_ready_line_names_every_listener() {
-        let ready = ready_line("ready http=127.0.0.1:41231 v6=[::1]:41232 admin=127.0.0.1:9").unwrap();
+        let ready =
+            ready_line("ready http=127.0.0.1:41231 v6=[::1]:41232 admin=127.0.0.1:9").unwrap();
         let expected = [("http", 41231), ("v6", 41232), ("admin", 9)];
         assert_eq!(ready, expected.map(|(name, port)| (name.to_owned(), port)));
         assert!(ready_line("getting ready").is_none());

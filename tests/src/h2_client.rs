@@ -51,7 +51,10 @@ impl H2Reply {
 
     /// `grpc-status` from the trailers or, for a trailers-only answer, from the head.
     pub fn grpc_status(&self) -> Option<&str> {
-        let value = self.trailers.get("grpc-status").or_else(|| self.headers.get("grpc-status"));
+        let value = self
+            .trailers
+            .get("grpc-status")
+            .or_else(|| self.headers.get("grpc-status"));
         value.and_then(|value| value.to_str().ok())
     }
 }
@@ -59,14 +62,21 @@ impl H2Reply {
 impl H2 {
     /// Does the connection preface over an open connection.
     pub async fn over(io: impl Io + 'static) -> H2 {
-        let shaken = within("the HTTP/2 preface", Builder::new().enable_push(false).handshake(io)).await;
+        let shaken = within(
+            "the HTTP/2 preface",
+            Builder::new().enable_push(false).handshake(io),
+        )
+        .await;
         let (send, connection) = shaken.expect("the HTTP/2 preface");
         let (end, ended) = watch::channel(false);
         let task = tokio::spawn(async move {
             let _ = connection.await;
             end.send_replace(true);
         });
-        H2 { send, driver: Arc::new(Driver { task, ended }) }
+        H2 {
+            send,
+            driver: Arc::new(Driver { task, ended }),
+        }
     }
 
     /// Over TCP with prior knowledge, for workers.
@@ -76,19 +86,28 @@ impl H2 {
 
     /// Opens a stream. With `end`, the request has no body.
     pub async fn call(&mut self, request: Request<()>, end: bool) -> Call {
-        self.try_call(request, end).await.expect("the connection takes a stream")
+        self.try_call(request, end)
+            .await
+            .expect("the connection takes a stream")
     }
 
     /// As [`H2::call`], where the connection may have ended.
     pub async fn try_call(&mut self, request: Request<()>, end: bool) -> Result<Call, h2::Error> {
         let mut send = within("a place for a stream", self.send.clone().ready()).await?;
         let (response, tx) = send.send_request(request, end)?;
-        Ok(Call { tx, response: Some(response), rx: None, interim: Vec::new() })
+        Ok(Call {
+            tx,
+            response: Some(response),
+            rx: None,
+            interim: Vec::new(),
+        })
     }
 
     /// A whole exchange.
     pub async fn fetch(&mut self, request: Request<()>, body: impl Into<Bytes>) -> H2Reply {
-        self.try_fetch(request, body).await.expect("a whole response")
+        self.try_fetch(request, body)
+            .await
+            .expect("a whole response")
     }
 
     /// A whole exchange that may be reset. Body and answer are moved at the same time.
@@ -106,12 +125,19 @@ impl H2 {
             }
         };
         let taking = take(&mut call.response, &mut call.rx, &mut call.interim);
-        within("a whole exchange", async { tokio::join!(sending, taking).1 }).await
+        within("a whole exchange", async {
+            tokio::join!(sending, taking).1
+        })
+        .await
     }
 
     /// Whether the gateway allows extended CONNECT (RFC 8441); waits for it to say so.
     pub async fn until_extended_connect(&self) {
-        let allowed = || async { self.send.is_extended_connect_protocol_enabled().then_some(()) };
+        let allowed = || async {
+            self.send
+                .is_extended_connect_protocol_enabled()
+                .then_some(())
+        };
         crate::eventually("the gateway allows extended CONNECT", allowed).await;
     }
 
@@ -129,7 +155,11 @@ impl H2 {
     pub async fn until_closed_by_peer(&mut self) {
         let mut ended = self.driver.ended.clone();
         // An error means that the task is gone, and the connection with it.
-        let _ = within("the peer ends the connection", ended.wait_for(|ended| *ended)).await;
+        let _ = within(
+            "the peer ends the connection",
+            ended.wait_for(|ended| *ended),
+        )
+        .await;
     }
 }
 
@@ -154,18 +184,26 @@ pub struct Call {
 impl Call {
     /// Sends as fast as the peer allows; returns when all is handed over.
     pub async fn send(&mut self, bytes: impl Into<Bytes>) {
-        let sent = within("the peer takes data", push(&mut self.tx, bytes.into(), false)).await;
+        let sent = within(
+            "the peer takes data",
+            push(&mut self.tx, bytes.into(), false),
+        )
+        .await;
         sent.expect("the stream takes data");
     }
 
     /// Ends the sending direction.
     pub fn finish(&mut self) {
-        self.tx.send_data(Bytes::new(), true).expect("the stream is open for sending");
+        self.tx
+            .send_data(Bytes::new(), true)
+            .expect("the stream is open for sending");
     }
 
     /// Ends the sending direction with trailers.
     pub fn finish_with(&mut self, trailers: HeaderMap) {
-        self.tx.send_trailers(trailers).expect("the stream is open for sending");
+        self.tx
+            .send_trailers(trailers)
+            .expect("the stream is open for sending");
     }
 
     /// Cancels both directions.
@@ -176,7 +214,11 @@ impl Call {
     /// Waits for the head of the response.
     pub async fn head(&mut self) -> Result<Response<()>, h2::Error> {
         let mut response = self.response.take().expect("the head is awaited once");
-        let answered = within("the head of a response", answer(&mut response, &mut self.interim)).await?;
+        let answered = within(
+            "the head of a response",
+            answer(&mut response, &mut self.interim),
+        )
+        .await?;
         let (parts, body) = answered.into_parts();
         self.rx = Some(body);
         Ok(Response::from_parts(parts, ()))
@@ -184,7 +226,9 @@ impl Call {
 
     /// Whether the head has come by now.
     pub async fn has_head(&mut self) -> bool {
-        let Some(response) = &mut self.response else { return true };
+        let Some(response) = &mut self.response else {
+            return true;
+        };
         match poll_immediate(&mut *response).await {
             Some(Ok(answered)) => {
                 self.rx = Some(answered.into_body());
@@ -211,7 +255,11 @@ impl Call {
     pub async fn exact(&mut self, count: usize) -> Vec<u8> {
         let mut all = Vec::new();
         while all.len() < count {
-            let more = self.data().await.expect("more body").expect("an open stream");
+            let more = self
+                .data()
+                .await
+                .expect("more body")
+                .expect("an open stream");
             all.extend_from_slice(&more);
         }
         assert_eq!(all.len(), count, "more than was asked for");
@@ -227,18 +275,29 @@ impl Call {
         let mut rx = self.rx.take().expect("the head has come");
         let (body, trailers) = within("the rest of a response", drain(&mut rx)).await?;
         let (status, headers) = (StatusCode::OK, HeaderMap::new());
-        Ok(H2Reply { status, headers, body, trailers, interim: self.interim })
+        Ok(H2Reply {
+            status,
+            headers,
+            body,
+            trailers,
+            interim: self.interim,
+        })
     }
 
     /// Both directions apart, for tasks of their own.
     pub fn into_halves(self) -> (SendStream<Bytes>, ResponseFuture) {
-        (self.tx, self.response.expect("the head was not awaited yet"))
+        (
+            self.tx,
+            self.response.expect("the head was not awaited yet"),
+        )
     }
 
     /// Waits until the peer resets the stream.
     pub async fn reset(&mut self) -> Reason {
         let reset = poll_fn(|cx| self.tx.poll_reset(cx));
-        within("a reset", reset).await.expect("a reset of this stream, not of the connection")
+        within("a reset", reset)
+            .await
+            .expect("a reset of this stream, not of the connection")
     }
 }
 
@@ -265,7 +324,13 @@ async fn take(
     let rx = rx.insert(body);
     let (body, trailers) = drain(rx).await?;
     let interim = std::mem::take(interim);
-    Ok(H2Reply { status: parts.status, headers: parts.headers, body, trailers, interim })
+    Ok(H2Reply {
+        status: parts.status,
+        headers: parts.headers,
+        body,
+        trailers,
+        interim,
+    })
 }
 
 async fn drain(rx: &mut RecvStream) -> Result<(Vec<u8>, HeaderMap), h2::Error> {
@@ -286,7 +351,11 @@ async fn piece(rx: &mut RecvStream) -> Option<Result<Bytes, h2::Error>> {
 }
 
 /// Sends as the peer's window allows, never more than it does.
-pub async fn push(tx: &mut SendStream<Bytes>, mut bytes: Bytes, end: bool) -> Result<(), h2::Error> {
+pub async fn push(
+    tx: &mut SendStream<Bytes>,
+    mut bytes: Bytes,
+    end: bool,
+) -> Result<(), h2::Error> {
     while !bytes.is_empty() {
         tx.reserve_capacity(bytes.len());
         let room = match poll_fn(|cx| tx.poll_capacity(cx)).await {

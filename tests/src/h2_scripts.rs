@@ -39,19 +39,26 @@ pub struct Stream {
     pub seen: Seen,
 }
 
-async fn serve<Handle, Done>(conn: Conn, handle: Handle, goaway_after: Option<usize>) -> io::Result<()>
+async fn serve<Handle, Done>(
+    conn: Conn,
+    handle: Handle,
+    goaway_after: Option<usize>,
+) -> io::Result<()>
 where
     Handle: Fn(Stream) -> Done,
     Done: Future<Output = Handled> + Send + 'static,
 {
     let Conn { wire, seen, .. } = conn;
-    let mut h2 = Builder::new().handshake(wire.into_parts().0).await.map_err(io::Error::other)?;
+    let mut h2 = Builder::new()
+        .handshake(wire.into_parts().0)
+        .await
+        .map_err(io::Error::other)?;
     let (mut streams, mut served) = (JoinSet::new(), 0);
     loop {
         tokio::select! {
             accepted = h2.accept() => {
-                let Some(accepted) = accepted else { return Ok(()) };
-                let (request, answer) = accepted.map_err(io::Error::other)?;
+                // The end of the connection, clean or not, is each stream's to see and to write down.
+                let Some(Ok((request, answer))) = accepted else { break };
                 seen.note(described(&request));
                 let handled = handle(Stream { request, answer, seen: seen.clone() });
                 let seen = seen.clone();
@@ -68,15 +75,23 @@ where
             Some(_) = streams.join_next() => {}
         }
     }
+    while streams.join_next().await.is_some() {}
+    Ok(())
 }
 
 /// An HTTP/2 request in the words of HTTP/1, so that tests read both alike: the start line, then
 /// `authority`, `scheme` and `protocol` as fields of these names in angle brackets, then the fields.
 pub fn described(request: &Request<RecvStream>) -> Message {
-    let target = request.uri().path_and_query().map_or("*", |target| target.as_str());
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or("*", |target| target.as_str());
     let mut head = format!("{} {target} HTTP/2.0\r\n", request.method());
     let uri = request.uri();
-    let protocol = request.extensions().get::<h2::ext::Protocol>().map(h2::ext::Protocol::as_str);
+    let protocol = request
+        .extensions()
+        .get::<h2::ext::Protocol>()
+        .map(h2::ext::Protocol::as_str);
     for (name, value) in [
         ("<authority>", uri.authority().map(|a| a.as_str())),
         ("<scheme>", uri.scheme_str()),
@@ -87,10 +102,16 @@ pub fn described(request: &Request<RecvStream>) -> Message {
         }
     }
     for (name, value) in request.headers() {
-        head.push_str(&format!("{name}: {}\r\n", String::from_utf8_lossy(value.as_bytes())));
+        head.push_str(&format!(
+            "{name}: {}\r\n",
+            String::from_utf8_lossy(value.as_bytes())
+        ));
     }
     head.push_str("\r\n");
-    Message { head, ..Message::default() }
+    Message {
+        head,
+        ..Message::default()
+    }
 }
 
 /// 200 with the request's head, as [`described`], as the body.
@@ -126,7 +147,10 @@ pub fn h2_mirroring() -> Script {
 }
 
 /// The next piece of a request, minding a reset of the whole stream meanwhile.
-async fn next(rx: &mut RecvStream, tx: &mut h2::SendStream<Bytes>) -> Result<Option<Bytes>, h2::Error> {
+async fn next(
+    rx: &mut RecvStream,
+    tx: &mut h2::SendStream<Bytes>,
+) -> Result<Option<Bytes>, h2::Error> {
     let piece = tokio::select! {
         piece = rx.data() => piece.transpose()?,
         reset = poll_fn(|cx| tx.poll_reset(cx)) => return Err(reset?.into()),
@@ -144,7 +168,9 @@ pub fn h2_replying(body: impl Into<Bytes>) -> Script {
         let body = body.clone();
         async move {
             read_all(stream.request.body_mut()).await?;
-            let mut tx = stream.answer.send_response(Response::new(()), body.is_empty())?;
+            let mut tx = stream
+                .answer
+                .send_response(Response::new(()), body.is_empty())?;
             push(&mut tx, body, true).await
         }
     })
@@ -169,7 +195,9 @@ pub fn grpc_streaming(messages: Vec<Vec<u8>>) -> Script {
         let messages = messages.clone();
         async move {
             read_all(stream.request.body_mut()).await?;
-            let head = Response::builder().header("content-type", "application/grpc").body(());
+            let head = Response::builder()
+                .header("content-type", "application/grpc")
+                .body(());
             let head = head.expect("a test's values are valid");
             let mut tx = stream.answer.send_response(head, false)?;
             for message in messages {
@@ -186,7 +214,9 @@ pub fn h2_deaf(flood: usize, gate: &Gate) -> Script {
     h2(move |mut stream| {
         let gate = gate.clone();
         async move {
-            let head = Response::builder().header("content-type", "application/grpc").body(());
+            let head = Response::builder()
+                .header("content-type", "application/grpc")
+                .body(());
             let mut tx = stream.answer.send_response(head.expect("valid"), false)?;
             push(&mut tx, vec![0; flood].into(), false).await?;
             gate.passed().await;
@@ -200,7 +230,9 @@ pub fn h2_deaf(flood: usize, gate: &Gate) -> Script {
 /// by writing it down at once as a request named `heard N`.
 pub fn h2_flooding_and_hearing(flood: usize) -> Script {
     h2(move |mut stream| async move {
-        let head = Response::builder().header("content-type", "application/grpc").body(());
+        let head = Response::builder()
+            .header("content-type", "application/grpc")
+            .body(());
         let mut tx = stream.answer.send_response(head.expect("valid"), false)?;
         let flooding = async {
             push(&mut tx, vec![0; flood].into(), false).await?;
@@ -212,7 +244,10 @@ pub fn h2_flooding_and_hearing(flood: usize) -> Script {
             while let Some(piece) = rx.data().await.transpose()? {
                 rx.flow_control().release_capacity(piece.len())?;
                 let head = format!("heard {} \r\n\r\n", piece.len());
-                seen.note(Message { head, ..Message::default() });
+                seen.note(Message {
+                    head,
+                    ..Message::default()
+                });
             }
             Ok(())
         };
@@ -231,7 +266,9 @@ pub fn h2_silent() -> Script {
 /// Resets each stream with this code after the head and one message of the answer.
 pub fn h2_resetting(reason: Reason) -> Script {
     h2(move |mut stream| async move {
-        let head = Response::builder().header("content-type", "application/grpc").body(());
+        let head = Response::builder()
+            .header("content-type", "application/grpc")
+            .body(());
         let mut tx = stream.answer.send_response(head.expect("valid"), false)?;
         push(&mut tx, crate::grpc::frame("one"), false).await?;
         // The reset must not overtake the message.
@@ -286,7 +323,8 @@ pub fn h2_going_away_at_once(count: usize) -> Script {
                 return serve(conn, then, None).await;
             }
             let mut raw = Raw::over(conn.wire.into_parts().0);
-            raw.try_send(frames::frame(frames::SETTINGS, 0, 0, b"")).await;
+            raw.try_send(frames::frame(frames::SETTINGS, 0, 0, b""))
+                .await;
             let mut wire = raw.into_wire();
             wire.exact(24).await?;
             loop {
@@ -298,7 +336,8 @@ pub fn h2_going_away_at_once(count: usize) -> Script {
                 }
             }
             turned_away.fetch_add(1, Ordering::SeqCst);
-            wire.write(frames::frame(frames::GOAWAY, 0, 0, &[0; 8])).await?;
+            wire.write(frames::frame(frames::GOAWAY, 0, 0, &[0; 8]))
+                .await?;
             wire.half_close().await?;
             wire.to_end().await.map(drop)
         }
@@ -347,7 +386,10 @@ mod tests {
     async fn five_mebibytes_go_both_ways() {
         let worker = Worker::start(h2_mirroring()).await;
         let body = vec![7; 5 << 20];
-        let reply = H2::tcp(worker.port()).await.fetch(request("POST", "/"), body.clone()).await;
+        let reply = H2::tcp(worker.port())
+            .await
+            .fetch(request("POST", "/"), body.clone())
+            .await;
         assert!(reply.body == body);
     }
 
@@ -360,8 +402,17 @@ mod tests {
         assert_eq!(client.fetch(request("GET", "/"), "").await.text(), "ok");
 
         let worker = Worker::start(h2_going_away_at_once(1)).await;
-        assert!(H2::tcp(worker.port()).await.try_fetch(request("GET", "/"), "").await.is_err());
-        let reply = H2::tcp(worker.port()).await.fetch(request("GET", "/"), "").await;
+        assert!(
+            H2::tcp(worker.port())
+                .await
+                .try_fetch(request("GET", "/"), "")
+                .await
+                .is_err()
+        );
+        let reply = H2::tcp(worker.port())
+            .await
+            .fetch(request("GET", "/"), "")
+            .await;
         assert_eq!(reply.text(), "ok");
 
         let worker = Worker::start(h2_going_away_after(1)).await;

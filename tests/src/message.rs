@@ -80,11 +80,17 @@ impl Message {
     }
 
     fn declared_framing(&self) -> Option<Framing> {
-        if self.field("transfer-encoding").is_some_and(|v| v.eq_ignore_ascii_case("chunked")) {
+        if self
+            .field("transfer-encoding")
+            .is_some_and(|v| v.eq_ignore_ascii_case("chunked"))
+        {
             return Some(Framing::Chunked);
         }
-        let length = self.field("content-length")?;
-        Some(Framing::Length(length.parse().expect("a content-length in these tests is a number")))
+        // What is no number frames nothing; a test that sends such has its own reasons.
+        self.field("content-length")?
+            .parse()
+            .ok()
+            .map(Framing::Length)
     }
 
     fn word(&self, at: usize) -> &str {
@@ -95,7 +101,8 @@ impl Message {
 fn values<'a>(lines: &'a str, name: &str) -> Vec<&'a str> {
     let named = |line: &'a str| {
         let (key, value) = line.split_once(':')?;
-        key.eq_ignore_ascii_case(name).then(|| value.trim_matches([' ', '\t']))
+        key.eq_ignore_ascii_case(name)
+            .then(|| value.trim_matches([' ', '\t']))
     };
     lines.split("\r\n").filter_map(named).collect()
 }

@@ -18,19 +18,27 @@ pub fn free_range(count: u16) -> u16 {
     for _ in 0..TRIES {
         let first = fastrand::u16(FROM.start..FROM.end - count);
         let range = first..first + count;
-        let taken = given.iter().any(|other| other.start < range.end && range.start < other.end);
+        let taken = given
+            .iter()
+            .any(|other| other.start < range.end && range.start < other.end);
         if !taken && all_free(range.clone()) {
             given.push(range);
             return first;
         }
     }
-    panic!("no {count} consecutive free ports found between {} and {}", FROM.start, FROM.end);
+    panic!(
+        "no {count} consecutive free ports found between {} and {}",
+        FROM.start, FROM.end
+    );
 }
 
 /// The standard library binds with `SO_REUSEADDR` on Unix: a port whose old connections still
 /// linger counts as free, as it does for the worker that will bind it.
 fn all_free(ports: Range<u16>) -> bool {
-    let held: Vec<_> = ports.clone().map(|port| TcpListener::bind(("127.0.0.1", port))).collect();
+    let held: Vec<_> = ports
+        .clone()
+        .map(|port| TcpListener::bind(("127.0.0.1", port)))
+        .collect();
     held.iter().all(Result::is_ok)
 }
 

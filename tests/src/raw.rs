@@ -6,7 +6,6 @@
 use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
@@ -44,7 +43,11 @@ impl Tls {
             .with_root_certificates(certs.roots.clone())
             .with_no_client_auth();
         config.resumption = Resumption::in_memory_sessions(16);
-        Tls { config: Arc::new(config), sni: true, name: "edge.test".into() }
+        Tls {
+            config: Arc::new(config),
+            sni: true,
+            name: "edge.test".into(),
+        }
     }
 
     /// Asks for another name (and checks the certificate against it).
@@ -71,7 +74,11 @@ impl Tls {
     pub async fn connect(&self, port: u16) -> io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(self.name.clone()).expect("a test's server name is valid");
         let tcp = tcp(port).await;
-        within("a TLS handshake ends", TlsConnector::from(self.config.clone()).connect(name, tcp)).await
+        within(
+            "a TLS handshake ends",
+            TlsConnector::from(self.config.clone()).connect(name, tcp),
+        )
+        .await
     }
 }
 
@@ -94,9 +101,14 @@ impl Session {
         let (_, session) = stream.get_ref();
         let leaf = session.peer_certificates().and_then(|chain| chain.first());
         Session {
-            alpn: session.alpn_protocol().map(|p| String::from_utf8_lossy(p).into_owned()),
+            alpn: session
+                .alpn_protocol()
+                .map(|p| String::from_utf8_lossy(p).into_owned()),
             resumed: session.handshake_kind() == Some(HandshakeKind::Resumed),
-            version: format!("{:?}", session.protocol_version().expect("the handshake is done")),
+            version: format!(
+                "{:?}",
+                session.protocol_version().expect("the handshake is done")
+            ),
             leaf: leaf.map(|der| der.to_vec()).unwrap_or_default(),
         }
     }
@@ -113,7 +125,9 @@ pub async fn tcp(port: u16) -> TcpStream {
     let stream = within("a TCP connection", connect).await;
     let stream = stream.unwrap_or_else(|error| panic!("connecting to 127.0.0.1:{port}: {error}"));
     // Tests that send a head byte by byte mean it.
-    stream.set_nodelay(true).expect("a fresh TCP socket takes TCP_NODELAY");
+    stream
+        .set_nodelay(true)
+        .expect("a fresh TCP socket takes TCP_NODELAY");
     stream
 }
 
@@ -130,7 +144,9 @@ impl Raw {
 
     /// Over anything.
     pub fn over(io: impl Io + 'static) -> Raw {
-        Raw { wire: Wire::new(io) }
+        Raw {
+            wire: Wire::new(io),
+        }
     }
 
     /// Sends bytes as they are; panics when the gateway does not take them.
@@ -146,7 +162,9 @@ impl Raw {
 
     /// Ends the sending direction.
     pub async fn half_close(&mut self) {
-        within("a half-close", self.wire.half_close()).await.expect("a half-close");
+        within("a half-close", self.wire.half_close())
+            .await
+            .expect("a half-close");
     }
 
     /// The next response, 1xx included, to a request that was not HEAD.
@@ -157,7 +175,9 @@ impl Raw {
     /// The next response, 1xx included, to a request with this method.
     pub async fn reply_to(&mut self, method: &str) -> Message {
         let reply = within("a response", self.wire.reply(method)).await;
-        reply.expect("a whole response").expect("a response before the end of the connection")
+        reply
+            .expect("a whole response")
+            .expect("a response before the end of the connection")
     }
 
     /// The next response that is not 1xx.
@@ -172,23 +192,31 @@ impl Raw {
 
     /// The next response, `None` when the connection ends instead (cleanly or not).
     pub async fn reply_or_end(&mut self) -> Option<Message> {
-        within("a response or the end", self.wire.reply("GET")).await.ok().flatten()
+        within("a response or the end", self.wire.reply("GET"))
+            .await
+            .ok()
+            .flatten()
     }
 
     /// The head of the next response; its body is the caller's to read.
     pub async fn head(&mut self) -> Message {
         let head = within("a head", self.wire.head()).await;
-        head.expect("a whole head").expect("a head before the end of the connection")
+        head.expect("a whole head")
+            .expect("a head before the end of the connection")
     }
 
     /// The next chunk of a chunked body, `None` for the last.
     pub async fn chunk(&mut self) -> Option<Vec<u8>> {
-        within("a chunk", self.wire.chunk()).await.expect("a whole chunk")
+        within("a chunk", self.wire.chunk())
+            .await
+            .expect("a whole chunk")
     }
 
     /// Exactly so many bytes.
     pub async fn exact(&mut self, count: usize) -> Vec<u8> {
-        within("bytes", self.wire.exact(count)).await.expect("as many bytes as wanted")
+        within("bytes", self.wire.exact(count))
+            .await
+            .expect("as many bytes as wanted")
     }
 
     /// Whatever comes until the connection ends, however it ends.
@@ -208,7 +236,13 @@ impl Raw {
     }
 
     /// Sends a request and reads its final response. `fields` are whole lines without CRLF.
-    pub async fn ask(&mut self, method: &str, target: &str, fields: &[&str], body: &[u8]) -> Message {
+    pub async fn ask(
+        &mut self,
+        method: &str,
+        target: &str,
+        fields: &[&str],
+        body: &[u8],
+    ) -> Message {
         let mut bytes = format!("{method} {target} HTTP/1.1\r\nHost: edge.test\r\n").into_bytes();
         for field in fields {
             bytes.extend_from_slice(format!("{field}\r\n").as_bytes());
@@ -243,14 +277,6 @@ impl Raw {
     /// A GET.
     pub async fn get(&mut self, target: &str) -> Message {
         self.ask("GET", target, &[], b"").await
-    }
-
-    /// A GET whose answer must come within `time` or not at all: `None` for a request that waits.
-    /// What is asserted is the answer of one that did not wait, never the time.
-    pub async fn ask_unless_it_takes(&mut self, time: Duration) -> Option<Message> {
-        self.send("GET / HTTP/1.1\r\nHost: edge.test\r\n\r\n").await;
-        let reply = tokio::time::timeout(time, self.wire.reply("GET")).await.ok()?;
-        reply.expect("a whole response")
     }
 
     /// The bare connection.
@@ -293,7 +319,13 @@ mod tests {
         });
         let tls = Tls::versions(&certs, &[&rustls::version::TLS12]).alpn(&["http/1.1"]);
         let session = Session::of(&tls.connect(port).await.unwrap());
-        assert_eq!((session.alpn.as_deref(), session.version.as_str()), (Some("http/1.1"), "TLSv1_2"));
-        assert!(tls.name("stranger.test").connect(port).await.is_err(), "not in the certificate");
+        assert_eq!(
+            (session.alpn.as_deref(), session.version.as_str()),
+            (Some("http/1.1"), "TLSv1_2")
+        );
+        assert!(
+            tls.name("stranger.test").connect(port).await.is_err(),
+            "not in the certificate"
+        );
     }
 }

@@ -13,8 +13,11 @@ pub use crate::worker::by_hand;
 /// A response with a `Content-Length`, kept alive.
 pub fn reply(status: u16, body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();
-    let mut bytes =
-        format!("HTTP/1.1 {status} Scripted\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();
+    let mut bytes = format!(
+        "HTTP/1.1 {status} Scripted\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
     bytes.extend_from_slice(body);
     bytes
 }
@@ -31,7 +34,10 @@ where
             while let Some(request) = conn.request().await? {
                 let mut bytes = answer(&request);
                 if request.method() == "HEAD" {
-                    let head = bytes.windows(4).position(|w| w == b"\r\n\r\n").map(|at| at + 4);
+                    let head = bytes
+                        .windows(4)
+                        .position(|w| w == b"\r\n\r\n")
+                        .map(|at| at + 4);
                     bytes.truncate(head.unwrap_or(bytes.len()));
                 }
                 conn.wire.write(bytes).await?;
@@ -164,7 +170,9 @@ pub fn upgrading_deaf(flood: usize, gate: &Gate) -> Script {
     by_hand(move |mut conn| {
         let gate = gate.clone();
         async move {
-            let Some(request) = conn.request().await? else { return Ok(()) };
+            let Some(request) = conn.request().await? else {
+                return Ok(());
+            };
             conn.wire.write(switching(&request, "websocket")).await?;
             let (io, _) = conn.wire.into_parts();
             let (mut read, mut write) = tokio::io::split(io);
@@ -179,14 +187,21 @@ pub fn upgrading_deaf(flood: usize, gate: &Gate) -> Script {
 
 /// The 101 that agrees to a request for an upgrade, with the WebSocket key's answer where one is due.
 pub fn switching(request: &Message, protocol: &str) -> Vec<u8> {
-    let accept = request.field("sec-websocket-key").map(crate::websocket::accept_of);
-    let accept = accept.map(|key| format!("Sec-WebSocket-Accept: {key}\r\n")).unwrap_or_default();
+    let accept = request
+        .field("sec-websocket-key")
+        .map(crate::websocket::accept_of);
+    let accept = accept
+        .map(|key| format!("Sec-WebSocket-Accept: {key}\r\n"))
+        .unwrap_or_default();
     format!("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n{accept}\r\n")
         .into_bytes()
 }
 
 /// Writes so many zero bytes, in pieces.
-pub async fn write_zeros(to: &mut (impl AsyncWriteExt + Unpin), count: usize) -> std::io::Result<()> {
+pub async fn write_zeros(
+    to: &mut (impl AsyncWriteExt + Unpin),
+    count: usize,
+) -> std::io::Result<()> {
     let piece = vec![0; 64 * 1024];
     let mut left = count;
     while left > 0 {
@@ -199,7 +214,9 @@ pub async fn write_zeros(to: &mut (impl AsyncWriteExt + Unpin), count: usize) ->
 
 /// A head back to the bytes it was read from.
 pub fn bytes_of(head: &str) -> Vec<u8> {
-    head.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect()
+    head.chars()
+        .map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?'))
+        .collect()
 }
 
 #[cfg(test)]
@@ -211,13 +228,22 @@ mod tests {
     async fn a_worker_keeps_its_connection_and_remembers_what_it_was_asked() {
         let worker = Worker::start(mirroring()).await;
         let mut client = Raw::tcp(worker.port()).await;
-        client.send("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi").await;
+        client
+            .send("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi")
+            .await;
         assert_eq!(client.reply().await.text(), "hi");
         client.send("POST /b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nho\r\n0\r\nT: 1\r\n\r\n").await;
         let reply = client.reply().await;
-        assert_eq!((reply.text().as_str(), reply.trailer("t")), ("ho", Some("1")));
+        assert_eq!(
+            (reply.text().as_str(), reply.trailer("t")),
+            ("ho", Some("1"))
+        );
         assert_eq!(worker.connections(), 1);
-        let targets: Vec<_> = worker.requests().iter().map(|r| r.target().to_owned()).collect();
+        let targets: Vec<_> = worker
+            .requests()
+            .iter()
+            .map(|r| r.target().to_owned())
+            .collect();
         assert_eq!(targets, ["/a", "/b"]);
     }
 
@@ -228,7 +254,11 @@ mod tests {
         let mut client = Raw::tcp(port).await;
         worker.kill().await;
         assert!(client.ended().await);
-        assert!(tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err());
+        assert!(
+            tokio::net::TcpStream::connect(("127.0.0.1", port))
+                .await
+                .is_err()
+        );
         let worker = Worker::start_on(port, replying(204)).await;
         assert_eq!(Raw::tcp(worker.port()).await.get("/").await.status(), 204);
     }
@@ -237,7 +267,9 @@ mod tests {
     async fn an_upgraded_connection_echoes() {
         let worker = Worker::start(upgrading()).await;
         let mut client = Raw::tcp(worker.port()).await;
-        client.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n").await;
+        client
+            .send("GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+            .await;
         assert_eq!(client.reply().await.status(), 101);
         client.send("hello").await;
         assert_eq!(client.exact(5).await, b"hello");

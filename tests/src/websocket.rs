@@ -5,7 +5,9 @@ pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
 /// The `Sec-WebSocket-Accept` that answers a key (RFC 6455 section 4.2.2).
 pub fn accept_of(key: &str) -> String {
-    base64(&sha1(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11").as_bytes()))
+    base64(&sha1(
+        format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11").as_bytes(),
+    ))
 }
 
 /// An opening handshake for HTTP/1.1.
@@ -37,12 +39,19 @@ fn sha1(text: &[u8]) -> [u8; 20] {
     }
     let (bits, end) = (text.len() as u64 * 8, padded.len());
     padded[end - 8..].copy_from_slice(&bits.to_be_bytes());
-    let mut state: [u32; 5] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
+    let mut state: [u32; 5] = [
+        0x6745_2301,
+        0xefcd_ab89,
+        0x98ba_dcfe,
+        0x1032_5476,
+        0xc3d2_e1f0,
+    ];
     for block in padded.chunks_exact(64) {
         let word = |four: &[u8]| u32::from_be_bytes([four[0], four[1], four[2], four[3]]);
         let mut words: Vec<u32> = block.chunks_exact(4).map(word).collect();
         for t in 16..80 {
-            words.push((words[t - 3] ^ words[t - 8] ^ words[t - 14] ^ words[t - 16]).rotate_left(1));
+            words
+                .push((words[t - 3] ^ words[t - 8] ^ words[t - 14] ^ words[t - 16]).rotate_left(1));
         }
         let [mut a, mut b, mut c, mut d, mut e] = state;
         for (t, word) in words.iter().enumerate() {
@@ -52,7 +61,9 @@ fn sha1(text: &[u8]) -> [u8; 20] {
                 40..60 => ((b & c) | (b & d) | (c & d), 0x8f1b_bcdc),
                 _ => (b ^ c ^ d, 0xca62_c1d6),
             };
-            let next = [a.rotate_left(5), f, e, k, *word].into_iter().fold(0, u32::wrapping_add);
+            let next = [a.rotate_left(5), f, e, k, *word]
+                .into_iter()
+                .fold(0, u32::wrapping_add);
             (e, d, c, b, a) = (d, c, b.rotate_left(30), a, next);
         }
         for (sum, part) in state.iter_mut().zip([a, b, c, d, e]) {
@@ -70,10 +81,17 @@ fn base64(bytes: &[u8]) -> String {
     const SIGNS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for three in bytes.chunks(3) {
-        let group = three.iter().fold(0u32, |sum, byte| sum << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+        let group = three
+            .iter()
+            .fold(0u32, |sum, byte| sum << 8 | u32::from(*byte))
+            << (8 * (3 - three.len()));
         for at in 0..4 {
             let sign = SIGNS[(group >> (18 - 6 * at) & 63) as usize];
-            text.push(if at <= three.len() { char::from(sign) } else { '=' });
+            text.push(if at <= three.len() {
+                char::from(sign)
+            } else {
+                '='
+            });
         }
     }
     text

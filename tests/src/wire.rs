@@ -27,7 +27,11 @@ const LINE_BYTES_MAX: usize = 1 << 20;
 impl Wire {
     /// Wraps a connection.
     pub fn new(io: impl Io + 'static) -> Wire {
-        Wire { io: Box::new(io), ahead: Vec::new(), tap: None }
+        Wire {
+            io: Box::new(io),
+            ahead: Vec::new(),
+            tap: None,
+        }
     }
 
     /// Copies every byte received into `tap`, too.
@@ -81,20 +85,27 @@ impl Wire {
     pub async fn head(&mut self) -> io::Result<Option<Message>> {
         match self.until(b"\r\n\r\n").await? {
             None => Ok(None),
-            Some(bytes) => Ok(Some(Message { head: latin1(&bytes), ..Message::default() })),
+            Some(bytes) => Ok(Some(Message {
+                head: latin1(&bytes),
+                ..Message::default()
+            })),
         }
     }
 
     /// The next request with its body; `None` when the connection ends before its first byte.
     pub async fn request(&mut self) -> io::Result<Option<Message>> {
-        let Some(mut request) = self.head().await? else { return Ok(None) };
+        let Some(mut request) = self.head().await? else {
+            return Ok(None);
+        };
         self.body(request.request_framing(), &mut request).await?;
         Ok(Some(request))
     }
 
     /// The next response to `method` with its body, 1xx included; `None` as above.
     pub async fn reply(&mut self, method: &str) -> io::Result<Option<Message>> {
-        let Some(mut reply) = self.head().await? else { return Ok(None) };
+        let Some(mut reply) = self.head().await? else {
+            return Ok(None);
+        };
         self.body(reply.reply_framing(method), &mut reply).await?;
         Ok(Some(reply))
     }
@@ -146,7 +157,10 @@ impl Wire {
     }
 
     async fn line(&mut self) -> io::Result<String> {
-        let bytes = self.until(b"\r\n").await?.ok_or_else(|| self.ended("a line"))?;
+        let bytes = self
+            .until(b"\r\n")
+            .await?
+            .ok_or_else(|| self.ended("a line"))?;
         Ok(latin1(&bytes[..bytes.len() - 2]))
     }
 
@@ -154,7 +168,9 @@ impl Wire {
         let mut seen = 0;
         loop {
             let from = seen.min(self.ahead.len());
-            let found = self.ahead[from..].windows(mark.len()).position(|bytes| bytes == mark);
+            let found = self.ahead[from..]
+                .windows(mark.len())
+                .position(|bytes| bytes == mark);
             if let Some(at) = found {
                 return self.exact(from + at + mark.len()).await.map(Some);
             }
@@ -163,7 +179,11 @@ impl Wire {
                 return Err(io::Error::other("a head or line of more than 1 MiB"));
             }
             if self.fill().await? == 0 {
-                return if self.ahead.is_empty() { Ok(None) } else { Err(self.ended("a head")) };
+                return if self.ahead.is_empty() {
+                    Ok(None)
+                } else {
+                    Err(self.ended("a head"))
+                };
             }
         }
     }
@@ -182,7 +202,10 @@ impl Wire {
 
     fn ended(&self, wanted: &str) -> io::Error {
         let got = String::from_utf8_lossy(&self.ahead[..self.ahead.len().min(400)]).into_owned();
-        io::Error::new(io::ErrorKind::UnexpectedEof, format!("wanted {wanted}, got {got:?} and the end"))
+        io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            format!("wanted {wanted}, got {got:?} and the end"),
+        )
     }
 }
 

@@ -65,12 +65,18 @@ pub struct Seen {
 impl Seen {
     /// Writes a request down.
     pub fn note(&self, request: Message) {
-        self.requests.lock().expect("nobody panics while holding this lock").push(request);
+        self.requests
+            .lock()
+            .expect("nobody panics while holding this lock")
+            .push(request);
     }
 
     /// Writes down that a stream was reset, and why.
     pub fn note_reset(&self, reason: impl ToString) {
-        self.resets.lock().expect("nobody panics while holding this lock").push(reason.to_string());
+        self.resets
+            .lock()
+            .expect("nobody panics while holding this lock")
+            .push(reason.to_string());
     }
 }
 
@@ -91,7 +97,10 @@ impl Worker {
     pub async fn start_on(port: u16, script: Script) -> Worker {
         let bind = || async { TcpListener::bind(("127.0.0.1", port)).await.ok() };
         let listener = eventually(&format!("a worker can listen on port {port}"), bind).await;
-        let port = listener.local_addr().expect("a bound socket has an address").port();
+        let port = listener
+            .local_addr()
+            .expect("a bound socket has an address")
+            .port();
         let seen = Seen::default();
         let task = tokio::spawn(accept(listener, script, seen.clone()));
         Worker { port, seen, task }
@@ -114,22 +123,38 @@ impl Worker {
 
     /// Requests seen so far, in order of arrival.
     pub fn requests(&self) -> Vec<Message> {
-        self.seen.requests.lock().expect("nobody panics while holding this lock").clone()
+        self.seen
+            .requests
+            .lock()
+            .expect("nobody panics while holding this lock")
+            .clone()
     }
 
     /// How many requests were seen.
     pub fn count(&self) -> usize {
-        self.seen.requests.lock().expect("nobody panics while holding this lock").len()
+        self.seen
+            .requests
+            .lock()
+            .expect("nobody panics while holding this lock")
+            .len()
     }
 
     /// Why streams were reset by the gateway, as the scripts wrote it down.
     pub fn resets(&self) -> Vec<String> {
-        self.seen.resets.lock().expect("nobody panics while holding this lock").clone()
+        self.seen
+            .resets
+            .lock()
+            .expect("nobody panics while holding this lock")
+            .clone()
     }
 
     /// Every byte that came, all connections together.
     pub fn bytes(&self) -> Vec<u8> {
-        self.seen.bytes.lock().expect("nobody panics while holding this lock").clone()
+        self.seen
+            .bytes
+            .lock()
+            .expect("nobody panics while holding this lock")
+            .clone()
     }
 
     /// Connections that came, with or without a request.
@@ -175,7 +200,11 @@ fn meet(stream: TcpStream, seen: &Seen) -> Conn {
     // A worker that answers in two writes must not wait for the peer's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
     let number = seen.connections.fetch_add(1, Ordering::SeqCst);
-    Conn { wire: Wire::new(stream).tapped(seen.bytes.clone()), number, seen: seen.clone() }
+    Conn {
+        wire: Wire::new(stream).tapped(seen.bytes.clone()),
+        number,
+        seen: seen.clone(),
+    }
 }
 
 /// Something a script waits for until the test opens it.

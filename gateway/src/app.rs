@@ -36,7 +36,7 @@ pub fn check(path: &Path) -> ExitCode {
     let checked = parse(&source, &|name| std::env::var(name).ok());
     let mut problems = checked.problems;
     if let Some(config) = &checked.config {
-        problems.extend(tls::check(config, SystemTime::now()));
+        problems.extend(tls::server::check(config, SystemTime::now()));
         problems.extend(ephemeral_warnings(config));
     }
     tell(&source, &problems);
@@ -96,7 +96,7 @@ fn tell(source: &Source, problems: &[Problem]) {
 fn ephemeral_warnings(config: &Config) -> Vec<Problem> {
     let text = |name: &str| std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}"));
     match (text("ip_local_port_range"), text("ip_local_reserved_ports")) {
-        (Ok(range), Ok(reserved)) => ephemeral::warnings(config, &range, &reserved),
+        (Ok(range), Ok(reserved)) => ephemeral::warnings(config, &range, &reserved, &discover::is_local),
         _ => Vec::new(),
     }
 }
@@ -138,7 +138,7 @@ fn tls_of(source: &Source, config: &Config) -> Option<Vec<Option<Arc<rustls::Ser
     for listener in &config.listeners {
         configs.push(match &listener.tls {
             None => None,
-            Some(tls) => match tls::server_config(tls, listener.protocol, SystemTime::now()) {
+            Some(tls) => match tls::server::server_config(tls, listener.protocol, SystemTime::now()) {
                 Ok((config, warnings)) => {
                     problems.extend(warnings);
                     Some(config)

@@ -16,8 +16,8 @@ use serde_saphyr::granit_parser::{Event, Options, Parser, ScalarStyle, ScanError
 use super::model::Place;
 use super::problem::{Problem, Source, quoted};
 
-/// Largest text that is read.
-pub(super) const TEXT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Largest text that is read, bytes. Whoever reads a file need read no more than one byte beyond.
+pub const TEXT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Deepest nesting of lists and maps.
 const DEPTH_MAX: usize = 64;
 /// Most values in a text, copies through aliases included.

@@ -547,7 +547,7 @@ mod tests {
 
     #[test]
     fn endless_encoding_is_denied_and_bounded() {
-        let path = format!("/{}41", "%25".repeat(1) + &"25".repeat(2_000));
+        let path = format!("/%25{}41", "25".repeat(2_000));
         assert!(normal(&path).denied(&["metrics".to_owned()]));
     }
 

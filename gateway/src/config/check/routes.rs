@@ -168,29 +168,29 @@ fn wrong<T>(reader: &mut Reader, field: &Field<'_>, result: Result<T, Wrong>) ->
 
 /// One of `path` and `exact`.
 fn path(keys: &mut Keys<'_>, reader: &mut Reader) -> Option<(PathMatch, Place)> {
-    let (field, read): (_, fn(&str) -> Result<PathMatch, Wrong>) =
-        match (keys.take("path"), keys.take("exact")) {
-            (Some(field), None) => (field, paths::prefix),
-            (None, Some(field)) => (field, paths::exact),
-            (Some(_), Some(field)) => {
-                reader.error(
-                    field.key,
-                    "a route has one of `path` and `exact`",
-                    "`path` covers everything below it, `exact` the path alone",
-                );
-                return None;
-            }
-            (None, None) => {
-                reader.error(
-                    keys.place,
-                    "the route has no `path`",
-                    "add `path: /` for everything",
-                );
-                return None;
-            }
-        };
+    let (field, kind): (_, fn(String) -> PathMatch) = match (keys.take("path"), keys.take("exact"))
+    {
+        (Some(field), None) => (field, PathMatch::Prefix),
+        (None, Some(field)) => (field, PathMatch::Exact),
+        (Some(_), Some(field)) => {
+            reader.error(
+                field.key,
+                "a route has one of `path` and `exact`",
+                "`path` covers everything below it, `exact` the path alone",
+            );
+            return None;
+        }
+        (None, None) => {
+            reader.error(
+                keys.place,
+                "the route has no `path`",
+                "add `path: /` for everything",
+            );
+            return None;
+        }
+    };
     let text = reader.text(&field, "a path such as `/ping`")?;
-    wrong(reader, &field, read(text)).map(|path| (path, field.node.place))
+    wrong(reader, &field, paths::path(text)).map(|path| (kind(path), field.node.place))
 }
 
 fn read_methods(field: &Field<'_>, reader: &mut Reader) -> Vec<String> {

@@ -71,6 +71,13 @@ impl Reader {
             .ok()
     }
 
+    /// The value, or the problem at the field's value; for readers whose words name the thing already.
+    pub fn or_tell<T>(&mut self, field: &Field<'_>, result: Result<T, Wrong>) -> Option<T> {
+        result
+            .map_err(|(what, hint)| self.error(field.node.place, what, hint))
+            .ok()
+    }
+
     fn kind(&mut self, field: &Field<'_>, wanted: &str) {
         let (found, place) = match &field.node.value {
             Value::Broken => return,

@@ -1053,6 +1053,19 @@ fn a_file_full_of_mistakes_is_cut_short() {
     sound(&text, &checked);
 }
 
+/// Told in the time of a test run, though each of the routes could be compared with each pool.
+#[test]
+fn many_wrong_names_cost_no_more_than_the_told_ones() {
+    let pools: String = (0..2_000)
+        .map(|n| format!("  pool-{n}: {{ ports: {} }}\n", 10_000 + n))
+        .collect();
+    let routes = "  - { path: /, to: nowhere-at-all }\n".repeat(20_000);
+    let text = format!("listeners: {{ a: {{ bind: \":80\" }} }}\npools:\n{pools}routes:\n{routes}");
+    let checked = parsed(&text);
+    assert_eq!(checked.problems.len(), 200);
+    assert!(checked.config.is_none());
+}
+
 #[test]
 fn names_of_routes_are_unique_without_being_given() {
     let text = small(&[(

@@ -11,7 +11,7 @@ use crate::config::model::{
     Action, Forward, ListenerId, Place, PoolId, Protocol, Template, WorkerProtocol,
 };
 use crate::config::problem::quoted;
-use crate::config::read::{Field, Keys, Reader, Zero, did_you_mean};
+use crate::config::read::{Field, Keys, Reader, Zero};
 
 /// One of `to` and `deny`, with the place of it.
 pub(super) fn action(
@@ -87,10 +87,11 @@ fn pool(field: &Field<'_>, names: &Names<'_>, reader: &mut Reader) -> Option<Poo
                 .iter()
                 .map(|draft| draft.name.as_str())
                 .collect();
+            let hint = reader.suggest(name, &known);
             reader.error(
                 field.node.place,
                 format!("there is no pool {}", quoted(name)),
-                did_you_mean(name, &known),
+                hint,
             );
             None
         }

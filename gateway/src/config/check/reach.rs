@@ -5,7 +5,7 @@
 use super::names::{Names, listener_id};
 use crate::config::model::{ListenerId, PathMatch, Place, RedirectHttps};
 use crate::config::problem::quoted;
-use crate::config::read::{Field, Reader, did_you_mean};
+use crate::config::read::{Field, Reader};
 use crate::config::tree::Value;
 
 /// The listeners a route serves, in order, each once.
@@ -47,10 +47,11 @@ pub(super) fn on(
                 .iter()
                 .map(|draft| draft.name.as_str())
                 .collect();
+            let hint = reader.suggest(name, &known);
             reader.error(
                 item.node.place,
                 format!("there is no listener {}", quoted(name)),
-                did_you_mean(name, &known),
+                hint,
             );
             continue;
         };

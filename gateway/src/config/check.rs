@@ -5,13 +5,24 @@
 //! questions that need everything. A draft that failed is left out but its name is kept, so that a
 //! route which names it is not told off for that as well.
 
+mod actions;
+mod balance;
+mod binds;
+mod conditions;
+mod health;
+mod limits;
 mod listeners;
+mod names;
 mod paths;
+mod patience;
 mod pools;
 mod ports;
+mod reach;
 mod routes;
 mod same;
+mod secure;
 mod templates;
+mod tokens;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -57,7 +68,7 @@ pub(super) fn check(root: &Node, reader: &mut Reader) -> Option<Config> {
     ports::check(&listeners, &pools, globals.admin.as_ref(), reader);
     let routes = routes::read(
         &routes,
-        &routes::Known {
+        &names::Known {
             listeners: &listeners,
             pools: &pools,
             deny_segments: &globals.deny_segments,

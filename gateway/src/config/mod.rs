@@ -16,6 +16,7 @@ mod units;
 mod tests;
 
 pub use problem::{Problem, Severity, Source, render};
+pub use tree::TEXT_BYTES_MAX;
 
 use model::Config;
 

@@ -56,6 +56,16 @@ impl Reader {
         self.tell(Problem::warning(place, what).hint(hint));
     }
 
+    /// The nearest of many names. Nothing is looked for once no more problems are told.
+    pub fn suggest(&self, text: &str, candidates: &[&str]) -> String {
+        let full = self.problems.len() >= PROBLEMS_MAX;
+        if full {
+            String::new()
+        } else {
+            did_you_mean(text, candidates)
+        }
+    }
+
     /// The problems in the order of the file, and whether any of them is an error.
     pub fn finish(mut self) -> (Vec<Problem>, bool) {
         self.problems
@@ -68,6 +78,13 @@ impl Reader {
             .map_err(|(what, hint)| {
                 self.error(field.node.place, format!("`{}`: {what}", field.path), hint)
             })
+            .ok()
+    }
+
+    /// The value, or the problem at the field's value; for readers whose words name the thing already.
+    pub fn or_tell<T>(&mut self, field: &Field<'_>, result: Result<T, Wrong>) -> Option<T> {
+        result
+            .map_err(|(what, hint)| self.error(field.node.place, what, hint))
             .ok()
     }
 

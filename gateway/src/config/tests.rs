@@ -67,7 +67,10 @@ routes:
   - { path: /, to: agent, on: [grpc] }
 ";
 
-fn small(replace: &[(&str, &str)]) -> String {
+/// What is put in place of what.
+type Change<'c> = &'c [(&'c str, &'c str)];
+
+fn small(replace: Change<'_>) -> String {
     replace.iter().fold(SMALL.to_owned(), |text, (old, new)| {
         assert!(text.contains(old), "{old} is not in the small file");
         text.replace(old, new)
@@ -425,7 +428,7 @@ routes:
 /// What is changed in the small file, what must be told (on which line), and part of the fix.
 #[test]
 fn every_mistake_is_told_with_place_and_fix() {
-    let cases: &[(&[(&str, &str)], u32, &str, &str)] = &[
+    let cases: &[(Change<'_>, u32, &str, &str)] = &[
         // Ports.
         (
             &[("8070-8079", "[8070-8079, 8075]")],
@@ -897,7 +900,7 @@ fn every_mistake_is_told_with_place_and_fix() {
 #[test]
 fn doubts_are_warnings_and_do_not_stop_anybody() {
     let tls = ", tls: { certificates: [edge.pem] }";
-    let cases: &[(&[(&str, &str)], &str)] = &[
+    let cases: &[(Change<'_>, &str)] = &[
         (
             &[("\":6554\", tls: { certificates: [edge.pem] }", "\":6554\"")],
             "gRPC without TLS",
@@ -947,7 +950,7 @@ fn doubts_are_warnings_and_do_not_stop_anybody() {
 
 #[test]
 fn what_looks_odd_but_is_right_is_not_told_of() {
-    let cases: &[&[(&str, &str)]] = &[
+    let cases: &[Change<'_>] = &[
         &[("8079 }", "8079 }\n  unused: { ports: 9099 }")],
         &[(
             "8079 }",
@@ -1048,6 +1051,19 @@ fn a_file_full_of_mistakes_is_cut_short() {
     let checked = parsed(&text);
     assert!(checked.problems.len() <= 200);
     sound(&text, &checked);
+}
+
+/// Told in the time of a test run, though each of the routes could be compared with each pool.
+#[test]
+fn many_wrong_names_cost_no_more_than_the_told_ones() {
+    let pools: String = (0..2_000)
+        .map(|n| format!("  pool-{n}: {{ ports: {} }}\n", 10_000 + n))
+        .collect();
+    let routes = "  - { path: /, to: nowhere-at-all }\n".repeat(20_000);
+    let text = format!("listeners: {{ a: {{ bind: \":80\" }} }}\npools:\n{pools}routes:\n{routes}");
+    let checked = parsed(&text);
+    assert_eq!(checked.problems.len(), 200);
+    assert!(checked.config.is_none());
 }
 
 #[test]

@@ -16,8 +16,8 @@ use serde_saphyr::granit_parser::{Event, Options, Parser, ScalarStyle, ScanError
 use super::model::Place;
 use super::problem::{Problem, Source, quoted};
 
-/// Largest text that is read.
-pub(super) const TEXT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Largest text that is read, bytes. Whoever reads a file need read no more than one byte beyond.
+pub const TEXT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Deepest nesting of lists and maps.
 const DEPTH_MAX: usize = 64;
 /// Most values in a text, copies through aliases included.
@@ -304,6 +304,9 @@ impl<'t, E: Iterator<Item = Result<(Event<'t>, Span), ScanError>>> Builder<'t, E
 struct Lines<'t> {
     text: &'t str,
     starts: Vec<usize>,
+    /// The last place asked for: line, byte and characters before it. Counting goes on from there,
+    /// or a text of one long line would be counted from its start for every value.
+    last: (usize, usize, usize),
 }
 
 impl<'t> Lines<'t> {
@@ -312,24 +315,38 @@ impl<'t> Lines<'t> {
         Lines {
             text,
             starts: std::iter::once(0).chain(newlines).collect(),
+            last: (0, 0, 0),
         }
     }
 
-    fn place(&self, span: Range<usize>) -> Place {
+    /// The place of a span of bytes; a span over several lines is cut at the end of its first.
+    fn place(&mut self, span: Range<usize>) -> Place {
         let line = self
             .starts
             .partition_point(|&start| start <= span.start)
             .saturating_sub(1);
-        let start = self.starts.get(line).copied().unwrap_or(0);
-        let end = self
+        let line_start = self.starts.get(line).copied().unwrap_or(0);
+        let line_end = self
             .starts
             .get(line + 1)
             .map_or(self.text.len(), |next| next - 1);
-        // The end of a text that ends in a newline belongs to no line an operator sees.
-        let place = super::problem::place_of(&self.text[start..end], clip(&span, start));
+        let start = self.text.floor_char_boundary(span.start.min(line_end));
+        let end = self
+            .text
+            .floor_char_boundary(span.end.clamp(start, line_end));
+        let (from, before) = match self.last {
+            (last, byte, before) if last == line && byte <= start && byte >= line_start => {
+                (byte, before)
+            }
+            _ => (line_start, 0),
+        };
+        let before = before + self.text[from..start].chars().count();
+        self.last = (line, start, before);
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         Place {
-            line: u32::try_from(line + 1).unwrap_or(u32::MAX),
-            ..place
+            line: count(line + 1),
+            column: count(before + 1),
+            length: count(self.text[start..end].chars().count()),
         }
     }
 
@@ -340,10 +357,6 @@ impl<'t> Lines<'t> {
             .take_while(|b| matches!(b, b' ' | b'\t'))
             .any(|b| b == b'\t')
     }
-}
-
-fn clip(span: &Range<usize>, start: usize) -> Range<usize> {
-    span.start.saturating_sub(start)..span.end.saturating_sub(start)
 }
 
 #[cfg(test)]
@@ -400,6 +413,28 @@ mod tests {
             assert_eq!(problems, [], "{text}");
             assert_eq!(shape(&node.expect("a tree")), want, "{text}");
         }
+    }
+
+    #[test]
+    fn one_long_line_is_read_in_one_pass() {
+        let text = format!("é: [{}z]", "x,".repeat(200_000));
+        let (node, problems) = read(&text);
+        assert_eq!(problems, []);
+        let Some(Value::Map(entries)) = node.map(|node| node.value) else {
+            panic!("no map")
+        };
+        let Value::List(items) = &entries[0].1.value else {
+            panic!("no list")
+        };
+        let last = items.last().map(|item| item.place);
+        assert_eq!(
+            last,
+            Some(Place {
+                line: 1,
+                column: 400_005,
+                length: 1
+            })
+        );
     }
 
     #[test]

@@ -61,61 +61,35 @@ impl NormalPath<'_> {
     }
 }
 
-/// How a byte is looked at.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Class {
-    /// Means itself.
-    Plain,
-    /// Means itself, but parameters begin here.
-    Semicolon,
-    /// May change the structure: look closer.
-    Closer,
-    Control,
-    Raw,
-}
-
-const CLASSES: [Class; 256] = {
-    let mut classes = [Class::Plain; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        classes[byte] = match byte as u8 {
-            0..=0x1f | 0x7f => Class::Control,
-            b' ' | b'#' | 0x80.. => Class::Raw,
-            b'%' | b'\\' | b'/' | b'.' => Class::Closer,
-            b';' => Class::Semicolon,
-            _ => Class::Plain,
-        };
-        byte += 1;
-    }
-    classes
-};
-
 /// Brings a path (without its query) into its normal form.
 pub fn normalise(path: &[u8]) -> Result<NormalPath<'_>, BadPath> {
     if path.first() != Some(&b'/') {
         return Err(BadPath::NoSlash);
     }
-    let mut odd = false;
-    let mut clean = true;
-    let mut before = 0;
-    for &byte in path {
-        match CLASSES[usize::from(byte)] {
-            Class::Plain => {}
-            Class::Closer => clean &= matches!(byte, b'/' | b'.') && before != b'/',
-            Class::Semicolon => odd = true,
-            Class::Control => return Err(BadPath::Control),
-            Class::Raw => return Err(BadPath::Raw),
-        }
-        before = byte;
+    if !clean(path) {
+        return rewrite(path);
     }
-    match std::str::from_utf8(path) {
-        Ok(text) if clean => Ok(NormalPath {
-            matched: Cow::Borrowed(text),
-            forward: None,
-            odd,
-        }),
-        _ => rewrite(path),
-    }
+    let matched = std::str::from_utf8(path).map_err(|_| BadPath::Raw)?;
+    let odd = memchr::memchr(b';', path).is_some();
+    Ok(NormalPath {
+        matched: Cow::Borrowed(matched),
+        forward: None,
+        odd,
+    })
+}
+
+/// Is this path its own normal form? No to be safe where a closer look is needed. Both loops are
+/// without branches, so that the compiler makes them look at many bytes at once.
+fn clean(path: &[u8]) -> bool {
+    let odd = |b: u8| (b <= b' ') | (b >= 0x7f) | (b == b'#') | (b == b'%') | (b == b'\\');
+    let single = path.iter().fold(false, |found, &b| found | odd(b));
+    // After a slash, another slash or a dot: perhaps an empty or a dot segment.
+    let after = |(&a, &b): (&u8, &u8)| (a == b'/') & ((b == b'/') | (b == b'.'));
+    let pair = path
+        .iter()
+        .zip(&path[1..])
+        .fold(false, |found, pair| found | after(pair));
+    !(single | pair)
 }
 
 /// The two forms while segments come in.
@@ -146,6 +120,7 @@ fn rewrite(path: &[u8]) -> Result<NormalPath<'static>, BadPath> {
         at += if escaped { 3 } else { 1 };
         odd |= escaped || value == b';';
         match value {
+            b' ' | b'#' | 0x80.. if !escaped => return Err(BadPath::Raw),
             0..=0x1f | 0x7f => return Err(BadPath::Control),
             b'\\' => {
                 out.structural = true;
@@ -547,7 +522,7 @@ mod tests {
 
     #[test]
     fn endless_encoding_is_denied_and_bounded() {
-        let path = format!("/{}41", "%25".repeat(1) + &"25".repeat(2_000));
+        let path = format!("/%25{}41", "25".repeat(2_000));
         assert!(normal(&path).denied(&["metrics".to_owned()]));
     }
 
@@ -631,6 +606,14 @@ mod tests {
             let again = normalise(sent).expect("what is sent on is a path");
             prop_assert_eq!(again.forward(), None);
             prop_assert_eq!(again.matched(), first.matched());
+        }
+
+        #[test]
+        fn the_fast_way_agrees_with_the_thorough_one(path in "/[a-c/.;:@~!-]{0,20}") {
+            let bytes = path.as_bytes();
+            if clean(bytes) {
+                prop_assert_eq!(normalise(bytes), rewrite(bytes));
+            }
         }
 
         #[test]

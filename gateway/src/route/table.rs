@@ -83,7 +83,8 @@ impl RouteTable {
     pub fn build(config: &Config) -> RouteTable {
         let mut listeners: Vec<Hosts> = config.listeners.iter().map(|_| Hosts::default()).collect();
         for (at, route) in config.routes.iter().enumerate() {
-            let id = RouteId(u32::try_from(at).expect("a configuration of 4 MiB has fewer routes"));
+            let id =
+                RouteId(u32::try_from(at).expect("a configuration has at most a million values"));
             for on in &route.on {
                 if let Some(hosts) = listeners.get_mut(usize::from(on.0)) {
                     hosts.add(route, id);

@@ -18,10 +18,6 @@ use crate::config::problem::Problem;
 
 /// The settings of a listener and what is doubtful about them, or what stops it. `now` is held
 /// against the validity of certificates.
-#[expect(
-    clippy::type_complexity,
-    reason = "a value with warnings, or errors: naming the pair would hide more than it shows"
-)]
 pub fn server_config(
     tls: &Tls,
     protocol: Protocol,

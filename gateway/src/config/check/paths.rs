@@ -4,7 +4,7 @@
 //! holds both to the same table. An operator's path is never bent silently: what would change its
 //! shape is told.
 
-use crate::config::model::{HostMatch, PathMatch};
+use crate::config::model::HostMatch;
 use crate::config::problem::quoted;
 use crate::config::units::Wrong;
 
@@ -90,16 +90,6 @@ fn decode(text: &str) -> Result<String, &'static str> {
         }
     }
     Ok(out)
-}
-
-/// `Prefix` of what [`path`] gave.
-pub(super) fn prefix(text: &str) -> Result<PathMatch, Wrong> {
-    path(text).map(PathMatch::Prefix)
-}
-
-/// `Exact` of what [`path`] gave.
-pub(super) fn exact(text: &str) -> Result<PathMatch, Wrong> {
-    path(text).map(PathMatch::Exact)
 }
 
 /// `example.com`, `*.example.com`, `*`, an address; lower case, no trailing dot, no port.

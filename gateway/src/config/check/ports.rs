@@ -129,13 +129,13 @@ fn shared_addresses(binds: &[(String, Bind)], reader: &mut Reader) {
     let mut ports: HashMap<u16, Vec<&(String, Bind)>> = HashMap::new();
     for entry in binds {
         let earlier = ports.entry(entry.1.port).or_default();
-        if let Some((name, _)) = earlier
+        let taken = earlier
             .iter()
-            .find(|(_, other)| collide(other.host, entry.1.host))
-        {
+            .find(|(_, other)| collide(other.host, entry.1.host));
+        if let Some((name, other)) = taken {
             // A default that stands nowhere cannot be pointed at; its rival can.
             let place = if entry.1.place.line == 0 {
-                earlier[0].1.place
+                other.place
             } else {
                 entry.1.place
             };

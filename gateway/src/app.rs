@@ -101,10 +101,11 @@ fn ephemeral_warnings(config: &Config) -> Vec<Problem> {
     }
 }
 
-fn serve(source: &Source, config: Config) -> anyhow::Result<ExitCode> {
+fn serve(source: &Source, mut config: Config) -> anyhow::Result<ExitCode> {
     let metrics = Arc::new(Metrics::new().context("metrics")?);
     let Some(tls) = tls_of(source, &config) else { return Ok(ExitCode::FAILURE) };
     let Some(sockets) = open_sockets(source, &config) else { return Ok(ExitCode::FAILURE) };
+    sockets.settle_redirects(&mut config);
     let log = open_log(&config.access_log)?;
     let threads = match config.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -164,6 +165,16 @@ impl Sockets {
     fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         let admin = self.admin.iter();
         self.doors.iter().map(|door| &door.socket).chain(admin).filter_map(|socket| socket.local_addr().ok())
+    }
+
+    /// A redirect to a port that the kernel chose names the port it chose.
+    fn settle_redirects(&self, config: &mut Config) {
+        let https = config.listeners.iter().position(|l| l.tls.is_some() && l.protocol == model::Protocol::Http);
+        let door = self.doors.iter().find(|door| Some(usize::from(door.listener.0)) == https);
+        let port = door.and_then(|door| door.socket.local_addr().ok()).map_or(443, |address| address.port());
+        for listener in config.listeners.iter_mut().filter(|listener| listener.redirect_port == 0) {
+            listener.redirect_port = port;
+        }
     }
 
     fn listening(&self, config: &Config) -> Vec<(String, Vec<SocketAddr>)> {

@@ -638,12 +638,6 @@ fn every_mistake_is_told_with_place_and_fix() {
         ),
         // Pools.
         (
-            &[("50052, protocol: h2c", "50052")],
-            10,
-            "listener `grpc` takes gRPC, but pool `agent` speaks HTTP/1.1",
-            "protocol: h2c",
-        ),
-        (
             &[("8079 }", "8079, balance: hash }")],
             6,
             "needs a key",
@@ -929,6 +923,10 @@ fn doubts_are_warnings_and_do_not_stop_anybody() {
                 ("443\", tls: { certificates: [edge.pem] }", "443\""),
             ],
             "no listener takes HTTPS",
+        ),
+        (
+            &[("50052, protocol: h2c", "50052")],
+            "takes gRPC, but pool `agent` speaks HTTP/1.1",
         ),
     ];
     assert!(SMALL.contains(tls));

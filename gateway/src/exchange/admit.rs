@@ -82,8 +82,12 @@ pub fn decide(plan: &Plan, on: ListenerId, request: &Request) -> Decision {
             if forward.strip_prefix
                 && let PathMatch::Prefix(prefix) = &plan.route(route).path
             {
-                let path = normal.forward().unwrap_or(path_part);
-                target = Some([&path::strip_prefix(path, prefix)[..], query].concat());
+                let stripped = path::strip_prefix(normal.forward().unwrap_or(path_part), prefix);
+                // What was in the middle of the path may be in front now.
+                if path::denied(stripped, &plan.config.deny_segments) {
+                    return Decision::Refuse { route: Some(route), failure: Failure::Denied(403) };
+                }
+                target = Some([stripped, query].concat());
             }
             Decision::Forward { route, target }
         }

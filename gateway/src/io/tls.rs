@@ -35,7 +35,7 @@ pub(super) struct Tls {
     scratch: Rc<Scratch>,
     /// Received, not yet a whole record.
     partial: Vec<u8>,
-    /// `partial` was not looked at since the handshake.
+    /// Nothing was taken since the handshake: something may wait within.
     fresh: bool,
     /// Encrypted, not yet with the kernel.
     pending: Vec<u8>,
@@ -120,7 +120,8 @@ pub async fn accept(
     let tls = Tls {
         conn,
         scratch: scratch.clone(),
-        fresh: !incoming.is_empty(),
+        // What came with the end of the handshake may be decrypted already.
+        fresh: true,
         partial: incoming,
         pending: Vec::new(),
         pending_at: 0,

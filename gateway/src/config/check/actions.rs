@@ -165,7 +165,7 @@ pub(super) fn grpc_needs_h2c(
             "listener `{}` takes gRPC, but pool `{}` speaks HTTP/1.1",
             listener.name, pool.name
         );
-        reader.error(
+        reader.warning(
             place,
             what,
             format!("add `protocol: h2c` to pool `{}`", pool.name),

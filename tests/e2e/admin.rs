@@ -15,7 +15,7 @@ async fn it_is_alive_and_ready() {
 #[tokio::test]
 async fn the_status_names_listeners_pools_and_workers() {
     let worker = Worker::start(replying(200)).await;
-    let gateway = Edge::to(&worker).start().await;
+    let gateway = Edge::to(&worker).h2c().start().await;
     let status = gateway.status().await;
     assert!(
         status.get("listeners").is_some() && status.get("pools").is_some(),

@@ -11,6 +11,7 @@ use tokio::io::AsyncWriteExt;
 async fn a_silent_tcp_connection_is_closed() {
     let worker = Worker::start(replying(200)).await;
     let gateway = Edge::to(&worker)
+        .h2c()
         .limits("first_byte_timeout: 200ms, handshake_timeout: 200ms")
         .start()
         .await;
@@ -35,6 +36,7 @@ async fn a_handshake_that_stops_half_way_is_closed() {
 async fn silence_after_the_handshake_is_closed() {
     let worker = Worker::start(replying(200)).await;
     let gateway = Edge::to(&worker)
+        .h2c()
         .limits("first_byte_timeout: 200ms")
         .start()
         .await;

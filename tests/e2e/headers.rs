@@ -22,7 +22,7 @@ async fn host_and_target_go_on_unchanged() {
     let mut client = gateway.http().await;
     for (host, target) in [
         ("edge.test:8080", "/"),
-        ("EDGE.test", "/a//b/./c/%2e%7e?x=%20&y"),
+        ("EDGE.test", "/a/b%20c/~d?x=%20&y=/../z//"),
         ("[::1]:80", "/?"),
         ("10.0.0.1", "/a;b=c,d"),
     ] {

@@ -264,7 +264,7 @@ async fn a_held_request_of_any_method_is_answered_when_a_worker_comes() {
     let worker = Worker::start_on(port, e2e::scripts::mirroring()).await;
     assert_eq!(post.reply().await.text(), "body");
     assert_eq!(call.exact(4).await, b"body");
-    assert_eq!(worker.count(), 2);
+    assert_eq!(worker.count(), 2, "{:?}", worker.requests());
 }
 
 #[tokio::test]

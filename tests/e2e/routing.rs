@@ -125,15 +125,20 @@ fn pool_of(body: &str) -> (String, String) {
     (pool.to_owned(), target.to_owned())
 }
 
+/// The gateway with one real worker, behind the app server's pool, and nobody in the others.
+async fn before(worker: &Worker, yaml: &str) -> Gateway {
+    let mut plan = Gateway::with(yaml).ports("appserver", [worker.port()]);
+    for pool in POOLS[1..].iter().chain(&["hostagent"]) {
+        plan = plan.ports(pool, [e2e::free_range(1)]);
+    }
+    plan.start().await
+}
+
 #[tokio::test]
 async fn with_redirect_all_nothing_is_served_in_plain_text() {
     let worker = Worker::start(e2e::scripts::replying(200)).await;
     let yaml = YAML.replace("redirect_https: default", "redirect_https: all");
-    let mut plan = Gateway::with(&yaml);
-    for pool in POOLS.iter().chain(&["hostagent"]) {
-        plan = plan.ports(pool, [worker.port()]);
-    }
-    let gateway = plan.start().await;
+    let gateway = before(&worker, &yaml).await;
     for target in ["/ping", "/repository/x", "/"] {
         assert_eq!(
             gateway.http().await.get(target).await.status(),
@@ -147,11 +152,7 @@ async fn with_redirect_all_nothing_is_served_in_plain_text() {
 #[tokio::test]
 async fn the_redirect_replaces_the_port_of_the_host_and_keeps_the_query() {
     let worker = Worker::start(e2e::scripts::replying(200)).await;
-    let mut plan = Gateway::with(YAML);
-    for pool in POOLS.iter().chain(&["hostagent"]) {
-        plan = plan.ports(pool, [worker.port()]);
-    }
-    let gateway = plan.start().await;
+    let gateway = before(&worker, YAML).await;
     for (host, location) in [
         ("edge.test:8080", "https://edge.test:8443/a?b=c"),
         ("edge.test", "https://edge.test:8443/a?b=c"),

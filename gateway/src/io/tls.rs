@@ -35,8 +35,10 @@ pub(super) struct Tls {
     scratch: Rc<Scratch>,
     /// Received, not yet a whole record.
     partial: Vec<u8>,
-    /// Nothing was taken since the handshake: something may wait within.
+    /// `partial` was not looked at since the handshake.
     fresh: bool,
+    /// Decrypted together with the end of the handshake.
+    early: Vec<u8>,
     /// Encrypted, not yet with the kernel.
     pending: Vec<u8>,
     pending_at: usize,
@@ -80,10 +82,11 @@ pub async fn accept(
     let mut conn = UnbufferedServerConnection::new(config).map_err(HandshakeError::Refused)?;
     let mut incoming = Vec::with_capacity(2048);
     let mut outgoing = Vec::new();
+    let mut early = Vec::new();
     let mut total = 0;
     loop {
         let mut at = 0;
-        let progress = step(&mut conn, &mut incoming, &mut at, &mut outgoing);
+        let progress = step(&mut conn, &mut incoming, &mut at, &mut outgoing, &mut early);
         incoming.drain(..at);
         if !outgoing.is_empty() {
             let sent = tcp.write_all(&outgoing).await;
@@ -120,8 +123,8 @@ pub async fn accept(
     let tls = Tls {
         conn,
         scratch: scratch.clone(),
-        // What came with the end of the handshake may be decrypted already.
-        fresh: true,
+        fresh: !incoming.is_empty(),
+        early,
         partial: incoming,
         pending: Vec::new(),
         pending_at: 0,
@@ -136,12 +139,14 @@ enum Progress {
     Blocked,
 }
 
-/// Takes what is complete from `incoming` and appends what must be answered to `outgoing`.
+/// Takes what is complete from `incoming` and appends what must be answered to `outgoing`. A client may send its
+/// first request right behind the handshake: that goes to `early`.
 fn step(
     conn: &mut UnbufferedServerConnection,
     incoming: &mut [u8],
     at: &mut usize,
     outgoing: &mut Vec<u8>,
+    early: &mut Vec<u8>,
 ) -> Result<Progress, rustls::Error> {
     let mut failed = None;
     loop {
@@ -156,7 +161,13 @@ fn step(
                 None
             }
             Ok(ConnectionState::BlockedHandshake) => Some(Progress::Blocked),
-            Ok(ConnectionState::WriteTraffic(_) | ConnectionState::ReadTraffic(_)) => Some(Progress::Done),
+            Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                while let Some(record) = traffic.next_record() {
+                    early.extend_from_slice(record?.payload);
+                }
+                None
+            }
+            Ok(ConnectionState::WriteTraffic(_)) => Some(Progress::Done),
             Ok(_) => return Err(rustls::Error::General("the client closed during the handshake".into())),
             Err(error) if failed.is_some() => return Err(error),
             // Asked once more: the alert that tells the client why comes out before the error does again.
@@ -203,6 +214,11 @@ impl Tls {
         cx: &mut Context<'_>,
         buf: &mut BytesMut,
     ) -> Poll<io::Result<usize>> {
+        if !self.early.is_empty() {
+            let early = std::mem::take(&mut self.early);
+            buf.extend_from_slice(&early);
+            return Poll::Ready(Ok(early.len()));
+        }
         loop {
             if self.peer_closed {
                 return Poll::Ready(Ok(0));

@@ -49,9 +49,14 @@ pub async fn serve(cx: Rc<Context>, carrier: Carrier) {
         builder.enable_connect_protocol();
     }
     let slot = cx.shard.timers.slot();
-    let Ok(Ok(mut connection)) = slot.within(limits.first_byte_timeout, builder.handshake::<_, Bytes>(carrier)).await
-    else {
-        return;
+    let preface = slot.within(limits.first_byte_timeout, builder.handshake::<_, Bytes>(carrier)).await;
+    let mut connection = match preface {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, client = %cx.client, "no HTTP/2 preface");
+            return;
+        }
+        Err(_) => return,
     };
     let open = Rc::new(Cell::new(0u32));
     let (mut stopping, mut armed) = (false, false);

@@ -273,8 +273,9 @@ impl Service for Edge {
                 std::process::exit(1);
             }
         }
-        // The sockets stay open as long as this service does.
-        std::future::pending::<()>().await;
+        // The data threads have sockets of their own; with these they would stay open for ever.
+        self.shared.drain_started().await;
+        self.doors.clear();
     }
 
     fn name(&self) -> &str {

@@ -40,6 +40,13 @@ pub struct Response {
     pub body: BodyKind,
 }
 
+impl Response {
+    /// `100 Continue`, of our own.
+    pub fn go_on() -> Response {
+        Response { status: 100, fields: Fields::empty(), body: BodyKind::Empty }
+    }
+}
+
 /// The versions spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {

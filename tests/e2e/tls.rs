@@ -90,7 +90,7 @@ async fn an_unknown_name_is_refused_where_the_file_says_so() {
     let worker = Worker::start(replying(200)).await;
     let gateway = gateway(&worker, ", unknown_names: refuse").await;
     let error = error_of(gateway.tls().name("stranger.test"), gateway.port("https")).await;
-    assert!(error.contains("UnrecognisedName"), "{error}");
+    assert!(error.contains("AccessDenied"), "{error}");
     let error = error_of(gateway.tls().without_sni(), gateway.port("https")).await;
     assert!(error.contains("alert"), "{error}");
     assert_eq!(gateway.https().await.get("/").await.status(), 200);

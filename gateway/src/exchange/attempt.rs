@@ -27,6 +27,8 @@ use crate::upstream::Ticket;
 
 /// Most 1xx responses passed on before the final one.
 const INFORMATIONAL_MAX: u32 = 64;
+/// A client that waits for `100 Continue` is told to go on after this long by us: not every worker knows the word.
+const GO_ON: Duration = Duration::from_millis(300);
 /// A worker that stopped reading the request has this long to say why.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -191,7 +193,11 @@ async fn converse(
         timer.set(job.bounds.response_timeout);
     }
     let committed = body.commit_switch();
-    let nothing_asked = Cell::new(job.request.expects_continue);
+    let go_on = job.timers.slot();
+    let mut waits_for_100 = job.request.expects_continue;
+    if waits_for_100 {
+        go_on.set(GO_ON);
+    }
     let mut sending = Sending {
         busy: has_body,
         broken: false,
@@ -211,16 +217,21 @@ async fn converse(
             if let Poll::Ready(cause) = client.poll_gone(cx) {
                 return Poll::Ready(Err(Lost::client(&cause)));
             }
+            if waits_for_100 && go_on.poll_expired(cx).is_ready() {
+                return Poll::Ready(Ok(Head::Informational(Response::go_on())));
+            }
             timer.poll_expired(cx).map(|()| Err(reply.timed_out(sending.broken)))
         })
         .await?;
         match head {
+            // It was told already.
+            Head::Informational(response) if response.status == 100 && !waits_for_100 => {}
             Head::Informational(_) if informed >= INFORMATIONAL_MAX => {
                 return Err(Lost::worker(Failure::BadAnswer, Sent::Perhaps { stale: false }, Outcome::BadAnswer));
             }
             Head::Informational(response) => {
                 informed += 1;
-                nothing_asked.set(false);
+                waits_for_100 &= response.status != 100;
                 client.inform(response).await.map_err(|cause| Lost::client(&cause))?;
             }
             other => break other,
@@ -258,7 +269,7 @@ async fn converse(
         return Ok(Answered::Whole(broken_off(job, status, error, &mut to_client).await));
     }
     // The worker answered early and reads on: what it still wants, it gets.
-    if sending.busy && worker_keeps && !job.grpc && !nothing_asked.get() {
+    if sending.busy && worker_keeps && !job.grpc && !waits_for_100 {
         let _ = std::future::poll_fn(|cx| sending.poll(cx)).await;
     }
     let sent_whole = !sending.busy && !sending.broken;

@@ -184,16 +184,20 @@ impl Source {
                     // The sink has taken the last piece: the peer may send as much again.
                     let _ = recv.flow_control().release_capacity(std::mem::take(lent));
                 }
-                match ready!(recv.poll_data(cx)) {
-                    Some(Ok(data)) => {
-                        *lent = data.len();
-                        Poll::Ready(Ok(Frame::Data(data)))
-                    }
-                    Some(Err(error)) => Poll::Ready(Err(Cause::of(&error))),
-                    None => match ready!(recv.poll_trailers(cx)) {
-                        Ok(trailers) => Poll::Ready(Ok(Frame::End(trailers.map(Fields::Http2)))),
-                        Err(error) => Poll::Ready(Err(Cause::of(&error))),
-                    },
+                loop {
+                    return match ready!(recv.poll_data(cx)) {
+                        // An empty DATA frame says nothing; as a chunk it would say that the body has ended.
+                        Some(Ok(data)) if data.is_empty() => continue,
+                        Some(Ok(data)) => {
+                            *lent = data.len();
+                            Poll::Ready(Ok(Frame::Data(data)))
+                        }
+                        Some(Err(error)) => Poll::Ready(Err(Cause::of(&error))),
+                        None => match ready!(recv.poll_trailers(cx)) {
+                            Ok(trailers) => Poll::Ready(Ok(Frame::End(trailers.map(Fields::Http2)))),
+                            Err(error) => Poll::Ready(Err(Cause::of(&error))),
+                        },
+                    };
                 }
             }
         }
@@ -226,6 +230,7 @@ impl Sink {
 
     /// Takes a piece; small ones are kept until [`Sink::flush`].
     async fn put(&mut self, data: Bytes) -> Result<(), Cause> {
+        debug_assert!(!data.is_empty(), "an empty chunk would end the body");
         match self {
             Sink::None => Ok(()),
             Sink::Http1 { stream, out, framing } => {

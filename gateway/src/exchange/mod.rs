@@ -247,7 +247,7 @@ fn bounds(listener: &Listener, pool: &Pool, forward: &Forward, grpc: bool) -> Bo
         request_pace: Pace {
             read: timed(limits.body_timeout),
             write: timed(model.response_timeout),
-            bytes_max: if grpc { 0 } else { limits.body_bytes_max },
+            bytes_max: limits.body_bytes_max,
         },
         response_pace: Pace { read: timed(model.body_timeout), write: timed(limits.body_timeout), bytes_max: 0 },
         tunnel_timeout: limits.tunnel_timeout,

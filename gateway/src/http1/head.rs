@@ -437,11 +437,14 @@ fn syntax(error: httparse::Error, buf: &[u8]) -> BadHead {
     }
 }
 
-/// Whether the first line ends in some `HTTP/<digit>.<digit>`.
+/// Whether the first line is `method SP target SP HTTP/<digit>.<digit>`.
 fn looks_like_http(buf: &[u8]) -> bool {
     let line = &buf[..memchr::memchr(b'\r', buf).unwrap_or(buf.len())];
-    let Some(at) = line.iter().rposition(|c| *c == b' ') else { return false };
-    matches!(&line[at + 1..], [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+    let mut parts = line.split(|c| *c == b' ');
+    let (Some(_), Some(_), Some(version), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        return false;
+    };
+    matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
         if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 

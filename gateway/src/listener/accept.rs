@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
@@ -99,7 +100,13 @@ pub async fn accept(shard: Rc<Shard>, me: usize, balance: Balance, door: Door) -
     loop {
         let accepted = tokio::select! {
             biased;
-            () = shared.drain_started() => return Ok(()),
+            () = shared.drain_started() => {
+                // Who had come already is served; closing the socket would reset them.
+                while let Some(Ok((tcp, client))) = listener.accept().now_or_never() {
+                    let_in(&shard, me, &balance, door.listener, tcp, client);
+                }
+                return Ok(());
+            }
             accepted = listener.accept() => accepted,
         };
         match accepted {

@@ -44,7 +44,7 @@ pub fn first_scan(pools: &[Arc<Pool>], own: &[SocketAddr]) {
     if let Sources {
         watch: Some(mut watch),
         ..
-    } = Sources::of(pools, own, now)
+    } = Sources::of(pools, own, open_table(), now)
     {
         match watch.look(pools, true, now) {
             Ok(transitions) => transitions.iter().for_each(log),
@@ -111,11 +111,14 @@ struct Sources {
 }
 
 impl Sources {
-    fn of(pools: &[Arc<Pool>], own: &[SocketAddr], now: Instant) -> Sources {
+    fn of(
+        pools: &[Arc<Pool>],
+        own: &[SocketAddr],
+        table: io::Result<ListenTable>,
+        now: Instant,
+    ) -> Sources {
         let mut watched = Vec::new();
         let mut tried = Vec::new();
-        let table =
-            ListenTable::open().and_then(|mut table| table.read(&mut Vec::new()).map(|()| table));
         let mut hosts = 0;
         for (p, pool) in pools.iter().enumerate() {
             let mut last_host = None;
@@ -168,6 +171,13 @@ impl Sources {
     }
 }
 
+/// Opens the listen table and reads it once: a filter of system calls may let only the first pass.
+fn open_table() -> io::Result<ListenTable> {
+    let mut table = ListenTable::open()?;
+    table.read(&mut Vec::new())?;
+    Ok(table)
+}
+
 /// An attempt that has ended.
 #[derive(Debug)]
 enum Done {
@@ -199,7 +209,7 @@ impl Driver {
             probed,
             targets,
             problem,
-        } = Sources::of(&pools, own, now);
+        } = Sources::of(&pools, own, open_table(), now);
         if let Some(error) = problem {
             warn!(%error, "the listen table may not be read; ports are tried instead");
         }

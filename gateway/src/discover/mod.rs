@@ -13,6 +13,8 @@ mod drive;
 mod listen_table;
 mod local;
 mod prober;
+#[cfg(test)]
+mod testing;
 
 pub use drive::{first_scan, log, run};
 pub use listen_table::{ListenTable, Listening};

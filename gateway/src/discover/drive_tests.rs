@@ -140,6 +140,41 @@ fn ports_are_tried_where_the_listen_table_may_not_be_read() {
 }
 
 #[tokio::test]
+async fn without_the_listen_table_workers_are_found_all_the_same() {
+    let port = port();
+    let _worker = port.listen();
+    let pool = pool_of(&[&port], |_| ());
+    let denied = Err(io::ErrorKind::PermissionDenied.into());
+    let running = tokio::spawn(run_with(denied, vec![Arc::clone(&pool)], vec![]));
+    eventually("the worker is up", || pool.live() == 1).await;
+    assert_eq!(pool.stats().scans.load(Ordering::Relaxed), 0);
+    running.abort();
+}
+
+#[test]
+fn a_listen_table_that_fails_again_and_again_is_given_up() {
+    let port = port();
+    let mut driver = Driver::new(
+        vec![pool_of(&[&port], |_| ())],
+        &[],
+        open_table(),
+        Instant::now(),
+    );
+    let now = Instant::now();
+    for error in 1..=ERRORS_MAX {
+        assert!(driver.lost.is_none());
+        driver.looked(Err(io::ErrorKind::OutOfMemory.into()), now);
+        assert_eq!(driver.errors, error);
+        // Refused connections do not make it try faster.
+        driver.rescan(now);
+        assert_eq!(driver.look_at, now + LOOK_AFTER_ERROR);
+    }
+    assert!(driver.lost.is_some());
+    driver.looked(Ok(Vec::new()), now);
+    assert_eq!(driver.errors, 0);
+}
+
+#[tokio::test]
 async fn probing_leaves_our_own_listener_out() {
     let (own, worker) = (port(), port());
     let _listening = (own.listen(), worker.listen());

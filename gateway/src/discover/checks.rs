@@ -46,10 +46,10 @@ impl Schedule {
         }
     }
 
-    /// A worker listens: it is checked at once, unless that has a date already.
-    pub(super) fn begin(&mut self, worker: usize, now: Instant) {
+    /// A worker listens: it is checked at this time, unless that has a date already.
+    pub(super) fn begin(&mut self, worker: usize, at: Instant) {
         if self.agenda.at(worker).is_none() && !self.is_under_way(worker) {
-            self.agenda.set(worker, now);
+            self.agenda.set(worker, at);
         }
     }
 

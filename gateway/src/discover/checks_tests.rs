@@ -113,8 +113,8 @@ async fn an_endless_head_is_cut_off() {
 
 #[tokio::test]
 async fn a_server_that_says_nothing_fails_in_time_though_it_passes_a_tcp_check() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
+    let port = super::super::testing::Port::at("127.0.0.1");
+    let (listener, addr) = (port.listen(), port.addr);
     for protocol in [WorkerProtocol::Http1, WorkerProtocol::H2c] {
         let mut health = health(get(), 1, 3);
         health.timeout = Duration::from_millis(50);

@@ -24,17 +24,19 @@ use crate::pool::{Pool, State, Transition, WorkerId};
 
 /// Between two looks into the listen table.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// The same when nothing has changed for [`QUIET_AFTER`].
+/// The same when nothing has changed for [`QUIET_AFTER`] and no request waits for a worker.
 const LOOK_EVERY_QUIET: Duration = Duration::from_millis(500);
-const QUIET_AFTER: Duration = Duration::from_secs(10);
+const QUIET_AFTER: Duration = Duration::from_secs(3);
 /// Between two looks however many connections are refused.
 const LOOK_APART: Duration = Duration::from_millis(10);
 /// A look that trusts nothing: mends whatever went unnoticed.
 const LOOK_THOROUGH_EVERY: Duration = Duration::from_secs(5);
 /// Before the table is tried again after an error.
 const LOOK_AFTER_ERROR: Duration = Duration::from_secs(1);
-/// Between two ticks of the pools, which end rests.
-const TICK_EVERY: Duration = Duration::from_millis(250);
+/// Errors in a row after which ports are tried instead.
+const ERRORS_MAX: u32 = 5;
+/// Between two ticks of the pools, which end rests; they wait for the next look if there is one.
+const TICK_EVERY: Duration = Duration::from_millis(500);
 
 /// Looks once, before anything is served, so that the first request finds the workers of this
 /// machine. Nothing is probed and nothing is checked yet. Blocks for well under a millisecond;
@@ -44,7 +46,7 @@ pub fn first_scan(pools: &[Arc<Pool>], own: &[SocketAddr]) {
     if let Sources {
         watch: Some(mut watch),
         ..
-    } = Sources::of(pools, own, now)
+    } = Sources::of(pools, own, open_table(), now)
     {
         match watch.look(pools, true, now) {
             Ok(transitions) => transitions.iter().for_each(log),
@@ -56,14 +58,23 @@ pub fn first_scan(pools: &[Arc<Pool>], own: &[SocketAddr]) {
 /// Discovers and checks until dropped. `own` are the addresses the gateway itself listens on, with
 /// their real ports.
 pub async fn run(pools: Vec<Arc<Pool>>, own: Vec<SocketAddr>) {
+    run_with(open_table(), pools, own).await;
+}
+
+async fn run_with(table: io::Result<ListenTable>, pools: Vec<Arc<Pool>>, own: Vec<SocketAddr>) {
     let rescan = Arc::new(Notify::new());
     for pool in &pools {
         pool.on_rescan_wanted(Arc::clone(&rescan));
     }
-    let mut driver = Driver::new(pools, &own, Instant::now());
+    let mut driver = Driver::new(pools, &own, table, Instant::now());
     let mut jobs = JoinSet::new();
     loop {
         driver.act(Instant::now(), &mut jobs);
+        if let Some(error) = driver.lost.take() {
+            // Attempts under way are numbered by the old driver.
+            jobs = JoinSet::new();
+            driver = Driver::new(driver.pools, &own, Err(error), Instant::now());
+        }
         let wake_at = driver.wake_at();
         tokio::select! {
             () = sleep_until(wake_at) => {}
@@ -111,11 +122,14 @@ struct Sources {
 }
 
 impl Sources {
-    fn of(pools: &[Arc<Pool>], own: &[SocketAddr], now: Instant) -> Sources {
+    fn of(
+        pools: &[Arc<Pool>],
+        own: &[SocketAddr],
+        table: io::Result<ListenTable>,
+        now: Instant,
+    ) -> Sources {
         let mut watched = Vec::new();
         let mut tried = Vec::new();
-        let table =
-            ListenTable::open().and_then(|mut table| table.read(&mut Vec::new()).map(|()| table));
         let mut hosts = 0;
         for (p, pool) in pools.iter().enumerate() {
             let mut last_host = None;
@@ -168,6 +182,13 @@ impl Sources {
     }
 }
 
+/// Opens the listen table and reads it once: a filter of system calls may let only the first pass.
+fn open_table() -> io::Result<ListenTable> {
+    let mut table = ListenTable::open()?;
+    table.read(&mut Vec::new())?;
+    Ok(table)
+}
+
 /// An attempt that has ended.
 #[derive(Debug)]
 enum Done {
@@ -182,7 +203,9 @@ struct Driver {
     looked_at: Instant,
     thorough_at: Instant,
     changed_at: Instant,
-    in_error: bool,
+    errors: u32,
+    /// The listen table can no longer be read.
+    lost: Option<io::Error>,
     probed: Vec<(usize, WorkerId)>,
     probes: prober::Schedule,
     checked: Vec<(usize, WorkerId)>,
@@ -193,13 +216,18 @@ struct Driver {
 }
 
 impl Driver {
-    fn new(pools: Vec<Arc<Pool>>, own: &[SocketAddr], now: Instant) -> Driver {
+    fn new(
+        pools: Vec<Arc<Pool>>,
+        own: &[SocketAddr],
+        table: io::Result<ListenTable>,
+        now: Instant,
+    ) -> Driver {
         let Sources {
             watch,
             probed,
             targets,
             problem,
-        } = Sources::of(&pools, own, now);
+        } = Sources::of(&pools, own, table, now);
         if let Some(error) = problem {
             warn!(%error, "the listen table may not be read; ports are tried instead");
         }
@@ -217,7 +245,8 @@ impl Driver {
             looked_at: now,
             thorough_at: now,
             changed_at: now,
-            in_error: false,
+            errors: 0,
+            lost: None,
             probes: prober::Schedule::new(&targets, now),
             probed,
             checks: checks::Schedule::new(checked.len()),
@@ -261,7 +290,8 @@ impl Driver {
 
     fn wake_at(&mut self) -> Option<Instant> {
         let look_at = self.watch.as_ref().map(|_| self.look_at);
-        let tick_at = (!self.pools.is_empty()).then_some(self.tick_at);
+        // Waking is most of what a quiet gateway costs: ticks ride along with looks.
+        let tick_at = (!self.pools.is_empty() && look_at.is_none()).then_some(self.tick_at);
         [
             look_at,
             self.probes.next_at(),
@@ -276,7 +306,9 @@ impl Driver {
     /// A connection was refused somewhere.
     fn rescan(&mut self, now: Instant) {
         self.thorough_at = now;
-        self.look_at = self.look_at.min(self.looked_at + LOOK_APART).max(now);
+        if self.errors == 0 {
+            self.look_at = self.look_at.min(self.looked_at + LOOK_APART).max(now);
+        }
         for (i, &(pool, worker)) in self.probed.iter().enumerate() {
             if self.pools[pool]
                 .worker(worker)
@@ -294,22 +326,30 @@ impl Driver {
             self.thorough_at = now + LOOK_THOROUGH_EVERY;
         }
         self.looked_at = now;
-        match watch.look(&self.pools, thorough, now) {
+        let result = watch.look(&self.pools, thorough, now);
+        self.looked(result, now);
+    }
+
+    fn looked(&mut self, result: io::Result<Vec<Transition>>, now: Instant) {
+        match result {
             Ok(transitions) => {
                 if !transitions.is_empty() {
                     self.changed_at = now;
                     transitions.iter().for_each(log);
                     self.check_who_listens(now);
                 }
-                let quiet = now.saturating_duration_since(self.changed_at) > QUIET_AFTER;
+                let held = self.pools.iter().any(|pool| pool.waiting().0 > 0);
+                let quiet = !held && now.saturating_duration_since(self.changed_at) > QUIET_AFTER;
                 self.look_at = now + if quiet { LOOK_EVERY_QUIET } else { LOOK_EVERY };
-                self.in_error = false;
+                self.errors = 0;
             }
             Err(error) => {
                 // Said once: what is known of the workers stays as it was.
-                if !std::mem::replace(&mut self.in_error, true) {
+                self.errors += 1;
+                if self.errors == 1 {
                     warn!(%error, "the listen table could not be read");
                 }
+                self.lost = (self.errors >= ERRORS_MAX).then_some(error);
                 self.thorough_at = now;
                 self.look_at = now + LOOK_AFTER_ERROR;
             }
@@ -326,9 +366,17 @@ impl Driver {
     }
 
     fn begin_check(&mut self, i: usize, now: Instant) {
-        let (pool, worker) = self.checked[i];
-        if self.pools[pool].state(worker) == Some(State::Unchecked) {
+        let (p, worker) = self.checked[i];
+        let pool = &self.pools[p];
+        let Some(health) = &pool.model().health else {
+            return;
+        };
+        if pool.state(worker) == Some(State::Unchecked) {
             self.checks.begin_anew(i, now);
+        } else if pool.passes_checks(worker) {
+            // Known from before a change of the configuration: spread over the interval.
+            let share = fastrand::u32(0..1000);
+            self.checks.begin(i, now + health.interval * share / 1000);
         } else {
             self.checks.begin(i, now);
         }

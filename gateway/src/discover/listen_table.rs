@@ -226,10 +226,9 @@ fn malformed(what: &'static str) -> io::Error {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::net::TcpListener;
-
     use proptest::prelude::*;
 
+    use super::super::testing::Port;
     use super::*;
 
     fn message(kind: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
@@ -377,9 +376,12 @@ mod tests {
     fn a_socket_is_in_the_table_while_it_listens() {
         let mut table = ListenTable::open().expect("sock_diag needs no rights");
         let mut found = Vec::new();
-        for host in ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "[::]:0"] {
-            let listener = TcpListener::bind(host).unwrap();
-            let addr = listener.local_addr().unwrap();
+        for host in ["127.0.0.1", "0.0.0.0", "::1", "::"] {
+            let port = Port::at(host);
+            let addr = port.addr;
+            table.read(&mut found).unwrap();
+            assert!(!found.iter().any(|l| l.covers(addr)), "{addr}");
+            let listener = port.listen();
             table.read(&mut found).unwrap();
             assert!(found.iter().any(|l| l.covers(addr)), "{addr}");
             drop(listener);

@@ -150,24 +150,18 @@ impl Watch {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::net::TcpListener;
-
+    use super::super::testing::Port;
     use super::*;
     use crate::config::model::PortRange;
     use crate::pool::testing::model;
 
-    /// A pool around the ports of these listeners.
-    fn pool_around(listeners: &[&TcpListener]) -> Arc<Pool> {
+    fn pool_of(ports: &[&Port]) -> Arc<Pool> {
         let mut model = model(1);
-        let ports = listeners
-            .iter()
-            .map(|listener| listener.local_addr().unwrap().port());
-        model.ports = ports
-            .map(|port| PortRange {
-                first: port,
-                last: port,
-            })
-            .collect();
+        let range = |port: &&Port| PortRange {
+            first: port.addr.port(),
+            last: port.addr.port(),
+        };
+        model.ports = ports.iter().map(range).collect();
         Pool::new(model, Instant::now())
     }
 
@@ -185,37 +179,34 @@ mod tests {
 
     #[test]
     fn a_listener_that_appears_is_found_and_one_that_closes_is_gone() {
-        let one = TcpListener::bind("127.0.0.1:0").unwrap();
-        let other = TcpListener::bind("0.0.0.0:0").unwrap();
-        let other_addr = other.local_addr().unwrap();
-        let pool = pool_around(&[&one, &other]);
+        let (one, other) = (Port::at("127.0.0.1"), Port::at("0.0.0.0"));
+        let pool = pool_of(&[&one, &other]);
         let pools = [Arc::clone(&pool)];
         let mut watch = watch(&pool, &[]);
-        drop(other);
-        let mut look = |thorough| {
-            watch.look(&pools, thorough, Instant::now()).unwrap();
+        let mut look = || {
+            watch.look(&pools, false, Instant::now()).unwrap();
             pool.workers()
                 .iter()
                 .map(|worker| worker.is_listening())
                 .collect::<Vec<_>>()
         };
-        assert_eq!(look(false), [true, false]);
-        let other = TcpListener::bind(other_addr).unwrap();
-        assert_eq!(look(false), [true, true]);
+        let one = one.listen();
+        assert_eq!(look(), [true, false]);
+        let other = other.listen();
+        assert_eq!(look(), [true, true]);
         drop(one);
-        assert_eq!(look(false), [false, true]);
+        assert_eq!(look(), [false, true]);
         drop(other);
-        assert_eq!(look(false), [false, false]);
+        assert_eq!(look(), [false, false]);
     }
 
     #[test]
     fn a_listener_of_our_own_is_no_worker() {
-        for host in ["127.0.0.1:0", "0.0.0.0:0", "[::]:0"] {
-            let own = TcpListener::bind(host).unwrap();
-            let worker = TcpListener::bind("127.0.0.1:0").unwrap();
-            let pool = pool_around(&[&own, &worker]);
-            let own = own.local_addr().unwrap();
-            let mut watch = watch(&pool, &[own]);
+        for host in ["127.0.0.1", "0.0.0.0", "::"] {
+            let (own, worker) = (Port::at(host), Port::at("127.0.0.1"));
+            let _listening = (own.listen(), worker.listen());
+            let pool = pool_of(&[&own, &worker]);
+            let mut watch = watch(&pool, &[own.addr]);
             watch
                 .look(&[Arc::clone(&pool)], false, Instant::now())
                 .unwrap();
@@ -226,7 +217,10 @@ mod tests {
                 .collect();
             assert_eq!(listening, [false, true], "{host}");
             assert!(
-                is_own(SocketAddr::from(([127, 0, 0, 1], own.port())), &[own]),
+                is_own(
+                    SocketAddr::from(([127, 0, 0, 1], own.addr.port())),
+                    &[own.addr]
+                ),
                 "{host}"
             );
         }
@@ -234,8 +228,9 @@ mod tests {
 
     #[test]
     fn a_worker_that_refused_but_listens_is_back_after_a_thorough_look() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let pool = pool_around(&[&listener]);
+        let port = Port::at("127.0.0.1");
+        let _listening = port.listen();
+        let pool = pool_of(&[&port]);
         let pools = [Arc::clone(&pool)];
         pool.workers()[0].set_local(true);
         let mut watch = watch(&pool, &[]);

@@ -6,6 +6,9 @@
 //!
 //! A listener that appears on this machine gets traffic within a fifth of a second, or half a
 //! second after a quiet time. One that goes is out as soon as a connection is refused.
+//!
+//! Not seen in the listen table: ports that a packet filter forwards elsewhere (containers without a
+//! proxy process). Such pools need `discovery: probe`.
 
 mod agenda;
 mod checks;
@@ -13,6 +16,8 @@ mod drive;
 mod listen_table;
 mod local;
 mod prober;
+#[cfg(test)]
+mod testing;
 
 pub use drive::{first_scan, log, run};
 pub use listen_table::{ListenTable, Listening};

@@ -224,9 +224,9 @@ fn who_is_in_a_hurry_while_under_way_is_tried_again() {
 
 #[tokio::test]
 async fn a_listener_is_told_from_an_empty_port() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    assert_eq!(probe(addr).await, Found::Listens);
+    let port = super::super::testing::Port::at("127.0.0.1");
+    let listener = port.listen();
+    assert_eq!(probe(port.addr).await, Found::Listens);
     drop(listener);
-    assert_eq!(probe(addr).await, Found::Refuses);
+    assert_eq!(probe(port.addr).await, Found::Refuses);
 }

@@ -390,12 +390,14 @@ fn gcd(a: u64, b: u64) -> u64 {
 
 /// Changes the buckets only for who came or went.
 fn rebucket(members: &[Member], workers: &[Worker], before: &Live) -> Buckets {
+    let equal = workers
+        .windows(2)
+        .all(|pair| pair[0].weight() == pair[1].weight());
     let seed_of = |member: &Member| {
-        let addr = workers.get(member.worker as usize).map(Worker::addr);
-        addr.map(|addr| Seed {
+        workers.get(member.worker as usize).map(|worker| Seed {
             worker: member.worker,
-            seed: seed(addr),
-            weight: member.weight,
+            seed: seed(worker.addr()),
+            weight: (!equal).then_some(member.weight),
         })
     };
     let stays = |member: &&Member| before.contains(member.worker);

@@ -29,7 +29,8 @@ pub(super) struct Seed {
     pub(super) worker: u32,
     /// What its scores come from; see [`seed`].
     pub(super) seed: u64,
-    pub(super) weight: u16,
+    /// Its share, or `None` where all workers of the pool have the same.
+    pub(super) weight: Option<u16>,
 }
 
 impl Buckets {
@@ -90,11 +91,13 @@ impl Bucket {
     }
 }
 
-/// The weighted score of rendezvous hashing: `weight / -ln(u)`, `u` uniform between 0 and 1.
+/// The weighted score of rendezvous hashing: `weight / -ln(u)`, `u` uniform between 0 and 1. Among
+/// equal weights the order is that of `u` itself, and the logarithm can be spared.
 fn score(seed: &Seed, bucket: usize) -> f64 {
     let bits = mix(seed.seed ^ mix(bucket as u64)) >> 11;
     let uniform = (bits as f64 + 0.5) / (1u64 << 53) as f64;
-    f64::from(seed.weight) / -uniform.ln()
+    seed.weight
+        .map_or(uniform, |weight| f64::from(weight) / -uniform.ln())
 }
 
 /// What the scores of a worker at this address come from.
@@ -126,7 +129,7 @@ mod tests {
             .map(|(i, &weight)| Seed {
                 worker: i as u32,
                 seed: seed(SocketAddr::from(([127, 0, 0, 1], 8000 + i as u16))),
-                weight,
+                weight: Some(weight),
             })
             .collect()
     }
@@ -179,6 +182,14 @@ mod tests {
                 "worker {worker} has {got} of 4000 keys"
             );
         }
+    }
+
+    #[test]
+    fn equal_weights_need_no_logarithm() {
+        let mut seeds = seeds(&[100; 5]);
+        let weighted = owners(&table(&seeds));
+        seeds.iter_mut().for_each(|seed| seed.weight = None);
+        assert_eq!(owners(&table(&seeds)), weighted);
     }
 
     #[test]

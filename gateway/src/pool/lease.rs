@@ -219,7 +219,7 @@ impl Waiting {
         let woken = register(pool);
         let ahead = pool.room.enter(reason, requests_max)?;
         // With somebody ahead, any free place has rung the bell for them, and they pass it on.
-        let my_turn = ahead == 0 || pool.rules.cap.is_none();
+        let my_turn = ahead == 0;
         Ok(Waiting {
             pool: Arc::clone(pool),
             reason,
@@ -236,7 +236,9 @@ impl Waiting {
     /// Tries to get a worker, if it is this one's turn; to be called at once after entering and
     /// after every [`Waiting::woken`]. With a worker in hand, drop the `Waiting`.
     pub fn pick(&mut self, want: &Want<'_>, now: Instant) -> Pick {
-        if std::mem::take(&mut self.my_turn) {
+        // Without a cap there are no places to be shared out.
+        let my_turn = std::mem::take(&mut self.my_turn) || self.pool.rules.cap.is_none();
+        if my_turn {
             return self.pool.pick_now(want, now);
         }
         if self.pool.live() == 0 {

@@ -6,6 +6,7 @@
 
 mod admission;
 mod balance;
+mod change;
 mod hash;
 mod health;
 mod lease;

@@ -1,43 +1,34 @@
-//! Who gets traffic now, and why not?
+//! What is known about a pool's workers?
 //!
-//! Discovery, checks, outcomes and operators each say one thing about a worker; here it becomes
-//! one [`State`]. A worker is up when it listens, its checks are good, it does not rest and is not
-//! drained. Every change goes through one lock and publishes a new list of live workers; data
-//! threads only read that list. Changes are returned as [`Transition`]s, never pushed.
-//!
-//! Rules worth knowing:
-//! * Where the pool has checks, a worker that begins to listen gets no traffic before it passed
-//!   `rise` of them, also when nobody else is up: requests are held rather than sent to a worker
-//!   that is still starting. Finding a listener is as good as a TCP check and counts as the first.
-//! * A worker that ceases to listen and comes back is a new process and starts with a clean sheet.
-//! * A refused connection takes a local worker out at once. Discovery looks again and brings it
-//!   back if it does listen; its failures stay counted then.
-//! * The share of workers that rest is kept also when others go: whoever would be back first is
-//!   let back early.
+//! Discovery, checks, outcomes and operators each say one thing about a worker; together they make
+//! one [`State`]: a worker is up when it listens, its checks are good, it does not rest and is not
+//! drained. Here is what is kept; how it changes is in `change.rs`. Data threads read the published
+//! list of live workers and the workers' counters, never what is behind the lock.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::Notify;
 
 use super::admission::WaitingRoom;
-use super::balance::{Live, Member, Rules};
+use super::balance::{Live, Rules};
 use super::health::{Checked, Verdict};
-use super::outlier::{Rests, resting_max};
+use super::outlier::Rests;
 use super::retry_budget::RetryBudget;
 use super::stats::Stats;
-use super::worker::{Outcome, Snapshot, State, Transition, Worker, WorkerId};
-use crate::config::model::{self, Check, Discovery};
+use super::worker::{Snapshot, State, Transition, Worker, WorkerId};
+use crate::config::model::{self, Discovery};
 
 /// Workers, and all that is known about them at the moment. Shared by all data threads.
 #[derive(Debug)]
 pub struct Pool {
-    model: model::Pool,
-    name: Arc<str>,
+    pub(super) model: model::Pool,
+    pub(super) name: Arc<str>,
     epoch: Instant,
     pub(super) rules: Rules,
     pub(super) workers: Box<[Worker]>,
@@ -49,66 +40,58 @@ pub struct Pool {
     pub(super) room: WaitingRoom,
     control: Mutex<Control>,
     /// When [`Pool::tick`] has something to do, milliseconds of the pool's time.
-    tick_at: AtomicU64,
-    rescan: ArcSwapOption<Notify>,
-    stats: Stats,
+    pub(super) tick_at: AtomicU64,
+    pub(super) rescan: ArcSwapOption<Notify>,
+    pub(super) stats: Stats,
     retry_budget: RetryBudget,
 }
 
 /// What is behind the lock.
 #[derive(Debug)]
-struct Control {
-    slots: Box<[Slot]>,
-    up: usize,
-    resting: usize,
+pub(super) struct Control {
+    pub(super) slots: Box<[Slot]>,
+    pub(super) up: usize,
+    pub(super) resting: usize,
     /// Transitions of workers other than the one a call was about, for the next tick.
-    pending: Vec<Transition>,
-    stale: bool,
+    pub(super) pending: Vec<Transition>,
+    pub(super) stale: bool,
 }
 
 /// What is known about one worker.
 #[derive(Debug)]
-struct Slot {
-    listening: bool,
-    refused: bool,
-    checked: Checked,
-    rests: Rests,
-    draining: bool,
-    state: State,
-    reason: Cow<'static, str>,
-    since: Instant,
+pub(super) struct Slot {
+    pub(super) listening: bool,
+    pub(super) refused: bool,
+    pub(super) checked: Checked,
+    pub(super) rests: Rests,
+    pub(super) draining: bool,
+    pub(super) state: State,
+    pub(super) reason: Cow<'static, str>,
+    pub(super) since: Instant,
 }
 
-/// Pending transitions kept between two ticks; more are only counted.
-const PENDING_MAX: usize = 4096;
-
-const NEVER: u64 = u64::MAX;
+/// A time that does not come, in milliseconds of the pool's time.
+pub(super) const NEVER: u64 = u64::MAX;
 
 impl Pool {
     /// A pool of which nothing is known yet; with [`Discovery::Static`] every worker listens.
     pub fn new(model: model::Pool, now: Instant) -> Arc<Pool> {
-        let pool = Pool::empty(model, now);
-        if pool.model.discovery == Discovery::Static {
-            let all: Vec<_> = (0..pool.workers.len() as u32)
-                .map(|i| (WorkerId(i), true))
-                .collect();
-            pool.set_listening_all(&all, now);
-        }
-        Arc::new(pool)
+        Pool::begun(model, now, now)
     }
 
     /// A pool that takes the place of `before` and begins with what was known about the workers
-    /// that both have. Leases, waiting requests and counters stay with the old one.
+    /// that both have. Leases, waiting requests and counters stay with the old one. Where the
+    /// checks have changed, what the old ones said holds until the new ones say otherwise: a
+    /// change of the configuration takes no worker out.
     pub fn succeed(model: model::Pool, before: &Pool, now: Instant) -> Arc<Pool> {
-        let pool = Pool::new(model, now);
+        let pool = Pool::begun(model, before.epoch, now);
         let old = before.lock();
-        let known: std::collections::HashMap<SocketAddr, &Slot> = before
+        let known: HashMap<SocketAddr, &Slot> = before
             .workers
             .iter()
             .map(Worker::addr)
-            .zip(old.slots.iter())
+            .zip(&old.slots)
             .collect();
-        let same_checks = before.model.health == pool.model.health;
         let mut control = pool.lock();
         for (i, worker) in pool.workers.iter().enumerate() {
             let Some(slot) = known.get(&worker.addr()) else {
@@ -117,17 +100,22 @@ impl Pool {
             let new = &mut control.slots[i];
             new.draining = slot.draining;
             new.rests = slot.rests;
+            new.checked = if before.model.health.is_some() {
+                slot.checked
+            } else {
+                Checked::passed()
+            };
             if pool.model.discovery != Discovery::Static {
                 new.listening = slot.listening;
                 worker.set_listening(slot.listening);
             }
-            if same_checks {
-                new.checked = slot.checked;
-            }
             pool.settle(&mut control, i, slot.reason.clone(), now);
-            control.slots[i].since = slot.since;
+            if control.slots[i].state == slot.state {
+                control.slots[i].since = slot.since;
+            }
         }
         drop(old);
+        control.stale = true;
         pool.finish(&mut control, now);
         control.pending.clear();
         drop(control);
@@ -201,121 +189,6 @@ impl Pool {
             .is_some_and(|slot| slot.checked.verdict() == Verdict::Good)
     }
 
-    /// What became of an attempt. Cheap when it went well.
-    pub fn report(&self, worker: WorkerId, outcome: Outcome, now: Instant) -> Option<Transition> {
-        let known = self.worker(worker)?;
-        if !outcome.is_failure() {
-            known.clear_failures();
-            return None;
-        }
-        let failures = known.add_failure();
-        let threshold = self.model.outlier.consecutive_failures;
-        let due = threshold != 0 && failures.is_multiple_of(threshold);
-        if outcome == Outcome::ConnectRefused {
-            known.mark_suspect();
-            let change = known
-                .is_local()
-                .then(|| self.refused(worker, due, now))
-                .flatten();
-            if let Some(rescan) = &*self.rescan.load() {
-                rescan.notify_one();
-            }
-            if change.is_some() {
-                return change;
-            }
-        }
-        if due {
-            self.eject(worker, failures, outcome, now)
-        } else {
-            None
-        }
-    }
-
-    /// Discovery says whether something listens there.
-    pub fn set_listening(
-        &self,
-        worker: WorkerId,
-        listening: bool,
-        now: Instant,
-    ) -> Option<Transition> {
-        self.change(worker, now, |slot| self.listen(slot, worker, listening))
-    }
-
-    /// The same for many at once, with one publication.
-    pub fn set_listening_all(&self, changes: &[(WorkerId, bool)], now: Instant) -> Vec<Transition> {
-        let mut control = self.lock();
-        let mut transitions = Vec::new();
-        for &(worker, listening) in changes {
-            if let Some(slot) = control.slots.get_mut(worker.index())
-                && let Some(reason) = self.listen(slot, worker, listening)
-            {
-                transitions.extend(self.settle(&mut control, worker.index(), reason, now));
-            }
-        }
-        self.finish(&mut control, now);
-        transitions
-    }
-
-    /// An active check passed or failed (`reason` says why). Nothing for a worker that does not
-    /// listen, or a pool without checks.
-    pub fn check_result(
-        &self,
-        worker: WorkerId,
-        good: bool,
-        reason: &str,
-        now: Instant,
-    ) -> Option<Transition> {
-        let health = self.model.health.as_ref()?;
-        self.change(worker, now, |slot| {
-            if !slot.listening {
-                return None;
-            }
-            if good {
-                slot.checked.pass(health)
-            } else {
-                slot.checked.fail(health)
-            }
-            let reason = if good {
-                Cow::Borrowed("check passed")
-            } else {
-                Cow::Owned(format!("check failed: {reason}"))
-            };
-            Some(reason)
-        })
-    }
-
-    /// An operator takes a worker out or lets it back.
-    pub fn set_drain(&self, worker: WorkerId, drain: bool, now: Instant) -> Option<Transition> {
-        self.change(worker, now, |slot| {
-            slot.draining = drain;
-            Some(Cow::Borrowed(if drain {
-                "drained by an operator"
-            } else {
-                "drain ended by an operator"
-            }))
-        })
-    }
-
-    /// Ends rests that are over. Cheap when there is nothing to do; to be called a few times a
-    /// second. Also returns what earlier calls did to workers they were not about.
-    pub fn tick(&self, now: Instant) -> Vec<Transition> {
-        if self.time(now) < self.tick_at.load(Ordering::Relaxed) {
-            return Vec::new();
-        }
-        let mut control = self.lock();
-        let mut transitions = std::mem::take(&mut control.pending);
-        for i in 0..control.slots.len() {
-            let slot = &mut control.slots[i];
-            if slot.rests.ends().is_some_and(|end| end <= now) {
-                slot.rests.stop(now);
-                self.workers[i].clear_failures();
-                transitions.extend(self.settle(&mut control, i, Cow::Borrowed("rest ended"), now));
-            }
-        }
-        self.finish(&mut control, now);
-        transitions
-    }
-
     /// Whom to wake when a connection was refused and discovery should look at once.
     pub fn on_rescan_wanted(&self, rescan: Arc<Notify>) {
         self.rescan.store(Some(rescan));
@@ -326,7 +199,19 @@ impl Pool {
         u64::try_from(now.saturating_duration_since(self.epoch).as_millis()).unwrap_or(NEVER)
     }
 
-    fn empty(model: model::Pool, now: Instant) -> Pool {
+    /// `epoch` is when the pool's time began.
+    fn begun(model: model::Pool, epoch: Instant, now: Instant) -> Arc<Pool> {
+        let pool = Pool::empty(model, epoch, now);
+        if pool.model.discovery == Discovery::Static {
+            let all: Vec<_> = (0..pool.workers.len() as u32)
+                .map(|i| (WorkerId(i), true))
+                .collect();
+            pool.set_listening_all(&all, now);
+        }
+        Arc::new(pool)
+    }
+
+    fn empty(model: model::Pool, epoch: Instant, now: Instant) -> Pool {
         let ports = || {
             model
                 .ports
@@ -353,7 +238,7 @@ impl Pool {
         let slots = workers.iter().map(|_| slot()).collect();
         Pool {
             name: model.name.as_str().into(),
-            epoch: now,
+            epoch,
             rules: Rules {
                 balance: model.balance.clone(),
                 cap: model.worker_in_flight_max,
@@ -379,203 +264,15 @@ impl Pool {
         }
     }
 
-    /// Writes down whether something listens; `None` when that was known.
-    fn listen(
-        &self,
-        slot: &mut Slot,
-        worker: WorkerId,
-        listening: bool,
-    ) -> Option<Cow<'static, str>> {
-        if slot.listening == listening {
-            return None;
-        }
-        let known = self.worker(worker)?;
-        known.set_listening(listening);
-        slot.listening = listening;
-        if !listening {
-            slot.refused = false;
-            return Some(Cow::Borrowed("no longer listens"));
-        }
-        slot.checked = Checked::new();
-        if let Some(health) = self
-            .model
-            .health
-            .as_ref()
-            .filter(|health| health.check == Check::Tcp)
-        {
-            slot.checked.pass(health);
-        }
-        if !std::mem::take(&mut slot.refused) {
-            known.clear_failures();
-            slot.rests = Rests::default();
-        }
-        Some(Cow::Borrowed("listens"))
-    }
-
-    fn refused(&self, worker: WorkerId, rest_too: bool, now: Instant) -> Option<Transition> {
-        self.change(worker, now, |slot| {
-            if !slot.listening {
-                return None;
-            }
-            slot.listening = false;
-            slot.refused = true;
-            if let Some(known) = self.worker(worker) {
-                known.set_listening(false);
-            }
-            // It may listen and yet refuse (a packet filter): then it must not come and go for
-            // ever. The share that may rest is seen to when it comes back.
-            if rest_too && slot.rests.ends().is_none() {
-                slot.rests.start(&self.model.outlier, now);
-            }
-            Some(Cow::Borrowed("connection refused"))
-        })
-    }
-
-    fn eject(
-        &self,
-        worker: WorkerId,
-        failures: u32,
-        outcome: Outcome,
-        now: Instant,
-    ) -> Option<Transition> {
-        let mut control = self.lock();
-        let allowed = resting_max(&self.model.outlier, control.up + control.resting);
-        let room = control.resting < allowed;
-        let slot = control.slots.get_mut(worker.index())?;
-        if !room || slot.state != State::Up {
-            return None;
-        }
-        let rest = slot.rests.start(&self.model.outlier, now);
-        self.stats.ejections.fetch_add(1, Ordering::Relaxed);
-        let reason = format!(
-            "{failures} failures in a row, the last: {outcome}; rests {} s",
-            rest.as_secs_f32()
-        );
-        let transition = self.settle(&mut control, worker.index(), Cow::Owned(reason), now);
-        self.finish(&mut control, now);
-        transition
-    }
-
-    /// Does something to a worker; `edit` returns `None` if it did nothing, else the reason.
-    fn change(
-        &self,
-        worker: WorkerId,
-        now: Instant,
-        edit: impl FnOnce(&mut Slot) -> Option<Cow<'static, str>>,
-    ) -> Option<Transition> {
-        let mut control = self.lock();
-        let reason = edit(control.slots.get_mut(worker.index())?)?;
-        let transition = self.settle(&mut control, worker.index(), reason, now)?;
-        self.finish(&mut control, now);
-        Some(transition)
-    }
-
-    /// Draws the conclusion for one worker.
-    fn settle(
-        &self,
-        control: &mut Control,
-        i: usize,
-        reason: Cow<'static, str>,
-        now: Instant,
-    ) -> Option<Transition> {
-        let checks = self.model.health.is_some();
-        let slot = &mut control.slots[i];
-        let (from, to) = (slot.state, slot.conclude(checks));
-        if from == to {
-            return None;
-        }
-        slot.state = to;
-        slot.reason = reason.clone();
-        slot.since = now;
-        control.up = control.up + usize::from(to == State::Up) - usize::from(from == State::Up);
-        control.resting = control.resting + usize::from(to == State::Ejected)
-            - usize::from(from == State::Ejected);
-        control.stale |= from == State::Up || to == State::Up;
-        if to == State::Up {
-            self.stats.ups.fetch_add(1, Ordering::Relaxed);
-        } else if from == State::Up {
-            self.stats.downs.fetch_add(1, Ordering::Relaxed);
-        }
-        Some(Transition {
-            pool: Arc::clone(&self.name),
-            worker: self.workers[i].addr(),
-            from,
-            to,
-            reason,
-        })
-    }
-
-    /// Sees to the share that rests, then publishes. The end of every change.
-    fn finish(&self, control: &mut Control, now: Instant) {
-        while control.resting > resting_max(&self.model.outlier, control.up + control.resting) {
-            let resting = |(i, slot): (usize, &Slot)| {
-                (slot.state == State::Ejected).then(|| (slot.rests.ends(), i))
-            };
-            let Some((_, i)) = control.slots.iter().enumerate().filter_map(resting).min() else {
-                break;
-            };
-            control.slots[i].rests.stop(now);
-            self.workers[i].clear_failures();
-            let transition = self.settle(
-                control,
-                i,
-                Cow::Borrowed("let back early, too few others are left"),
-                now,
-            );
-            if control.pending.len() < PENDING_MAX {
-                control.pending.extend(transition);
-            }
-        }
-        if std::mem::take(&mut control.stale) {
-            self.publish(control);
-        }
-        let next_end = control
-            .slots
-            .iter()
-            .filter_map(|slot| slot.rests.ends())
-            .min();
-        // A millisecond later than the end itself, as `time` rounds down.
-        let rest_ends = next_end.map_or(NEVER, |end| self.time(end + Duration::from_millis(1)));
-        self.tick_at.store(
-            if control.pending.is_empty() {
-                rest_ends
-            } else {
-                0
-            },
-            Ordering::Relaxed,
-        );
-    }
-
-    fn publish(&self, control: &Control) {
-        let up = control
-            .slots
-            .iter()
-            .enumerate()
-            .filter(|(_, slot)| slot.state == State::Up);
-        let members = up
-            .map(|(i, slot)| Member::new(i as u32, self.workers[i].weight(), self.time(slot.since)))
-            .collect();
-        let before = self.live.load_full();
-        let live = Live::build(members, &self.rules, &self.workers, &before);
-        let (was, is) = (before.len(), live.len());
-        self.live.store(Arc::new(live));
-        if was == 0 && is > 0 {
-            self.room.wake_all();
-        } else {
-            // Whoever is woken wakes the next if there is room for more. Also with fewer workers
-            // than before: one of them may be new.
-            self.room.wake_one();
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Control> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Control> {
         // Nothing panics while it holds the lock; if something did, the state is still usable.
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Slot {
-    fn conclude(&self, checks: bool) -> State {
+    /// The state that follows from the rest; `checks` says whether the pool has any.
+    pub(super) fn conclude(&self, checks: bool) -> State {
         match self.checked.verdict() {
             _ if !self.listening => State::Absent,
             _ if self.draining => State::Draining,
@@ -586,8 +283,3 @@ impl Slot {
         }
     }
 }
-
-#[cfg(test)]
-#[path = "state_tests.rs"]
-#[allow(clippy::unwrap_used)]
-mod tests;

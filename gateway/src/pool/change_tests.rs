@@ -1,6 +1,8 @@
 use super::super::testing::{health, model};
 use super::*;
-use crate::config::model::Check;
+use crate::config::model::{self, Check, Discovery};
+use crate::pool::{Pick, Want};
+use tokio::sync::Notify;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -224,4 +226,40 @@ fn a_successor_begins_with_what_was_known() {
     assert_eq!(states, [State::Up, State::Ejected]);
     assert_eq!(next.live(), 1);
     assert_eq!(next.snapshot()[0].since, now);
+}
+
+#[test]
+fn a_change_of_the_checks_takes_no_worker_out() {
+    let (pool, now) = pool_of(2, 2, |_| ());
+    let mut model = model(2);
+    model.health = Some(health(http(), 3, 1));
+    let next = Pool::succeed(model.clone(), &pool, now);
+    assert_eq!(next.live(), 2);
+    let down = next.check_result(WorkerId(0), false, "status 500", now);
+    assert_eq!(down.unwrap().to, State::Unhealthy);
+    // And what failed before is not let in either.
+    model.health = Some(health(http(), 1, 1));
+    assert_eq!(Pool::succeed(model, &next, now).live(), 1);
+}
+
+#[test]
+fn a_successor_goes_on_with_a_slow_start() {
+    let slow = |model: &mut model::Pool| model.slow_start = 10 * SECOND;
+    let (pool, now) = pool_of(2, 1, slow);
+    let later = now + 60 * SECOND;
+    pool.set_listening(WorkerId(1), true, later);
+    let mut model = model(2);
+    slow(&mut model);
+    let next = Pool::succeed(model, &pool, later + SECOND);
+    let mut picks = [0; 2];
+    for random in 0..500u64 {
+        let want = Want {
+            random: random.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            ..Want::default()
+        };
+        if let Pick::Worker(lease) = next.pick(&want, later + SECOND) {
+            picks[lease.worker().index()] += 1;
+        }
+    }
+    assert!(picks[1] > 0 && picks[1] < picks[0] / 2, "{picks:?}");
 }

@@ -40,7 +40,10 @@ pub fn check(path: &Path) -> ExitCode {
         problems.extend(ephemeral_warnings(config));
     }
     tell(&source, &problems);
-    if problems.iter().any(|problem| problem.severity == Severity::Error) {
+    if problems
+        .iter()
+        .any(|problem| problem.severity == Severity::Error)
+    {
         return ExitCode::FAILURE;
     }
     if let Some(config) = checked.config {
@@ -63,7 +66,9 @@ pub fn run(path: &Path) -> ExitCode {
     };
     let checked = parse(&source, &|name| std::env::var(name).ok());
     tell(&source, &checked.problems);
-    let Some(config) = checked.config else { return ExitCode::FAILURE };
+    let Some(config) = checked.config else {
+        return ExitCode::FAILURE;
+    };
     match serve(&source, config) {
         Ok(code) => code,
         Err(error) => {
@@ -96,15 +101,21 @@ fn tell(source: &Source, problems: &[Problem]) {
 fn ephemeral_warnings(config: &Config) -> Vec<Problem> {
     let text = |name: &str| std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}"));
     match (text("ip_local_port_range"), text("ip_local_reserved_ports")) {
-        (Ok(range), Ok(reserved)) => ephemeral::warnings(config, &range, &reserved, &discover::is_local),
+        (Ok(range), Ok(reserved)) => {
+            ephemeral::warnings(config, &range, &reserved, &discover::is_local)
+        }
         _ => Vec::new(),
     }
 }
 
 fn serve(source: &Source, mut config: Config) -> anyhow::Result<ExitCode> {
     let metrics = Arc::new(Metrics::new().context("metrics")?);
-    let Some(tls) = tls_of(source, &config) else { return Ok(ExitCode::FAILURE) };
-    let Some(sockets) = open_sockets(source, &config) else { return Ok(ExitCode::FAILURE) };
+    let Some(tls) = tls_of(source, &config) else {
+        return Ok(ExitCode::FAILURE);
+    };
+    let Some(sockets) = open_sockets(source, &config) else {
+        return Ok(ExitCode::FAILURE);
+    };
     sockets.settle_redirects(&mut config);
     let log = open_log(&config.access_log)?;
     let threads = match config.threads {
@@ -124,12 +135,28 @@ fn serve(source: &Source, mut config: Config) -> anyhow::Result<ExitCode> {
     });
     let ready = ready_line(&admin.listening, sockets.admin.as_ref());
 
-    let conf = ServerConf { grace_period_seconds: Some(0), graceful_shutdown_timeout_seconds: Some(0), ..Default::default() };
+    let conf = ServerConf {
+        grace_period_seconds: Some(0),
+        graceful_shutdown_timeout_seconds: Some(0),
+        ..Default::default()
+    };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
-    server.add_service(Control { plan, own, admin, socket: sockets.admin });
-    server.add_service(Edge { shared: shared.clone(), doors: sockets.doors, threads, ready });
-    server.run(RunArgs { shutdown_signal: Box::new(Drain { shared, deadline }) });
+    server.add_service(Control {
+        plan,
+        own,
+        admin,
+        socket: sockets.admin,
+    });
+    server.add_service(Edge {
+        shared: shared.clone(),
+        doors: sockets.doors,
+        threads,
+        ready,
+    });
+    server.run(RunArgs {
+        shutdown_signal: Box::new(Drain { shared, deadline }),
+    });
     Ok(ExitCode::SUCCESS)
 }
 
@@ -139,20 +166,25 @@ fn tls_of(source: &Source, config: &Config) -> Option<Vec<Option<Arc<rustls::Ser
     for listener in &config.listeners {
         configs.push(match &listener.tls {
             None => None,
-            Some(tls) => match tls::server::server_config(tls, listener.protocol, SystemTime::now()) {
-                Ok((config, warnings)) => {
-                    problems.extend(warnings);
-                    Some(config)
+            Some(tls) => {
+                match tls::server::server_config(tls, listener.protocol, SystemTime::now()) {
+                    Ok((config, warnings)) => {
+                        problems.extend(warnings);
+                        Some(config)
+                    }
+                    Err(errors) => {
+                        problems.extend(errors);
+                        None
+                    }
                 }
-                Err(errors) => {
-                    problems.extend(errors);
-                    None
-                }
-            },
+            }
         });
     }
     tell(source, &problems);
-    (!problems.iter().any(|problem| problem.severity == Severity::Error)).then_some(configs)
+    (!problems
+        .iter()
+        .any(|problem| problem.severity == Severity::Error))
+    .then_some(configs)
 }
 
 /// Everything that is listened on.
@@ -164,15 +196,31 @@ struct Sockets {
 impl Sockets {
     fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         let admin = self.admin.iter();
-        self.doors.iter().map(|door| &door.socket).chain(admin).filter_map(|socket| socket.local_addr().ok())
+        self.doors
+            .iter()
+            .map(|door| &door.socket)
+            .chain(admin)
+            .filter_map(|socket| socket.local_addr().ok())
     }
 
     /// A redirect to a port that the kernel chose names the port it chose.
     fn settle_redirects(&self, config: &mut Config) {
-        let https = config.listeners.iter().position(|l| l.tls.is_some() && l.protocol == model::Protocol::Http);
-        let door = self.doors.iter().find(|door| Some(usize::from(door.listener.0)) == https);
-        let port = door.and_then(|door| door.socket.local_addr().ok()).map_or(443, |address| address.port());
-        for listener in config.listeners.iter_mut().filter(|listener| listener.redirect_port == 0) {
+        let https = config
+            .listeners
+            .iter()
+            .position(|l| l.tls.is_some() && l.protocol == model::Protocol::Http);
+        let door = self
+            .doors
+            .iter()
+            .find(|door| Some(usize::from(door.listener.0)) == https);
+        let port = door
+            .and_then(|door| door.socket.local_addr().ok())
+            .map_or(443, |address| address.port());
+        for listener in config
+            .listeners
+            .iter_mut()
+            .filter(|listener| listener.redirect_port == 0)
+        {
             listener.redirect_port = port;
         }
     }
@@ -185,7 +233,12 @@ impl Sockets {
                 .filter_map(|door| door.socket.local_addr().ok())
                 .collect()
         };
-        config.listeners.iter().enumerate().map(|(id, listener)| (listener.name.clone(), of(id))).collect()
+        config
+            .listeners
+            .iter()
+            .enumerate()
+            .map(|(id, listener)| (listener.name.clone(), of(id)))
+            .collect()
     }
 }
 
@@ -206,12 +259,19 @@ fn open_sockets(source: &Source, config: &Config) -> Option<Sockets> {
     for (id, listener) in config.listeners.iter().enumerate() {
         for bind in &listener.bind {
             if let Some(socket) = open(bind) {
-                doors.push(Door { listener: ListenerId(id as u16), socket });
+                doors.push(Door {
+                    listener: ListenerId(id as u16),
+                    socket,
+                });
             }
         }
     }
     let admin = config.admin.as_ref().and_then(|admin| {
-        open(&model::Bind { host: Some(admin.bind.ip()), port: admin.bind.port(), place: admin.place })
+        open(&model::Bind {
+            host: Some(admin.bind.ip()),
+            port: admin.bind.port(),
+            place: admin.place,
+        })
     });
     tell(source, &problems);
     problems.is_empty().then_some(Sockets { doors, admin })
@@ -293,10 +353,14 @@ impl Edge {
         let (started, running) = mpsc::channel();
         for (me, handed) in receivers.into_iter().enumerate() {
             let doors = self.doors.iter().map(|door| {
-                door.socket.try_clone().map(|socket| Door { listener: door.listener, socket })
+                door.socket.try_clone().map(|socket| Door {
+                    listener: door.listener,
+                    socket,
+                })
             });
             let doors: Vec<Door> = doors.collect::<Result<_, _>>().context("sockets")?;
-            let (shared, balance, started) = (self.shared.clone(), balance.clone(), started.clone());
+            let (shared, balance, started) =
+                (self.shared.clone(), balance.clone(), started.clone());
             std::thread::Builder::new()
                 .name(format!("data-{me}"))
                 .spawn(move || {

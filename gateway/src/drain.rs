@@ -72,7 +72,11 @@ impl Drain {
             }
             if started.elapsed() >= self.deadline {
                 let connections = self.shared.clients.open_total();
-                tracing::warn!(in_flight, connections, "drain deadline met; what is left is cut");
+                tracing::warn!(
+                    in_flight,
+                    connections,
+                    "drain deadline met; what is left is cut"
+                );
                 return;
             }
             tokio::time::sleep(LOOK).await;

@@ -43,7 +43,11 @@ pub struct Response {
 impl Response {
     /// `100 Continue`, of our own.
     pub fn go_on() -> Response {
-        Response { status: 100, fields: Fields::empty(), body: BodyKind::Empty }
+        Response {
+            status: 100,
+            fields: Fields::empty(),
+            body: BodyKind::Empty,
+        }
     }
 }
 
@@ -228,7 +232,11 @@ impl Fields {
         match self {
             Fields::Http1(fields) => {
                 for span in &fields.spans {
-                    visit(span.known, fields.slice(&span.name), fields.slice(&span.value));
+                    visit(
+                        span.known,
+                        fields.slice(&span.name),
+                        fields.slice(&span.value),
+                    );
                 }
             }
             Fields::Http2(map) => {
@@ -246,7 +254,11 @@ impl Fields {
             Fields::Http1(fields) => fields
                 .spans
                 .iter()
-                .find(|span| fields.slice(&span.name).eq_ignore_ascii_case(name.as_bytes()))
+                .find(|span| {
+                    fields
+                        .slice(&span.name)
+                        .eq_ignore_ascii_case(name.as_bytes())
+                })
                 .map(|span| fields.slice(&span.value)),
             Fields::Http2(map) => map.get(name).map(|value| value.as_bytes()),
         }
@@ -256,7 +268,8 @@ impl Fields {
     pub fn has(&self, name: &str, value: Option<&[u8]>) -> bool {
         let mut found = false;
         self.for_each(|_, field, text| {
-            found |= field.eq_ignore_ascii_case(name.as_bytes()) && value.is_none_or(|value| value == text);
+            found |= field.eq_ignore_ascii_case(name.as_bytes())
+                && value.is_none_or(|value| value == text);
         });
         found
     }
@@ -264,9 +277,11 @@ impl Fields {
     /// The first value of a field that the gateway knows.
     pub fn known(&self, known: Known) -> Option<&[u8]> {
         match self {
-            Fields::Http1(fields) => {
-                fields.spans.iter().find(|span| span.known == known).map(|span| fields.slice(&span.value))
-            }
+            Fields::Http1(fields) => fields
+                .spans
+                .iter()
+                .find(|span| span.known == known)
+                .map(|span| fields.slice(&span.value)),
             Fields::Http2(map) => map
                 .iter()
                 .find(|(name, _)| Known::of(name.as_str().as_bytes()) == known)
@@ -278,7 +293,9 @@ impl Fields {
     pub fn is_grpc(&self) -> bool {
         let value = match self {
             Fields::Http1(_) => self.known(Known::ContentType),
-            Fields::Http2(map) => map.get(http::header::CONTENT_TYPE).map(|value| value.as_bytes()),
+            Fields::Http2(map) => map
+                .get(http::header::CONTENT_TYPE)
+                .map(|value| value.as_bytes()),
         };
         // `application/grpc`, `application/grpc+proto`; not `application/grpc-web`, which has no trailers.
         value.is_some_and(|value| {
@@ -297,7 +314,11 @@ impl Fields {
                 for span in &fields.spans {
                     if let (Ok(name), Ok(value)) = (
                         http::HeaderName::from_bytes(fields.slice(&span.name)),
-                        http::HeaderValue::from_maybe_shared(fields.bytes.slice(span.value.start as usize..span.value.end as usize)),
+                        http::HeaderValue::from_maybe_shared(
+                            fields
+                                .bytes
+                                .slice(span.value.start as usize..span.value.end as usize),
+                        ),
                     ) {
                         map.append(name, value);
                     }
@@ -330,7 +351,8 @@ impl Http1Fields {
 
 /// Whether a comma-separated list of tokens holds `token`, in any letter case (RFC 9110 section 5.6.1).
 pub fn list_has(list: &[u8], token: &[u8]) -> bool {
-    list.split(|c| *c == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
+    list.split(|c| *c == b',')
+        .any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
 }
 
 #[cfg(test)]

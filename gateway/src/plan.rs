@@ -35,16 +35,33 @@ pub struct ListenerPlan {
 
 impl Plan {
     /// Builds a plan; `tls` has an entry per listener.
-    pub fn build(config: Config, tls: Vec<Option<Arc<ServerConfig>>>, metrics: &Metrics, now: Instant) -> Plan {
-        let pools: Vec<_> = config.pools.iter().map(|pool| Pool::new(pool.clone(), now)).collect();
+    pub fn build(
+        config: Config,
+        tls: Vec<Option<Arc<ServerConfig>>>,
+        metrics: &Metrics,
+        now: Instant,
+    ) -> Plan {
+        let pools: Vec<_> = config
+            .pools
+            .iter()
+            .map(|pool| Pool::new(pool.clone(), now))
+            .collect();
         let names: Vec<&str> = config.pools.iter().map(|pool| pool.name.as_str()).collect();
         let listeners = config
             .listeners
             .iter()
             .zip(tls)
-            .map(|(listener, tls)| ListenerPlan { tls, metrics: metrics.listener(&listener.name, &names) })
+            .map(|(listener, tls)| ListenerPlan {
+                tls,
+                metrics: metrics.listener(&listener.name, &names),
+            })
             .collect();
-        Plan { routes: RouteTable::build(&config), pools, listeners, config }
+        Plan {
+            routes: RouteTable::build(&config),
+            pools,
+            listeners,
+            config,
+        }
     }
 
     /// A listener as configured.

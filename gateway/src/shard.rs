@@ -97,16 +97,26 @@ impl Clients {
 
     /// Open connections of a listener.
     pub fn open(&self, listener: usize) -> u32 {
-        self.listeners.get(listener).map_or(0, |count| count.load(Ordering::Relaxed))
+        self.listeners
+            .get(listener)
+            .map_or(0, |count| count.load(Ordering::Relaxed))
     }
 
     /// Open connections of all listeners.
     pub fn open_total(&self) -> u64 {
-        self.listeners.iter().map(|count| u64::from(count.load(Ordering::Relaxed))).sum()
+        self.listeners
+            .iter()
+            .map(|count| u64::from(count.load(Ordering::Relaxed)))
+            .sum()
     }
 
     fn with_clients<T>(&self, work: impl FnOnce(&mut HashMap<(usize, IpAddr), u32>) -> T) -> T {
-        work(&mut self.per_client.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+        work(
+            &mut self
+                .per_client
+                .lock()
+                .unwrap_or_else(|poisoned| poisoned.into_inner()),
+        )
     }
 }
 
@@ -122,9 +132,17 @@ fn counted_as(client: IpAddr) -> IpAddr {
 }
 
 /// Counts a connection, unless a cap is met.
-pub fn admit(shared: &Arc<Shared>, listener: usize, client: IpAddr, max: u32, client_max: u32) -> Result<Admission, Full> {
+pub fn admit(
+    shared: &Arc<Shared>,
+    listener: usize,
+    client: IpAddr,
+    max: u32,
+    client_max: u32,
+) -> Result<Admission, Full> {
     let client = counted_as(client);
-    let Some(total) = shared.clients.listeners.get(listener) else { return Err(Full::Listener) };
+    let Some(total) = shared.clients.listeners.get(listener) else {
+        return Err(Full::Listener);
+    };
     if total.fetch_add(1, Ordering::Relaxed) >= max {
         total.fetch_sub(1, Ordering::Relaxed);
         return Err(Full::Listener);
@@ -141,7 +159,11 @@ pub fn admit(shared: &Arc<Shared>, listener: usize, client: IpAddr, max: u32, cl
         total.fetch_sub(1, Ordering::Relaxed);
         return Err(Full::Client);
     }
-    Ok(Admission { shared: shared.clone(), listener, client })
+    Ok(Admission {
+        shared: shared.clone(),
+        listener,
+        client,
+    })
 }
 
 impl Drop for Admission {
@@ -230,7 +252,9 @@ impl Shard {
 }
 
 fn wall_now() -> (Instant, u64) {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    let unix = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64);
     (Instant::now(), unix)
 }
 
@@ -245,6 +269,9 @@ mod tests {
         let c = counted_as("2001:db8:1:3::1".parse().unwrap());
         assert_eq!(a, b);
         assert_ne!(a, c);
-        assert_eq!(counted_as("::ffff:10.0.0.1".parse().unwrap()), "10.0.0.1".parse::<IpAddr>().unwrap());
+        assert_eq!(
+            counted_as("::ffff:10.0.0.1".parse().unwrap()),
+            "10.0.0.1".parse::<IpAddr>().unwrap()
+        );
     }
 }

@@ -9,7 +9,9 @@ use std::time::Instant;
 
 use http::Method;
 
-use crate::config::model::{Action, Balance, HashKey, ListenerId, PathMatch, Protocol, RedirectHttps, RouteId};
+use crate::config::model::{
+    Action, Balance, HashKey, ListenerId, PathMatch, Protocol, RedirectHttps, RouteId,
+};
 use crate::exchange::failure::Failure;
 use crate::io::timer::Timers;
 use crate::message::Request;
@@ -45,17 +47,28 @@ pub enum Decision {
 
 /// Decides. Pure: the plan and the request say it all.
 pub fn decide(plan: &Plan, on: ListenerId, request: &Request) -> Decision {
-    let refuse = |failure| Decision::Refuse { route: None, failure };
-    let whole: &[u8] = if &request.target[..] == b"*" { b"/" } else { &request.target };
+    let refuse = |failure| Decision::Refuse {
+        route: None,
+        failure,
+    };
+    let whole: &[u8] = if &request.target[..] == b"*" {
+        b"/"
+    } else {
+        &request.target
+    };
     let (path_part, query) = match memchr::memchr(b'?', whole) {
         Some(at) => (&whole[..at], &whole[at..]),
         None => (whole, &b""[..]),
     };
-    let Ok(normal) = path::normalise(path_part) else { return refuse(Failure::BadPath) };
+    let Ok(normal) = path::normalise(path_part) else {
+        return refuse(Failure::BadPath);
+    };
     if normal.denied(&plan.config.deny_segments) {
         return refuse(Failure::Denied(403));
     }
-    let Ok(host) = host::parse(&request.authority) else { return refuse(Failure::BadHost) };
+    let Ok(host) = host::parse(&request.authority) else {
+        return refuse(Failure::BadHost);
+    };
     let listener = plan.listener(on);
     if listener.tls.is_none() && listener.redirect_https == RedirectHttps::All {
         return redirect(listener.redirect_port, request, &host.name);
@@ -64,7 +77,9 @@ pub fn decide(plan: &Plan, on: ListenerId, request: &Request) -> Decision {
         host: &host.name,
         path: normal.matched(),
         method: request.method.as_str(),
-        header: &|name: &str, value: Option<&str>| request.fields.has(name, value.map(str::as_bytes)),
+        header: &|name: &str, value: Option<&str>| {
+            request.fields.has(name, value.map(str::as_bytes))
+        },
     };
     let Some(route) = plan.routes.find(on, &query_of) else {
         if listener.tls.is_none()
@@ -76,7 +91,10 @@ pub fn decide(plan: &Plan, on: ListenerId, request: &Request) -> Decision {
         return refuse(Failure::NoRoute);
     };
     match &plan.route(route).action {
-        Action::Deny(status) => Decision::Refuse { route: Some(route), failure: Failure::Denied(*status) },
+        Action::Deny(status) => Decision::Refuse {
+            route: Some(route),
+            failure: Failure::Denied(*status),
+        },
         Action::Forward(forward) => {
             let mut target = normal.forward().map(|path| [path, query].concat());
             if forward.strip_prefix
@@ -85,7 +103,10 @@ pub fn decide(plan: &Plan, on: ListenerId, request: &Request) -> Decision {
                 let stripped = path::strip_prefix(normal.forward().unwrap_or(path_part), prefix);
                 // What was in the middle of the path may be in front now.
                 if path::denied(stripped, &plan.config.deny_segments) {
-                    return Decision::Refuse { route: Some(route), failure: Failure::Denied(403) };
+                    return Decision::Refuse {
+                        route: Some(route),
+                        failure: Failure::Denied(403),
+                    };
                 }
                 target = Some([stripped, query].concat());
             }
@@ -96,23 +117,35 @@ pub fn decide(plan: &Plan, on: ListenerId, request: &Request) -> Decision {
 
 fn redirect(port: u16, request: &Request, host: &str) -> Decision {
     if host.is_empty() {
-        return Decision::Refuse { route: None, failure: Failure::BadHost };
+        return Decision::Refuse {
+            route: None,
+            failure: Failure::BadHost,
+        };
     }
     let target = String::from_utf8_lossy(&request.target);
     let target = if target == "*" { "/".into() } else { target };
-    let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
+    let host = if host.contains(':') && !host.starts_with('[') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    };
     let location = match port {
         443 => format!("https://{host}{target}"),
         port => format!("https://{host}:{port}{target}"),
     };
     // 302 turns a POST into a GET in most clients; 308 keeps it (RFC 9110 section 15.4.9).
     let keeps = request.method == Method::GET || request.method == Method::HEAD;
-    Decision::Redirect { status: if keeps { 302 } else { 308 }, location }
+    Decision::Redirect {
+        status: if keeps { 302 } else { 308 },
+        location,
+    }
 }
 
 /// The number that consistent hashing goes by, for pools that balance so.
 pub fn hash_key(pool: &Pool, request: &Request, client: std::net::IpAddr) -> Option<u64> {
-    let Balance::Hash(key) = &pool.model().balance else { return None };
+    let Balance::Hash(key) = &pool.model().balance else {
+        return None;
+    };
     let bytes = match key {
         HashKey::Address => match client.to_canonical() {
             std::net::IpAddr::V4(v4) => return Some(fnv(&v4.octets())),
@@ -133,7 +166,9 @@ fn cookie<'a>(cookies: &'a [u8], name: &str) -> Option<&'a [u8]> {
 
 /// FNV-1a: the same in every process, so that two gateways send a key to the same worker.
 fn fnv(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// A worker and how long it was waited for.
@@ -153,13 +188,26 @@ pub async fn admit(
     random: impl Fn() -> u64,
     timers: &Timers,
 ) -> Result<Admitted, Failure> {
-    let want = || Want { key, avoid, random: random(), kind };
+    let want = || Want {
+        key,
+        avoid,
+        random: random(),
+        kind,
+    };
     match pool.pick(&want(), Instant::now()) {
-        Pick::Worker(lease) => return Ok(Admitted { lease, waited: false }),
+        Pick::Worker(lease) => {
+            return Ok(Admitted {
+                lease,
+                waited: false,
+            });
+        }
         Pick::Empty => wait(pool, Failure::NoWorker, &want, timers).await,
         Pick::Full => wait(pool, Failure::Busy, &want, timers).await,
     }
-    .map(|lease| Admitted { lease, waited: true })
+    .map(|lease| Admitted {
+        lease,
+        waited: true,
+    })
 }
 
 async fn wait<'a>(

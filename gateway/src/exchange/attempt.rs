@@ -114,11 +114,21 @@ impl Lost {
             Cause::Framing(_) => Failure::BadBody,
             Cause::Io(_) | Cause::Truncated | Cause::Reset(_) | Cause::Lost => Failure::ClientGone,
         };
-        Lost { failure, sent: Sent::Perhaps { stale: false }, outcome: None, reset: None }
+        Lost {
+            failure,
+            sent: Sent::Perhaps { stale: false },
+            outcome: None,
+            reset: None,
+        }
     }
 
     fn worker(failure: Failure, sent: Sent, outcome: Outcome) -> Lost {
-        Lost { failure, sent, outcome: Some(outcome), reset: None }
+        Lost {
+            failure,
+            sent,
+            outcome: Some(outcome),
+            reset: None,
+        }
     }
 
     fn gone(sent: Sent) -> Lost {
@@ -142,8 +152,15 @@ pub struct Done {
 
 /// Where the response comes from.
 enum Reply {
-    Http1 { stream: Rc<Stream>, buf: BytesMut, reused: bool },
-    Http2 { response: ResponseFuture, ticket: Ticket },
+    Http1 {
+        stream: Rc<Stream>,
+        buf: BytesMut,
+        reused: bool,
+    },
+    Http2 {
+        response: ResponseFuture,
+        ticket: Ticket,
+    },
 }
 
 enum Head {
@@ -171,9 +188,15 @@ pub async fn attempt(
     match converse(job, body, client, connection, on_head).await? {
         Answered::Whole(done) => Ok(done),
         // Boxed: tunnels are rare and live long, requests are many and short.
-        Answered::Switched(response, reply) => {
-            Ok(Box::pin(tunnel(job, body.take_source(), ahead, client, response, reply)).await)
-        }
+        Answered::Switched(response, reply) => Ok(Box::pin(tunnel(
+            job,
+            body.take_source(),
+            ahead,
+            client,
+            response,
+            reply,
+        ))
+        .await),
     }
 }
 
@@ -201,14 +224,24 @@ async fn converse(
     let mut sending = Sending {
         busy: has_body,
         broken: false,
-        pump: pin!(pump(body, &mut to_worker, job.bounds.request_pace, &request_timer, job.bytes_in)),
+        pump: pin!(pump(
+            body,
+            &mut to_worker,
+            job.bounds.request_pace,
+            &request_timer,
+            job.bytes_in
+        )),
     };
     let mut informed = 0;
     let head = loop {
         let head = std::future::poll_fn(|cx| {
             match sending.poll(cx) {
                 Poll::Ready(Err(cause)) => return Poll::Ready(Err(Lost::client(&cause))),
-                Poll::Ready(Ok(())) => timer.set(if sending.broken { LAST_WORDS } else { job.bounds.response_timeout }),
+                Poll::Ready(Ok(())) => timer.set(if sending.broken {
+                    LAST_WORDS
+                } else {
+                    job.bounds.response_timeout
+                }),
                 Poll::Pending => {}
             }
             if let Poll::Ready(head) = reply.poll_head(cx, job) {
@@ -220,19 +253,28 @@ async fn converse(
             if waits_for_100 && go_on.poll_expired(cx).is_ready() {
                 return Poll::Ready(Ok(Head::Informational(Response::go_on())));
             }
-            timer.poll_expired(cx).map(|()| Err(reply.timed_out(sending.broken)))
+            timer
+                .poll_expired(cx)
+                .map(|()| Err(reply.timed_out(sending.broken)))
         })
         .await?;
         match head {
             // It was told already.
             Head::Informational(response) if response.status == 100 && !waits_for_100 => {}
             Head::Informational(_) if informed >= INFORMATIONAL_MAX => {
-                return Err(Lost::worker(Failure::BadAnswer, Sent::Perhaps { stale: false }, Outcome::BadAnswer));
+                return Err(Lost::worker(
+                    Failure::BadAnswer,
+                    Sent::Perhaps { stale: false },
+                    Outcome::BadAnswer,
+                ));
             }
             Head::Informational(response) => {
                 informed += 1;
                 waits_for_100 &= response.status != 100;
-                client.inform(response).await.map_err(|cause| Lost::client(&cause))?;
+                client
+                    .inform(response)
+                    .await
+                    .map_err(|cause| Lost::client(&cause))?;
             }
             other => break other,
         }
@@ -249,24 +291,48 @@ async fn converse(
     };
     let status = response.status;
     on_head(status, job.grpc && sending.busy);
+    if waits_for_100 && status < 300 {
+        // A worker that agrees before it has read the body wants it.
+        waits_for_100 = false;
+        client
+            .inform(Response::go_on())
+            .await
+            .map_err(|cause| Lost::client(&cause))?;
+    }
     let mut from_worker = from_worker.unwrap_or_else(|| reply.source(&response, job));
-    let wanted = if client_keeps(client) && !sending.busy { After::Keep } else { After::Close };
+    // A worker that keeps its connection reads the rest of the request, so the client's can be kept as well.
+    let wanted = if client_keeps(client) && (!sending.busy || worker_keeps) {
+        After::Keep
+    } else {
+        After::Close
+    };
     let (mut to_client, after) = match client.start(response, job.to_head, wanted) {
         Ok(started) => started,
         Err(_) => return Ok(Answered::Whole(failed(status, Failure::ClientGone))),
     };
     let flowed = {
-        let mut back = pin!(pump(&mut from_worker, &mut to_client, job.bounds.response_pace, &timer, job.bytes_out));
+        let mut back = pin!(pump(
+            &mut from_worker,
+            &mut to_client,
+            job.bounds.response_pace,
+            &timer,
+            job.bytes_out
+        ));
         std::future::poll_fn(|cx| {
             if let Poll::Ready(Err(cause)) = sending.poll(cx) {
-                return Poll::Ready(Err(FlowError { side: Side::Sink, cause }));
+                return Poll::Ready(Err(FlowError {
+                    side: Side::Sink,
+                    cause,
+                }));
             }
             back.as_mut().poll(cx)
         })
         .await
     };
     if let Err(error) = flowed {
-        return Ok(Answered::Whole(broken_off(job, status, error, &mut to_client).await));
+        return Ok(Answered::Whole(
+            broken_off(job, status, error, &mut to_client).await,
+        ));
     }
     // The worker answered early and reads on: what it still wants, it gets.
     if sending.busy && worker_keeps && !job.grpc && !waits_for_100 {
@@ -281,7 +347,13 @@ async fn converse(
         }
         _ => None,
     };
-    Ok(Answered::Whole(Done { status, failure: None, after, reusable, unread: !sent_whole }))
+    Ok(Answered::Whole(Done {
+        status,
+        failure: None,
+        after,
+        reusable,
+        unread: !sent_whole,
+    }))
 }
 
 /// The request's direction, polled beside the response's.
@@ -303,11 +375,16 @@ impl<F: Future<Output = Result<(), FlowError>>> Sending<'_, F> {
         self.busy = false;
         Poll::Ready(match result {
             Ok(()) => Ok(()),
-            Err(FlowError { side: Side::Sink, .. }) => {
+            Err(FlowError {
+                side: Side::Sink, ..
+            }) => {
                 self.broken = true;
                 Ok(())
             }
-            Err(FlowError { side: Side::Source, cause }) => {
+            Err(FlowError {
+                side: Side::Source,
+                cause,
+            }) => {
                 self.broken = true;
                 Err(cause)
             }
@@ -323,7 +400,13 @@ fn client_keeps(client: &Client) -> bool {
 }
 
 fn failed(status: u16, failure: Failure) -> Done {
-    Done { status, failure: Some(failure), after: After::Close, reusable: None, unread: true }
+    Done {
+        status,
+        failure: Some(failure),
+        after: After::Close,
+        reusable: None,
+        unread: true,
+    }
 }
 
 /// The response broke off: the client must not take it for whole.
@@ -357,9 +440,26 @@ fn send_head(job: &Job<'_>, connection: Connection, has_body: bool) -> Result<(S
             stream.mark();
             let mut out = BytesMut::new();
             let key = job.upgrade.as_ref().and_then(Option::as_deref);
-            let framing = forward::http1_request(&mut out, job.request, &job.passage, job.upgrade.is_some(), key);
-            let sink = Sink::Http1 { stream: stream.clone(), out, framing };
-            Ok((sink, Reply::Http1 { stream, buf: BytesMut::new(), reused }))
+            let framing = forward::http1_request(
+                &mut out,
+                job.request,
+                &job.passage,
+                job.upgrade.is_some(),
+                key,
+            );
+            let sink = Sink::Http1 {
+                stream: stream.clone(),
+                out,
+                framing,
+            };
+            Ok((
+                sink,
+                Reply::Http1 {
+                    stream,
+                    buf: BytesMut::new(),
+                    reused,
+                },
+            ))
         }
         Connection::Http2(mut send, ticket) => {
             let head = forward::http2_request(job.request, &job.passage).ok_or(Lost {
@@ -370,7 +470,11 @@ fn send_head(job: &Job<'_>, connection: Connection, has_body: bool) -> Result<(S
             })?;
             match send.send_request(head, !has_body) {
                 Ok((response, sink)) => {
-                    let sink = if has_body { Sink::Http2 { send: sink } } else { Sink::None };
+                    let sink = if has_body {
+                        Sink::Http2 { send: sink }
+                    } else {
+                        Sink::None
+                    };
                     Ok((sink, Reply::Http2 { response, ticket }))
                 }
                 Err(_) => {
@@ -383,8 +487,16 @@ fn send_head(job: &Job<'_>, connection: Connection, has_body: bool) -> Result<(S
 }
 
 /// Sends a request without a body in one write.
-async fn first_write(job: &Job<'_>, to_worker: &mut Sink, reply: &Reply, timer: &Slot) -> Result<(), Lost> {
-    match timer.within(job.bounds.response_timeout, to_worker.flush()).await {
+async fn first_write(
+    job: &Job<'_>,
+    to_worker: &mut Sink,
+    reply: &Reply,
+    timer: &Slot,
+) -> Result<(), Lost> {
+    match timer
+        .within(job.bounds.response_timeout, to_worker.flush())
+        .await
+    {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(Lost::gone(reply.sent())),
         Err(_) => Err(reply.timed_out(false)),
@@ -395,7 +507,9 @@ impl Reply {
     fn sent(&self) -> Sent {
         match self {
             Reply::Http1 { stream, .. } if !stream.wrote() => Sent::Nothing,
-            Reply::Http1 { reused, buf, .. } => Sent::Perhaps { stale: *reused && buf.is_empty() },
+            Reply::Http1 { reused, buf, .. } => Sent::Perhaps {
+                stale: *reused && buf.is_empty(),
+            },
             Reply::Http2 { .. } => Sent::Perhaps { stale: false },
         }
     }
@@ -404,7 +518,11 @@ impl Reply {
         if broken {
             return Lost::gone(self.sent());
         }
-        Lost::worker(Failure::WorkerTimeout, Sent::Perhaps { stale: false }, Outcome::ResponseTimeout)
+        Lost::worker(
+            Failure::WorkerTimeout,
+            Sent::Perhaps { stale: false },
+            Outcome::ResponseTimeout,
+        )
     }
 
     fn poll_head(&mut self, cx: &mut Task<'_>, job: &Job<'_>) -> Poll<Result<Head, Lost>> {
@@ -415,13 +533,23 @@ impl Reply {
                         return Poll::Ready(if job.upgrade.is_some() {
                             Ok(Head::Switch(parsed.response))
                         } else {
-                            Err(Lost::worker(Failure::BadAnswer, Sent::Perhaps { stale: false }, Outcome::BadAnswer))
+                            Err(Lost::worker(
+                                Failure::BadAnswer,
+                                Sent::Perhaps { stale: false },
+                                Outcome::BadAnswer,
+                            ))
                         });
                     }
                     Ok(Some(parsed)) if parsed.response.status < 200 => {
                         return Poll::Ready(Ok(Head::Informational(parsed.response)));
                     }
-                    Ok(Some(parsed)) => return Poll::Ready(Ok(Head::Final(parsed.response, parsed.keep_alive, None))),
+                    Ok(Some(parsed)) => {
+                        return Poll::Ready(Ok(Head::Final(
+                            parsed.response,
+                            parsed.keep_alive,
+                            None,
+                        )));
+                    }
                     Ok(None) => match ready!(stream.poll_fill(cx, buf)) {
                         Ok(0) | Err(_) => return Poll::Ready(Err(Lost::gone(self.sent()))),
                         Ok(_) => {}
@@ -477,20 +605,35 @@ fn http2_head(response: http::Response<h2::RecvStream>, to_head: bool) -> Head {
         Some(length) => BodyKind::Length(length),
         None => BodyKind::Open,
     };
-    let response = Response { status: head.status.as_u16(), fields: Fields::Http2(head.headers), body };
+    let response = Response {
+        status: head.status.as_u16(),
+        fields: Fields::Http2(head.headers),
+        body,
+    };
     Head::Final(response, true, Some(Source::http2(recv)))
 }
 
 fn http2_lost(error: &h2::Error, ticket: &Ticket) -> Lost {
-    let graceful = error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR);
+    let graceful =
+        error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR);
     if error.is_go_away() || error.is_io() {
         ticket.retire();
     }
-    if graceful || (error.is_reset() && error.is_remote() && error.reason() == Some(Reason::REFUSED_STREAM)) {
-        return Lost { outcome: None, ..Lost::gone(Sent::Refused) };
+    if graceful
+        || (error.is_reset() && error.is_remote() && error.reason() == Some(Reason::REFUSED_STREAM))
+    {
+        return Lost {
+            outcome: None,
+            ..Lost::gone(Sent::Refused)
+        };
     }
-    let reset = error.reason().filter(|_| error.is_reset() && error.is_remote());
-    Lost { reset, ..Lost::gone(Sent::Perhaps { stale: false }) }
+    let reset = error
+        .reason()
+        .filter(|_| error.is_reset() && error.is_remote());
+    Lost {
+        reset,
+        ..Lost::gone(Sent::Perhaps { stale: false })
+    }
 }
 
 /// The worker has switched protocols: from here on bytes go both ways until both sides have ended.
@@ -506,11 +649,21 @@ async fn tunnel(
         return failed(502, Failure::BadAnswer);
     };
     let mut from_client = match client {
-        Client::Http1 { stream, .. } => Source::Raw { stream: stream.clone(), buf: std::mem::take(ahead) },
+        Client::Http1 { stream, .. } => Source::Raw {
+            stream: stream.clone(),
+            buf: std::mem::take(ahead),
+        },
         Client::Http2 { .. } => from_client,
     };
     let http2 = matches!(client, Client::Http2 { .. });
-    let response = if http2 { Response { status: 200, ..response } } else { response };
+    let response = if http2 {
+        Response {
+            status: 200,
+            ..response
+        }
+    } else {
+        response
+    };
     let status = response.status;
     let Ok((mut to_client, _)) = client.start(response, false, After::Upgrade) else {
         return failed(status, Failure::ClientGone);
@@ -518,20 +671,46 @@ async fn tunnel(
     if to_client.flush().await.is_err() {
         return failed(status, Failure::ClientGone);
     }
-    let mut from_worker = Source::Raw { stream: stream.clone(), buf };
-    let mut to_worker = Sink::Http1 { stream, out: BytesMut::new(), framing: Framing::Raw };
-    let never = Pace { read: Duration::ZERO, write: Duration::ZERO, bytes_max: 0 };
+    let mut from_worker = Source::Raw {
+        stream: stream.clone(),
+        buf,
+    };
+    let mut to_worker = Sink::Http1 {
+        stream,
+        out: BytesMut::new(),
+        framing: Framing::Raw,
+    };
+    let never = Pace {
+        read: Duration::ZERO,
+        write: Duration::ZERO,
+        bytes_max: 0,
+    };
     let (there_timer, back_timer, idle) = (job.timers.slot(), job.timers.slot(), job.timers.slot());
     let failure = {
-        let mut there = pin!(pump(&mut from_client, &mut to_worker, never, &there_timer, job.bytes_in));
-        let mut back = pin!(pump(&mut from_worker, &mut to_client, never, &back_timer, job.bytes_out));
+        let mut there = pin!(pump(
+            &mut from_client,
+            &mut to_worker,
+            never,
+            &there_timer,
+            job.bytes_in
+        ));
+        let mut back = pin!(pump(
+            &mut from_worker,
+            &mut to_client,
+            never,
+            &back_timer,
+            job.bytes_out
+        ));
         let (mut there_done, mut back_done) = (false, false);
         let mut moved = 0;
         idle.set(job.bounds.tunnel_timeout);
         std::future::poll_fn(|cx| {
             let before = (there_done, back_done);
             for (done, result) in [
-                (&mut there_done, (!before.0).then(|| there.as_mut().poll(cx))),
+                (
+                    &mut there_done,
+                    (!before.0).then(|| there.as_mut().poll(cx)),
+                ),
                 (&mut back_done, (!before.1).then(|| back.as_mut().poll(cx))),
             ] {
                 match result {
@@ -547,9 +726,18 @@ async fn tunnel(
             let half = there_done || back_done;
             if now != moved || (there_done, back_done) != before {
                 moved = now;
-                idle.set(if half { job.bounds.half_closed_timeout } else { job.bounds.tunnel_timeout });
+                idle.set(if half {
+                    job.bounds.half_closed_timeout
+                } else {
+                    job.bounds.tunnel_timeout
+                });
             }
-            idle.poll_expired(cx).map(|()| Some(FlowError { side: Side::Source, cause: Cause::Timeout }))
+            idle.poll_expired(cx).map(|()| {
+                Some(FlowError {
+                    side: Side::Source,
+                    cause: Cause::Timeout,
+                })
+            })
         })
         .await
     };
@@ -560,5 +748,11 @@ async fn tunnel(
             _ => Failure::ClientGone,
         }
     });
-    Done { status, failure, after: After::Close, reusable: None, unread: false }
+    Done {
+        status,
+        failure,
+        after: After::Close,
+        reusable: None,
+        unread: false,
+    }
 }

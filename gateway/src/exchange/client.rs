@@ -38,33 +38,68 @@ impl Client {
     pub async fn inform(&mut self, response: Response) -> Result<(), Cause> {
         match self {
             // HTTP/1.0 knows no 1xx.
-            Client::Http1 { version: Version::Http10, .. } => Ok(()),
-            Client::Http1 { stream, version, .. } => {
+            Client::Http1 {
+                version: Version::Http10,
+                ..
+            } => Ok(()),
+            Client::Http1 {
+                stream, version, ..
+            } => {
                 let mut out = BytesMut::new();
                 http1_response(&mut out, &response, *version, false, After::Keep);
                 stream.write_all(&out).await.map_err(Cause::Io)
             }
-            Client::Http2 { respond } => {
-                respond.send_informational(http2_response(response, false)).map_err(|e| Cause::of(&e))
-            }
+            Client::Http2 { respond } => respond
+                .send_informational(http2_response(response, false))
+                .map_err(|e| Cause::of(&e)),
         }
     }
 
     /// Begins the final response. The head goes out with the first bytes of the body, or when the sink is flushed.
-    pub fn start(&mut self, response: Response, to_head: bool, after: After) -> Result<(Sink, After), Cause> {
+    pub fn start(
+        &mut self,
+        response: Response,
+        to_head: bool,
+        after: After,
+    ) -> Result<(Sink, After), Cause> {
         match self {
-            Client::Http1 { stream, version, .. } => {
+            Client::Http1 {
+                stream, version, ..
+            } => {
                 let mut out = BytesMut::new();
-                let (framing, after) = http1_response(&mut out, &response, *version, to_head, after);
-                let framing = if after == After::Upgrade { Framing::Raw } else { framing };
-                Ok((Sink::Http1 { stream: stream.clone(), out, framing }, after))
+                let (framing, after) =
+                    http1_response(&mut out, &response, *version, to_head, after);
+                let framing = if after == After::Upgrade {
+                    Framing::Raw
+                } else {
+                    framing
+                };
+                Ok((
+                    Sink::Http1 {
+                        stream: stream.clone(),
+                        out,
+                        framing,
+                    },
+                    after,
+                ))
             }
             Client::Http2 { respond } => {
-                let bodiless =
-                    response.body == BodyKind::Empty || to_head || response.status == 204 || response.status == 304;
+                let bodiless = response.body == BodyKind::Empty
+                    || to_head
+                    || response.status == 204
+                    || response.status == 304;
                 let end = bodiless && after != After::Upgrade;
-                let send = respond.send_response(http2_response(response, to_head), end).map_err(|e| Cause::of(&e))?;
-                Ok((if end { Sink::None } else { Sink::Http2 { send } }, After::Keep))
+                let send = respond
+                    .send_response(http2_response(response, to_head), end)
+                    .map_err(|e| Cause::of(&e))?;
+                Ok((
+                    if end {
+                        Sink::None
+                    } else {
+                        Sink::Http2 { send }
+                    },
+                    After::Keep,
+                ))
             }
         }
     }
@@ -80,17 +115,27 @@ impl Client {
     ) -> Result<u64, Cause> {
         match self {
             Client::Http2 { respond } if grpc => {
-                respond.send_response(grpc_unavailable(answer.text), true).map_err(|e| Cause::of(&e))?;
+                respond
+                    .send_response(grpc_unavailable(answer.text), true)
+                    .map_err(|e| Cause::of(&e))?;
                 Ok(0)
             }
             Client::Http2 { respond } => http2_answer(respond, request, answer, location),
-            Client::Http1 { stream, version, keep_alive } => {
+            Client::Http1 {
+                stream,
+                version,
+                keep_alive,
+            } => {
                 let to_head = request.is_some_and(|request| request.method == http::Method::HEAD);
                 let keep = *keep_alive && !close;
                 *keep_alive = keep;
                 let out = http1_answer(answer, location, *version, to_head, keep);
                 stream.write_all(&out).await.map_err(Cause::Io)?;
-                Ok(if to_head { 0 } else { body_of(answer).len() as u64 })
+                Ok(if to_head {
+                    0
+                } else {
+                    body_of(answer).len() as u64
+                })
             }
         }
     }
@@ -115,11 +160,21 @@ impl Client {
 }
 
 fn body_of(answer: Answer) -> String {
-    if answer.status == 302 || answer.status == 308 { String::new() } else { format!("{}\n", answer.text) }
+    if answer.status == 302 || answer.status == 308 {
+        String::new()
+    } else {
+        format!("{}\n", answer.text)
+    }
 }
 
 /// A whole HTTP/1 response of our own.
-pub fn http1_answer(answer: Answer, location: Option<&str>, version: Version, to_head: bool, keep: bool) -> BytesMut {
+pub fn http1_answer(
+    answer: Answer,
+    location: Option<&str>,
+    version: Version,
+    to_head: bool,
+    keep: bool,
+) -> BytesMut {
     let mut out = BytesMut::with_capacity(256);
     let body = body_of(answer);
     write::status_line(&mut out, answer.status);
@@ -130,7 +185,11 @@ pub fn http1_answer(answer: Answer, location: Option<&str>, version: Version, to
         write::number_field(&mut out, b"retry-after", u64::from(seconds));
     }
     if answer.status == 405 {
-        write::field(&mut out, b"allow", b"GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH");
+        write::field(
+            &mut out,
+            b"allow",
+            b"GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH",
+        );
     }
     if !body.is_empty() {
         write::field(&mut out, b"content-type", b"text/plain; charset=utf-8");
@@ -156,7 +215,8 @@ fn http2_answer(
 ) -> Result<u64, Cause> {
     let body = body_of(answer);
     let mut head = http::Response::new(());
-    *head.status_mut() = http::StatusCode::from_u16(answer.status).unwrap_or(http::StatusCode::BAD_GATEWAY);
+    *head.status_mut() =
+        http::StatusCode::from_u16(answer.status).unwrap_or(http::StatusCode::BAD_GATEWAY);
     let map = head.headers_mut();
     if let Some(location) = location.and_then(|location| HeaderValue::from_str(location).ok()) {
         map.insert(http::header::LOCATION, location);
@@ -167,13 +227,21 @@ fn http2_answer(
     map.insert(http::header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     let to_head = request.is_some_and(|request| request.method == http::Method::HEAD);
     if body.is_empty() || to_head {
-        respond.send_response(head, true).map_err(|e| Cause::of(&e))?;
+        respond
+            .send_response(head, true)
+            .map_err(|e| Cause::of(&e))?;
         return Ok(0);
     }
-    map.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    let mut send = respond.send_response(head, false).map_err(|e| Cause::of(&e))?;
+    map.insert(
+        http::header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    let mut send = respond
+        .send_response(head, false)
+        .map_err(|e| Cause::of(&e))?;
     let length = body.len() as u64;
-    send.send_data(Bytes::from(body), true).map_err(|e| Cause::of(&e))?;
+    send.send_data(Bytes::from(body), true)
+        .map_err(|e| Cause::of(&e))?;
     Ok(length)
 }
 
@@ -182,7 +250,10 @@ fn http2_answer(
 fn grpc_unavailable(text: &str) -> http::Response<()> {
     let mut head = http::Response::new(());
     let map = head.headers_mut();
-    map.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    map.insert(
+        http::header::CONTENT_TYPE,
+        HeaderValue::from_static("application/grpc"),
+    );
     grpc_status(map, text);
     head
 }

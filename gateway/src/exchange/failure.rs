@@ -59,8 +59,16 @@ pub struct Answer {
 impl Failure {
     /// What the client sees.
     pub fn answer(self) -> Answer {
-        let answer = |status, text| Answer { status, text, retry_after: None };
-        let later = |status, text| Answer { status, text, retry_after: Some(5) };
+        let answer = |status, text| Answer {
+            status,
+            text,
+            retry_after: None,
+        };
+        let later = |status, text| Answer {
+            status,
+            text,
+            retry_after: Some(5),
+        };
         match self {
             Failure::BadHead(bad) => answer(bad.status(), "the request could not be understood"),
             Failure::BadPath => answer(400, "the path could not be understood"),

@@ -67,29 +67,32 @@ impl<'a> Summary<'a> {
             Version::Http11 => 1,
             Version::Http2 => 2,
         };
-        self.plan.listeners[usize::from(self.cx.listener.0)].metrics.exchange(
-            self.pool.map(|pool| usize::from(pool.0)),
-            self.status,
-            protocol,
-            taken.as_secs_f64(),
-            self.bytes_in.get(),
-            self.bytes_out.get(),
-        );
+        self.plan.listeners[usize::from(self.cx.listener.0)]
+            .metrics
+            .exchange(
+                self.pool.map(|pool| usize::from(pool.0)),
+                self.status,
+                protocol,
+                taken.as_secs_f64(),
+                self.bytes_in.get(),
+                self.bytes_out.get(),
+            );
         let target = String::from_utf8_lossy(&request.target);
-        self.line(taken, request.version.name(), request.method.as_str(), &request.authority, &target);
+        self.line(
+            taken,
+            request.version.name(),
+            request.method.as_str(),
+            &request.authority,
+            &target,
+        );
     }
 
     /// Tells of a request whose head was refused.
     pub fn finish_headless(self, protocol: &str) {
         let taken = self.started.elapsed();
-        self.plan.listeners[usize::from(self.cx.listener.0)].metrics.exchange(
-            None,
-            self.status,
-            1,
-            taken.as_secs_f64(),
-            0,
-            0,
-        );
+        self.plan.listeners[usize::from(self.cx.listener.0)]
+            .metrics
+            .exchange(None, self.status, 1, taken.as_secs_f64(), 0, 0);
         self.line(taken, protocol, "", b"", "");
     }
 

@@ -141,27 +141,43 @@ impl Cause {
 }
 
 fn source(cause: Cause) -> FlowError {
-    FlowError { side: Side::Source, cause }
+    FlowError {
+        side: Side::Source,
+        cause,
+    }
 }
 
 fn sink(cause: Cause) -> FlowError {
-    FlowError { side: Side::Sink, cause }
+    FlowError {
+        side: Side::Sink,
+        cause,
+    }
 }
 
 impl Source {
     /// A body of an HTTP/2 stream.
     pub fn http2(recv: RecvStream) -> Source {
-        if recv.is_end_stream() { Source::Empty } else { Source::Http2 { recv, lent: 0 } }
+        if recv.is_end_stream() {
+            Source::Empty
+        } else {
+            Source::Http2 { recv, lent: 0 }
+        }
     }
 
     /// The next piece.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, Cause>> {
         match self {
             Source::Empty => Poll::Ready(Ok(Frame::End(None))),
-            Source::Http1 { stream, buf, decoder } => loop {
+            Source::Http1 {
+                stream,
+                buf,
+                decoder,
+            } => loop {
                 match decoder.decode(buf).map_err(Cause::Framing)? {
                     Piece::Data(data) => return Poll::Ready(Ok(Frame::Data(data))),
-                    Piece::End(trailers) => return Poll::Ready(Ok(Frame::End(trailers.map(Fields::Http1)))),
+                    Piece::End(trailers) => {
+                        return Poll::Ready(Ok(Frame::End(trailers.map(Fields::Http1))));
+                    }
                     Piece::More => {
                         if ready!(stream.poll_fill(cx, buf)).map_err(Cause::Io)? == 0 {
                             return Poll::Ready(if decoder.ends_with_connection() {
@@ -194,7 +210,9 @@ impl Source {
                         }
                         Some(Err(error)) => Poll::Ready(Err(Cause::of(&error))),
                         None => match ready!(recv.poll_trailers(cx)) {
-                            Ok(trailers) => Poll::Ready(Ok(Frame::End(trailers.map(Fields::Http2)))),
+                            Ok(trailers) => {
+                                Poll::Ready(Ok(Frame::End(trailers.map(Fields::Http2))))
+                            }
                             Err(error) => Poll::Ready(Err(Cause::of(&error))),
                         },
                     };
@@ -233,7 +251,11 @@ impl Sink {
         debug_assert!(!data.is_empty(), "an empty chunk would end the body");
         match self {
             Sink::None => Ok(()),
-            Sink::Http1 { stream, out, framing } => {
+            Sink::Http1 {
+                stream,
+                out,
+                framing,
+            } => {
                 match framing {
                     Framing::Empty => return Ok(()),
                     Framing::Length(left) => {
@@ -265,7 +287,9 @@ impl Sink {
             if !out.is_empty() {
                 write_some(stream, &out.split()).await?;
             }
-            std::future::poll_fn(|cx| stream.poll_flush(cx)).await.map_err(Cause::Io)?;
+            std::future::poll_fn(|cx| stream.poll_flush(cx))
+                .await
+                .map_err(Cause::Io)?;
         }
         Ok(())
     }
@@ -292,7 +316,9 @@ impl Sink {
                     }
                     Framing::Raw => {
                         self.flush().await?;
-                        let Sink::Http1 { stream, .. } = self else { return Ok(()) };
+                        let Sink::Http1 { stream, .. } = self else {
+                            return Ok(());
+                        };
                         // The other side may be gone already: then there is nobody to tell.
                         let _ = std::future::poll_fn(|cx| stream.poll_shutdown(cx)).await;
                         return Ok(());
@@ -301,10 +327,12 @@ impl Sink {
                 self.flush().await
             }
             Sink::Http2 { send } => match trailers {
-                Some(trailers) if !trailers.is_empty() => {
-                    send.send_trailers(trailers.into_map()).map_err(|e| Cause::of(&e))
-                }
-                _ => send.send_data(Bytes::new(), true).map_err(|e| Cause::of(&e)),
+                Some(trailers) if !trailers.is_empty() => send
+                    .send_trailers(trailers.into_map())
+                    .map_err(|e| Cause::of(&e)),
+                _ => send
+                    .send_data(Bytes::new(), true)
+                    .map_err(|e| Cause::of(&e)),
             },
         }
     }
@@ -453,7 +481,15 @@ pub struct Replay {
 impl Replay {
     /// Keeps up to `limit` bytes.
     pub fn new(source: Source, limit: usize) -> Replay {
-        Replay { source, kept: Vec::new(), kept_bytes: 0, limit, at: 0, lost: false, committed: Rc::default() }
+        Replay {
+            source,
+            kept: Vec::new(),
+            kept_bytes: 0,
+            limit,
+            at: 0,
+            lost: false,
+            committed: Rc::default(),
+        }
     }
 
     /// Starts again from the first byte; false when that is not possible any more.
@@ -502,7 +538,11 @@ impl Pull for Replay {
         }
         let frame = ready!(self.source.poll_next(cx))?;
         match &frame {
-            Frame::Data(data) if !self.committed.get() && !self.lost && self.kept_bytes + data.len() <= self.limit => {
+            Frame::Data(data)
+                if !self.committed.get()
+                    && !self.lost
+                    && self.kept_bytes + data.len() <= self.limit =>
+            {
                 self.kept_bytes += data.len();
                 self.kept.push(data.clone());
                 self.at += 1;

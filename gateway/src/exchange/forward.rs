@@ -67,7 +67,9 @@ impl<'a> Nominated<'a> {
     }
 
     fn has(&self, name: &[u8]) -> bool {
-        self.0.iter().any(|nominated| nominated.eq_ignore_ascii_case(name))
+        self.0
+            .iter()
+            .any(|nominated| nominated.eq_ignore_ascii_case(name))
     }
 }
 
@@ -87,7 +89,10 @@ fn each_request_field<'a>(
         };
         if !ours
             && !nominated.has(name)
-            && !passage.set.iter().any(|(set, _)| set.as_bytes().eq_ignore_ascii_case(name))
+            && !passage
+                .set
+                .iter()
+                .any(|(set, _)| set.as_bytes().eq_ignore_ascii_case(name))
         {
             visit(known, name, value);
         }
@@ -95,13 +100,20 @@ fn each_request_field<'a>(
 }
 
 /// The fields that the gateway sets.
-fn each_own_field(request: &Request, passage: &Passage<'_>, mut visit: impl FnMut(&'static str, &[u8])) {
+fn each_own_field(
+    request: &Request,
+    passage: &Passage<'_>,
+    mut visit: impl FnMut(&'static str, &[u8]),
+) {
     visit("x-forwarded-for", passage.client.as_bytes());
     visit("x-forwarded-proto", passage.proto().as_bytes());
     if !request.authority.is_empty() {
         visit("x-forwarded-host", &request.authority);
     }
-    visit("x-forwarded-port", itoa::Buffer::new().format(passage.port).as_bytes());
+    visit(
+        "x-forwarded-port",
+        itoa::Buffer::new().format(passage.port).as_bytes(),
+    );
     visit("x-request-id", passage.request_id.as_bytes());
 }
 
@@ -115,7 +127,11 @@ pub fn http1_request(
     websocket_key: Option<&str>,
 ) -> Framing {
     out.reserve(1024);
-    let method = if websocket_key.is_some() { "GET" } else { request.method.as_str() };
+    let method = if websocket_key.is_some() {
+        "GET"
+    } else {
+        request.method.as_str()
+    };
     write::request_line(out, method.as_bytes(), passage.target);
     write::field(out, b"host", &request.authority);
     let mut cookies: Option<Vec<u8>> = None;
@@ -137,7 +153,9 @@ pub fn http1_request(
     if let Some(cookies) = cookies {
         write::field(out, b"cookie", &cookies);
     }
-    each_own_field(request, passage, |name, value| write::field(out, name.as_bytes(), value));
+    each_own_field(request, passage, |name, value| {
+        write::field(out, name.as_bytes(), value)
+    });
     for (name, value) in passage.set {
         write::field(out, name.as_bytes(), value);
     }
@@ -188,12 +206,18 @@ pub fn http2_request(request: &Request, passage: &Passage<'_>) -> Option<http::R
     let map = head.headers_mut();
     map.reserve(request.fields.len() + 8);
     each_request_field(request, passage, |_, name, value| {
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
+        {
             map.append(name, value);
         }
     });
     // RFC 9110 section 10.1.4: the one thing `TE` says that outlives a connection; gRPC asks for it.
-    if request.fields.known(Known::Te).is_some_and(|te| list_has(te, b"trailers")) {
+    if request
+        .fields
+        .known(Known::Te)
+        .is_some_and(|te| list_has(te, b"trailers"))
+    {
         map.insert(http::header::TE, HeaderValue::from_static("trailers"));
     }
     if let BodyKind::Length(length) = request.body {
@@ -205,7 +229,10 @@ pub fn http2_request(request: &Request, passage: &Passage<'_>) -> Option<http::R
         }
     });
     for (name, value) in passage.set {
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value)) {
+        if let (Ok(name), Ok(value)) = (
+            HeaderName::from_bytes(name.as_bytes()),
+            HeaderValue::from_bytes(value),
+        ) {
             map.insert(name, value);
         }
     }
@@ -214,8 +241,10 @@ pub fn http2_request(request: &Request, passage: &Passage<'_>) -> Option<http::R
 
 /// Whether a response field passes to the client, its framing apart.
 fn passes(known: Known) -> bool {
-    matches!(known, Known::Other | Known::ContentType | Known::RequestId | Known::Trailer | Known::Expect)
-        || known == Known::WebSocketKey
+    matches!(
+        known,
+        Known::Other | Known::ContentType | Known::RequestId | Known::Trailer | Known::Expect
+    ) || known == Known::WebSocketKey
 }
 
 /// How the connection goes on after a response.
@@ -272,7 +301,11 @@ pub fn http1_response(
             Framing::Chunked
         }
     };
-    let after = if framing == Framing::Raw { After::Close } else { after };
+    let after = if framing == Framing::Raw {
+        After::Close
+    } else {
+        after
+    };
     match after {
         After::Upgrade => out.put_slice(b"connection: Upgrade\r\nupgrade: websocket\r\n"),
         After::Close if !informational => out.put_slice(b"connection: close\r\n"),
@@ -285,14 +318,22 @@ pub fn http1_response(
 
 /// Makes a response head for an HTTP/2 client.
 pub fn http2_response(response: Response, to_head: bool) -> http::Response<()> {
-    let status = http::StatusCode::from_u16(response.status).unwrap_or(http::StatusCode::BAD_GATEWAY);
+    let status =
+        http::StatusCode::from_u16(response.status).unwrap_or(http::StatusCode::BAD_GATEWAY);
     let mut head = http::Response::new(());
     *head.status_mut() = status;
     *head.version_mut() = http::Version::HTTP_2;
-    let keep_length = to_head || response.status == 304 || matches!(response.body, BodyKind::Length(_));
+    let keep_length =
+        to_head || response.status == 304 || matches!(response.body, BodyKind::Length(_));
     match response.fields {
         Fields::Http2(mut map) => {
-            for name in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"] {
+            for name in [
+                "connection",
+                "keep-alive",
+                "proxy-connection",
+                "transfer-encoding",
+                "upgrade",
+            ] {
                 map.remove(name);
             }
             if !keep_length {
@@ -305,11 +346,14 @@ pub fn http2_response(response: Response, to_head: bool) -> http::Response<()> {
             let map = head.headers_mut();
             map.reserve(fields.len());
             fields.for_each(|known, name, value| {
-                let passes = (passes(known) && known != Known::WebSocketKey && !nominated.has(name))
-                    || (known == Known::ContentLength && keep_length);
-                if let (true, Ok(name), Ok(value)) =
-                    (passes, HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
-                {
+                let passes =
+                    (passes(known) && known != Known::WebSocketKey && !nominated.has(name))
+                        || (known == Known::ContentLength && keep_length);
+                if let (true, Ok(name), Ok(value)) = (
+                    passes,
+                    HeaderName::from_bytes(name),
+                    HeaderValue::from_bytes(value),
+                ) {
                     map.append(name, value);
                 }
             });
@@ -323,7 +367,9 @@ pub fn websocket_key(random: u128) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut key = String::with_capacity(24);
     for sextet in 0..21 {
-        key.push(char::from(ALPHABET[(random >> (122 - sextet * 6)) as usize & 63]));
+        key.push(char::from(
+            ALPHABET[(random >> (122 - sextet * 6)) as usize & 63],
+        ));
     }
     // 128 bits are 21 sextets and 2 bits.
     key.push(char::from(ALPHABET[((random & 3) << 4) as usize]));

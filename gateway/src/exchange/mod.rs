@@ -17,7 +17,9 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use http::Method;
 
-use crate::config::model::{Forward, Listener, ListenerId, Piece, Protocol, RouteId, Template, WorkerProtocol};
+use crate::config::model::{
+    Forward, Listener, ListenerId, Piece, Protocol, RouteId, Template, WorkerProtocol,
+};
 use crate::http1::head::Limits;
 use crate::message::{Known, Request, Upgrade};
 use crate::plan::Plan;
@@ -54,7 +56,13 @@ pub struct Context {
 
 /// Serves one request; says what the client's connection does next. `ahead` holds what was read beyond the request's
 /// head where `source` does not.
-pub async fn serve(cx: &Context, request: Request, source: Source, client: &mut Client, ahead: &mut BytesMut) -> After {
+pub async fn serve(
+    cx: &Context,
+    request: Request,
+    source: Source,
+    client: &mut Client,
+    ahead: &mut BytesMut,
+) -> After {
     let shard = &cx.shard;
     let plan = shard.shared.plan.load_full();
     let _counted = InFlight::new(shard);
@@ -63,15 +71,48 @@ pub async fn serve(cx: &Context, request: Request, source: Source, client: &mut 
     let after = match admit::decide(&plan, cx.listener, &request) {
         Decision::Forward { route, target } => {
             summary.route = Some(route);
-            forward(cx, &plan, &request, source, client, ahead, route, target, grpc, &mut summary).await
+            forward(
+                cx,
+                &plan,
+                &request,
+                source,
+                client,
+                ahead,
+                route,
+                target,
+                grpc,
+                &mut summary,
+            )
+            .await
         }
         Decision::Redirect { status, location } => {
-            let answer = Answer { status, text: "see the address in Location", retry_after: None };
-            respond(&request, &source, client, answer, Some(&location), grpc, &mut summary).await
+            let answer = Answer {
+                status,
+                text: "see the address in Location",
+                retry_after: None,
+            };
+            respond(
+                &request,
+                &source,
+                client,
+                answer,
+                Some(&location),
+                grpc,
+                &mut summary,
+            )
+            .await
         }
         Decision::Refuse { route, failure } => {
             summary.route = route;
-            refuse(&request, source.is_done(), client, failure, grpc, &mut summary).await
+            refuse(
+                &request,
+                source.is_done(),
+                client,
+                failure,
+                grpc,
+                &mut summary,
+            )
+            .await
         }
     };
     summary.finish(&request);
@@ -98,7 +139,9 @@ impl Drop for InFlight<'_> {
 fn request_id(shard: &Shard, request: &Request) -> String {
     if let Some(id) = request.fields.known(Known::RequestId)
         && (1..=128).contains(&id.len())
-        && id.iter().all(|c| c.is_ascii_alphanumeric() || b"-_.:+/=".contains(c))
+        && id
+            .iter()
+            .all(|c| c.is_ascii_alphanumeric() || b"-_.:+/=".contains(c))
         && let Ok(id) = std::str::from_utf8(id)
     {
         return id.to_owned();
@@ -117,12 +160,18 @@ async fn respond(
 ) -> After {
     let unread = !source.is_done();
     summary.status = if grpc { 200 } else { answer.status };
-    match client.answer(Some(request), answer, location, grpc, unread).await {
+    match client
+        .answer(Some(request), answer, location, grpc, unread)
+        .await
+    {
         Ok(bytes) => summary.bytes_out.set(bytes),
         Err(_) => return After::Close,
     }
     match client {
-        Client::Http1 { keep_alive: true, .. } | Client::Http2 { .. } => After::Keep,
+        Client::Http1 {
+            keep_alive: true, ..
+        }
+        | Client::Http2 { .. } => After::Keep,
         Client::Http1 { .. } => After::Close,
     }
 }
@@ -142,19 +191,31 @@ async fn refuse(
     }
     summary.status = if grpc { 200 } else { answer.status };
     let close = !body_done || !failure.keeps_connection();
-    match client.answer(Some(request), answer, None, grpc, close).await {
+    match client
+        .answer(Some(request), answer, None, grpc, close)
+        .await
+    {
         Ok(bytes) => summary.bytes_out.set(bytes),
         Err(_) => return After::Close,
     }
     match client {
-        Client::Http1 { keep_alive: true, .. } | Client::Http2 { .. } => After::Keep,
+        Client::Http1 {
+            keep_alive: true, ..
+        }
+        | Client::Http2 { .. } => After::Keep,
         Client::Http1 { .. } => After::Close,
     }
 }
 
 /// The pool's protocol and the request's wishes brought together.
-fn upgrade_of(shard: &Shard, request: &Request, pool: &Pool) -> Result<Option<Option<String>>, Failure> {
-    let Some(upgrade) = &request.upgrade else { return Ok(None) };
+fn upgrade_of(
+    shard: &Shard,
+    request: &Request,
+    pool: &Pool,
+) -> Result<Option<Option<String>>, Failure> {
+    let Some(upgrade) = &request.upgrade else {
+        return Ok(None);
+    };
     let possible = upgrade.is_websocket() && pool.model().protocol == WorkerProtocol::Http1;
     match upgrade {
         Upgrade::Http1(_) if possible => Ok(Some(None)),
@@ -168,7 +229,10 @@ fn upgrade_of(shard: &Shard, request: &Request, pool: &Pool) -> Result<Option<Op
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "the stages of one exchange share exactly these")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the stages of one exchange share exactly these"
+)]
 async fn forward(
     cx: &Context,
     plan: &Arc<Plan>,
@@ -181,7 +245,9 @@ async fn forward(
     grpc: bool,
     summary: &mut Summary<'_>,
 ) -> After {
-    let Some(forward) = plan.forward(route) else { return After::Close };
+    let Some(forward) = plan.forward(route) else {
+        return After::Close;
+    };
     let pool = plan.pool(forward.pool);
     summary.pool = Some(forward.pool);
     let upgrade = match upgrade_of(&cx.shard, request, pool) {
@@ -203,7 +269,11 @@ async fn forward(
         to_head: request.method == Method::HEAD,
         grpc,
         upgrade,
-        limits: Limits { head_bytes: pool.model().head_bytes_max, target_bytes: 0, fields: 256 },
+        limits: Limits {
+            head_bytes: pool.model().head_bytes_max,
+            target_bytes: 0,
+            fields: 256,
+        },
         timers: &cx.shard.timers,
         bytes_in: &bytes_in,
         bytes_out: &bytes_out,
@@ -223,7 +293,11 @@ async fn forward(
             if let Some(failure) = done.failure {
                 summary.end = failure.word();
             }
-            if done.unread || unread { After::Close } else { done.after }
+            if done.unread || unread {
+                After::Close
+            } else {
+                done.after
+            }
         }
         Err((failure, reset)) => match reset.filter(|_| matches!(client, Client::Http2 { .. })) {
             // The worker's own word for it goes to the client as it is.
@@ -249,13 +323,22 @@ fn bounds(listener: &Listener, pool: &Pool, forward: &Forward, grpc: bool) -> Bo
             write: timed(model.response_timeout),
             bytes_max: limits.body_bytes_max,
         },
-        response_pace: Pace { read: timed(model.body_timeout), write: timed(limits.body_timeout), bytes_max: 0 },
+        response_pace: Pace {
+            read: timed(model.body_timeout),
+            write: timed(limits.body_timeout),
+            bytes_max: 0,
+        },
         tunnel_timeout: limits.tunnel_timeout,
         half_closed_timeout: limits.body_timeout,
     }
 }
 
-fn set_headers<'a>(forward: &'a Forward, request: &Request, cx: &Context, id: &str) -> Vec<(&'a str, Vec<u8>)> {
+fn set_headers<'a>(
+    forward: &'a Forward,
+    request: &Request,
+    cx: &Context,
+    id: &str,
+) -> Vec<(&'a str, Vec<u8>)> {
     let value = |template: &Template| {
         template.0.iter().fold(Vec::new(), |mut value, piece| {
             value.extend_from_slice(match piece {
@@ -267,7 +350,11 @@ fn set_headers<'a>(forward: &'a Forward, request: &Request, cx: &Context, id: &s
             value
         })
     };
-    forward.set_headers.iter().map(|(name, template)| (name.as_str(), value(template))).collect()
+    forward
+        .set_headers
+        .iter()
+        .map(|(name, template)| (name.as_str(), value(template)))
+        .collect()
 }
 
 /// Tries workers until one answers, or nothing more can be tried.
@@ -282,14 +369,20 @@ async fn attempts(
 ) -> Result<Done, (Failure, Option<h2::Reason>)> {
     let shard = &cx.shard;
     let key = admit::hash_key(pool, job.request, cx.client.ip());
-    let kind = if job.upgrade.is_some() { Kind::Stream } else { Kind::Request };
+    let kind = if job.upgrade.is_some() {
+        Kind::Stream
+    } else {
+        Kind::Request
+    };
     let budget = pool.retry_budget();
     budget.deposit();
     let mut tried: Vec<WorkerId> = Vec::new();
     let (mut unsent, mut retries) = (0, 0);
     loop {
         let Admitted { lease, waited } =
-            admit::admit(pool, key, &tried, kind, || shard.random(), &shard.timers).await.map_err(|f| (f, None))?;
+            admit::admit(pool, key, &tried, kind, || shard.random(), &shard.timers)
+                .await
+                .map_err(|f| (f, None))?;
         if waited {
             summary.wait = summary.started.elapsed();
         }
@@ -302,10 +395,15 @@ async fn attempts(
         if let Some(outcome) = lost.outcome {
             report(pool, worker, outcome);
         }
-        let again = body.rewind() && lost.failure != Failure::ClientGone && lost.outcome_allows_retry();
+        let again =
+            body.rewind() && lost.failure != Failure::ClientGone && lost.outcome_allows_retry();
         let allowed = match lost.sent {
             _ if !again => false,
-            Sent::Nothing | Sent::Refused | Sent::Perhaps { stale: true } if !safe(&lost, job.request) => false,
+            Sent::Nothing | Sent::Refused | Sent::Perhaps { stale: true }
+                if !safe(&lost, job.request) =>
+            {
+                false
+            }
             Sent::Nothing | Sent::Refused => {
                 unsent += 1;
                 unsent <= UNSENT_MAX
@@ -314,7 +412,8 @@ async fn attempts(
                 retries += 1;
                 retries <= pool.model().retry.attempts_max
                     && safe(&lost, job.request)
-                    && (lost.sent == Sent::Perhaps { stale: true } || budget.withdraw(Instant::now()))
+                    && (lost.sent == Sent::Perhaps { stale: true }
+                        || budget.withdraw(Instant::now()))
             }
         };
         if !allowed {
@@ -330,9 +429,14 @@ async fn attempts(
 fn safe(lost: &Lost, request: &Request) -> bool {
     match lost.sent {
         Sent::Nothing | Sent::Refused => true,
-        Sent::Perhaps { .. } => {
-            [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE].contains(&request.method)
-        }
+        Sent::Perhaps { .. } => [
+            Method::GET,
+            Method::HEAD,
+            Method::OPTIONS,
+            Method::PUT,
+            Method::DELETE,
+        ]
+        .contains(&request.method),
     }
 }
 
@@ -366,7 +470,9 @@ async fn try_worker(
     })
     .await?;
     if let Some(stream) = &done.reusable {
-        cx.shard.upstream.put(addr, stream.clone(), pool.model().idle_timeout);
+        cx.shard
+            .upstream
+            .put(addr, stream.clone(), pool.model().idle_timeout);
     }
     if done.failure == Some(Failure::WorkerLost) {
         report(pool, worker, Outcome::ConnectionLost);
@@ -374,12 +480,23 @@ async fn try_worker(
     Ok(done)
 }
 
-async fn connect(cx: &Context, pool: &Pool, job: &Job<'_>, addr: SocketAddr) -> Result<Connection, Lost> {
+async fn connect(
+    cx: &Context,
+    pool: &Pool,
+    job: &Job<'_>,
+    addr: SocketAddr,
+) -> Result<Connection, Lost> {
     let model = pool.model();
     let connected = match model.protocol {
         WorkerProtocol::Http1 => {
             // A request that must not be sent twice asks the kernel first: a connection that is gone is found before.
-            let careful = !safe(&Lost { sent: Sent::Perhaps { stale: true }, ..Lost::unsent() }, job.request);
+            let careful = !safe(
+                &Lost {
+                    sent: Sent::Perhaps { stale: true },
+                    ..Lost::unsent()
+                },
+                job.request,
+            );
             if let Some(stream) = cx.shard.upstream.take(addr, careful) {
                 return Ok(Connection::Http1(stream, true));
             }
@@ -392,7 +509,12 @@ async fn connect(cx: &Context, pool: &Pool, job: &Job<'_>, addr: SocketAddr) -> 
         WorkerProtocol::H2c => cx
             .shard
             .upstream
-            .session(addr, model.connect_timeout, model.streams_max, model.head_bytes_max)
+            .session(
+                addr,
+                model.connect_timeout,
+                model.streams_max,
+                model.head_bytes_max,
+            )
             .await
             .map(|(send, ticket)| Connection::Http2(send, ticket)),
     };
@@ -408,7 +530,12 @@ async fn connect(cx: &Context, pool: &Pool, job: &Job<'_>, addr: SocketAddr) -> 
 
 impl Lost {
     fn unsent() -> Lost {
-        Lost { failure: Failure::Connect, sent: Sent::Nothing, outcome: None, reset: None }
+        Lost {
+            failure: Failure::Connect,
+            sent: Sent::Nothing,
+            outcome: None,
+            reset: None,
+        }
     }
 }
 

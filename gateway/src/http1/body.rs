@@ -52,7 +52,11 @@ impl Decoder {
             BodyKind::Open => State::ChunkLine,
             BodyKind::UntilClose => State::UntilClose,
         };
-        Decoder { state, limits, extensions: 0 }
+        Decoder {
+            state,
+            limits,
+            extensions: 0,
+        }
     }
 
     /// Whether the whole body was taken.
@@ -75,13 +79,21 @@ impl Decoder {
                 State::Length(left) => {
                     let data = take(buf, left);
                     let left = left - data.len() as u64;
-                    self.state = if left == 0 { State::End } else { State::Length(left) };
+                    self.state = if left == 0 {
+                        State::End
+                    } else {
+                        State::Length(left)
+                    };
                     return Ok(Piece::Data(data));
                 }
                 State::Chunk(left) => {
                     let data = take(buf, left);
                     let left = left - data.len() as u64;
-                    self.state = if left == 0 { State::ChunkEnd } else { State::Chunk(left) };
+                    self.state = if left == 0 {
+                        State::ChunkEnd
+                    } else {
+                        State::Chunk(left)
+                    };
                     return Ok(Piece::Data(data));
                 }
                 State::ChunkEnd => match &buf[..] {
@@ -106,15 +118,27 @@ impl Decoder {
     fn chunk_line(&mut self, buf: &mut BytesMut) -> Result<Option<u64>, BadHead> {
         let Some(end) = memchr::memchr(b'\n', &buf[..buf.len().min(CHUNK_LINE_MAX)]) else {
             check_chunk_start(buf)?;
-            return if buf.len() >= CHUNK_LINE_MAX { Err(BadHead::Malformed("chunk line too long")) } else { Ok(None) };
+            return if buf.len() >= CHUNK_LINE_MAX {
+                Err(BadHead::Malformed("chunk line too long"))
+            } else {
+                Ok(None)
+            };
         };
-        let line = buf[..end].strip_suffix(b"\r").ok_or(BadHead::Malformed("chunk line that ends in a bare LF"))?;
+        let line = buf[..end]
+            .strip_suffix(b"\r")
+            .ok_or(BadHead::Malformed("chunk line that ends in a bare LF"))?;
         let digits = check_chunk_start(line)?;
-        let size = line[..digits].iter().fold(0u64, |size, digit| size << 4 | u64::from(hex(*digit).unwrap_or(0)));
+        let size = line[..digits].iter().fold(0u64, |size, digit| {
+            size << 4 | u64::from(hex(*digit).unwrap_or(0))
+        });
         let extension = &line[digits..];
         if !extension.is_empty() {
             let text = extension.trim_ascii_start();
-            if text.first() != Some(&b';') || extension.iter().any(|c| *c != b'\t' && (*c < 0x20 || *c == 0x7f)) {
+            if text.first() != Some(&b';')
+                || extension
+                    .iter()
+                    .any(|c| *c != b'\t' && (*c < 0x20 || *c == 0x7f))
+            {
                 return Err(BadHead::Malformed("chunk extension"));
             }
             self.extensions += extension.len();

@@ -7,7 +7,9 @@
 use bytes::{Bytes, BytesMut};
 use http::Method;
 
-use crate::message::{BodyKind, FieldSpan, Fields, Http1Fields, Known, Request, Response, Upgrade, Version, list_has};
+use crate::message::{
+    BodyKind, FieldSpan, Fields, Http1Fields, Known, Request, Response, Upgrade, Version, list_has,
+};
 
 /// Most fields in a head, whatever the configuration says.
 const FIELDS_MAX: usize = 256;
@@ -81,7 +83,10 @@ pub struct ParsedResponse {
 }
 
 /// Takes one request head from the front of `buf`; `None` while it is incomplete.
-pub fn parse_request(buf: &mut BytesMut, limits: &Limits) -> Result<Option<ParsedRequest>, BadHead> {
+pub fn parse_request(
+    buf: &mut BytesMut,
+    limits: &Limits,
+) -> Result<Option<ParsedRequest>, BadHead> {
     // RFC 9112 section 2.2: an empty line before the request line is passed over.
     while buf.starts_with(b"\r\n") {
         let _ = buf.split_to(2);
@@ -91,7 +96,8 @@ pub fn parse_request(buf: &mut BytesMut, limits: &Limits) -> Result<Option<Parse
     }
     let mut slots = [const { std::mem::MaybeUninit::uninit() }; FIELDS_MAX];
     let mut raw = httparse::Request::new(&mut []);
-    let parsed = raw.parse_with_uninit_headers(&buf[..buf.len().min(limits.head_bytes)], &mut slots);
+    let parsed =
+        raw.parse_with_uninit_headers(&buf[..buf.len().min(limits.head_bytes)], &mut slots);
     let length = match parsed {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) => {
@@ -104,7 +110,8 @@ pub fn parse_request(buf: &mut BytesMut, limits: &Limits) -> Result<Option<Parse
         Some(0) => Version::Http10,
         _ => Version::Http11,
     };
-    let method = Method::from_bytes(raw.method.unwrap_or("").as_bytes()).map_err(|_| BadHead::Malformed("method"))?;
+    let method = Method::from_bytes(raw.method.unwrap_or("").as_bytes())
+        .map_err(|_| BadHead::Malformed("method"))?;
     let target = span(buf, raw.path.unwrap_or("").as_bytes());
     if raw.headers.len() > limits.fields {
         return Err(BadHead::TooLarge);
@@ -121,7 +128,11 @@ pub fn parse_request(buf: &mut BytesMut, limits: &Limits) -> Result<Option<Parse
 
 /// Takes one response head from the front of `buf`; `None` while it is incomplete. `to_head` says that the request
 /// was a HEAD.
-pub fn parse_response(buf: &mut BytesMut, limits: &Limits, to_head: bool) -> Result<Option<ParsedResponse>, BadHead> {
+pub fn parse_response(
+    buf: &mut BytesMut,
+    limits: &Limits,
+    to_head: bool,
+) -> Result<Option<ParsedResponse>, BadHead> {
     let mut slots = [const { std::mem::MaybeUninit::uninit() }; FIELDS_MAX];
     let mut raw = httparse::Response::new(&mut []);
     let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
@@ -131,7 +142,9 @@ pub fn parse_response(buf: &mut BytesMut, limits: &Limits, to_head: bool) -> Res
     );
     let length = match parsed {
         Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) if buf.len() >= limits.head_bytes => return Err(BadHead::TooLarge),
+        Ok(httparse::Status::Partial) if buf.len() >= limits.head_bytes => {
+            return Err(BadHead::TooLarge);
+        }
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(error) => return Err(syntax(error, buf)),
     };
@@ -150,7 +163,11 @@ pub fn parse_response(buf: &mut BytesMut, limits: &Limits, to_head: bool) -> Res
     let body = response_body(&fields, status, version, to_head)?;
     let upgrade = status == 101;
     Ok(Some(ParsedResponse {
-        response: Response { status, fields: Fields::Http1(fields), body },
+        response: Response {
+            status,
+            fields: Fields::Http1(fields),
+            body,
+        },
         keep_alive: connection.keep_alive && body != BodyKind::UntilClose && !upgrade,
         upgrade,
     }))
@@ -170,12 +187,19 @@ pub fn parse_trailers(section: Bytes, limits: &Limits) -> Result<Http1Fields, Ba
             if spans.iter().any(|span| {
                 matches!(
                     span.known,
-                    Known::ContentLength | Known::TransferEncoding | Known::Host | Known::Connection | Known::Te
+                    Known::ContentLength
+                        | Known::TransferEncoding
+                        | Known::Host
+                        | Known::Connection
+                        | Known::Te
                 )
             }) {
                 return Err(BadHead::Malformed("field that may not be a trailer"));
             }
-            Ok(Http1Fields { bytes: section, spans })
+            Ok(Http1Fields {
+                bytes: section,
+                spans,
+            })
         }
         Ok(httparse::Status::Partial) => Err(BadHead::Malformed("trailer section")),
         Err(_) => Err(BadHead::Malformed("trailer section")),
@@ -191,8 +215,14 @@ fn request(
     let connection = Connection::of(&fields, version);
     let body = request_body(&fields, version)?;
     let (authority, target) = authority_and_target(&method, target, version, &fields)?;
-    let upgrade = match fields.spans.iter().find(|span| span.known == Known::Upgrade) {
-        Some(span) if connection.upgrade && version == Version::Http11 && body == BodyKind::Empty => {
+    let upgrade = match fields
+        .spans
+        .iter()
+        .find(|span| span.known == Known::Upgrade)
+    {
+        Some(span)
+            if connection.upgrade && version == Version::Http11 && body == BodyKind::Empty =>
+        {
             let range = span.value.start as usize..span.value.end as usize;
             Some(Upgrade::Http1(fields.bytes.slice(range)))
         }
@@ -200,10 +230,9 @@ fn request(
     };
     let expects_continue = version == Version::Http11
         && body != BodyKind::Empty
-        && fields
-            .spans
-            .iter()
-            .any(|s| s.known == Known::Expect && fields.slice(&s.value).eq_ignore_ascii_case(b"100-continue"));
+        && fields.spans.iter().any(|s| {
+            s.known == Known::Expect && fields.slice(&s.value).eq_ignore_ascii_case(b"100-continue")
+        });
     Ok(ParsedRequest {
         request: Request {
             method,
@@ -227,8 +256,15 @@ struct Connection {
 
 impl Connection {
     fn of(fields: &Http1Fields, version: Version) -> Connection {
-        let mut connection = Connection { keep_alive: version == Version::Http11, upgrade: false };
-        for span in fields.spans.iter().filter(|span| span.known == Known::Connection) {
+        let mut connection = Connection {
+            keep_alive: version == Version::Http11,
+            upgrade: false,
+        };
+        for span in fields
+            .spans
+            .iter()
+            .filter(|span| span.known == Known::Connection)
+        {
             let value = fields.slice(&span.value);
             if list_has(value, b"close") {
                 connection.keep_alive = false;
@@ -238,7 +274,11 @@ impl Connection {
             connection.upgrade |= list_has(value, b"upgrade");
         }
         // A later `close` wins over an earlier `keep-alive`.
-        if fields.spans.iter().any(|s| s.known == Known::Connection && list_has(fields.slice(&s.value), b"close")) {
+        if fields
+            .spans
+            .iter()
+            .any(|s| s.known == Known::Connection && list_has(fields.slice(&s.value), b"close"))
+        {
             connection.keep_alive = false;
         }
         connection
@@ -249,8 +289,12 @@ impl Connection {
 fn request_body(fields: &Http1Fields, version: Version) -> Result<BodyKind, BadHead> {
     let length = content_length(fields)?;
     match transfer_coding(fields)? {
-        Some(_) if version == Version::Http10 => Err(BadHead::Malformed("Transfer-Encoding in HTTP/1.0")),
-        Some(_) if length.is_some() => Err(BadHead::Malformed("Content-Length beside Transfer-Encoding")),
+        Some(_) if version == Version::Http10 => {
+            Err(BadHead::Malformed("Transfer-Encoding in HTTP/1.0"))
+        }
+        Some(_) if length.is_some() => Err(BadHead::Malformed(
+            "Content-Length beside Transfer-Encoding",
+        )),
         Some(Coding::Chunked) => Ok(BodyKind::Open),
         Some(Coding::Other) => Err(BadHead::Coding),
         None => Ok(match length {
@@ -260,15 +304,24 @@ fn request_body(fields: &Http1Fields, version: Version) -> Result<BodyKind, BadH
     }
 }
 
-fn response_body(fields: &Http1Fields, status: u16, version: Version, to_head: bool) -> Result<BodyKind, BadHead> {
+fn response_body(
+    fields: &Http1Fields,
+    status: u16,
+    version: Version,
+    to_head: bool,
+) -> Result<BodyKind, BadHead> {
     let length = content_length(fields)?;
     let coding = transfer_coding(fields)?;
     if to_head || status < 200 || status == 204 || status == 304 {
         return Ok(BodyKind::Empty);
     }
     match coding {
-        Some(_) if length.is_some() => Err(BadHead::Malformed("Content-Length beside Transfer-Encoding")),
-        Some(_) if version == Version::Http10 => Err(BadHead::Malformed("Transfer-Encoding in HTTP/1.0")),
+        Some(_) if length.is_some() => Err(BadHead::Malformed(
+            "Content-Length beside Transfer-Encoding",
+        )),
+        Some(_) if version == Version::Http10 => {
+            Err(BadHead::Malformed("Transfer-Encoding in HTTP/1.0"))
+        }
         Some(Coding::Chunked) => Ok(BodyKind::Open),
         Some(Coding::Other) => Err(BadHead::Coding),
         None => Ok(match length {
@@ -281,7 +334,11 @@ fn response_body(fields: &Http1Fields, status: u16, version: Version, to_head: b
 
 fn content_length(fields: &Http1Fields) -> Result<Option<u64>, BadHead> {
     let mut length = None;
-    for span in fields.spans.iter().filter(|span| span.known == Known::ContentLength) {
+    for span in fields
+        .spans
+        .iter()
+        .filter(|span| span.known == Known::ContentLength)
+    {
         let value = fields.slice(&span.value);
         if length.is_some() {
             return Err(BadHead::Malformed("more than one Content-Length"));
@@ -289,7 +346,11 @@ fn content_length(fields: &Http1Fields) -> Result<Option<u64>, BadHead> {
         if value.is_empty() || value.len() > 19 || !value.iter().all(u8::is_ascii_digit) {
             return Err(BadHead::Malformed("Content-Length is not a number"));
         }
-        length = Some(value.iter().fold(0u64, |sum, digit| sum * 10 + u64::from(digit - b'0')));
+        length = Some(
+            value
+                .iter()
+                .fold(0u64, |sum, digit| sum * 10 + u64::from(digit - b'0')),
+        );
     }
     Ok(length)
 }
@@ -301,7 +362,11 @@ enum Coding {
 
 fn transfer_coding(fields: &Http1Fields) -> Result<Option<Coding>, BadHead> {
     let mut coding = None;
-    for span in fields.spans.iter().filter(|span| span.known == Known::TransferEncoding) {
+    for span in fields
+        .spans
+        .iter()
+        .filter(|span| span.known == Known::TransferEncoding)
+    {
         if coding.is_some() {
             return Err(BadHead::Malformed("more than one Transfer-Encoding"));
         }
@@ -313,10 +378,20 @@ fn transfer_coding(fields: &Http1Fields) -> Result<Option<Coding>, BadHead> {
         }) {
             // A further coding under chunked: framed, but nobody here undoes it.
             Coding::Other
-        } else if value.is_empty() || value.iter().any(|c| !(c.is_ascii_alphanumeric() || b"-_.,; \t=\"".contains(c))) {
+        } else if value.is_empty()
+            || value
+                .iter()
+                .any(|c| !(c.is_ascii_alphanumeric() || b"-_.,; \t=\"".contains(c)))
+        {
             return Err(BadHead::Malformed("Transfer-Encoding"));
-        } else if value.to_ascii_lowercase().windows(7).any(|w| w == b"chunked") {
-            return Err(BadHead::Malformed("Transfer-Encoding does not end in chunked"));
+        } else if value
+            .to_ascii_lowercase()
+            .windows(7)
+            .any(|w| w == b"chunked")
+        {
+            return Err(BadHead::Malformed(
+                "Transfer-Encoding does not end in chunked",
+            ));
         } else {
             Coding::Other
         });
@@ -337,14 +412,19 @@ fn authority_and_target(
     let mut hosts = fields.spans.iter().filter(|span| span.known == Known::Host);
     let host = match (hosts.next(), hosts.next()) {
         (Some(_), Some(_)) => return Err(BadHead::Malformed("more than one Host")),
-        (Some(span), None) => fields.bytes.slice(span.value.start as usize..span.value.end as usize),
+        (Some(span), None) => fields
+            .bytes
+            .slice(span.value.start as usize..span.value.end as usize),
         (None, _) if version == Version::Http11 => return Err(BadHead::Malformed("no Host")),
         (None, _) => Bytes::new(),
     };
     if !host.is_empty() && !valid_authority(&host) {
         return Err(BadHead::Malformed("Host"));
     }
-    if target.iter().any(|c| !(0x21..0x7f).contains(c) || *c == b'#') {
+    if target
+        .iter()
+        .any(|c| !(0x21..0x7f).contains(c) || *c == b'#')
+    {
         return Err(BadHead::Malformed("character in the target"));
     }
     match target.first() {
@@ -364,12 +444,18 @@ fn authority_and_target(
 fn absolute(host: Bytes, target: Bytes) -> Result<(Bytes, Bytes), BadHead> {
     let after = [&b"http://"[..], b"https://"]
         .iter()
-        .find(|scheme| target.len() > scheme.len() && target[..scheme.len()].eq_ignore_ascii_case(scheme))
+        .find(|scheme| {
+            target.len() > scheme.len() && target[..scheme.len()].eq_ignore_ascii_case(scheme)
+        })
         .map(|scheme| scheme.len())
         .ok_or(BadHead::Malformed("form of the target"))?;
-    let end = target[after..].iter().position(|c| b"/?".contains(c)).map_or(target.len(), |at| after + at);
+    let end = target[after..]
+        .iter()
+        .position(|c| b"/?".contains(c))
+        .map_or(target.len(), |at| after + at);
     let authority = target.slice(after..end);
-    if !valid_authority(&authority) || (!host.is_empty() && !host.eq_ignore_ascii_case(&authority)) {
+    if !valid_authority(&authority) || (!host.is_empty() && !host.eq_ignore_ascii_case(&authority))
+    {
         return Err(BadHead::Malformed("the target's authority is not the Host"));
     }
     let rest = target.slice(end..);
@@ -388,10 +474,17 @@ pub fn valid_authority(authority: &[u8]) -> bool {
         _ => (authority, &b""[..]),
     };
     let host_ok = match host {
-        [b'[', inner @ .., b']'] => !inner.is_empty() && inner.iter().all(|c| c.is_ascii_hexdigit() || b":.".contains(c)),
+        [b'[', inner @ .., b']'] => {
+            !inner.is_empty()
+                && inner
+                    .iter()
+                    .all(|c| c.is_ascii_hexdigit() || b":.".contains(c))
+        }
         _ => {
             !host.is_empty()
-                && host.iter().all(|c| c.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(c))
+                && host
+                    .iter()
+                    .all(|c| c.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(c))
         }
     };
     host_ok && authority.len() <= 262 && port.len() <= 5 && port.iter().all(u8::is_ascii_digit)
@@ -441,7 +534,9 @@ fn syntax(error: httparse::Error, buf: &[u8]) -> BadHead {
 fn looks_like_http(buf: &[u8]) -> bool {
     let line = &buf[..memchr::memchr(b'\r', buf).unwrap_or(buf.len())];
     let mut parts = line.split(|c| *c == b' ');
-    let (Some(_), Some(_), Some(version), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+    let (Some(_), Some(_), Some(version), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
         return false;
     };
     matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]

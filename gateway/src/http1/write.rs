@@ -39,7 +39,10 @@ pub fn status_line(out: &mut BytesMut, status: u16) {
 
 /// The reason phrase of a status; empty where none is registered.
 pub fn reason(status: u16) -> &'static str {
-    http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("")
+    http::StatusCode::from_u16(status)
+        .ok()
+        .and_then(|status| status.canonical_reason())
+        .unwrap_or("")
 }
 
 /// `size CRLF` of a chunk.

@@ -40,7 +40,13 @@ pub struct Stream {
 impl Stream {
     /// A connection without TLS.
     pub fn plain(tcp: TcpStream) -> Stream {
-        Stream { tcp: RefCell::new(tcp), tls: None, eof: Cell::new(false), bulk: Cell::new(false), wrote: Cell::new(false) }
+        Stream {
+            tcp: RefCell::new(tcp),
+            tls: None,
+            eof: Cell::new(false),
+            bulk: Cell::new(false),
+            wrote: Cell::new(false),
+        }
     }
 
     fn with_tls(tcp: TcpStream, tls: Tls) -> Stream {
@@ -66,7 +72,10 @@ impl Stream {
         }
         let read = match &self.tls {
             None => ready!(self.poll_fill_plain(cx, buf)),
-            Some(tls) => ready!(tls.borrow_mut().poll_fill(&mut self.tcp.borrow_mut(), cx, buf)),
+            Some(tls) => ready!(
+                tls.borrow_mut()
+                    .poll_fill(&mut self.tcp.borrow_mut(), cx, buf)
+            ),
         };
         if let Ok(0) = read {
             self.eof.set(true);
@@ -76,9 +85,17 @@ impl Stream {
 
     fn poll_fill_plain(&self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
         ready!(self.tcp.borrow().poll_read_ready(cx))?;
-        let room = if self.bulk.get() { READ_BODY } else { READ_HEAD };
+        let room = if self.bulk.get() {
+            READ_BODY
+        } else {
+            READ_HEAD
+        };
         buf.reserve(room);
-        let n = ready!(poll_read_buf(Pin::new(&mut *self.tcp.borrow_mut()), cx, buf))?;
+        let n = ready!(poll_read_buf(
+            Pin::new(&mut *self.tcp.borrow_mut()),
+            cx,
+            buf
+        ))?;
         self.bulk.set(n >= room);
         Poll::Ready(Ok(n))
     }
@@ -112,7 +129,9 @@ impl Stream {
                 }
                 Poll::Ready(Ok(n))
             }
-            Some(tls) => tls.borrow_mut().poll_write(&mut self.tcp.borrow_mut(), cx, data),
+            Some(tls) => tls
+                .borrow_mut()
+                .poll_write(&mut self.tcp.borrow_mut(), cx, data),
         }
     }
 
@@ -127,7 +146,10 @@ impl Stream {
     /// Says that nothing more will be written: `close_notify` where there is TLS, then FIN.
     pub fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Some(tls) = &self.tls {
-            ready!(tls.borrow_mut().poll_close_notify(&mut self.tcp.borrow_mut(), cx))?;
+            ready!(
+                tls.borrow_mut()
+                    .poll_close_notify(&mut self.tcp.borrow_mut(), cx)
+            )?;
         }
         Pin::new(&mut *self.tcp.borrow_mut()).poll_shutdown(cx)
     }
@@ -171,12 +193,19 @@ pub struct Carrier {
 impl Carrier {
     /// `ahead` are bytes that were read from `stream` before.
     pub fn new(stream: Stream, ahead: Bytes) -> Carrier {
-        Carrier { stream, ahead: BytesMut::from(ahead) }
+        Carrier {
+            stream,
+            ahead: BytesMut::from(ahead),
+        }
     }
 }
 
 impl AsyncRead for Carrier {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.ahead.is_empty() {
             if this.stream.tls.is_none() {
@@ -199,7 +228,11 @@ impl AsyncRead for Carrier {
 }
 
 impl AsyncWrite for Carrier {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.stream.poll_write(cx, data)
     }
 
@@ -210,7 +243,10 @@ impl AsyncWrite for Carrier {
     ) -> Poll<io::Result<usize>> {
         match &self.stream.tls {
             None => Pin::new(&mut *self.stream.tcp.borrow_mut()).poll_write_vectored(cx, parts),
-            Some(tls) => tls.borrow_mut().poll_write_vectored(&mut self.stream.tcp.borrow_mut(), cx, parts),
+            Some(tls) => {
+                tls.borrow_mut()
+                    .poll_write_vectored(&mut self.stream.tcp.borrow_mut(), cx, parts)
+            }
         }
     }
 

@@ -68,7 +68,14 @@ impl Timers {
 
     /// Wakes every task that waits here, overdue or not: something else has changed.
     pub fn wake_all(&self) {
-        let wakers: Vec<_> = self.0.slots.borrow_mut().waker.iter_mut().filter_map(Option::take).collect();
+        let wakers: Vec<_> = self
+            .0
+            .slots
+            .borrow_mut()
+            .waker
+            .iter_mut()
+            .filter_map(Option::take)
+            .collect();
         wakers.into_iter().for_each(Waker::wake);
     }
 
@@ -83,7 +90,10 @@ impl Timers {
                 (slots.deadline.len() - 1) as u32
             }
         };
-        Slot { timers: self.0.clone(), index }
+        Slot {
+            timers: self.0.clone(),
+            index,
+        }
     }
 }
 
@@ -125,7 +135,11 @@ impl Slot {
     }
 
     /// Runs `future` until it is done or the deadline (set now to `after`) has passed.
-    pub async fn within<F: Future>(&self, after: Duration, future: F) -> Result<F::Output, Expired> {
+    pub async fn within<F: Future>(
+        &self,
+        after: Duration,
+        future: F,
+    ) -> Result<F::Output, Expired> {
         self.set(after);
         let mut future = pin!(future);
         let result = std::future::poll_fn(|cx| match future.as_mut().poll(cx) {

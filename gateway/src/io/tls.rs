@@ -168,7 +168,11 @@ fn step(
                 None
             }
             Ok(ConnectionState::WriteTraffic(_)) => Some(Progress::Done),
-            Ok(_) => return Err(rustls::Error::General("the client closed during the handshake".into())),
+            Ok(_) => {
+                return Err(rustls::Error::General(
+                    "the client closed during the handshake".into(),
+                ));
+            }
             Err(error) if failed.is_some() => return Err(error),
             // Asked once more: the alert that tells the client why comes out before the error does again.
             Err(error) => {
@@ -197,7 +201,9 @@ fn encode(out: &mut Vec<u8>, mut write: impl FnMut(&mut [u8]) -> Result<usize, E
                 out.truncate(start + n);
                 return;
             }
-            Err(EncodeError::InsufficientSize(need)) if need.required_size > room => room = need.required_size,
+            Err(EncodeError::InsufficientSize(need)) if need.required_size > room => {
+                room = need.required_size
+            }
             Err(_) => {
                 out.truncate(start);
                 return;
@@ -236,7 +242,9 @@ impl Tls {
                     n => have += n,
                 }
             } else if have > receive.len() {
-                return Poll::Ready(Err(invalid("too much was sent before the handshake was done")));
+                return Poll::Ready(Err(invalid(
+                    "too much was sent before the handshake was done",
+                )));
             } else {
                 receive[..have].copy_from_slice(&self.partial);
             }
@@ -266,7 +274,8 @@ impl Tls {
     fn open(&mut self, input: &mut [u8], buf: &mut BytesMut) -> io::Result<usize> {
         let mut at = 0;
         loop {
-            let UnbufferedStatus { mut discard, state } = self.conn.process_tls_records(&mut input[at..]);
+            let UnbufferedStatus { mut discard, state } =
+                self.conn.process_tls_records(&mut input[at..]);
             let mut blocked = false;
             match state.map_err(|e| invalid(&e.to_string()))? {
                 ConnectionState::ReadTraffic(mut traffic) => {
@@ -276,7 +285,9 @@ impl Tls {
                         buf.extend_from_slice(record.payload);
                     }
                 }
-                ConnectionState::EncodeTlsData(mut data) => encode(&mut self.pending, |out| data.encode(out)),
+                ConnectionState::EncodeTlsData(mut data) => {
+                    encode(&mut self.pending, |out| data.encode(out))
+                }
                 ConnectionState::TransmitTlsData(data) => data.done(),
                 ConnectionState::PeerClosed | ConnectionState::Closed => {
                     self.peer_closed = true;
@@ -332,7 +343,12 @@ impl Tls {
     }
 
     /// Gives sealed bytes to the kernel; what it does not take is kept for [`Tls::poll_flush`].
-    fn hand_over(&mut self, tcp: &mut TcpStream, cx: &mut Context<'_>, sealed: &[u8]) -> io::Result<()> {
+    fn hand_over(
+        &mut self,
+        tcp: &mut TcpStream,
+        cx: &mut Context<'_>,
+        sealed: &[u8],
+    ) -> io::Result<()> {
         let taken = match Pin::new(tcp).poll_write(cx, sealed) {
             Poll::Ready(n) => n?,
             Poll::Pending => 0,
@@ -346,16 +362,25 @@ impl Tls {
     fn seal(&mut self, data: &[u8], out: &mut [u8]) -> io::Result<usize> {
         let mut at = 0;
         loop {
-            match self.conn.process_tls_records(&mut []).state.map_err(|e| invalid(&e.to_string()))? {
+            match self
+                .conn
+                .process_tls_records(&mut [])
+                .state
+                .map_err(|e| invalid(&e.to_string()))?
+            {
                 ConnectionState::WriteTraffic(mut traffic) => {
                     return match traffic.encrypt(data, &mut out[at..]) {
                         Ok(n) => Ok(at + n),
-                        Err(EncryptError::InsufficientSize(_)) => Err(invalid("TLS send buffer too small")),
+                        Err(EncryptError::InsufficientSize(_)) => {
+                            Err(invalid("TLS send buffer too small"))
+                        }
                         Err(e) => Err(invalid(&e.to_string())),
                     };
                 }
                 ConnectionState::EncodeTlsData(mut message) => {
-                    at += message.encode(&mut out[at..]).map_err(|e| invalid(&e.to_string()))?;
+                    at += message
+                        .encode(&mut out[at..])
+                        .map_err(|e| invalid(&e.to_string()))?;
                 }
                 ConnectionState::TransmitTlsData(message) => message.done(),
                 ConnectionState::PeerClosed => self.peer_closed = true,
@@ -365,7 +390,11 @@ impl Tls {
     }
 
     /// Waits until the kernel has taken what was kept back.
-    pub(super) fn poll_flush(&mut self, tcp: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_flush(
+        &mut self,
+        tcp: &mut TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         while self.pending_at < self.pending.len() {
             match ready!(Pin::new(&mut *tcp).poll_write(cx, &self.pending[self.pending_at..]))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
@@ -380,11 +409,16 @@ impl Tls {
     }
 
     /// Sends `close_notify`, once.
-    pub(super) fn poll_close_notify(&mut self, tcp: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_close_notify(
+        &mut self,
+        tcp: &mut TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         if !self.close_sent {
             self.close_sent = true;
             let mut out = [0u8; 256];
-            if let Ok(ConnectionState::WriteTraffic(mut traffic)) = self.conn.process_tls_records(&mut []).state
+            if let Ok(ConnectionState::WriteTraffic(mut traffic)) =
+                self.conn.process_tls_records(&mut []).state
                 && let Ok(n) = traffic.queue_close_notify(&mut out)
             {
                 self.pending.extend_from_slice(&out[..n]);

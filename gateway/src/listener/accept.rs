@@ -56,14 +56,26 @@ impl Balance {
     /// For so many data threads; each gets one of the receivers.
     pub fn new(threads: usize) -> (Balance, Vec<mpsc::Receiver<Handed>>) {
         let (senders, receivers) = (0..threads).map(|_| mpsc::channel(HANDED_MAX)).unzip();
-        (Balance { loads: Arc::new((0..threads).map(|_| AtomicU32::new(0)).collect()), senders }, receivers)
+        (
+            Balance {
+                loads: Arc::new((0..threads).map(|_| AtomicU32::new(0)).collect()),
+                senders,
+            },
+            receivers,
+        )
     }
 
     /// The thread that should serve a connection which `me` accepted.
     fn choose(&self, me: usize) -> usize {
         let load = |thread: usize| self.loads[thread].load(Ordering::Relaxed);
-        let least = (0..self.loads.len()).min_by_key(|thread| load(*thread)).unwrap_or(me);
-        if load(me) <= load(least) + SLACK { me } else { least }
+        let least = (0..self.loads.len())
+            .min_by_key(|thread| load(*thread))
+            .unwrap_or(me);
+        if load(me) <= load(least) + SLACK {
+            me
+        } else {
+            least
+        }
     }
 }
 
@@ -84,8 +96,19 @@ impl Drop for Load {
 }
 
 /// Takes the connections that other threads hand over.
-pub async fn receive(shard: Rc<Shard>, me: usize, balance: Balance, mut handed: mpsc::Receiver<Handed>) {
-    while let Some(Handed { door, tcp, client, admission }) = handed.recv().await {
+pub async fn receive(
+    shard: Rc<Shard>,
+    me: usize,
+    balance: Balance,
+    mut handed: mpsc::Receiver<Handed>,
+) {
+    while let Some(Handed {
+        door,
+        tcp,
+        client,
+        admission,
+    }) = handed.recv().await
+    {
         match TcpStream::from_std(tcp) {
             Ok(tcp) => begin(&shard, me, &balance, door, tcp, client, admission),
             Err(error) => tracing::warn!(%error, "a connection could not be handed over"),
@@ -126,14 +149,26 @@ fn is_exhausted(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(24 | 23 | 105 | 12))
 }
 
-fn let_in(shard: &Rc<Shard>, me: usize, balance: &Balance, door: ListenerId, tcp: TcpStream, client: SocketAddr) {
+fn let_in(
+    shard: &Rc<Shard>,
+    me: usize,
+    balance: &Balance,
+    door: ListenerId,
+    tcp: TcpStream,
+    client: SocketAddr,
+) {
     let plan = shard.shared.plan.load();
     let limits = &plan.listener(door).limits;
     let metrics = &plan.listeners[usize::from(door.0)].metrics;
     metrics.connections.inc();
     let listener = usize::from(door.0);
-    let admitted =
-        admit(&shard.shared, listener, client.ip(), limits.connections_max, limits.connections_per_client_max);
+    let admitted = admit(
+        &shard.shared,
+        listener,
+        client.ip(),
+        limits.connections_max,
+        limits.connections_per_client_max,
+    );
     let admission = match admitted {
         Ok(admission) => admission,
         Err(Full::Listener) => return metrics.refused_total.inc(),
@@ -145,9 +180,14 @@ fn let_in(shard: &Rc<Shard>, me: usize, balance: &Balance, door: ListenerId, tcp
     }
     match tcp.into_std() {
         Ok(tcp) => {
-            if let Err(mpsc::error::TrySendError::Full(back) | mpsc::error::TrySendError::Closed(back)) =
-                balance.senders[thread].try_send(Handed { door, tcp, client, admission })
-                && let Ok(tcp) = TcpStream::from_std(back.tcp)
+            if let Err(
+                mpsc::error::TrySendError::Full(back) | mpsc::error::TrySendError::Closed(back),
+            ) = balance.senders[thread].try_send(Handed {
+                door,
+                tcp,
+                client,
+                admission,
+            }) && let Ok(tcp) = TcpStream::from_std(back.tcp)
             {
                 begin(shard, me, balance, door, tcp, client, back.admission);
             }
@@ -184,7 +224,12 @@ enum Connection {
     Http2(Rc<Context>, Carrier),
 }
 
-async fn establish(shard: Rc<Shard>, door: ListenerId, tcp: TcpStream, client: SocketAddr) -> Option<Connection> {
+async fn establish(
+    shard: Rc<Shard>,
+    door: ListenerId,
+    tcp: TcpStream,
+    client: SocketAddr,
+) -> Option<Connection> {
     let _ = tcp.set_nodelay(true);
     let port = tcp.local_addr().map_or(0, |local| local.port());
     let plan = shard.shared.plan.load_full();
@@ -208,7 +253,14 @@ async fn establish(shard: Rc<Shard>, door: ListenerId, tcp: TcpStream, client: S
             Connection::Http1(context(""), Rc::new(stream))
         });
     };
-    let (stream, handshake) = handshake(&shard, &plan.listeners[usize::from(door.0)].metrics, &listener.limits, tcp, config).await?;
+    let (stream, handshake) = handshake(
+        &shard,
+        &plan.listeners[usize::from(door.0)].metrics,
+        &listener.limits,
+        tcp,
+        config,
+    )
+    .await?;
     let cx = context(handshake.version);
     // A gRPC client that offers no ALPN speaks HTTP/2 all the same.
     Some(if handshake.h2 || (grpc && !handshake.alpn) {
@@ -226,7 +278,13 @@ async fn handshake(
     config: Arc<rustls::ServerConfig>,
 ) -> Option<(Stream, Handshake)> {
     let slot = shard.timers.slot();
-    match slot.within(limits.handshake_timeout, tls::accept(tcp, config, &shard.scratch)).await {
+    match slot
+        .within(
+            limits.handshake_timeout,
+            tls::accept(tcp, config, &shard.scratch),
+        )
+        .await
+    {
         Ok(Ok((stream, handshake))) => {
             metrics.handshake(handshake.version, handshake.resumed);
             Some((stream, handshake))

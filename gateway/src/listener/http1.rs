@@ -70,18 +70,37 @@ pub async fn serve(cx: Rc<Context>, stream: Rc<Stream>) {
             break;
         }
     }
-    let _ = slot.within(LINGER, std::future::poll_fn(|task| stream.poll_shutdown(task))).await;
+    let _ = slot
+        .within(
+            LINGER,
+            std::future::poll_fn(|task| stream.poll_shutdown(task)),
+        )
+        .await;
 }
 
 fn limits_of(limits: &ListenerLimits) -> Limits {
-    Limits { head_bytes: limits.head_bytes_max, target_bytes: limits.target_bytes_max, fields: limits.fields_max }
+    Limits {
+        head_bytes: limits.head_bytes_max,
+        target_bytes: limits.target_bytes_max,
+        fields: limits.fields_max,
+    }
 }
 
-async fn next_request(cx: &Context, stream: &Stream, buf: &mut BytesMut, slot: &Slot, first: bool) -> Next {
+async fn next_request(
+    cx: &Context,
+    stream: &Stream,
+    buf: &mut BytesMut,
+    slot: &Slot,
+    first: bool,
+) -> Next {
     let (limits, idle, head_timeout) = {
         let plan = cx.shard.shared.plan.load();
         let limits = &plan.listener(cx.listener).limits;
-        let idle = if first { limits.first_byte_timeout } else { limits.idle_timeout };
+        let idle = if first {
+            limits.first_byte_timeout
+        } else {
+            limits.idle_timeout
+        };
         (limits_of(limits), idle, limits.head_timeout)
     };
     let mut begun = !buf.is_empty();
@@ -123,19 +142,34 @@ async fn next_request(cx: &Context, stream: &Stream, buf: &mut BytesMut, slot: &
     next
 }
 
-async fn exchange(cx: &Context, stream: &Rc<Stream>, buf: &mut BytesMut, parsed: ParsedRequest) -> After {
-    let ParsedRequest { request, keep_alive } = parsed;
+async fn exchange(
+    cx: &Context,
+    stream: &Rc<Stream>,
+    buf: &mut BytesMut,
+    parsed: ParsedRequest,
+) -> After {
+    let ParsedRequest {
+        request,
+        keep_alive,
+    } = parsed;
     let source = match request.body {
         BodyKind::Empty => Source::Empty,
         kind => {
             let plan = cx.shard.shared.plan.load();
             let limits = limits_of(&plan.listener(cx.listener).limits);
-            Source::Http1 { stream: stream.clone(), buf: std::mem::take(buf), decoder: Decoder::new(kind, limits) }
+            Source::Http1 {
+                stream: stream.clone(),
+                buf: std::mem::take(buf),
+                decoder: Decoder::new(kind, limits),
+            }
         }
     };
     let draining = cx.shard.shared.is_draining();
-    let mut client =
-        Client::Http1 { stream: stream.clone(), version: request.version, keep_alive: keep_alive && !draining };
+    let mut client = Client::Http1 {
+        stream: stream.clone(),
+        version: request.version,
+        keep_alive: keep_alive && !draining,
+    };
     serve_request(cx, request, source, &mut client, buf).await
 }
 
@@ -147,7 +181,12 @@ async fn refuse(cx: &Context, stream: &Stream, failure: Failure) {
     summary.status = answer.status;
     summary.end = failure.word();
     let out = http1_answer(answer, None, Version::Http11, false, false);
-    let _ = cx.shard.timers.slot().within(LINGER, stream.write_all(&out)).await;
+    let _ = cx
+        .shard
+        .timers
+        .slot()
+        .within(LINGER, stream.write_all(&out))
+        .await;
     summary.finish_headless("HTTP/1.1");
 }
 

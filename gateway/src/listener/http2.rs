@@ -30,7 +30,14 @@ const RESET_STREAMS_MAX: usize = 64;
 
 /// Serves a connection to its end.
 pub async fn serve(cx: Rc<Context>, carrier: Carrier) {
-    let limits = cx.shard.shared.plan.load().listener(cx.listener).limits.clone();
+    let limits = cx
+        .shard
+        .shared
+        .plan
+        .load()
+        .listener(cx.listener)
+        .limits
+        .clone();
     let grpc = {
         let plan = cx.shard.shared.plan.load();
         plan.listener(cx.listener).protocol == crate::config::model::Protocol::Grpc
@@ -39,7 +46,11 @@ pub async fn serve(cx: Rc<Context>, carrier: Carrier) {
     builder
         .initial_window_size(STREAM_WINDOW)
         // All streams' windows together: a stream whose worker is slow holds up no other.
-        .initial_connection_window_size(STREAM_WINDOW.saturating_mul(limits.streams_max).clamp(1 << 20, 1 << 30))
+        .initial_connection_window_size(
+            STREAM_WINDOW
+                .saturating_mul(limits.streams_max)
+                .clamp(1 << 20, 1 << 30),
+        )
         .max_concurrent_streams(limits.streams_max)
         .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
         .max_concurrent_reset_streams(RESET_STREAMS_MAX)
@@ -49,7 +60,12 @@ pub async fn serve(cx: Rc<Context>, carrier: Carrier) {
         builder.enable_connect_protocol();
     }
     let slot = cx.shard.timers.slot();
-    let preface = slot.within(limits.first_byte_timeout, builder.handshake::<_, Bytes>(carrier)).await;
+    let preface = slot
+        .within(
+            limits.first_byte_timeout,
+            builder.handshake::<_, Bytes>(carrier),
+        )
+        .await;
     let mut connection = match preface {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {
@@ -152,32 +168,56 @@ fn request_of(
     recv: &RecvStream,
     (fields_max, target_max): (usize, usize),
 ) -> Result<Request, BadHead> {
-    let protocol = head.extensions.get::<h2::ext::Protocol>().map(|protocol| protocol.as_str().to_owned());
+    let protocol = head
+        .extensions
+        .get::<h2::ext::Protocol>()
+        .map(|protocol| protocol.as_str().to_owned());
     if head.method == Method::TRACE || (head.method == Method::CONNECT && protocol.is_none()) {
         return Err(BadHead::Method);
     }
     if head.headers.len() > fields_max {
         return Err(BadHead::TooLarge);
     }
-    let host = head.headers.get(http::header::HOST).map(|host| Bytes::copy_from_slice(host.as_bytes()));
+    let host = head
+        .headers
+        .get(http::header::HOST)
+        .map(|host| Bytes::copy_from_slice(host.as_bytes()));
     let authority = match (head.uri.authority(), host) {
         // RFC 9113 section 8.3.1: both may be there, but they say the same.
-        (Some(authority), Some(host)) if !host.eq_ignore_ascii_case(authority.as_str().as_bytes()) => {
+        (Some(authority), Some(host))
+            if !host.eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
+        {
             return Err(BadHead::Malformed("Host is not the authority"));
         }
         (Some(authority), _) => Bytes::copy_from_slice(authority.as_str().as_bytes()),
         (None, Some(host)) => host,
         (None, None) => return Err(BadHead::Malformed("no authority")),
     };
-    if !valid_authority(&authority) || head.headers.get_all(http::header::HOST).iter().nth(1).is_some() {
+    if !valid_authority(&authority)
+        || head
+            .headers
+            .get_all(http::header::HOST)
+            .iter()
+            .nth(1)
+            .is_some()
+    {
         return Err(BadHead::Malformed("authority"));
     }
-    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-    let target = Bytes::copy_from_slice(if target.is_empty() { b"/" } else { target.as_bytes() });
+    let target = head
+        .uri
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
+    let target = Bytes::copy_from_slice(if target.is_empty() {
+        b"/"
+    } else {
+        target.as_bytes()
+    });
     if target.len() > target_max {
         return Err(BadHead::TargetTooLong);
     }
-    if target.iter().any(|c| !(0x21..0x7f).contains(c)) || !(target[0] == b'/' || &target[..] == b"*") {
+    if target.iter().any(|c| !(0x21..0x7f).contains(c))
+        || !(target[0] == b'/' || &target[..] == b"*")
+    {
         return Err(BadHead::Malformed("character in the target"));
     }
     let length = head

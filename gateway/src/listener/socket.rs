@@ -15,17 +15,30 @@ const BACKLOG: i32 = 4096;
 pub fn open(bind: &Bind) -> io::Result<TcpListener> {
     match bind.host {
         Some(host) => listen(SocketAddr::new(host, bind.port)),
-        None => listen(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), bind.port)).or_else(|error| {
-            if error.kind() == io::ErrorKind::AddrInUse || error.kind() == io::ErrorKind::PermissionDenied {
+        None => listen(SocketAddr::new(
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            bind.port,
+        ))
+        .or_else(|error| {
+            if error.kind() == io::ErrorKind::AddrInUse
+                || error.kind() == io::ErrorKind::PermissionDenied
+            {
                 return Err(error);
             }
-            listen(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), bind.port))
+            listen(SocketAddr::new(
+                IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                bind.port,
+            ))
         }),
     }
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     // Connections of an earlier process in TIME_WAIT must not keep the port.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
@@ -46,15 +59,19 @@ pub fn explain(bind: &Bind, error: &io::Error) -> (String, Option<String>) {
     match error.kind() {
         io::ErrorKind::AddrInUse => (
             format!("{address} is taken by another process"),
-            Some(format!("`ss -ltnp 'sport = :{}'` names it; stop it or choose another port", bind.port)),
+            Some(format!(
+                "`ss -ltnp 'sport = :{}'` names it; stop it or choose another port",
+                bind.port
+            )),
         ),
         io::ErrorKind::PermissionDenied => (
             format!("listening on {address} is not permitted"),
             Some("ports below 1024 need root or CAP_NET_BIND_SERVICE".to_owned()),
         ),
-        io::ErrorKind::AddrNotAvailable => {
-            (format!("{address} is no address of this machine"), Some("use `:PORT` for all addresses".to_owned()))
-        }
+        io::ErrorKind::AddrNotAvailable => (
+            format!("{address} is no address of this machine"),
+            Some("use `:PORT` for all addresses".to_owned()),
+        ),
         _ => (format!("listening on {address} failed: {error}"), None),
     }
 }
@@ -66,7 +83,11 @@ mod tests {
 
     #[test]
     fn a_taken_port_is_told_with_a_way_to_find_who_has_it() {
-        let bind = |port| Bind { host: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), port, place: Place::default() };
+        let bind = |port| Bind {
+            host: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            port,
+            place: Place::default(),
+        };
         let first = open(&bind(0)).unwrap();
         let taken = bind(first.local_addr().unwrap().port());
         let error = open(&taken).unwrap_err();

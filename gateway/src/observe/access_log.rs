@@ -27,27 +27,35 @@ enum Message {
 impl AccessLog {
     /// A log that is not written.
     pub fn off() -> AccessLog {
-        AccessLog { writer: None, dropped: Arc::default() }
+        AccessLog {
+            writer: None,
+            dropped: Arc::default(),
+        }
     }
 
     /// A log written to `out` by a thread of its own.
     pub fn to(mut out: Box<dyn Write + Send>) -> std::io::Result<AccessLog> {
         let (sender, receiver) = sync_channel::<Message>(WAITING_MAX);
-        std::thread::Builder::new().name("access-log".into()).spawn(move || {
-            for message in receiver {
-                match message {
-                    // A log that cannot be written (a full disk, a closed pipe) must not stop the traffic.
-                    Message::Lines(lines) => {
-                        let _ = out.write_all(&lines);
-                    }
-                    Message::Flush(done) => {
-                        let _ = out.flush();
-                        let _ = done.send(());
+        std::thread::Builder::new()
+            .name("access-log".into())
+            .spawn(move || {
+                for message in receiver {
+                    match message {
+                        // A log that cannot be written (a full disk, a closed pipe) must not stop the traffic.
+                        Message::Lines(lines) => {
+                            let _ = out.write_all(&lines);
+                        }
+                        Message::Flush(done) => {
+                            let _ = out.flush();
+                            let _ = done.send(());
+                        }
                     }
                 }
-            }
-        })?;
-        Ok(AccessLog { writer: Some(sender), dropped: Arc::default() })
+            })?;
+        Ok(AccessLog {
+            writer: Some(sender),
+            dropped: Arc::default(),
+        })
     }
 
     /// Blocks of lines that were lost because the writer could not follow.
@@ -75,7 +83,10 @@ pub struct Lines {
 impl Lines {
     /// None yet.
     pub fn new(log: AccessLog) -> Lines {
-        Lines { log, block: Vec::new() }
+        Lines {
+            log,
+            block: Vec::new(),
+        }
     }
 
     /// Whether lines are wanted at all.

@@ -3,10 +3,15 @@
 //! Promises: names and labels are stable, no label comes from a request, counting is an atomic addition on a handle
 //! that was looked up before. Does not: collect what others keep (pools, connections); the admin page adds those.
 
-use prometheus::{Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
+    TextEncoder,
+};
 
 /// Seconds; from half a millisecond to the longest exchange usual behind a fleet server.
-const BUCKETS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0, 120.0, 300.0];
+const BUCKETS: [f64; 14] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0, 120.0, 300.0,
+];
 
 /// The registry and what is counted in it.
 pub struct Metrics {
@@ -24,11 +29,12 @@ impl Metrics {
     /// All metrics, at zero.
     pub fn new() -> Result<Metrics, prometheus::Error> {
         let registry = Registry::new();
-        let counter = |name: &str, help: &str, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
-            let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok(counter)
-        };
+        let counter =
+            |name: &str, help: &str, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
+                let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
+                registry.register(Box::new(counter.clone()))?;
+                Ok(counter)
+            };
         let requests = counter(
             "portcullis_requests_total",
             "Exchanges that have ended, by listener, pool (empty where none was chosen), status class and protocol.",
@@ -39,8 +45,11 @@ impl Metrics {
             "Bytes of bodies, by listener and direction (in: from clients, out: to clients).",
             &["listener", "direction"],
         )?;
-        let connections =
-            counter("portcullis_connections_total", "Connections accepted, by listener.", &["listener"])?;
+        let connections = counter(
+            "portcullis_connections_total",
+            "Connections accepted, by listener.",
+            &["listener"],
+        )?;
         let refused = counter(
             "portcullis_connections_refused_total",
             "Connections closed at once, by listener and the limit they met.",
@@ -65,15 +74,29 @@ impl Metrics {
             &["listener", "pool"],
         )?;
         registry.register(Box::new(duration.clone()))?;
-        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
-        Ok(Metrics { registry, requests, duration, bytes, connections, refused, handshakes, handshake_failures })
+        registry.register(Box::new(
+            prometheus::process_collector::ProcessCollector::for_self(),
+        ))?;
+        Ok(Metrics {
+            registry,
+            requests,
+            duration,
+            bytes,
+            connections,
+            refused,
+            handshakes,
+            handshake_failures,
+        })
     }
 
     /// The counters of one listener; `pools` in order of their ids.
     pub fn listener(&self, listener: &str, pools: &[&str]) -> ListenerMetrics {
         let pool_metrics = |pool: &str| PoolMetrics {
             requests: CLASSES.map(|class| {
-                PROTOCOLS.map(|protocol| self.requests.with_label_values(&[listener, pool, class, protocol]))
+                PROTOCOLS.map(|protocol| {
+                    self.requests
+                        .with_label_values(&[listener, pool, class, protocol])
+                })
             }),
             duration: self.duration.with_label_values(&[listener, pool]),
         };
@@ -83,14 +106,27 @@ impl Metrics {
             bytes_in: self.bytes.with_label_values(&[listener, "in"]),
             bytes_out: self.bytes.with_label_values(&[listener, "out"]),
             connections: self.connections.with_label_values(&[listener]),
-            refused_total: self.refused.with_label_values(&[listener, "connections_max"]),
-            refused_client: self.refused.with_label_values(&[listener, "connections_per_client_max"]),
+            refused_total: self
+                .refused
+                .with_label_values(&[listener, "connections_max"]),
+            refused_client: self
+                .refused
+                .with_label_values(&[listener, "connections_per_client_max"]),
             handshakes: ["TLSv1.2", "TLSv1.3"].map(|version| {
-                ["false", "true"].map(|resumed| self.handshakes.with_label_values(&[listener, version, resumed]))
+                ["false", "true"].map(|resumed| {
+                    self.handshakes
+                        .with_label_values(&[listener, version, resumed])
+                })
             }),
-            handshake_lost: self.handshake_failures.with_label_values(&[listener, "lost"]),
-            handshake_refused: self.handshake_failures.with_label_values(&[listener, "refused"]),
-            handshake_timeout: self.handshake_failures.with_label_values(&[listener, "timeout"]),
+            handshake_lost: self
+                .handshake_failures
+                .with_label_values(&[listener, "lost"]),
+            handshake_refused: self
+                .handshake_failures
+                .with_label_values(&[listener, "refused"]),
+            handshake_timeout: self
+                .handshake_failures
+                .with_label_values(&[listener, "timeout"]),
         }
     }
 
@@ -133,8 +169,18 @@ struct PoolMetrics {
 
 impl ListenerMetrics {
     /// Counts an exchange. `protocol` is 0 for HTTP/1.0, 1 for HTTP/1.1, 2 for HTTP/2.
-    pub fn exchange(&self, pool: Option<usize>, status: u16, protocol: usize, seconds: f64, bytes_in: u64, bytes_out: u64) {
-        let pool = pool.and_then(|pool| self.pools.get(pool)).unwrap_or(&self.none);
+    pub fn exchange(
+        &self,
+        pool: Option<usize>,
+        status: u16,
+        protocol: usize,
+        seconds: f64,
+        bytes_in: u64,
+        bytes_out: u64,
+    ) {
+        let pool = pool
+            .and_then(|pool| self.pools.get(pool))
+            .unwrap_or(&self.none);
         pool.requests[usize::from(status / 100).min(5)][protocol.min(2)].inc();
         pool.duration.observe(seconds);
         if bytes_in > 0 {

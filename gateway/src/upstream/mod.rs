@@ -72,7 +72,11 @@ pub enum ConnectError {
 impl Connections {
     /// None yet.
     pub fn new(timers: Timers) -> Connections {
-        Connections { http1: RefCell::new(HashMap::new()), http2: RefCell::new(HashMap::new()), timers }
+        Connections {
+            http1: RefCell::new(HashMap::new()),
+            http2: RefCell::new(HashMap::new()),
+            timers,
+        }
     }
 
     /// A kept connection to `worker`. `careful` asks the kernel whether it still stands, for requests that must not
@@ -100,15 +104,26 @@ impl Connections {
     }
 
     /// Opens a TCP connection.
-    pub async fn connect(&self, worker: SocketAddr, timeout: Duration) -> Result<TcpStream, ConnectError> {
-        match self.timers.slot().within(timeout, TcpStream::connect(worker)).await {
+    pub async fn connect(
+        &self,
+        worker: SocketAddr,
+        timeout: Duration,
+    ) -> Result<TcpStream, ConnectError> {
+        match self
+            .timers
+            .slot()
+            .within(timeout, TcpStream::connect(worker))
+            .await
+        {
             Err(_) => Err(ConnectError::Timeout),
             Ok(Ok(tcp)) => {
                 // Small writes must not wait for one another (RFC 896 would have them do so).
                 let _ = tcp.set_nodelay(true);
                 Ok(tcp)
             }
-            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Err(ConnectError::Refused),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                Err(ConnectError::Refused)
+            }
             Ok(Err(error)) => Err(ConnectError::Other(error)),
         }
     }
@@ -171,7 +186,8 @@ impl Connections {
         });
         self.http2.borrow_mut().retain(|_, sessions| {
             sessions.open.borrow_mut().retain(|session| {
-                let idle = session.streams.get() == 0 && now.duration_since(session.idle_since.get()) > idle_timeout;
+                let idle = session.streams.get() == 0
+                    && now.duration_since(session.idle_since.get()) > idle_timeout;
                 !session.dead.get() && !idle
             });
             !sessions.open.borrow().is_empty() || Rc::strong_count(sessions) > 1
@@ -182,14 +198,22 @@ impl Connections {
     pub fn count(&self) -> (usize, usize) {
         (
             self.http1.borrow().values().map(Vec::len).sum(),
-            self.http2.borrow().values().map(|sessions| sessions.open.borrow().len()).sum(),
+            self.http2
+                .borrow()
+                .values()
+                .map(|sessions| sessions.open.borrow().len())
+                .sum(),
         )
     }
 }
 
 impl Sessions {
     fn find(&self, timers: &Timers) -> Option<(SendRequest<Bytes>, Ticket)> {
-        self.open.borrow().iter().find(|session| session.has_room()).map(|session| session.enter(timers))
+        self.open
+            .borrow()
+            .iter()
+            .find(|session| session.has_room())
+            .map(|session| session.enter(timers))
     }
 }
 
@@ -201,7 +225,13 @@ impl Session {
 
     fn enter(self: &Rc<Self>, timers: &Timers) -> (SendRequest<Bytes>, Ticket) {
         self.streams.set(self.streams.get() + 1);
-        (self.send.clone(), Ticket { session: self.clone(), timers: timers.clone() })
+        (
+            self.send.clone(),
+            Ticket {
+                session: self.clone(),
+                timers: timers.clone(),
+            },
+        )
     }
 }
 
@@ -214,7 +244,9 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.session.streams.set(self.session.streams.get().saturating_sub(1));
+        self.session
+            .streams
+            .set(self.session.streams.get().saturating_sub(1));
         self.session.idle_since.set(self.timers.coarse_now());
     }
 }

@@ -167,12 +167,16 @@ async fn ends_of_different_kinds_are_told_apart() {
         client.reply_or_end().await;
         ends.push(gateway.access_log(1).await[0]["end"].to_string());
     }
+    // A client of HTTP/1 that leaves looks like one that has only ended its sending; HTTP/2 tells.
     let silent = Worker::start(e2e::scripts::silent()).await;
     let gateway = Edge::to(&silent).start().await;
-    let mut client = gateway.http().await;
-    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let mut call = gateway
+        .h2("https")
+        .await
+        .call(request("GET", "/"), true)
+        .await;
     silent.until_seen(1).await;
-    drop(client);
+    call.cancel();
     ends.push(gateway.access_log(1).await[0]["end"].to_string());
     assert!(
         ends[0] != ends[1] && ends[1] != ends[2] && ends[0] != ends[2],

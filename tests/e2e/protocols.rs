@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use e2e::h2_client::request;
-use e2e::h2_scripts::{h2_mirroring, h2_replying, trailer};
+use e2e::h2_scripts::{h2_collecting, h2_mirroring, h2_replying, trailer};
 use e2e::scripts::{answering, by_hand, closing, mirroring, reply, saying, saying_and_closing};
 use e2e::{Edge, Gate, Gateway, H2, Raw, Script, Worker};
 use http::HeaderMap;
@@ -325,7 +325,7 @@ async fn a_client_that_expects_100_is_told_to_go_on() {
     for (script, back) in [
         (saying_100, Back::H1),
         (mirroring(), Back::H1),
-        (h2_mirroring(), Back::H2c),
+        (h2_collecting(), Back::H2c),
     ] {
         let worker = Worker::start(script).await;
         let gateway = back.edge(&worker).await;

@@ -443,6 +443,37 @@ async fn trailers_go_both_ways_in_every_pairing() {
 }
 
 #[tokio::test]
+async fn a_body_of_http2_ends_once_whatever_its_last_frame_is() {
+    let worker = Worker::start(mirroring()).await;
+    let gateway = Edge::to(&worker).start().await;
+    let mut client = gateway.h2("https").await;
+    for last in [
+        "full frame",
+        "empty frame",
+        "trailers",
+        "nothing but an empty frame",
+    ] {
+        let mut call = client.call(request("POST", "/"), false).await;
+        if last != "nothing but an empty frame" {
+            call.send("body").await;
+        }
+        match last {
+            "full frame" => call.finish_sending("more").await,
+            "trailers" => call.finish_with(trailer("x-sum", "6")),
+            _ => call.finish(),
+        }
+        assert_eq!(call.rest().await.unwrap().status, 200, "{last}");
+    }
+    // A second end would be the first bytes of the next request on the kept connection.
+    let heads: Vec<_> = worker
+        .requests()
+        .iter()
+        .map(|seen| seen.first_line().to_owned())
+        .collect();
+    assert_eq!(heads, ["POST / HTTP/1.1"; 4]);
+}
+
+#[tokio::test]
 async fn a_trailer_cannot_smuggle_a_framing_field() {
     let worker = Worker::start(mirroring()).await;
     let gateway = Edge::to(&worker).start().await;

@@ -160,7 +160,7 @@ async fn a_connection_may_open_so_many_streams() {
 }
 
 #[tokio::test]
-async fn rapid_resets_end_the_connection_and_not_the_gateway() {
+async fn rapid_resets_of_one_client_leave_the_others_alone() {
     let worker = Worker::start(e2e::scripts::silent()).await;
     let gateway = Edge::to(&worker).start().await;
     let mut client = gateway.h2("https").await;

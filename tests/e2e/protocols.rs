@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use e2e::h2_client::request;
-use e2e::h2_scripts::{h2_mirroring, h2_replying, trailer};
+use e2e::h2_scripts::{h2_collecting, h2_mirroring, h2_replying, trailer};
 use e2e::scripts::{answering, by_hand, closing, mirroring, reply, saying, saying_and_closing};
 use e2e::{Edge, Gate, Gateway, H2, Raw, Script, Worker};
 use http::HeaderMap;
@@ -325,7 +325,7 @@ async fn a_client_that_expects_100_is_told_to_go_on() {
     for (script, back) in [
         (saying_100, Back::H1),
         (mirroring(), Back::H1),
-        (h2_mirroring(), Back::H2c),
+        (h2_collecting(), Back::H2c),
     ] {
         let worker = Worker::start(script).await;
         let gateway = back.edge(&worker).await;
@@ -440,6 +440,37 @@ async fn trailers_go_both_ways_in_every_pairing() {
             "h2 to {back:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_body_of_http2_ends_once_whatever_its_last_frame_is() {
+    let worker = Worker::start(mirroring()).await;
+    let gateway = Edge::to(&worker).start().await;
+    let mut client = gateway.h2("https").await;
+    for last in [
+        "full frame",
+        "empty frame",
+        "trailers",
+        "nothing but an empty frame",
+    ] {
+        let mut call = client.call(request("POST", "/"), false).await;
+        if last != "nothing but an empty frame" {
+            call.send("body").await;
+        }
+        match last {
+            "full frame" => call.finish_sending("more").await,
+            "trailers" => call.finish_with(trailer("x-sum", "6")),
+            _ => call.finish(),
+        }
+        assert_eq!(call.rest().await.unwrap().status, 200, "{last}");
+    }
+    // A second end would be the first bytes of the next request on the kept connection.
+    let heads: Vec<_> = worker
+        .requests()
+        .iter()
+        .map(|seen| seen.first_line().to_owned())
+        .collect();
+    assert_eq!(heads, ["POST / HTTP/1.1"; 4]);
 }
 
 #[tokio::test]

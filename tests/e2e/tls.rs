@@ -2,7 +2,7 @@
 
 use e2e::raw::Session;
 use e2e::scripts::replying;
-use e2e::{Gateway, H2, Raw, Tls, Worker, eventually};
+use e2e::{Gateway, H2, Raw, Tls, Worker, eventually, frames};
 
 const YAML: &str = r#"
 admin: { bind: "127.0.0.1:0" }
@@ -208,6 +208,25 @@ fn client_hello_1_1() -> Vec<u8> {
     ];
     record.extend(hello);
     record
+}
+
+#[tokio::test]
+async fn a_request_in_one_segment_with_the_end_of_the_handshake_is_answered() {
+    let worker = Worker::start(replying(200)).await;
+    let gateway = gateway(&worker, "").await;
+    // TLS 1.3, where the client's last flight is followed by its request at once.
+    let tls = Tls::versions(gateway.certs(), &[&rustls::version::TLS13]);
+    let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let stream = tls.connect_sending(gateway.port("https"), request).await;
+    assert_eq!(Raw::over(stream).reply().await.status(), 200);
+    for listener in ["https", "grpc"] {
+        let tls = tls.clone().alpn(&["h2"]);
+        let stream = tls
+            .connect_sending(gateway.port(listener), &frames::hello())
+            .await;
+        let first = frames::next(&mut Raw::over(stream)).await;
+        assert_eq!(first.kind, frames::SETTINGS, "{listener}");
+    }
 }
 
 #[tokio::test]

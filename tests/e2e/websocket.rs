@@ -239,7 +239,7 @@ async fn a_long_silent_socket_is_not_cut() {
 }
 
 #[tokio::test]
-async fn an_opening_without_a_version_or_key_reaches_a_worker_as_no_upgrade_or_not_at_all() {
+async fn an_upgrade_asked_for_by_post_is_answered_without_one() {
     let worker = Worker::start(e2e::scripts::echoing_head()).await;
     let gateway = Edge::to(&worker).start().await;
     let mut client = gateway.http().await;

@@ -192,6 +192,16 @@ impl Call {
         sent.expect("the stream takes data");
     }
 
+    /// Ends the sending direction with this as the last frame.
+    pub async fn finish_sending(&mut self, bytes: impl Into<Bytes>) {
+        let sent = within(
+            "the peer takes data",
+            push(&mut self.tx, bytes.into(), true),
+        )
+        .await;
+        sent.expect("the stream takes data");
+    }
+
     /// Ends the sending direction.
     pub fn finish(&mut self) {
         self.tx

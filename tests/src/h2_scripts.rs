@@ -176,6 +176,17 @@ pub fn h2_replying(body: impl Into<Bytes>) -> Script {
     })
 }
 
+/// Reads the request to its end, then answers 200 with its body.
+pub fn h2_collecting() -> Script {
+    h2(|mut stream| async move {
+        let body = read_all(stream.request.body_mut()).await?;
+        let mut tx = stream
+            .answer
+            .send_response(Response::new(()), body.is_empty())?;
+        push(&mut tx, body.into(), true).await
+    })
+}
+
 /// Answers each call with trailers only.
 pub fn grpc_trailers_only(status: &'static str, message: &'static str) -> Script {
     h2(move |mut stream| async move {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, HandshakeKind, SupportedProtocolVersion};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -19,6 +19,7 @@ use crate::certs::Certs;
 use crate::eventually::within;
 use crate::message::Message;
 use crate::wire::{Io, Wire};
+use crate::worker::Gate;
 
 /// How a client speaks TLS.
 #[derive(Clone)]
@@ -79,6 +80,38 @@ impl Tls {
             TlsConnector::from(self.config.clone()).connect(name, tcp),
         )
         .await
+    }
+}
+
+impl Tls {
+    /// As [`Tls::connect`], with `first` in the same segment as the end of the client's handshake,
+    /// as a busy network may deliver them.
+    pub async fn connect_sending(&self, port: u16, first: &[u8]) -> TlsStream<DuplexStream> {
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let (tcp, gate) = (tcp(port).await, Gate::new());
+        let (mut from_gateway, mut to_gateway) = tcp.into_split();
+        let (mut from_client, mut to_client) = tokio::io::split(far);
+        let opened = gate.clone();
+        tokio::spawn(async move {
+            let mut flight = vec![0; 64 * 1024];
+            let hello = from_client.read(&mut flight).await?;
+            to_gateway.write_all(&flight[..hello]).await?;
+            opened.passed().await;
+            // All that was written meanwhile lies in the duplex and is read as one.
+            let rest = from_client.read(&mut flight).await?;
+            to_gateway.write_all(&flight[..rest]).await?;
+            tokio::io::copy(&mut from_client, &mut to_gateway).await
+        });
+        tokio::spawn(async move { tokio::io::copy(&mut from_gateway, &mut to_client).await });
+        let name = ServerName::try_from(self.name.clone()).expect("a test's server name is valid");
+        let connect = TlsConnector::from(self.config.clone()).connect(name, near);
+        let mut stream = within("a TLS handshake ends", connect)
+            .await
+            .expect("the handshake");
+        stream.write_all(first).await.expect("the duplex has room");
+        stream.flush().await.expect("the duplex has room");
+        gate.open();
+        stream
     }
 }
 
@@ -314,7 +347,11 @@ mod tests {
             loop {
                 let (tcp, _) = listener.accept().await.unwrap();
                 let acceptor = acceptor.clone();
-                tokio::spawn(async move { acceptor.accept(tcp).await.map(drop) });
+                tokio::spawn(async move {
+                    let stream = acceptor.accept(tcp).await?;
+                    let (mut read, mut write) = tokio::io::split(stream);
+                    tokio::io::copy(&mut read, &mut write).await
+                });
             }
         });
         let tls = Tls::versions(&certs, &[&rustls::version::TLS12]).alpn(&["http/1.1"]);
@@ -323,6 +360,8 @@ mod tests {
             (session.alpn.as_deref(), session.version.as_str()),
             (Some("http/1.1"), "TLSv1_2")
         );
+        let stream = tls.connect_sending(port, b"hello").await;
+        assert_eq!(Raw::over(stream).exact(5).await, b"hello");
         assert!(
             tls.name("stranger.test").connect(port).await.is_err(),
             "not in the certificate"

@@ -32,14 +32,14 @@ routes:
   - { path: /,               to: hostagent, on: [grpc] }
 "#;
 
-/// Programs of the crate `backends`; the app server and the messenger have two workers each.
+/// Programs of the crate `backends` and how many workers of each. One messenger: the client asks it how its calls ended.
 const PROGRAMS: [(&str, u16); 6] = [
     ("appserver", 2),
     ("pingserver", 1),
     ("message-server", 1),
     ("api", 1),
     ("package-upload", 1),
-    ("hostagent-messenger", 2),
+    ("hostagent-messenger", 1),
 ];
 
 /// A process of the test's own, killed on drop.
@@ -130,6 +130,41 @@ async fn pythons_websockets_is_at_home() {
 async fn pythons_grpcio_is_at_home() {
     let (gateway, _workers) = deployment().await;
     client(&gateway, "grpc_echo.py", "grpc").await;
+}
+
+#[tokio::test]
+async fn curl_is_at_home_in_both_versions() {
+    let (gateway, _workers) = deployment().await;
+    let at = format!("https://127.0.0.1:{}", gateway.port("https"));
+    for version in ["--http1.1", "--http2"] {
+        for (path, service) in [
+            ("/", "appserver"),
+            ("/ping", "pingserver"),
+            ("/message-system", "message-system"),
+            ("/attachment/1", "message-system"),
+            ("/api/v2/x", "api"),
+            ("/upload/a/b", "package-upload"),
+        ] {
+            let output = tokio::process::Command::new("curl")
+                .args(["--silent", "--show-error", "--max-time", "30", version])
+                .args(["--write-out", "\n%{http_code} %{http_version}", "--cacert"])
+                .arg(gateway.file("ca.pem"))
+                .args(["--data", "said", &format!("{at}{path}")])
+                .output()
+                .await
+                .expect("curl can be started: `make test` installs it");
+            let said = String::from_utf8_lossy(&output.stdout);
+            let (body, end) = said.rsplit_once('\n').unwrap_or_default();
+            let mirror: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+            let spoken = if version == "--http2" { "2" } else { "1.1" };
+            assert_eq!(end, format!("200 {spoken}"), "{path} {version}: {said}");
+            assert_eq!(
+                (&mirror["service"], &mirror["body"]),
+                (&service.into(), &"said".into()),
+                "{path} {version}"
+            );
+        }
+    }
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -21,10 +22,28 @@ use tokio_util::io::poll_read_buf;
 
 use tls::Tls;
 
+/// Silence after which the kernel asks whether the peer is still there.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+/// Between two such questions.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// Questions without an answer that end the connection.
+const KEEPALIVE_PROBES: u32 = 3;
 /// Bytes read from a plain connection at once while a body streams through.
 const READ_BODY: usize = 64 * 1024;
 /// Bytes read from a plain connection while a head is awaited.
 const READ_HEAD: usize = 8 * 1024;
+
+/// A TCP connection as the gateway wants every one of its own: small writes do not wait for one another, and a peer that
+/// is gone without a word (a host that lost its power, a NAT that forgot) is found out in about a minute, so that streams
+/// may be silent for days. What the kernel refuses is no reason to refuse the peer.
+pub fn tune(tcp: &TcpStream) {
+    let _ = tcp.set_nodelay(true);
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(KEEPALIVE_IDLE)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_PROBES);
+    let _ = socket2::SockRef::from(tcp).set_tcp_keepalive(&keepalive);
+}
 
 /// A connection. All methods take `&self`; at most one task may poll each direction.
 pub struct Stream {

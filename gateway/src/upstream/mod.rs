@@ -15,7 +15,7 @@ use h2::client::SendRequest;
 use tokio::net::TcpStream;
 
 use crate::io::timer::Timers;
-use crate::io::{Carrier, Stream};
+use crate::io::{Carrier, Stream, tune};
 
 /// Kept HTTP/1 connections per worker and data thread.
 const KEPT_MAX: usize = 256;
@@ -117,8 +117,7 @@ impl Connections {
         {
             Err(_) => Err(ConnectError::Timeout),
             Ok(Ok(tcp)) => {
-                // Small writes must not wait for one another (RFC 896 would have them do so).
-                let _ = tcp.set_nodelay(true);
+                tune(&tcp);
                 Ok(tcp)
             }
             Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {

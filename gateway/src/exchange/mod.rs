@@ -9,9 +9,11 @@ pub mod flow;
 pub mod forward;
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -379,10 +381,8 @@ async fn attempts(
     let mut tried: Vec<WorkerId> = Vec::new();
     let (mut unsent, mut retries) = (0, 0);
     loop {
-        let Admitted { lease, waited } =
-            admit::admit(pool, key, &tried, kind, || shard.random(), &shard.timers)
-                .await
-                .map_err(|f| (f, None))?;
+        let admitted = admit_while_there(shard, pool, key, &tried, kind, client).await;
+        let Admitted { lease, waited } = admitted.map_err(|failure| (failure, None))?;
         if waited {
             summary.wait = summary.started.elapsed();
         }
@@ -423,6 +423,30 @@ async fn attempts(
         summary.retries += 1;
         tried.push(worker);
     }
+}
+
+/// A place at a worker; who leaves while waiting is not sent to one.
+async fn admit_while_there(
+    shard: &Shard,
+    pool: &Arc<Pool>,
+    key: Option<u64>,
+    tried: &[WorkerId],
+    kind: Kind,
+    client: &mut Client,
+) -> Result<Admitted, Failure> {
+    let mut admitting = pin!(admit::admit(
+        pool,
+        key,
+        tried,
+        kind,
+        || shard.random(),
+        &shard.timers
+    ));
+    std::future::poll_fn(|task| match admitting.as_mut().poll(task) {
+        Poll::Pending => client.poll_gone(task).map(|_| Err(Failure::ClientGone)),
+        ready => ready,
+    })
+    .await
 }
 
 /// Whether sending the request again cannot do its work twice.

@@ -3,7 +3,7 @@
 //! Promises: answers from live state, costs the data threads nothing. Does not: change anything yet.
 
 use std::net::{SocketAddr, TcpListener as StdListener};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -16,6 +16,7 @@ use crate::http1::head::{Limits, parse_request};
 use crate::http1::write;
 use crate::message::{BodyKind, Request};
 use crate::observe::metrics::Metrics;
+use crate::reload::OpenDoor;
 use crate::shard::Shared;
 
 /// An operator's connection that says nothing is closed after this long.
@@ -29,8 +30,8 @@ pub struct Admin {
     pub shared: Arc<Shared>,
     /// The counters.
     pub metrics: Arc<Metrics>,
-    /// Listeners and where they really listen.
-    pub listening: Vec<(String, Vec<SocketAddr>)>,
+    /// What is listened on.
+    pub doors: Arc<Mutex<Vec<OpenDoor>>>,
     /// When the process began to serve.
     pub since: Instant,
 }
@@ -311,12 +312,24 @@ impl Exposition {
 
 fn status(admin: &Admin) -> Value {
     let plan = admin.shared.plan.load();
-    let listeners: Vec<_> = admin
-        .listening
+    let doors = admin.doors.lock().unwrap_or_else(PoisonError::into_inner);
+    let addresses = |id: usize| -> Vec<SocketAddr> {
+        let of_it = doors
+            .iter()
+            .filter(|door| usize::from(door.listener.0) == id);
+        of_it
+            .filter_map(|door| door.socket.local_addr().ok())
+            .collect()
+    };
+    let listeners: Vec<_> = plan
+        .config
+        .listeners
         .iter()
         .enumerate()
-        .map(|(id, (name, addresses))| {
-            json!({ "name": name, "addresses": addresses, "connections": admin.shared.clients.open(id) })
+        .filter(|(id, listener)| !listener.bind.is_empty() || admin.shared.clients.open(*id) > 0)
+        .map(|(id, listener)| {
+            let connections = admin.shared.clients.open(id);
+            json!({ "name": listener.name, "addresses": addresses(id), "connections": connections })
         })
         .collect();
     let now = Instant::now();

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Instant, SystemTime};
 
 use anyhow::{Context as _, bail};
@@ -13,6 +13,8 @@ use async_trait::async_trait;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{ListenFds, RunArgs, Server, ShutdownWatch};
 use pingora_core::services::Service;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin};
 use crate::config::model::{self, Config, ListenerId};
@@ -23,9 +25,13 @@ use crate::listener::accept::{Balance, Door, Handed, accept, receive};
 use crate::listener::socket;
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
-use crate::plan::Plan;
+use crate::plan::{Plan, Tls};
+use crate::reload::{Discovered, OpenDoor, Reload, own_addresses, settle_redirects};
 use crate::shard::{Shard, Shared};
 use crate::tls;
+
+/// New sockets on their way to a data thread.
+const NEW_DOORS_MAX: usize = 256;
 
 /// Checks a configuration without running it; prints what there is to say.
 pub fn check(path: &Path) -> ExitCode {
@@ -69,7 +75,7 @@ pub fn run(path: &Path) -> ExitCode {
     let Some(config) = checked.config else {
         return ExitCode::FAILURE;
     };
-    match serve(&source, config) {
+    match serve(&source, path, config) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("portcullis: {error:#}");
@@ -108,32 +114,49 @@ fn ephemeral_warnings(config: &Config) -> Vec<Problem> {
     }
 }
 
-fn serve(source: &Source, mut config: Config) -> anyhow::Result<ExitCode> {
+fn serve(source: &Source, path: &Path, mut config: Config) -> anyhow::Result<ExitCode> {
     let metrics = Arc::new(Metrics::new().context("metrics")?);
     let Some(tls) = tls_of(source, &config) else {
         return Ok(ExitCode::FAILURE);
     };
-    let Some(sockets) = open_sockets(source, &config) else {
+    let Some((doors, admin_socket)) = open_sockets(source, &config) else {
         return Ok(ExitCode::FAILURE);
     };
-    sockets.settle_redirects(&mut config);
+    settle_redirects(&mut config, doors.iter());
     let log = open_log(&config.access_log)?;
     let threads = match config.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
     let deadline = config.drain_deadline;
-    let plan = Arc::new(Plan::build(config, tls, &metrics, Instant::now()));
-    let own: Vec<SocketAddr> = sockets.addresses().collect();
+    let plan = Arc::new(Plan::build(config, tls, &metrics, None, Instant::now()));
+    let admin_address = admin_socket
+        .as_ref()
+        .and_then(|socket| socket.local_addr().ok());
+    let own = own_addresses(&doors, admin_address);
     discover::first_scan(&plan.pools, &own);
+    let ready = ready_line(&plan.config, &doors, admin_address);
     let shared = Arc::new(Shared::new(plan.clone(), log));
+    let doors = Arc::new(Mutex::new(doors));
+    let (senders, receivers) = (0..threads)
+        .map(|_| tokio::sync::mpsc::channel(NEW_DOORS_MAX))
+        .unzip();
+    let (discovery, discovered) = watch::channel((plan.pools.clone(), own));
+    let reload = Arc::new(Reload {
+        path: path.to_owned(),
+        shared: shared.clone(),
+        metrics: metrics.clone(),
+        doors: doors.clone(),
+        admin: admin_address,
+        threads: senders,
+        discovery,
+    });
     let admin = Arc::new(Admin {
         shared: shared.clone(),
         metrics,
-        listening: sockets.listening(&plan.config),
+        doors: doors.clone(),
         since: Instant::now(),
     });
-    let ready = ready_line(&admin.listening, sockets.admin.as_ref());
 
     let conf = ServerConf {
         grace_period_seconds: Some(0),
@@ -143,24 +166,27 @@ fn serve(source: &Source, mut config: Config) -> anyhow::Result<ExitCode> {
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
     server.add_service(Control {
-        plan,
-        own,
+        discovered,
         admin,
-        socket: sockets.admin,
+        socket: admin_socket,
     });
     server.add_service(Edge {
         shared: shared.clone(),
-        doors: sockets.doors,
-        threads,
+        doors,
+        receivers,
         ready,
     });
     server.run(RunArgs {
-        shutdown_signal: Box::new(Drain { shared, deadline }),
+        shutdown_signal: Box::new(Drain {
+            shared,
+            deadline,
+            reload,
+        }),
     });
     Ok(ExitCode::SUCCESS)
 }
 
-fn tls_of(source: &Source, config: &Config) -> Option<Vec<Option<Arc<rustls::ServerConfig>>>> {
+fn tls_of(source: &Source, config: &Config) -> Option<Vec<Tls>> {
     let mut problems = Vec::new();
     let mut configs = Vec::new();
     for listener in &config.listeners {
@@ -187,71 +213,17 @@ fn tls_of(source: &Source, config: &Config) -> Option<Vec<Option<Arc<rustls::Ser
     .then_some(configs)
 }
 
-/// Everything that is listened on.
-struct Sockets {
-    doors: Vec<Door>,
-    admin: Option<TcpListener>,
-}
-
-impl Sockets {
-    fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        let admin = self.admin.iter();
-        self.doors
-            .iter()
-            .map(|door| &door.socket)
-            .chain(admin)
-            .filter_map(|socket| socket.local_addr().ok())
-    }
-
-    /// A redirect to a port that the kernel chose names the port it chose.
-    fn settle_redirects(&self, config: &mut Config) {
-        let https = config
-            .listeners
-            .iter()
-            .position(|l| l.tls.is_some() && l.protocol == model::Protocol::Http);
-        let door = self
-            .doors
-            .iter()
-            .find(|door| Some(usize::from(door.listener.0)) == https);
-        let port = door
-            .and_then(|door| door.socket.local_addr().ok())
-            .map_or(443, |address| address.port());
-        for listener in config
-            .listeners
-            .iter_mut()
-            .filter(|listener| listener.redirect_port == 0)
-        {
-            listener.redirect_port = port;
-        }
-    }
-
-    fn listening(&self, config: &Config) -> Vec<(String, Vec<SocketAddr>)> {
-        let of = |id: usize| {
-            self.doors
-                .iter()
-                .filter(|door| usize::from(door.listener.0) == id)
-                .filter_map(|door| door.socket.local_addr().ok())
-                .collect()
-        };
-        config
-            .listeners
-            .iter()
-            .enumerate()
-            .map(|(id, listener)| (listener.name.clone(), of(id)))
-            .collect()
-    }
-}
-
 /// Opens every socket before anything runs; a port that cannot be had is told with its place in the file.
-fn open_sockets(source: &Source, config: &Config) -> Option<Sockets> {
+fn open_sockets(source: &Source, config: &Config) -> Option<(Vec<OpenDoor>, Option<TcpListener>)> {
     let mut problems = Vec::new();
     let mut open = |bind: &model::Bind| match socket::open(bind) {
         Ok(socket) => Some(socket),
         Err(error) => {
             let (what, hint) = socket::explain(bind, &error);
-            let mut problem = Problem::error(bind.place, what);
-            problem.hint = hint;
-            problems.push(problem);
+            problems.push(Problem {
+                hint,
+                ..Problem::error(bind.place, what)
+            });
             None
         }
     };
@@ -259,9 +231,12 @@ fn open_sockets(source: &Source, config: &Config) -> Option<Sockets> {
     for (id, listener) in config.listeners.iter().enumerate() {
         for bind in &listener.bind {
             if let Some(socket) = open(bind) {
-                doors.push(Door {
-                    listener: ListenerId(id as u16),
+                let listener = ListenerId(id as u16);
+                doors.push(OpenDoor {
+                    listener,
+                    bind: *bind,
                     socket,
+                    closed: CancellationToken::new(),
                 });
             }
         }
@@ -274,7 +249,7 @@ fn open_sockets(source: &Source, config: &Config) -> Option<Sockets> {
         })
     });
     tell(source, &problems);
-    problems.is_empty().then_some(Sockets { doors, admin })
+    problems.is_empty().then_some((doors, admin))
 }
 
 fn open_log(to: &model::AccessLog) -> anyhow::Result<AccessLog> {
@@ -293,13 +268,22 @@ fn open_log(to: &model::AccessLog) -> anyhow::Result<AccessLog> {
 }
 
 /// `ready name=address[,address] … admin=address`: what scripts wait for.
-fn ready_line(listening: &[(String, Vec<SocketAddr>)], admin: Option<&TcpListener>) -> String {
+fn ready_line(config: &Config, doors: &[OpenDoor], admin: Option<SocketAddr>) -> String {
     let mut line = "ready".to_owned();
-    for (name, addresses) in listening {
-        let addresses: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
-        line.push_str(&format!(" {name}={}", addresses.join(",")));
+    for (id, listener) in config.listeners.iter().enumerate() {
+        let of_it = doors
+            .iter()
+            .filter(|door| usize::from(door.listener.0) == id);
+        let addresses = of_it
+            .filter_map(|door| door.socket.local_addr().ok())
+            .map(|address| address.to_string());
+        line.push_str(&format!(
+            " {}={}",
+            listener.name,
+            addresses.collect::<Vec<_>>().join(",")
+        ));
     }
-    if let Some(address) = admin.and_then(|socket| socket.local_addr().ok()) {
+    if let Some(address) = admin {
         line.push_str(&format!(" admin={address}"));
     }
     line
@@ -308,8 +292,8 @@ fn ready_line(listening: &[(String, Vec<SocketAddr>)], admin: Option<&TcpListene
 /// The data threads.
 struct Edge {
     shared: Arc<Shared>,
-    doors: Vec<Door>,
-    threads: usize,
+    doors: Arc<Mutex<Vec<OpenDoor>>>,
+    receivers: Vec<tokio::sync::mpsc::Receiver<Door>>,
     ready: String,
 }
 
@@ -318,7 +302,12 @@ impl Service for Edge {
     async fn start_service(&mut self, fds: Option<ListenFds>, _: ShutdownWatch, _: usize) {
         if let Some(fds) = fds {
             let mut fds = fds.lock();
-            for door in &self.doors {
+            for door in self
+                .doors
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .iter()
+            {
                 if let Ok(address) = door.socket.local_addr() {
                     fds.add(address.to_string(), door.socket.as_raw_fd());
                 }
@@ -335,7 +324,10 @@ impl Service for Edge {
         }
         // The data threads have sockets of their own; with these they would stay open for ever.
         self.shared.drain_started().await;
-        self.doors.clear();
+        self.doors
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 
     fn name(&self) -> &str {
@@ -348,30 +340,35 @@ impl Service for Edge {
 }
 
 impl Edge {
-    fn start(&self) -> anyhow::Result<()> {
-        let (balance, receivers) = Balance::new(self.threads);
+    fn start(&mut self) -> anyhow::Result<()> {
+        let threads = self.receivers.len();
+        let (balance, handed) = Balance::new(threads);
         let (started, running) = mpsc::channel();
-        for (me, handed) in receivers.into_iter().enumerate() {
-            let doors = self.doors.iter().map(|door| {
-                door.socket.try_clone().map(|socket| Door {
-                    listener: door.listener,
-                    socket,
-                })
-            });
-            let doors: Vec<Door> = doors.collect::<Result<_, _>>().context("sockets")?;
+        for (me, (handed, new_doors)) in handed
+            .into_iter()
+            .zip(std::mem::take(&mut self.receivers))
+            .enumerate()
+        {
+            let doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
+            let doors: Vec<Door> = doors
+                .iter()
+                .map(OpenDoor::share)
+                .collect::<Result<_, _>>()
+                .context("sockets")?;
             let (shared, balance, started) =
                 (self.shared.clone(), balance.clone(), started.clone());
             std::thread::Builder::new()
                 .name(format!("data-{me}"))
                 .spawn(move || {
-                    let result = data_thread(me, shared, doors, balance, handed, &started);
+                    let result =
+                        data_thread(me, shared, doors, new_doors, balance, handed, &started);
                     if let Err(error) = result {
                         let _ = started.send(Err(error));
                     }
                 })
                 .context("thread")?;
         }
-        for _ in 0..self.threads {
+        for _ in 0..threads {
             match running.recv() {
                 Ok(result) => result?,
                 Err(_) => bail!("a data thread ended"),
@@ -385,6 +382,7 @@ fn data_thread(
     me: usize,
     shared: Arc<Shared>,
     doors: Vec<Door>,
+    mut new_doors: tokio::sync::mpsc::Receiver<Door>,
     balance: Balance,
     handed: tokio::sync::mpsc::Receiver<Handed>,
     started: &mpsc::Sender<anyhow::Result<()>>,
@@ -395,14 +393,23 @@ fn data_thread(
         .context("runtime")?;
     runtime.block_on(async move {
         let shard = Shard::new(shared, fastrand::u64(..));
-        for door in doors {
+        let accepting = {
             let (shard, balance) = (shard.clone(), balance.clone());
-            tokio::task::spawn_local(async move {
-                if let Err(error) = accept(shard, me, balance, door).await {
-                    tracing::error!(%error, "a listening socket failed");
-                }
-            });
-        }
+            move |door: Door| {
+                let (shard, balance) = (shard.clone(), balance.clone());
+                tokio::task::spawn_local(async move {
+                    if let Err(error) = accept(shard, me, balance, door).await {
+                        tracing::error!(%error, "a listening socket failed");
+                    }
+                });
+            }
+        };
+        doors.into_iter().for_each(&accepting);
+        tokio::task::spawn_local(async move {
+            while let Some(door) = new_doors.recv().await {
+                accepting(door);
+            }
+        });
         tokio::task::spawn_local(receive(shard.clone(), me, balance, handed));
         let _ = started.send(Ok(()));
         shard.keep_time().await;
@@ -412,8 +419,7 @@ fn data_thread(
 
 /// Everything that is not on a request's path.
 struct Control {
-    plan: Arc<Plan>,
-    own: Vec<SocketAddr>,
+    discovered: watch::Receiver<Discovered>,
     admin: Arc<Admin>,
     socket: Option<TcpListener>,
 }
@@ -421,7 +427,18 @@ struct Control {
 #[async_trait]
 impl Service for Control {
     async fn start_service(&mut self, _: Option<ListenFds>, _: ShutdownWatch, _: usize) {
-        let discovering = discover::run(self.plan.pools.clone(), self.own.clone());
+        let mut discovered = self.discovered.clone();
+        let discovering = async move {
+            loop {
+                let (pools, own) = discovered.borrow_and_update().clone();
+                tokio::select! {
+                    () = discover::run(pools, own) => {}
+                    changed = discovered.changed() => if changed.is_err() {
+                        std::future::pending::<()>().await;
+                    },
+                }
+            }
+        };
         let admin = self.admin.clone();
         let socket = self.socket.take();
         let operating = async move {

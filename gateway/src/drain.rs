@@ -12,6 +12,7 @@ use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::listener::accept;
+use crate::reload::Reload;
 use crate::shard::Shared;
 
 /// Between two looks at what is still in flight.
@@ -23,12 +24,14 @@ pub struct Drain {
     pub shared: Arc<Shared>,
     /// For what is in flight.
     pub deadline: Duration,
+    /// What SIGHUP does.
+    pub reload: Arc<Reload>,
 }
 
 #[async_trait]
 impl ShutdownSignalWatch for Drain {
     async fn recv(&self) -> ShutdownSignal {
-        if wait_for_stop().await {
+        if self.wait_for_stop().await {
             self.drain().await;
         }
         self.shared.log.flush();
@@ -37,29 +40,43 @@ impl ShutdownSignalWatch for Drain {
     }
 }
 
-/// True when what is in flight may be finished.
-async fn wait_for_stop() -> bool {
-    let handlers = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::hangup()),
-        signal(SignalKind::quit()),
-    );
-    let (Ok(mut term), Ok(mut int), Ok(mut hup), Ok(mut quit)) = handlers else {
-        tracing::error!("signals cannot be handled");
-        return std::future::pending().await;
-    };
-    loop {
-        tokio::select! {
-            _ = term.recv() => return true,
-            _ = int.recv() => return false,
-            _ = hup.recv() => tracing::warn!("SIGHUP: the configuration is read at start only; restart to change it"),
-            _ = quit.recv() => tracing::warn!("SIGQUIT: handing over to a new binary is not there yet"),
+impl Drain {
+    /// True when what is in flight may be finished.
+    async fn wait_for_stop(&self) -> bool {
+        let handlers = (
+            signal(SignalKind::terminate()),
+            signal(SignalKind::interrupt()),
+            signal(SignalKind::hangup()),
+            signal(SignalKind::quit()),
+        );
+        let (Ok(mut term), Ok(mut int), Ok(mut hup), Ok(mut quit)) = handlers else {
+            tracing::error!("signals cannot be handled");
+            return std::future::pending().await;
+        };
+        loop {
+            tokio::select! {
+                _ = term.recv() => return true,
+                _ = int.recv() => return false,
+                _ = hup.recv() => self.reload(),
+                _ = quit.recv() => tracing::warn!("SIGQUIT: handing over to a new binary is not there yet"),
+            }
         }
     }
-}
 
-impl Drain {
+    fn reload(&self) {
+        match self.reload.reload() {
+            Ok(changes) => tracing::info!(
+                opened = changes.opened,
+                closed = changes.closed,
+                pools_kept = changes.pools_kept,
+                pools_built = changes.pools_built,
+                routes = changes.routes,
+                "reloaded"
+            ),
+            Err(problems) => tracing::error!("reload refused, nothing changed\n{problems}"),
+        }
+    }
+
     async fn drain(&self) {
         let started = Instant::now();
         self.shared.start_drain();

@@ -16,6 +16,7 @@ pub mod message;
 pub mod observe;
 pub mod plan;
 pub mod pool;
+pub mod reload;
 pub mod route;
 pub mod shard;
 pub mod tls;

@@ -13,6 +13,12 @@ use crate::observe::metrics::{ListenerMetrics, Metrics};
 use crate::pool::Pool;
 use crate::route::table::RouteTable;
 
+/// Most listeners in the life of a process, those that reloads have taken away included.
+pub const LISTENERS_MAX: usize = 256;
+
+/// TLS of a listener, or none.
+pub type Tls = Option<Arc<ServerConfig>>;
+
 /// The running snapshot.
 pub struct Plan {
     /// As configured.
@@ -28,23 +34,33 @@ pub struct Plan {
 /// A listener, ready for connections.
 pub struct ListenerPlan {
     /// TLS, if any.
-    pub tls: Option<Arc<ServerConfig>>,
+    pub tls: Tls,
     /// Its counters.
     pub metrics: ListenerMetrics,
 }
 
 impl Plan {
-    /// Builds a plan; `tls` has an entry per listener.
+    /// Builds a plan; `tls` has an entry per listener. Pools of `before` that did not change are taken over as they are,
+    /// changed ones hand on what is known of their workers.
     pub fn build(
         config: Config,
-        tls: Vec<Option<Arc<ServerConfig>>>,
+        tls: Vec<Tls>,
         metrics: &Metrics,
+        before: Option<&Plan>,
         now: Instant,
     ) -> Plan {
         let pools: Vec<_> = config
             .pools
             .iter()
-            .map(|pool| Pool::new(pool.clone(), now))
+            .map(|pool| {
+                match before
+                    .and_then(|before| before.pools.iter().find(|old| old.name() == pool.name))
+                {
+                    Some(old) if old.model() == pool => old.clone(),
+                    Some(old) => Pool::succeed(pool.clone(), old, now),
+                    None => Pool::new(pool.clone(), now),
+                }
+            })
             .collect();
         let names: Vec<&str> = config.pools.iter().map(|pool| pool.name.as_str()).collect();
         let listeners = config
@@ -62,6 +78,11 @@ impl Plan {
             listeners,
             config,
         }
+    }
+
+    /// Whether a reload has taken the listener away: its connections end after what they are doing.
+    pub fn is_gone(&self, id: ListenerId) -> bool {
+        self.listener(id).bind.is_empty()
     }
 
     /// A listener as configured.

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use crate::io::Scratch;
 use crate::io::timer::{TICK, Timers};
 use crate::observe::access_log::{AccessLog, Lines};
-use crate::plan::Plan;
+use crate::plan::{LISTENERS_MAX, Plan};
 use crate::upstream::Connections;
 
 /// What all data threads share.
@@ -29,6 +29,8 @@ pub struct Shared {
     pub clients: Clients,
     /// Exchanges in flight, tunnels included.
     pub in_flight: AtomicU64,
+    /// Counts plans.
+    generation: AtomicU64,
     draining: AtomicBool,
     drain: watch::Sender<bool>,
 }
@@ -36,15 +38,21 @@ pub struct Shared {
 impl Shared {
     /// With no connection yet.
     pub fn new(plan: Arc<Plan>, log: AccessLog) -> Shared {
-        let listeners = plan.config.listeners.len();
         Shared {
             plan: ArcSwap::new(plan),
             log,
-            clients: Clients::new(listeners),
+            clients: Clients::new(LISTENERS_MAX),
             in_flight: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             drain: watch::Sender::new(false),
         }
+    }
+
+    /// From now on requests are served by this plan.
+    pub fn replace_plan(&self, plan: Arc<Plan>) {
+        self.plan.store(plan);
+        self.generation.fetch_add(1, Ordering::Release);
     }
 
     /// From now on no new connection or request is taken.
@@ -219,6 +227,7 @@ impl Shard {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut drained = false;
+        let mut generation = 0;
         for count in 0u64.. {
             ticks.tick().await;
             let now = Instant::now();
@@ -228,8 +237,10 @@ impl Shard {
             if count % 10 == 0 {
                 self.upstream.sweep(now, std::time::Duration::from_secs(60));
             }
-            if self.shared.is_draining() && !drained {
-                drained = true;
+            let newest = self.shared.generation.load(Ordering::Acquire);
+            if (self.shared.is_draining() && !drained) || newest != generation {
+                drained = self.shared.is_draining();
+                generation = newest;
                 // Idle connections sit in wait for their deadline: woken, they see that it is time to go.
                 self.timers.wake_all();
             }

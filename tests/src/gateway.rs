@@ -162,13 +162,32 @@ impl Gateway {
 
     /// Asks it to drain (SIGTERM).
     pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
         let sent = Command::new("kill")
-            .args(["-TERM", &self.child.id().to_string()])
+            .args([&format!("-{name}"), &self.child.id().to_string()])
             .status();
         assert!(
             sent.is_ok_and(|status| status.success()),
-            "SIGTERM could not be sent"
+            "SIG{name} could not be sent"
         );
+    }
+
+    /// Changes the configuration file and has it read again; returns when the gateway has said how that went.
+    pub async fn reload(&self, change: impl FnOnce(String) -> String) -> String {
+        let file = self.file("routes.yaml");
+        let text = std::fs::read_to_string(&file).expect("the configuration can be read");
+        std::fs::write(&file, change(text)).expect("the configuration can be written");
+        let before = self.stderr().len();
+        self.signal("HUP");
+        let told = || async {
+            let told = self.stderr().split_off(before);
+            (told.contains("reloaded") || told.contains("reload refused")).then_some(told)
+        };
+        crate::eventually("the gateway tells of the reload", told).await
     }
 
     /// Waits for its end.

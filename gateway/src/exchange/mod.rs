@@ -56,6 +56,13 @@ pub struct Context {
     pub tls: &'static str,
 }
 
+impl Context {
+    /// Whether the connection should end after what it is doing: the gateway stops, or a reload took its listener away.
+    pub fn is_ending(&self) -> bool {
+        self.shard.shared.is_draining() || self.shard.shared.plan.load().is_gone(self.listener)
+    }
+}
+
 /// Serves one request; says what the client's connection does next. `ahead` holds what was read beyond the request's
 /// head where `source` does not.
 pub async fn serve(

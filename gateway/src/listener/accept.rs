@@ -14,6 +14,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::model::{ListenerId, ListenerLimits, Protocol};
 use crate::exchange::Context;
@@ -35,6 +36,8 @@ pub struct Door {
     pub listener: ListenerId,
     /// The socket.
     pub socket: StdListener,
+    /// Ends the accept loop: a reload took the address away.
+    pub closed: CancellationToken,
 }
 
 /// A connection handed to another data thread.
@@ -116,14 +119,14 @@ pub async fn receive(
     }
 }
 
-/// Accepts until the gateway drains.
+/// Accepts until the gateway drains or the door is closed.
 pub async fn accept(shard: Rc<Shard>, me: usize, balance: Balance, door: Door) -> io::Result<()> {
     let listener = TcpListener::from_std(door.socket)?;
     let shared = shard.shared.clone();
     loop {
         let accepted = tokio::select! {
             biased;
-            () = shared.drain_started() => {
+            () = async { tokio::select! { () = shared.drain_started() => {}, () = door.closed.cancelled() => {} } } => {
                 // Who had come already is served; closing the socket would reset them.
                 while let Some(Ok((tcp, client))) = listener.accept().now_or_never() {
                     let_in(&shard, me, &balance, door.listener, tcp, client);

@@ -66,7 +66,7 @@ pub async fn serve(cx: Rc<Context>, stream: Rc<Stream>) {
             return;
         }
         // A pipelined request that waits is served before the gateway stops.
-        if cx.shard.shared.is_draining() && buf.is_empty() {
+        if cx.is_ending() && buf.is_empty() {
             break;
         }
     }
@@ -124,7 +124,7 @@ async fn next_request(
                     }
                 }
                 Poll::Pending => {
-                    if !begun && cx.shard.shared.is_draining() && !called {
+                    if !begun && cx.is_ending() && !called {
                         if !first {
                             return Poll::Ready(Next::End);
                         }
@@ -164,7 +164,7 @@ async fn exchange(
             }
         }
     };
-    let draining = cx.shard.shared.is_draining();
+    let draining = cx.is_ending();
     let mut client = Client::Http1 {
         stream: stream.clone(),
         version: request.version,

@@ -81,7 +81,7 @@ pub async fn serve(cx: Rc<Context>, carrier: Carrier) {
             if let Poll::Ready(accepted) = connection.poll_accept(task) {
                 return Poll::Ready(accepted);
             }
-            if !stopping && cx.shard.shared.is_draining() {
+            if !stopping && cx.is_ending() {
                 stopping = true;
                 connection.graceful_shutdown();
                 task.waker().wake_by_ref();

@@ -23,6 +23,7 @@ pub struct Metrics {
     refused: IntCounterVec,
     handshakes: IntCounterVec,
     handshake_failures: IntCounterVec,
+    reloads: IntCounterVec,
 }
 
 impl Metrics {
@@ -65,6 +66,11 @@ impl Metrics {
             "TLS handshakes that failed, by listener and reason.",
             &["listener", "reason"],
         )?;
+        let reloads = counter(
+            "portcullis_reloads_total",
+            "Reloads of the configuration, by result (done, refused).",
+            &["result"],
+        )?;
         let duration = HistogramVec::new(
             HistogramOpts::new(
                 "portcullis_request_duration_seconds",
@@ -86,7 +92,15 @@ impl Metrics {
             refused,
             handshakes,
             handshake_failures,
+            reloads,
         })
+    }
+
+    /// Counts a reload.
+    pub fn reload(&self, done: bool) {
+        self.reloads
+            .with_label_values(&[if done { "done" } else { "refused" }])
+            .inc();
     }
 
     /// The counters of one listener; `pools` in order of their ids.

@@ -1,0 +1,214 @@
+//! Does SIGHUP change what should change, and nothing else?
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use e2e::grpc;
+use e2e::h2_scripts::h2_mirroring;
+use e2e::scripts::{replying, upgrading};
+use e2e::websocket::{opening, text_frame};
+use e2e::{Edge, Gateway, Worker, eventually};
+use tokio::net::TcpStream;
+
+const YAML: &str = r#"
+threads: 2
+admin: { bind: "127.0.0.1:0" }
+listeners:
+  http:  { bind: "127.0.0.1:0", redirect_https: none }
+  grpc:  { bind: "127.0.0.1:0", protocol: grpc, tls: { certificates: [ { chain: <dir>/edge.pem, key: <dir>/edge.key } ] } }
+pools:
+  app: { ports: <app> }
+  ws: { ports: <ws> }
+  agents: { ports: <agents>, protocol: h2c }
+routes:
+  - { path: /, to: app, on: [http] }
+  - { path: /ws, to: ws, on: [http] }
+  - { path: /, to: agents, on: [grpc] }
+"#;
+
+#[tokio::test]
+async fn a_new_route_is_served_at_once_also_on_connections_that_are_open() {
+    let worker = Worker::start(replying(200)).await;
+    let gateway = Edge::to(&worker).start().await;
+    let mut client = gateway.http().await;
+    assert_eq!(client.get("/closed").await.status(), 200);
+    let told = gateway
+        .reload(|text| text + "\n  - { path: /closed, deny: 403, on: [http, https] }\n")
+        .await;
+    assert!(told.contains("reloaded"), "{told}");
+    assert_eq!(client.get("/closed").await.status(), 403);
+    assert_eq!(client.get("/open").await.status(), 200);
+    let metrics = gateway.admin("/metrics").await.text();
+    assert!(
+        metrics.contains(r#"portcullis_reloads_total{result="done"} 1"#),
+        "{metrics}"
+    );
+}
+
+#[tokio::test]
+async fn a_file_with_a_mistake_changes_nothing_and_is_told() {
+    let worker = Worker::start(replying(200)).await;
+    let gateway = Edge::to(&worker).start().await;
+    let mut client = gateway.http().await;
+    for (mistake, told_of) in [
+        ("\n  - { path: /x, to: nobody }\n", "nobody"),
+        ("\n  - { path: /x, deny: 403", "error"),
+    ] {
+        let file = gateway.file("routes.yaml");
+        let good = std::fs::read_to_string(&file).unwrap();
+        let told = gateway.reload(|text| text + mistake).await;
+        assert!(told.contains("reload refused"), "{told}");
+        assert!(told.contains(told_of), "{told}");
+        std::fs::write(&file, good).unwrap();
+        assert_eq!(client.get("/x").await.status(), 200);
+        assert_eq!(gateway.http().await.get("/").await.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn listeners_come_and_go_and_a_taken_port_stops_the_reload() {
+    let worker = Worker::start(replying(200)).await;
+    let gateway = Gateway::with(YAML)
+        .ports("app", [worker.port()])
+        .ports("ws", [worker.port() + 1])
+        .ports("agents", [worker.port() + 2])
+        .start()
+        .await;
+    let new = e2e::free_range(1);
+    let mut kept = gateway.http().await;
+    assert_eq!(kept.get("/").await.status(), 200);
+    let line = format!("listeners:\n  new: {{ bind: \"127.0.0.1:{new}\", redirect_https: none }}");
+    gateway
+        .reload(|text| {
+            text.replace("listeners:", &line)
+                .replace("on: [http]", "on: [http, new]")
+        })
+        .await;
+    let mut client = e2e::raw::Raw::tcp(new).await;
+    assert_eq!(client.get("/").await.status(), 200);
+    assert_eq!(kept.get("/").await.status(), 200, "an old listener stays");
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let file = gateway.file("routes.yaml");
+    let good = std::fs::read_to_string(&file).unwrap();
+    let told = gateway
+        .reload(|text| text.replace(&format!("127.0.0.1:{new}"), &address))
+        .await;
+    assert!(told.contains("is taken"), "{told}");
+    assert_eq!(client.get("/").await.status(), 200);
+    std::fs::write(&file, good).unwrap();
+
+    gateway
+        .reload(|text| {
+            text.replace(&line, "listeners:")
+                .replace("on: [http, new]", "on: [http]")
+        })
+        .await;
+    let refused = || async {
+        TcpStream::connect(("127.0.0.1", new))
+            .await
+            .is_err()
+            .then_some(())
+    };
+    eventually("the removed listener takes no connection", refused).await;
+    assert!(client.ended().await, "its idle connections end");
+    assert_eq!(kept.get("/").await.status(), 200);
+}
+
+#[tokio::test]
+async fn workers_of_a_new_pool_are_known_from_the_first_request() {
+    let (old, new) = (
+        Worker::start(replying(200)).await,
+        Worker::start(replying(201)).await,
+    );
+    let gateway = Edge::to(&old).pool("hold: off").start().await;
+    let mut client = gateway.http().await;
+    assert_eq!(client.get("/").await.status(), 200);
+    let port = |worker: &Worker| worker.port().to_string();
+    gateway
+        .reload(|text| text.replace(&port(&old), &port(&new)))
+        .await;
+    assert_eq!(client.get("/").await.status(), 201);
+}
+
+/// A hundred reloads under load, with a thousand open streams of each kind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_reloads_close_no_stream_and_fail_no_request() {
+    const STREAMS: usize = 1000;
+    const STREAMS_PER_CONNECTION: usize = 100;
+    let app = Worker::start(replying(200)).await;
+    let ws = Worker::start(upgrading()).await;
+    let agents = Worker::start(h2_mirroring()).await;
+    let gateway = Gateway::with(YAML)
+        .ports("app", [app.port()])
+        .ports("ws", [ws.port()])
+        .ports("agents", [agents.port()])
+        .start()
+        .await;
+    let mut sockets = Vec::new();
+    for _ in 0..STREAMS {
+        let mut socket = gateway.http().await;
+        socket.send(opening("/ws")).await;
+        assert_eq!(socket.reply().await.status(), 101);
+        sockets.push(socket);
+    }
+    let (mut calls, mut connections) = (Vec::new(), Vec::new());
+    for _ in 0..STREAMS / STREAMS_PER_CONNECTION {
+        let mut connection = gateway.h2("grpc").await;
+        for _ in 0..STREAMS_PER_CONNECTION {
+            let mut call = connection.call(grpc::call("/a/Stream"), false).await;
+            call.send(grpc::frame("before")).await;
+            assert_eq!(call.exact(11).await, grpc::frame("before"));
+            calls.push(call);
+        }
+        connections.push(connection);
+    }
+    let (stop, served) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicUsize::new(0)),
+    );
+    let mut load = Vec::new();
+    for _ in 0..4 {
+        let mut client = gateway.http().await;
+        let (stop, served) = (stop.clone(), served.clone());
+        load.push(tokio::spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                assert_eq!(client.get("/").await.status(), 200);
+                served.fetch_add(1, Ordering::Relaxed);
+            }
+        }));
+    }
+    for n in 0..100 {
+        // Every second one changes a pool, every third the routes.
+        let told = gateway
+            .reload(|text| {
+                let text = text.lines().filter(|line| !line.contains("# reload"));
+                let mut text: String = text.map(|line| format!("{line}\n")).collect();
+                if n % 2 == 0 {
+                    text.push_str("  - { path: /even, deny: 403, on: [http] } # reload\n");
+                }
+                if n % 3 == 0 {
+                    text =
+                        text.replacen("pools:\n", "pools:\n  spare: { ports: 1025 } # reload\n", 1);
+                }
+                text
+            })
+            .await;
+        assert!(told.contains("reloaded"), "{n}: {told}");
+    }
+    stop.store(true, Ordering::Relaxed);
+    for task in load {
+        task.await.expect("no request failed");
+    }
+    assert!(served.load(Ordering::Relaxed) > 100, "there was load");
+    for socket in &mut sockets {
+        let frame = text_frame("after");
+        socket.send(&frame).await;
+        assert_eq!(socket.exact(frame.len()).await, frame);
+    }
+    for call in &mut calls {
+        call.send(grpc::frame("after")).await;
+        assert_eq!(call.exact(10).await, grpc::frame("after"));
+    }
+}

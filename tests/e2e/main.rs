@@ -16,6 +16,7 @@ mod metrics_denied;
 mod pipelining;
 mod pools;
 mod protocols;
+mod review;
 mod routing;
 mod smuggling;
 mod tls;

@@ -77,6 +77,8 @@ pub struct Bounds {
     pub tunnel_timeout: Duration,
     /// For the rest of a tunnel once one direction has ended.
     pub half_closed_timeout: Duration,
+    /// For the client to take a head.
+    pub patience: Duration,
 }
 
 /// What a worker may have seen of a failed attempt.
@@ -271,10 +273,7 @@ async fn converse(
             Head::Informational(response) => {
                 informed += 1;
                 waits_for_100 &= response.status != 100;
-                client
-                    .inform(response)
-                    .await
-                    .map_err(|cause| Lost::client(&cause))?;
+                inform(job, client, response).await?;
             }
             other => break other,
         }
@@ -294,10 +293,7 @@ async fn converse(
     if waits_for_100 && status < 300 {
         // A worker that agrees before it has read the body wants it.
         waits_for_100 = false;
-        client
-            .inform(Response::go_on())
-            .await
-            .map_err(|cause| Lost::client(&cause))?;
+        inform(job, client, Response::go_on()).await?;
     }
     let mut from_worker = from_worker.unwrap_or_else(|| reply.source(&response, job));
     // A worker that keeps its connection reads the rest of the request, so the client's can be kept as well.
@@ -354,6 +350,19 @@ async fn converse(
         reusable,
         unread: !sent_whole,
     }))
+}
+
+/// Passes a 1xx response on. A client that does not take it is gone: nothing can be said behind half a head.
+async fn inform(job: &Job<'_>, client: &mut Client, response: Response) -> Result<(), Lost> {
+    let timer = job.timers.slot();
+    match timer
+        .within(job.bounds.patience, client.inform(response))
+        .await
+    {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(cause)) => Err(Lost::client(&cause)),
+        Err(_) => Err(Lost::client(&Cause::Lost)),
+    }
 }
 
 /// The request's direction, polled beside the response's.
@@ -421,7 +430,8 @@ async fn broken_off(job: &Job<'_>, status: u16, error: FlowError, to_client: &mu
         Cause::Io(_) | Cause::Truncated | Cause::Reset(_) | Cause::Lost => Failure::WorkerLost,
     };
     // What was received in order is given out before the end is told.
-    let _ = to_client.flush().await;
+    let timer = job.timers.slot();
+    let _ = timer.within(job.bounds.patience, to_client.flush()).await;
     match (to_client, error.cause) {
         (sink @ Sink::Http2 { .. }, Cause::Reset(reason)) => sink.reset(reason),
         (Sink::Http2 { send }, _) if job.grpc => {
@@ -668,7 +678,12 @@ async fn tunnel(
     let Ok((mut to_client, _)) = client.start(response, false, After::Upgrade) else {
         return failed(status, Failure::ClientGone);
     };
-    if to_client.flush().await.is_err() {
+    let head = job
+        .timers
+        .slot()
+        .within(job.bounds.patience, to_client.flush())
+        .await;
+    if !matches!(head, Ok(Ok(()))) {
         return failed(status, Failure::ClientGone);
     }
     let mut from_worker = Source::Raw {

@@ -158,14 +158,26 @@ async fn respond(
     grpc: bool,
     summary: &mut Summary<'_>,
 ) -> After {
-    let unread = !source.is_done();
+    let close = !source.is_done();
+    say(request, client, answer, location, grpc, close, summary).await
+}
+
+/// Answers by ourselves. A client that does not take the answer is cut, like one that does not take a worker's.
+async fn say(
+    request: &Request,
+    client: &mut Client,
+    answer: Answer,
+    location: Option<&str>,
+    grpc: bool,
+    close: bool,
+    summary: &mut Summary<'_>,
+) -> After {
     summary.status = if grpc { 200 } else { answer.status };
-    match client
-        .answer(Some(request), answer, location, grpc, unread)
-        .await
-    {
-        Ok(bytes) => summary.bytes_out.set(bytes),
-        Err(_) => return After::Close,
+    let said = client.answer(Some(request), answer, location, grpc, close);
+    let timer = summary.cx.shard.timers.slot();
+    match timer.within(summary.patience(), said).await {
+        Ok(Ok(bytes)) => summary.bytes_out.set(bytes),
+        Ok(Err(_)) | Err(_) => return After::Close,
     }
     match client {
         Client::Http1 {
@@ -189,22 +201,8 @@ async fn refuse(
     if failure == Failure::ClientGone {
         return After::Close;
     }
-    summary.status = if grpc { 200 } else { answer.status };
     let close = !body_done || !failure.keeps_connection();
-    match client
-        .answer(Some(request), answer, None, grpc, close)
-        .await
-    {
-        Ok(bytes) => summary.bytes_out.set(bytes),
-        Err(_) => return After::Close,
-    }
-    match client {
-        Client::Http1 {
-            keep_alive: true, ..
-        }
-        | Client::Http2 { .. } => After::Keep,
-        Client::Http1 { .. } => After::Close,
-    }
+    say(request, client, answer, None, grpc, close, summary).await
 }
 
 /// The pool's protocol and the request's wishes brought together.
@@ -330,6 +328,7 @@ fn bounds(listener: &Listener, pool: &Pool, forward: &Forward, grpc: bool) -> Bo
         },
         tunnel_timeout: limits.tunnel_timeout,
         half_closed_timeout: limits.body_timeout,
+        patience: limits.body_timeout,
     }
 }
 

@@ -1,0 +1,73 @@
+//! What was once wrong on the way of a byte, and must not come back? Each test names a fault that a peer could cause.
+
+use e2e::scripts::{by_hand, replying};
+use e2e::{Edge, Gateway, Worker, eventually, within};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpSocket;
+
+/// Waits until no client is connected and nothing is in flight.
+async fn until_settled(gateway: &Gateway) {
+    eventually("nothing is open or in flight", || async {
+        let status = gateway.status().await;
+        let listeners = status["listeners"].as_array().cloned().unwrap_or_default();
+        let idle = listeners
+            .iter()
+            .all(|listener| listener["connections"] == 0);
+        (idle && status["exchanges_in_flight"] == 0).then_some(())
+    })
+    .await;
+}
+
+/// A client that has next to no room for answers.
+async fn narrow(port: u16) -> tokio::net::TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let address = ([127, 0, 0, 1], port).into();
+    within("a TCP connection", socket.connect(address))
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_client_that_takes_no_refusals_is_cut() {
+    let worker = Worker::start(replying(200)).await;
+    let gateway = Edge::to(&worker)
+        .limits("body_timeout: 300ms")
+        .start()
+        .await;
+    let mut client = narrow(gateway.port("http")).await;
+    let requests = "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1000);
+    // Writes until the gateway closes; reads nothing.
+    let sending = async { while client.write_all(requests.as_bytes()).await.is_ok() {} };
+    within("the gateway closes", sending).await;
+    until_settled(&gateway).await;
+}
+
+#[tokio::test]
+async fn a_client_that_takes_no_interim_answers_is_cut() {
+    let hints = format!(
+        "HTTP/1.1 103 Early Hints\r\nLink: </{}>\r\n\r\n",
+        "x".repeat(30_000)
+    )
+    .repeat(60);
+    let worker = Worker::start(by_hand(move |mut conn| {
+        let hints = hints.clone();
+        async move {
+            while conn.request().await?.is_some() {
+                conn.wire.write(&hints).await?;
+                conn.wire.write(e2e::scripts::reply(200, "ok")).await?;
+            }
+            Ok(())
+        }
+    }))
+    .await;
+    let gateway = Edge::to(&worker)
+        .limits("body_timeout: 300ms")
+        .start()
+        .await;
+    let mut client = narrow(gateway.port("http")).await;
+    let requests = "GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(20);
+    client.write_all(requests.as_bytes()).await.unwrap();
+    until_settled(&gateway).await;
+    drop(client);
+}

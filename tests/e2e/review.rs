@@ -71,3 +71,31 @@ async fn a_client_that_takes_no_interim_answers_is_cut() {
     until_settled(&gateway).await;
     drop(client);
 }
+
+#[tokio::test]
+async fn a_body_that_is_sent_again_is_counted_once() {
+    // The first connection ends without an answer, so a PUT is sent again.
+    let worker = Worker::start(by_hand(|mut conn| async move {
+        while conn.request().await?.is_some() {
+            if conn.number == 0 {
+                return Ok(());
+            }
+            conn.wire.write(e2e::scripts::reply(200, "ok")).await?;
+        }
+        Ok(())
+    }))
+    .await;
+    let gateway = Edge::to(&worker)
+        .limits("body_bytes_max: 1000")
+        .start()
+        .await;
+    let mut client = gateway.http().await;
+    let reply = client.ask("PUT", "/", &[], &[b'x'; 600]).await;
+    assert_eq!(reply.status(), 200, "600 bytes are below the limit of 1000");
+    let line = gateway.access_log(1).await.remove(0);
+    assert_eq!(
+        (&line["bytes_in"], &line["retries"]),
+        (&600.into(), &1.into()),
+        "{line}"
+    );
+}

@@ -420,6 +420,8 @@ async fn attempts(
         }
         pool.stats().retries.fetch_add(1, Ordering::Relaxed);
         summary.retries += 1;
+        // The body begins again: what was counted of it counts once.
+        job.bytes_in.set(0);
         tried.push(worker);
     }
 }

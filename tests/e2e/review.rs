@@ -1,6 +1,7 @@
 //! What was once wrong on the way of a byte, and must not come back? Each test names a fault that a peer could cause.
 
-use e2e::scripts::{by_hand, replying};
+use e2e::h2_client::request;
+use e2e::scripts::{by_hand, held, replying};
 use e2e::{Edge, Gateway, Worker, eventually, within};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpSocket;
@@ -98,4 +99,29 @@ async fn a_body_that_is_sent_again_is_counted_once() {
         (&600.into(), &1.into()),
         "{line}"
     );
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_gives_up_its_place_among_the_held() {
+    let port = e2e::free_range(1);
+    let gateway = Edge::to_ports([port]).pool("hold: 300s").start().await;
+    let held = |count: u64| {
+        let gateway = &gateway;
+        async move {
+            eventually(&format!("{count} are held"), || async {
+                let status = gateway.status().await;
+                (status["pools"][0]["held"] == count).then_some(())
+            })
+            .await
+        }
+    };
+    let mut client = gateway.h2("https").await;
+    let mut cancelled = client.call(request("POST", "/"), true).await;
+    let _other = client.call(request("POST", "/"), true).await;
+    held(2).await;
+    cancelled.cancel();
+    held(1).await;
+    client.vanish();
+    held(0).await;
+    until_settled(&gateway).await;
 }

@@ -9,9 +9,11 @@ pub mod flow;
 pub mod forward;
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -378,10 +380,12 @@ async fn attempts(
     let mut tried: Vec<WorkerId> = Vec::new();
     let (mut unsent, mut retries) = (0, 0);
     loop {
-        let Admitted { lease, waited } =
-            admit::admit(pool, key, &tried, kind, || shard.random(), &shard.timers)
+        let Admitted { lease, waited } = {
+            let admitting = admit::admit(pool, key, &tried, kind, || shard.random(), &shard.timers);
+            unless_gone(client, admitting)
                 .await
-                .map_err(|f| (f, None))?;
+                .map_err(|f| (f, None))?
+        };
         if waited {
             summary.wait = summary.started.elapsed();
         }
@@ -424,6 +428,19 @@ async fn attempts(
         job.bytes_in.set(0);
         tried.push(worker);
     }
+}
+
+/// Waits for a place at a worker; a client that leaves meanwhile gives its place in the queue up.
+async fn unless_gone(
+    client: &mut Client,
+    admitting: impl Future<Output = Result<Admitted, Failure>>,
+) -> Result<Admitted, Failure> {
+    let mut admitting = pin!(admitting);
+    std::future::poll_fn(|cx| match admitting.as_mut().poll(cx) {
+        Poll::Pending => client.poll_gone(cx).map(|_| Err(Failure::ClientGone)),
+        ready => ready,
+    })
+    .await
 }
 
 /// Whether sending the request again cannot do its work twice.

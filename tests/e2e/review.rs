@@ -2,7 +2,7 @@
 
 use e2e::h2_client::request;
 use e2e::scripts::{by_hand, held, replying};
-use e2e::{Edge, Gateway, Worker, eventually, within};
+use e2e::{Edge, Gate, Gateway, Raw, Worker, eventually, within};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpSocket;
 
@@ -124,4 +124,56 @@ async fn a_client_that_leaves_gives_up_its_place_among_the_held() {
     client.vanish();
     held(0).await;
     until_settled(&gateway).await;
+}
+
+#[tokio::test]
+async fn an_answer_given_while_draining_says_that_the_connection_ends() {
+    let gate = Gate::new();
+    let worker = Worker::start(held(&gate)).await;
+    let mut gateway = Edge::to(&worker)
+        .top("drain: { deadline: 60s }")
+        .start()
+        .await;
+    let mut client = gateway.http().await;
+    client
+        .send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
+        .await;
+    worker.until_seen(1).await;
+    gateway.terminate();
+    eventually("it drains", || async {
+        (gateway.admin("/readyz").await.status() == 503).then_some(())
+    })
+    .await;
+    gate.open();
+    let reply = client.reply().await;
+    // A client that was not told would send its next POST into a closing connection.
+    assert_eq!(
+        (reply.status(), reply.field("connection")),
+        (200, Some("close"))
+    );
+    assert_eq!(gateway.exit().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_connection_that_will_not_be_kept_is_not_announced_as_kept() {
+    // Answers before it has read the body, and reads on no more.
+    let worker = Worker::start(by_hand(|mut conn| async move {
+        conn.wire.head().await?;
+        conn.wire
+            .write("HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n")
+            .await?;
+        Ok(())
+    }))
+    .await;
+    let gateway = Edge::to(&worker).start().await;
+    let mut client: Raw = gateway.http().await;
+    client
+        .send("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+        .await;
+    let reply = client.reply().await;
+    assert_eq!(
+        (reply.status(), reply.field("connection")),
+        (401, Some("close"))
+    );
+    assert!(client.ended().await);
 }

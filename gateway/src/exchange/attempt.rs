@@ -23,6 +23,7 @@ use crate::io::Stream;
 use crate::io::timer::{Slot, Timers};
 use crate::message::{BodyKind, Fields, Request, Response};
 use crate::pool::Outcome;
+use crate::shard::Shared;
 use crate::upstream::Ticket;
 
 /// Most 1xx responses passed on before the final one.
@@ -58,6 +59,8 @@ pub struct Job<'a> {
     pub bounds: Bounds,
     /// The data thread's deadlines.
     pub timers: &'a Timers,
+    /// Knows whether the gateway stops.
+    pub shared: &'a Shared,
     /// Request body bytes.
     pub bytes_in: &'a Cell<u64>,
     /// Response body bytes.
@@ -296,8 +299,11 @@ async fn converse(
         inform(job, client, Response::go_on()).await?;
     }
     let mut from_worker = from_worker.unwrap_or_else(|| reply.source(&response, job));
-    // A worker that keeps its connection reads the rest of the request, so the client's can be kept as well.
-    let wanted = if client_keeps(client) && (!sending.busy || worker_keeps) {
+    // A worker that keeps its connection reads the rest of the request, so the client's can be kept as well. Who is
+    // told `keep` sends its next request, which nobody would answer if the rest is not wanted or the gateway stops.
+    let rest_is_read = worker_keeps && !waits_for_100 && !job.grpc;
+    let in_step = !sending.broken && (!sending.busy || rest_is_read);
+    let wanted = if client_keeps(client) && in_step && !job.shared.is_draining() {
         After::Keep
     } else {
         After::Close
@@ -331,7 +337,7 @@ async fn converse(
         ));
     }
     // The worker answered early and reads on: what it still wants, it gets.
-    if sending.busy && worker_keeps && !job.grpc && !waits_for_100 {
+    if sending.busy && rest_is_read {
         let _ = std::future::poll_fn(|cx| sending.poll(cx)).await;
     }
     let sent_whole = !sending.busy && !sending.broken;

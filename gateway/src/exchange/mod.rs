@@ -175,6 +175,7 @@ async fn say(
     summary: &mut Summary<'_>,
 ) -> After {
     summary.status = if grpc { 200 } else { answer.status };
+    let close = close || summary.cx.shard.shared.is_draining();
     let said = client.answer(Some(request), answer, location, grpc, close);
     let timer = summary.cx.shard.timers.slot();
     match timer.within(summary.patience(), said).await {
@@ -275,6 +276,7 @@ async fn forward(
             fields: 256,
         },
         timers: &cx.shard.timers,
+        shared: &cx.shard.shared,
         bytes_in: &bytes_in,
         bytes_out: &bytes_out,
         request,

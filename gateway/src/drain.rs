@@ -16,6 +16,8 @@ use crate::shard::Shared;
 
 /// Between two looks at what is still in flight.
 const LOOK: Duration = Duration::from_millis(20);
+/// A data thread that has not handed over its last log lines by then is stuck.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Waits for a signal and drains.
 pub struct Drain {
@@ -31,6 +33,7 @@ impl ShutdownSignalWatch for Drain {
         if wait_for_stop().await {
             self.drain().await;
         }
+        self.last_lines().await;
         self.shared.log.flush();
         // Nothing is left to wait for: the runtimes may end now.
         ShutdownSignal::FastShutdown
@@ -60,6 +63,15 @@ async fn wait_for_stop() -> bool {
 }
 
 impl Drain {
+    /// Waits until the data threads have given their last lines to the access log, a tick at most.
+    async fn last_lines(&self) {
+        self.shared.close();
+        let asked = Instant::now();
+        while !self.shared.is_closed() && asked.elapsed() < LAST_LINES {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     async fn drain(&self) {
         let started = Instant::now();
         self.shared.start_drain();

@@ -155,6 +155,21 @@ async fn an_answer_given_while_draining_says_that_the_connection_ends() {
 }
 
 #[tokio::test]
+async fn the_last_lines_of_the_access_log_are_written_before_the_end() {
+    let worker = Worker::start(replying(200)).await;
+    for _ in 0..3 {
+        let mut gateway = Edge::to(&worker).start().await;
+        let mut client = gateway.http().await;
+        let reply = client.ask("GET", "/", &["Connection: close"], b"").await;
+        assert_eq!(reply.status(), 200);
+        drop(client);
+        gateway.terminate();
+        assert_eq!(gateway.exit().await.code(), Some(0));
+        gateway.access_log(1).await;
+    }
+}
+
+#[tokio::test]
 async fn a_connection_that_will_not_be_kept_is_not_announced_as_kept() {
     // Answers before it has read the body, and reads on no more.
     let worker = Worker::start(by_hand(|mut conn| async move {

@@ -170,6 +170,21 @@ async fn the_last_lines_of_the_access_log_are_written_before_the_end() {
 }
 
 #[tokio::test]
+async fn the_status_in_the_log_is_the_one_that_a_grpc_client_over_http1_saw() {
+    let port = e2e::free_range(1);
+    let gateway = Edge::to_ports([port]).pool("hold: off").start().await;
+    let fields = ["Content-Type: application/grpc"];
+    let reply = gateway
+        .http()
+        .await
+        .ask("POST", "/s/Unary", &fields, b"x")
+        .await;
+    assert_eq!(reply.status(), 503);
+    let line = gateway.access_log(1).await.remove(0);
+    assert_eq!(line["status"], 503, "{line}");
+}
+
+#[tokio::test]
 async fn a_connection_that_will_not_be_kept_is_not_announced_as_kept() {
     // Answers before it has read the body, and reads on no more.
     let worker = Worker::start(by_hand(|mut conn| async move {
@@ -190,5 +205,20 @@ async fn a_connection_that_will_not_be_kept_is_not_announced_as_kept() {
         (reply.status(), reply.field("connection")),
         (401, Some("close"))
     );
+    assert!(client.ended().await);
+}
+
+#[tokio::test]
+async fn a_client_of_http1_does_not_escape_its_deadlines_by_claiming_to_speak_grpc() {
+    let worker = Worker::start(replying(200)).await;
+    let gateway = Edge::to(&worker)
+        .limits("body_timeout: 200ms")
+        .start()
+        .await;
+    let mut client = gateway.http().await;
+    client
+        .send("POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc\r\nContent-Length: 10\r\n\r\nhalf")
+        .await;
+    assert_eq!(client.reply().await.status(), 408);
     assert!(client.ended().await);
 }

@@ -23,7 +23,7 @@ use crate::config::model::{
     Forward, Listener, ListenerId, Piece, Protocol, RouteId, Template, WorkerProtocol,
 };
 use crate::http1::head::Limits;
-use crate::message::{Known, Request, Upgrade};
+use crate::message::{Known, Request, Upgrade, Version};
 use crate::plan::Plan;
 use crate::pool::{Kind, Lease, Outcome, Pool, WorkerId};
 use crate::shard::Shard;
@@ -69,7 +69,9 @@ pub async fn serve(
     let plan = shard.shared.plan.load_full();
     let _counted = InFlight::new(shard);
     let mut summary = Summary::new(cx, &plan, request_id(shard, &request));
-    let grpc = plan.listener(cx.listener).protocol == Protocol::Grpc || request.fields.is_grpc();
+    // gRPC is HTTP/2 only: elsewhere its content type changes neither deadlines nor answers.
+    let grpc = request.version == Version::Http2
+        && (plan.listener(cx.listener).protocol == Protocol::Grpc || request.fields.is_grpc());
     let after = match admit::decide(&plan, cx.listener, &request) {
         Decision::Forward { route, target } => {
             summary.route = Some(route);

@@ -17,6 +17,8 @@ use crate::shard::Shared;
 
 /// Between two looks at what is still in flight.
 const LOOK: Duration = Duration::from_millis(20);
+/// A data thread that has not handed over its last log lines by then is stuck.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Waits for a signal and drains.
 pub struct Drain {
@@ -34,6 +36,7 @@ impl ShutdownSignalWatch for Drain {
         if self.wait_for_stop().await {
             self.drain().await;
         }
+        self.last_lines().await;
         self.shared.log.flush();
         // Nothing is left to wait for: the runtimes may end now.
         ShutdownSignal::FastShutdown
@@ -74,6 +77,15 @@ impl Drain {
                 "reloaded"
             ),
             Err(problems) => tracing::error!("reload refused, nothing changed\n{problems}"),
+        }
+    }
+
+    /// Waits until the data threads have given their last lines to the access log, a tick at most.
+    async fn last_lines(&self) {
+        self.shared.close();
+        let asked = Instant::now();
+        while !self.shared.is_closed() && asked.elapsed() < LAST_LINES {
+            tokio::time::sleep(LOOK).await;
         }
     }
 

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -33,6 +33,10 @@ pub struct Shared {
     generation: AtomicU64,
     draining: AtomicBool,
     drain: watch::Sender<bool>,
+    /// The data threads shall hand over what they still hold.
+    closing: AtomicBool,
+    shards: AtomicUsize,
+    shards_closed: AtomicUsize,
 }
 
 impl Shared {
@@ -46,6 +50,9 @@ impl Shared {
             generation: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             drain: watch::Sender::new(false),
+            closing: AtomicBool::new(false),
+            shards: AtomicUsize::new(0),
+            shards_closed: AtomicUsize::new(0),
         }
     }
 
@@ -53,6 +60,16 @@ impl Shared {
     pub fn replace_plan(&self, plan: Arc<Plan>) {
         self.plan.store(plan);
         self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Asks the data threads for the log lines that they still hold.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether every data thread has handed over since [`Shared::close`].
+    pub fn is_closed(&self) -> bool {
+        self.shards_closed.load(Ordering::SeqCst) >= self.shards.load(Ordering::SeqCst)
     }
 
     /// From now on no new connection or request is taken.
@@ -211,6 +228,7 @@ impl Shard {
     /// A data thread's things; `seed` makes its random numbers.
     pub fn new(shared: Arc<Shared>, seed: u64) -> Rc<Shard> {
         let timers = Timers::new(Instant::now());
+        shared.shards.fetch_add(1, Ordering::SeqCst);
         Rc::new(Shard {
             upstream: Connections::new(timers.clone()),
             lines: RefCell::new(Lines::new(shared.log.clone())),
@@ -226,14 +244,19 @@ impl Shard {
     pub async fn keep_time(self: Rc<Self>) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut drained = false;
+        let (mut drained, mut closed) = (false, false);
         let mut generation = 0;
         for count in 0u64.. {
             ticks.tick().await;
             let now = Instant::now();
             self.timers.tick(now);
             self.wall.set(wall_now());
+            let closing = self.shared.closing.load(Ordering::SeqCst);
             self.lines.borrow_mut().hand_over();
+            if closing && !closed {
+                closed = true;
+                self.shared.shards_closed.fetch_add(1, Ordering::SeqCst);
+            }
             if count % 10 == 0 {
                 self.upstream.sweep(now, std::time::Duration::from_secs(60));
             }

@@ -17,6 +17,7 @@ mod pipelining;
 mod pools;
 mod protocols;
 mod reload;
+mod review;
 mod routing;
 mod smuggling;
 mod tls;

@@ -23,6 +23,7 @@ use crate::io::Stream;
 use crate::io::timer::{Slot, Timers};
 use crate::message::{BodyKind, Fields, Request, Response};
 use crate::pool::Outcome;
+use crate::shard::Shared;
 use crate::upstream::Ticket;
 
 /// Most 1xx responses passed on before the final one.
@@ -58,6 +59,8 @@ pub struct Job<'a> {
     pub bounds: Bounds,
     /// The data thread's deadlines.
     pub timers: &'a Timers,
+    /// Knows whether the gateway stops.
+    pub shared: &'a Shared,
     /// Request body bytes.
     pub bytes_in: &'a Cell<u64>,
     /// Response body bytes.
@@ -77,6 +80,8 @@ pub struct Bounds {
     pub tunnel_timeout: Duration,
     /// For the rest of a tunnel once one direction has ended.
     pub half_closed_timeout: Duration,
+    /// For the client to take a head.
+    pub patience: Duration,
 }
 
 /// What a worker may have seen of a failed attempt.
@@ -271,10 +276,7 @@ async fn converse(
             Head::Informational(response) => {
                 informed += 1;
                 waits_for_100 &= response.status != 100;
-                client
-                    .inform(response)
-                    .await
-                    .map_err(|cause| Lost::client(&cause))?;
+                inform(job, client, response).await?;
             }
             other => break other,
         }
@@ -294,14 +296,14 @@ async fn converse(
     if waits_for_100 && status < 300 {
         // A worker that agrees before it has read the body wants it.
         waits_for_100 = false;
-        client
-            .inform(Response::go_on())
-            .await
-            .map_err(|cause| Lost::client(&cause))?;
+        inform(job, client, Response::go_on()).await?;
     }
     let mut from_worker = from_worker.unwrap_or_else(|| reply.source(&response, job));
-    // A worker that keeps its connection reads the rest of the request, so the client's can be kept as well.
-    let wanted = if client_keeps(client) && (!sending.busy || worker_keeps) {
+    // A worker that keeps its connection reads the rest of the request, so the client's can be kept as well. Who is
+    // told `keep` sends its next request, which nobody would answer if the rest is not wanted or the gateway stops.
+    let rest_is_read = worker_keeps && !waits_for_100 && !job.grpc;
+    let in_step = !sending.broken && (!sending.busy || rest_is_read);
+    let wanted = if client_keeps(client) && in_step && !job.shared.is_draining() {
         After::Keep
     } else {
         After::Close
@@ -335,7 +337,7 @@ async fn converse(
         ));
     }
     // The worker answered early and reads on: what it still wants, it gets.
-    if sending.busy && worker_keeps && !job.grpc && !waits_for_100 {
+    if sending.busy && rest_is_read {
         let _ = std::future::poll_fn(|cx| sending.poll(cx)).await;
     }
     let sent_whole = !sending.busy && !sending.broken;
@@ -354,6 +356,19 @@ async fn converse(
         reusable,
         unread: !sent_whole,
     }))
+}
+
+/// Passes a 1xx response on. A client that does not take it is gone: nothing can be said behind half a head.
+async fn inform(job: &Job<'_>, client: &mut Client, response: Response) -> Result<(), Lost> {
+    let timer = job.timers.slot();
+    match timer
+        .within(job.bounds.patience, client.inform(response))
+        .await
+    {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(cause)) => Err(Lost::client(&cause)),
+        Err(_) => Err(Lost::client(&Cause::Lost)),
+    }
 }
 
 /// The request's direction, polled beside the response's.
@@ -421,7 +436,8 @@ async fn broken_off(job: &Job<'_>, status: u16, error: FlowError, to_client: &mu
         Cause::Io(_) | Cause::Truncated | Cause::Reset(_) | Cause::Lost => Failure::WorkerLost,
     };
     // What was received in order is given out before the end is told.
-    let _ = to_client.flush().await;
+    let timer = job.timers.slot();
+    let _ = timer.within(job.bounds.patience, to_client.flush()).await;
     match (to_client, error.cause) {
         (sink @ Sink::Http2 { .. }, Cause::Reset(reason)) => sink.reset(reason),
         (Sink::Http2 { send }, _) if job.grpc => {
@@ -668,7 +684,12 @@ async fn tunnel(
     let Ok((mut to_client, _)) = client.start(response, false, After::Upgrade) else {
         return failed(status, Failure::ClientGone);
     };
-    if to_client.flush().await.is_err() {
+    let head = job
+        .timers
+        .slot()
+        .within(job.bounds.patience, to_client.flush())
+        .await;
+    if !matches!(head, Ok(Ok(()))) {
         return failed(status, Failure::ClientGone);
     }
     let mut from_worker = Source::Raw {

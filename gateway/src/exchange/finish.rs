@@ -13,7 +13,8 @@ use crate::plan::Plan;
 
 /// What is gathered while an exchange runs.
 pub struct Summary<'a> {
-    cx: &'a Context,
+    /// The connection it came on.
+    pub cx: &'a Context,
     plan: &'a Plan,
     /// When its head was complete.
     pub started: Instant,
@@ -57,6 +58,11 @@ impl<'a> Summary<'a> {
             retries: 0,
             end: "ok",
         }
+    }
+
+    /// How long the client may take for a piece of a response.
+    pub fn patience(&self) -> Duration {
+        self.plan.listener(self.cx.listener).limits.body_timeout
     }
 
     /// Tells.

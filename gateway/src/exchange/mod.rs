@@ -23,7 +23,7 @@ use crate::config::model::{
     Forward, Listener, ListenerId, Piece, Protocol, RouteId, Template, WorkerProtocol,
 };
 use crate::http1::head::Limits;
-use crate::message::{Known, Request, Upgrade};
+use crate::message::{Known, Request, Upgrade, Version};
 use crate::plan::Plan;
 use crate::pool::{Kind, Lease, Outcome, Pool, WorkerId};
 use crate::shard::Shard;
@@ -76,7 +76,9 @@ pub async fn serve(
     let plan = shard.shared.plan.load_full();
     let _counted = InFlight::new(shard);
     let mut summary = Summary::new(cx, &plan, request_id(shard, &request));
-    let grpc = plan.listener(cx.listener).protocol == Protocol::Grpc || request.fields.is_grpc();
+    // gRPC is HTTP/2 only: elsewhere its content type changes neither deadlines nor answers.
+    let grpc = request.version == Version::Http2
+        && (plan.listener(cx.listener).protocol == Protocol::Grpc || request.fields.is_grpc());
     let after = match admit::decide(&plan, cx.listener, &request) {
         Decision::Forward { route, target } => {
             summary.route = Some(route);
@@ -167,14 +169,27 @@ async fn respond(
     grpc: bool,
     summary: &mut Summary<'_>,
 ) -> After {
-    let unread = !source.is_done();
+    let close = !source.is_done();
+    say(request, client, answer, location, grpc, close, summary).await
+}
+
+/// Answers by ourselves. A client that does not take the answer is cut, like one that does not take a worker's.
+async fn say(
+    request: &Request,
+    client: &mut Client,
+    answer: Answer,
+    location: Option<&str>,
+    grpc: bool,
+    close: bool,
+    summary: &mut Summary<'_>,
+) -> After {
     summary.status = if grpc { 200 } else { answer.status };
-    match client
-        .answer(Some(request), answer, location, grpc, unread)
-        .await
-    {
-        Ok(bytes) => summary.bytes_out.set(bytes),
-        Err(_) => return After::Close,
+    let close = close || summary.cx.shard.shared.is_draining();
+    let said = client.answer(Some(request), answer, location, grpc, close);
+    let timer = summary.cx.shard.timers.slot();
+    match timer.within(summary.patience(), said).await {
+        Ok(Ok(bytes)) => summary.bytes_out.set(bytes),
+        Ok(Err(_)) | Err(_) => return After::Close,
     }
     match client {
         Client::Http1 {
@@ -198,22 +213,8 @@ async fn refuse(
     if failure == Failure::ClientGone {
         return After::Close;
     }
-    summary.status = if grpc { 200 } else { answer.status };
     let close = !body_done || !failure.keeps_connection();
-    match client
-        .answer(Some(request), answer, None, grpc, close)
-        .await
-    {
-        Ok(bytes) => summary.bytes_out.set(bytes),
-        Err(_) => return After::Close,
-    }
-    match client {
-        Client::Http1 {
-            keep_alive: true, ..
-        }
-        | Client::Http2 { .. } => After::Keep,
-        Client::Http1 { .. } => After::Close,
-    }
+    say(request, client, answer, None, grpc, close, summary).await
 }
 
 /// The pool's protocol and the request's wishes brought together.
@@ -284,6 +285,7 @@ async fn forward(
             fields: 256,
         },
         timers: &cx.shard.timers,
+        shared: &cx.shard.shared,
         bytes_in: &bytes_in,
         bytes_out: &bytes_out,
         request,
@@ -339,6 +341,7 @@ fn bounds(listener: &Listener, pool: &Pool, forward: &Forward, grpc: bool) -> Bo
         },
         tunnel_timeout: limits.tunnel_timeout,
         half_closed_timeout: limits.body_timeout,
+        patience: limits.body_timeout,
     }
 }
 
@@ -388,8 +391,12 @@ async fn attempts(
     let mut tried: Vec<WorkerId> = Vec::new();
     let (mut unsent, mut retries) = (0, 0);
     loop {
-        let admitted = admit_while_there(shard, pool, key, &tried, kind, client).await;
-        let Admitted { lease, waited } = admitted.map_err(|failure| (failure, None))?;
+        let Admitted { lease, waited } = {
+            let admitting = admit::admit(pool, key, &tried, kind, || shard.random(), &shard.timers);
+            unless_gone(client, admitting)
+                .await
+                .map_err(|f| (f, None))?
+        };
         if waited {
             summary.wait = summary.started.elapsed();
         }
@@ -428,29 +435,20 @@ async fn attempts(
         }
         pool.stats().retries.fetch_add(1, Ordering::Relaxed);
         summary.retries += 1;
+        // The body begins again: what was counted of it counts once.
+        job.bytes_in.set(0);
         tried.push(worker);
     }
 }
 
-/// A place at a worker; who leaves while waiting is not sent to one.
-async fn admit_while_there(
-    shard: &Shard,
-    pool: &Arc<Pool>,
-    key: Option<u64>,
-    tried: &[WorkerId],
-    kind: Kind,
+/// Waits for a place at a worker; a client that leaves meanwhile gives its place in the queue up.
+async fn unless_gone(
     client: &mut Client,
+    admitting: impl Future<Output = Result<Admitted, Failure>>,
 ) -> Result<Admitted, Failure> {
-    let mut admitting = pin!(admit::admit(
-        pool,
-        key,
-        tried,
-        kind,
-        || shard.random(),
-        &shard.timers
-    ));
-    std::future::poll_fn(|task| match admitting.as_mut().poll(task) {
-        Poll::Pending => client.poll_gone(task).map(|_| Err(Failure::ClientGone)),
+    let mut admitting = pin!(admitting);
+    std::future::poll_fn(|cx| match admitting.as_mut().poll(cx) {
+        Poll::Pending => client.poll_gone(cx).map(|_| Err(Failure::ClientGone)),
         ready => ready,
     })
     .await

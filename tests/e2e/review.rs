@@ -1,0 +1,224 @@
+//! What was once wrong on the way of a byte, and must not come back? Each test names a fault that a peer could cause.
+
+use e2e::h2_client::request;
+use e2e::scripts::{by_hand, held, replying};
+use e2e::{Edge, Gate, Gateway, Raw, Worker, eventually, within};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpSocket;
+
+/// Waits until no client is connected and nothing is in flight.
+async fn until_settled(gateway: &Gateway) {
+    eventually("nothing is open or in flight", || async {
+        let status = gateway.status().await;
+        let listeners = status["listeners"].as_array().cloned().unwrap_or_default();
+        let idle = listeners
+            .iter()
+            .all(|listener| listener["connections"] == 0);
+        (idle && status["exchanges_in_flight"] == 0).then_some(())
+    })
+    .await;
+}
+
+/// A client that has next to no room for answers.
+async fn narrow(port: u16) -> tokio::net::TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let address = ([127, 0, 0, 1], port).into();
+    within("a TCP connection", socket.connect(address))
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_client_that_takes_no_refusals_is_cut() {
+    let worker = Worker::start(replying(200)).await;
+    let gateway = Edge::to(&worker)
+        .limits("body_timeout: 300ms")
+        .start()
+        .await;
+    let mut client = narrow(gateway.port("http")).await;
+    let requests = "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1000);
+    // Writes until the gateway closes; reads nothing.
+    let sending = async { while client.write_all(requests.as_bytes()).await.is_ok() {} };
+    within("the gateway closes", sending).await;
+    until_settled(&gateway).await;
+}
+
+#[tokio::test]
+async fn a_client_that_takes_no_interim_answers_is_cut() {
+    let hints = format!(
+        "HTTP/1.1 103 Early Hints\r\nLink: </{}>\r\n\r\n",
+        "x".repeat(30_000)
+    )
+    .repeat(60);
+    let worker = Worker::start(by_hand(move |mut conn| {
+        let hints = hints.clone();
+        async move {
+            while conn.request().await?.is_some() {
+                conn.wire.write(&hints).await?;
+                conn.wire.write(e2e::scripts::reply(200, "ok")).await?;
+            }
+            Ok(())
+        }
+    }))
+    .await;
+    let gateway = Edge::to(&worker)
+        .limits("body_timeout: 300ms")
+        .start()
+        .await;
+    let mut client = narrow(gateway.port("http")).await;
+    let requests = "GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(20);
+    client.write_all(requests.as_bytes()).await.unwrap();
+    until_settled(&gateway).await;
+    drop(client);
+}
+
+#[tokio::test]
+async fn a_body_that_is_sent_again_is_counted_once() {
+    // The first connection ends without an answer, so a PUT is sent again.
+    let worker = Worker::start(by_hand(|mut conn| async move {
+        while conn.request().await?.is_some() {
+            if conn.number == 0 {
+                return Ok(());
+            }
+            conn.wire.write(e2e::scripts::reply(200, "ok")).await?;
+        }
+        Ok(())
+    }))
+    .await;
+    let gateway = Edge::to(&worker)
+        .limits("body_bytes_max: 1000")
+        .start()
+        .await;
+    let mut client = gateway.http().await;
+    let reply = client.ask("PUT", "/", &[], &[b'x'; 600]).await;
+    assert_eq!(reply.status(), 200, "600 bytes are below the limit of 1000");
+    let line = gateway.access_log(1).await.remove(0);
+    assert_eq!(
+        (&line["bytes_in"], &line["retries"]),
+        (&600.into(), &1.into()),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_gives_up_its_place_among_the_held() {
+    let port = e2e::free_range(1);
+    let gateway = Edge::to_ports([port]).pool("hold: 300s").start().await;
+    let held = |count: u64| {
+        let gateway = &gateway;
+        async move {
+            eventually(&format!("{count} are held"), || async {
+                let status = gateway.status().await;
+                (status["pools"][0]["held"] == count).then_some(())
+            })
+            .await
+        }
+    };
+    let mut client = gateway.h2("https").await;
+    let mut cancelled = client.call(request("POST", "/"), true).await;
+    let _other = client.call(request("POST", "/"), true).await;
+    held(2).await;
+    cancelled.cancel();
+    held(1).await;
+    client.vanish();
+    held(0).await;
+    until_settled(&gateway).await;
+}
+
+#[tokio::test]
+async fn an_answer_given_while_draining_says_that_the_connection_ends() {
+    let gate = Gate::new();
+    let worker = Worker::start(held(&gate)).await;
+    let mut gateway = Edge::to(&worker)
+        .top("drain: { deadline: 60s }")
+        .start()
+        .await;
+    let mut client = gateway.http().await;
+    client
+        .send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
+        .await;
+    worker.until_seen(1).await;
+    gateway.terminate();
+    eventually("it drains", || async {
+        (gateway.admin("/readyz").await.status() == 503).then_some(())
+    })
+    .await;
+    gate.open();
+    let reply = client.reply().await;
+    // A client that was not told would send its next POST into a closing connection.
+    assert_eq!(
+        (reply.status(), reply.field("connection")),
+        (200, Some("close"))
+    );
+    assert_eq!(gateway.exit().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn the_last_lines_of_the_access_log_are_written_before_the_end() {
+    let worker = Worker::start(replying(200)).await;
+    for _ in 0..3 {
+        let mut gateway = Edge::to(&worker).start().await;
+        let mut client = gateway.http().await;
+        let reply = client.ask("GET", "/", &["Connection: close"], b"").await;
+        assert_eq!(reply.status(), 200);
+        drop(client);
+        gateway.terminate();
+        assert_eq!(gateway.exit().await.code(), Some(0));
+        gateway.access_log(1).await;
+    }
+}
+
+#[tokio::test]
+async fn the_status_in_the_log_is_the_one_that_a_grpc_client_over_http1_saw() {
+    let port = e2e::free_range(1);
+    let gateway = Edge::to_ports([port]).pool("hold: off").start().await;
+    let fields = ["Content-Type: application/grpc"];
+    let reply = gateway
+        .http()
+        .await
+        .ask("POST", "/s/Unary", &fields, b"x")
+        .await;
+    assert_eq!(reply.status(), 503);
+    let line = gateway.access_log(1).await.remove(0);
+    assert_eq!(line["status"], 503, "{line}");
+}
+
+#[tokio::test]
+async fn a_connection_that_will_not_be_kept_is_not_announced_as_kept() {
+    // Answers before it has read the body, and reads on no more.
+    let worker = Worker::start(by_hand(|mut conn| async move {
+        conn.wire.head().await?;
+        conn.wire
+            .write("HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n")
+            .await?;
+        Ok(())
+    }))
+    .await;
+    let gateway = Edge::to(&worker).start().await;
+    let mut client: Raw = gateway.http().await;
+    client
+        .send("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+        .await;
+    let reply = client.reply().await;
+    assert_eq!(
+        (reply.status(), reply.field("connection")),
+        (401, Some("close"))
+    );
+    assert!(client.ended().await);
+}
+
+#[tokio::test]
+async fn a_client_of_http1_does_not_escape_its_deadlines_by_claiming_to_speak_grpc() {
+    let worker = Worker::start(replying(200)).await;
+    let gateway = Edge::to(&worker)
+        .limits("body_timeout: 200ms")
+        .start()
+        .await;
+    let mut client = gateway.http().await;
+    client
+        .send("POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc\r\nContent-Length: 10\r\n\r\nhalf")
+        .await;
+    assert_eq!(client.reply().await.status(), 408);
+    assert!(client.ended().await);
+}

@@ -1001,7 +1001,9 @@ proptest! {
         write::request_line(&mut again, first.method.as_str().as_bytes(), &first.target);
         first.fields.for_each(|_, name, value| write::field(&mut again, name, value));
         again.extend_from_slice(b"\r\n");
-        let second = parse_request(&mut again, &LIMITS).unwrap().unwrap().request;
+        // There may be a space after each colon that was not there before.
+        let wide = Limits { head_bytes: 2 * LIMITS.head_bytes, ..LIMITS };
+        let second = parse_request(&mut again, &wide).unwrap().unwrap().request;
         prop_assert!(again.is_empty());
         prop_assert_eq!(first.method, second.method);
         prop_assert_eq!(first.target, second.target);

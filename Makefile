@@ -5,12 +5,16 @@ SHELL := /bin/bash
 PROFILE ?= release
 CARGO_FLAGS ?=
 
-.PHONY: help demo test setup setup-test certs build
+# Of each fuzz target.
+SECONDS ?= 60
+
+.PHONY: help demo test fuzz setup setup-test certs build
 
 help:
 	@echo 'make demo    build, start the workers and the edge on this machine, run until Ctrl-C'
 	@echo '             PROFILE=dev|release  WORKERS=N  HTTP_PORT=80 HTTPS_PORT=443 GRPC_PORT=6554'
 	@echo 'make test    format, lints and every test'
+	@echo 'make fuzz    feed hostile input to every parser, SECONDS=N seconds each'
 	@echo 'make certs   throw-away certificates in certs/'
 	@echo 'make setup   install what is missing'
 
@@ -21,7 +25,11 @@ test: setup-test certs
 	cargo build --workspace --all-targets $(CARGO_FLAGS)
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets $(CARGO_FLAGS) -- -D warnings
+	@scripts/fuzz.sh 5
 	@scripts/run-tests.sh $(CARGO_FLAGS)
+
+fuzz: setup
+	@scripts/fuzz.sh '$(SECONDS)'
 
 build: setup
 	cargo build --profile '$(PROFILE)' -p gateway -p backends --bins $(CARGO_FLAGS)

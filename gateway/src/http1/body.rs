@@ -159,8 +159,10 @@ impl Decoder {
         match memchr::memmem::find(buf, b"\r\n\r\n") {
             Some(at) => {
                 let section = buf.split_to(at + 4).freeze();
+                let fields = parse_trailers(section, &self.limits)?;
+                // Only now: a body whose trailers are refused has not come to its end.
                 self.state = State::End;
-                parse_trailers(section, &self.limits).map(|fields| Piece::End(Some(fields)))
+                Ok(Piece::End(Some(fields)))
             }
             None if buf.len() > self.limits.head_bytes => Err(BadHead::TooLarge),
             None => Ok(Piece::More),
@@ -168,11 +170,11 @@ impl Decoder {
     }
 }
 
-/// How many hexadecimal digits a chunk line begins with: 1 to 16.
+/// How many hexadecimal digits a chunk line begins with: 1 to 16. None at all is no size, not even 0.
 fn check_chunk_start(line: &[u8]) -> Result<usize, BadHead> {
     let digits = line.iter().take_while(|c| hex(**c).is_some()).count();
     match digits {
-        0 if !line.is_empty() => Err(BadHead::Malformed("chunk size")),
+        0 => Err(BadHead::Malformed("chunk size")),
         17.. => Err(BadHead::Malformed("chunk size")),
         // Above 2^63 no body is meant, and sums stay exact.
         16 if line[0] > b'7' => Err(BadHead::Malformed("chunk size")),
@@ -188,3 +190,6 @@ fn take(buf: &mut BytesMut, most: u64) -> Bytes {
     let n = usize::try_from(most).unwrap_or(usize::MAX).min(buf.len());
     buf.split_to(n).freeze()
 }
+
+#[cfg(test)]
+mod tests;

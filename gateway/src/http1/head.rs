@@ -133,6 +133,11 @@ pub fn parse_response(
     limits: &Limits,
     to_head: bool,
 ) -> Result<Option<ParsedResponse>, BadHead> {
+    // The parser would pass over empty lines. Only requests may have them (RFC 9112 section 2.2): here they are what
+    // a message before has left over.
+    if matches!(buf.first(), Some(b'\r' | b'\n')) {
+        return Err(BadHead::Malformed("status line"));
+    }
     let mut slots = [const { std::mem::MaybeUninit::uninit() }; FIELDS_MAX];
     let mut raw = httparse::Response::new(&mut []);
     let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
@@ -145,7 +150,10 @@ pub fn parse_response(
         Ok(httparse::Status::Partial) if buf.len() >= limits.head_bytes => {
             return Err(BadHead::TooLarge);
         }
-        Ok(httparse::Status::Partial) => return Ok(None),
+        Ok(httparse::Status::Partial) => {
+            line_ends(buf)?;
+            return Ok(None);
+        }
         Err(error) => return Err(syntax(error, buf)),
     };
     let version = match raw.version {
@@ -155,6 +163,9 @@ pub fn parse_response(
     let status = raw.code.unwrap_or(0);
     if status < 100 {
         return Err(BadHead::Malformed("status"));
+    }
+    if raw.headers.len() > limits.fields {
+        return Err(BadHead::TooLarge);
     }
     let spans = spans(buf, raw.headers)?;
     let bytes = take_head(buf, length)?;
@@ -181,6 +192,9 @@ pub fn parse_trailers(section: Bytes, limits: &Limits) -> Result<Http1Fields, Ba
     let mut slots = [httparse::EMPTY_HEADER; FIELDS_MAX];
     match httparse::parse_headers(&section, &mut slots) {
         Ok(httparse::Status::Complete((_, headers))) => {
+            if headers.len() > limits.fields {
+                return Err(BadHead::TooLarge);
+            }
             let spans = spans(&section, headers)?;
             line_ends(&section)?;
             // RFC 9110 section 6.5.1: what frames or routes a message is no trailer.
@@ -201,8 +215,8 @@ pub fn parse_trailers(section: Bytes, limits: &Limits) -> Result<Http1Fields, Ba
                 spans,
             })
         }
-        Ok(httparse::Status::Partial) => Err(BadHead::Malformed("trailer section")),
-        Err(_) => Err(BadHead::Malformed("trailer section")),
+        Err(httparse::Error::TooManyHeaders) => Err(BadHead::TooLarge),
+        Ok(httparse::Status::Partial) | Err(_) => Err(BadHead::Malformed("trailer section")),
     }
 }
 
@@ -410,7 +424,9 @@ fn authority_and_target(
         return Err(BadHead::Method);
     }
     let mut hosts = fields.spans.iter().filter(|span| span.known == Known::Host);
-    let host = match (hosts.next(), hosts.next()) {
+    let (first, second) = (hosts.next(), hosts.next());
+    let has_host = first.is_some();
+    let host = match (first, second) {
         (Some(_), Some(_)) => return Err(BadHead::Malformed("more than one Host")),
         (Some(span), None) => fields
             .bytes
@@ -435,13 +451,18 @@ fn authority_and_target(
             Ok((host, target))
         }
         Some(b'*') if target.len() == 1 && *method == Method::OPTIONS => Ok((host, target)),
-        Some(_) => absolute(host, target),
+        Some(_) => absolute(method, has_host, host, target),
         None => Err(BadHead::Malformed("no target")),
     }
 }
 
 /// The absolute form (RFC 9112 section 3.2.2). Its authority must be the Host's: two readings are refused.
-fn absolute(host: Bytes, target: Bytes) -> Result<(Bytes, Bytes), BadHead> {
+fn absolute(
+    method: &Method,
+    has_host: bool,
+    host: Bytes,
+    target: Bytes,
+) -> Result<(Bytes, Bytes), BadHead> {
     let after = [&b"http://"[..], b"https://"]
         .iter()
         .find(|scheme| {
@@ -454,14 +475,15 @@ fn absolute(host: Bytes, target: Bytes) -> Result<(Bytes, Bytes), BadHead> {
         .position(|c| b"/?".contains(c))
         .map_or(target.len(), |at| after + at);
     let authority = target.slice(after..end);
-    if !valid_authority(&authority) || (!host.is_empty() && !host.eq_ignore_ascii_case(&authority))
-    {
+    if !valid_authority(&authority) || (has_host && !host.eq_ignore_ascii_case(&authority)) {
         return Err(BadHead::Malformed("the target's authority is not the Host"));
     }
     let rest = target.slice(end..);
     let path = match rest.first() {
         Some(b'/') => rest,
         Some(_) => [b"/", &rest[..]].concat().into(),
+        // RFC 9112 section 3.2.4: the server as a whole is meant.
+        None if *method == Method::OPTIONS => Bytes::from_static(b"*"),
         None => Bytes::from_static(b"/"),
     };
     Ok((authority, path))
@@ -492,8 +514,11 @@ pub fn valid_authority(authority: &[u8]) -> bool {
 
 /// A head that has not ended yet may already be hopeless.
 fn check_partial(buf: &[u8], limits: &Limits) -> Result<(), BadHead> {
-    let line = memchr::memchr(b'\n', buf);
-    if line.is_none() && buf.len() > limits.target_bytes + 64 {
+    // Only what the target itself shows counts: a long method must not make a target too long that would be taken
+    // if the whole head came at once.
+    let line = &buf[..memchr::memchr(b'\n', buf).unwrap_or(buf.len())];
+    let target = line.splitn(3, |c| *c == b' ').nth(1).unwrap_or(b"");
+    if target.len() > limits.target_bytes {
         return Err(BadHead::TargetTooLong);
     }
     if buf.len() >= limits.head_bytes {

@@ -63,3 +63,6 @@ pub fn chunk_size(out: &mut BytesMut, size: usize) {
     text[17] = b'\n';
     out.extend_from_slice(&text[at..]);
 }
+
+#[cfg(test)]
+mod tests;

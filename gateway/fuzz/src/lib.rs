@@ -1,0 +1,14 @@
+//! Which code is fuzzed? The parsers of the gateway, taken as they are, file by file.
+//!
+//! Does not: stand for the gateway. Whatever needs a socket, a runtime or TLS is not here.
+
+#[path = "../../src/config/mod.rs"]
+pub mod config;
+#[path = "../../src/http1/mod.rs"]
+pub mod http1;
+#[path = "../../src/message.rs"]
+pub mod message;
+#[path = "../../src/route/mod.rs"]
+pub mod route;
+
+pub mod reading;

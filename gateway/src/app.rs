@@ -21,6 +21,7 @@ use crate::config::model::{self, Config, ListenerId};
 use crate::config::{Problem, Severity, Source, ephemeral, parse, render};
 use crate::discover;
 use crate::drain::Drain;
+use crate::host;
 use crate::listener::accept::{Balance, Door, Handed, accept, receive};
 use crate::listener::socket;
 use crate::observe::access_log::AccessLog;
@@ -123,6 +124,7 @@ fn serve(source: &Source, path: &Path, mut config: Config) -> anyhow::Result<Exi
         return Ok(ExitCode::FAILURE);
     };
     settle_redirects(&mut config, doors.iter());
+    host::raise_open_files(&config);
     let log = open_log(&config.access_log)?;
     let threads = match config.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -316,6 +318,7 @@ impl Service for Edge {
         match self.start() {
             Ok(()) => {
                 let _ = writeln!(std::io::stderr(), "{}", self.ready);
+                host::tell_ready();
             }
             Err(error) => {
                 tracing::error!("data threads cannot be started: {error:#}");
@@ -451,7 +454,7 @@ impl Service for Control {
                 None => std::future::pending().await,
             }
         };
-        tokio::join!(discovering, operating);
+        tokio::join!(discovering, operating, host::keep_watchdog_fed());
     }
 
     fn name(&self) -> &str {

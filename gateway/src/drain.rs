@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::host;
 use crate::listener::accept;
 use crate::reload::Reload;
 use crate::shard::Shared;
@@ -33,7 +34,9 @@ pub struct Drain {
 #[async_trait]
 impl ShutdownSignalWatch for Drain {
     async fn recv(&self) -> ShutdownSignal {
-        if self.wait_for_stop().await {
+        let may_finish = self.wait_for_stop().await;
+        host::tell_stopping();
+        if may_finish {
             self.drain().await;
         }
         self.last_lines().await;
@@ -67,6 +70,7 @@ impl Drain {
     }
 
     fn reload(&self) {
+        host::tell_reloading();
         match self.reload.reload() {
             Ok(changes) => tracing::info!(
                 opened = changes.opened,
@@ -78,6 +82,7 @@ impl Drain {
             ),
             Err(problems) => tracing::error!("reload refused, nothing changed\n{problems}"),
         }
+        host::tell_ready();
     }
 
     /// Waits until the data threads have given their last lines to the access log, a tick at most.

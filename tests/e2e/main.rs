@@ -19,6 +19,7 @@ mod protocols;
 mod reload;
 mod review;
 mod routing;
+mod service;
 mod smuggling;
 mod tls;
 mod websocket;

@@ -14,6 +14,7 @@ pub struct Edge {
     limits: String,
     top: String,
     h2c: bool,
+    env: Vec<(String, String)>,
 }
 
 const YAML: &str = r#"
@@ -52,6 +53,7 @@ impl Edge {
             limits: String::new(),
             top: String::new(),
             h2c: false,
+            env: Vec::new(),
         }
     }
 
@@ -81,6 +83,12 @@ impl Edge {
         self
     }
 
+    /// Sets a variable of the gateway's environment.
+    pub fn env(mut self, name: &str, value: &str) -> Edge {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Starts the gateway.
     pub async fn start(self) -> Gateway {
         self.plan().start().await
@@ -88,8 +96,12 @@ impl Edge {
 
     fn plan(self) -> Plan {
         let (grpc, on_grpc) = if self.h2c { (GRPC, ", grpc") } else { ("", "") };
-        Gateway::with(YAML)
-            .text("grpc", grpc)
+        let plan = Gateway::with(YAML);
+        let plan = self
+            .env
+            .iter()
+            .fold(plan, |plan, (name, value)| plan.env(name, value));
+        plan.text("grpc", grpc)
             .text("on_grpc", on_grpc)
             .text("top", &self.top)
             .text("limits", &self.limits)

@@ -21,6 +21,7 @@ use crate::raw::{Raw, Tls};
 /// certificates of [`Certs`] lie; other marks are set by [`Plan::ports`] and [`Plan::text`].
 pub struct Plan {
     yaml: String,
+    env: Vec<(String, String)>,
 }
 
 impl Plan {
@@ -36,8 +37,15 @@ impl Plan {
         self
     }
 
+    /// Sets a variable of the gateway's environment.
+    pub fn env(mut self, name: &str, value: &str) -> Plan {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Starts the gateway and waits until everything is served.
-    pub async fn start(self) -> Gateway {
+    pub async fn start(mut self) -> Gateway {
+        let env = std::mem::take(&mut self.env);
         let dir = TempDir::new();
         let certs = Certs::write(dir.path());
         let yaml = self.text("dir", &dir.path().display().to_string()).yaml;
@@ -45,6 +53,7 @@ impl Plan {
         let mut child = command()
             .args(["run", "-c"])
             .arg(&file)
+            .envs(env)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -84,6 +93,7 @@ impl Gateway {
     pub fn with(yaml: &str) -> Plan {
         Plan {
             yaml: yaml.to_owned(),
+            env: Vec::new(),
         }
     }
 

@@ -1,0 +1,83 @@
+//! What does the machine allow, and who has to know how we are? Limits of the process and the service manager.
+//!
+//! Promises: without a service manager (no `NOTIFY_SOCKET`) nothing is sent; a limit that is too low is told, not fatal.
+
+use std::time::Duration;
+
+use rlimit::Resource;
+use sd_notify::NotifyState;
+
+use crate::config::model::Config;
+
+/// Descriptors beside connections: listening sockets, logs, the runtime's own.
+const OTHER_FILES: u64 = 256;
+
+/// Raises the limit of open files to what the caps on connections need, as far as it may be raised. Every client may
+/// need a second connection to a worker.
+pub fn raise_open_files(config: &Config) {
+    let most = config
+        .listeners
+        .iter()
+        .map(|listener| u64::from(listener.limits.connections_max))
+        .max();
+    let wanted = most.unwrap_or(0) * 2 + OTHER_FILES;
+    match raised_to(wanted) {
+        Ok(limit) if limit < wanted => tracing::warn!(
+            limit,
+            wanted,
+            "the limit of open files is below what connections_max allows; raise it (LimitNOFILE=, ulimit -n) or lower the cap"
+        ),
+        Ok(limit) => tracing::debug!(limit, "open files"),
+        Err(error) => tracing::warn!(%error, "the limit of open files cannot be read"),
+    }
+}
+
+fn raised_to(wanted: u64) -> std::io::Result<u64> {
+    let (soft, hard) = Resource::NOFILE.get()?;
+    if soft >= wanted {
+        return Ok(soft);
+    }
+    // The hard limit may be raised by root only; the soft one up to it by anybody.
+    if hard < wanted && Resource::NOFILE.set(wanted, wanted).is_ok() {
+        return Ok(wanted);
+    }
+    let reachable = wanted.min(hard);
+    Resource::NOFILE.set(reachable, hard)?;
+    Ok(reachable)
+}
+
+/// Tells the service manager that everything is served.
+pub fn tell_ready() {
+    tell(&[NotifyState::Ready]);
+}
+
+/// Tells the service manager that the configuration is read again; [`tell_ready`] ends it.
+pub fn tell_reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(_) => tell(&[NotifyState::Reloading]),
+    }
+}
+
+/// Tells the service manager that the gateway stops.
+pub fn tell_stopping() {
+    tell(&[NotifyState::Stopping]);
+}
+
+fn tell(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!(%error, "the service manager cannot be told");
+    }
+}
+
+/// Tells the service manager's watchdog that we live, for ever; where it does not watch, waits for ever.
+pub async fn keep_watchdog_fed() {
+    let Some(patience) = sd_notify::watchdog_enabled() else {
+        return std::future::pending().await;
+    };
+    let mut beats = tokio::time::interval((patience / 2).max(Duration::from_millis(10)));
+    loop {
+        beats.tick().await;
+        tell(&[NotifyState::Watchdog]);
+    }
+}

@@ -3,6 +3,7 @@
 use e2e::h2_client::request;
 use e2e::scripts::{by_hand, held, replying};
 use e2e::{Edge, Gate, Gateway, Raw, Worker, eventually, within};
+use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpSocket;
 
@@ -182,6 +183,47 @@ async fn the_status_in_the_log_is_the_one_that_a_grpc_client_over_http1_saw() {
     assert_eq!(reply.status(), 503);
     let line = gateway.access_log(1).await.remove(0);
     assert_eq!(line["status"], 503, "{line}");
+}
+
+/// A port on which connections are neither taken nor refused; lives as long as what is returned.
+async fn black_hole() -> (u16, Vec<tokio::net::TcpStream>, tokio::net::TcpListener) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    // The queue of connections nobody accepts fills up; from then on the kernel drops attempts.
+    while let Ok(Ok(stream)) = tokio::time::timeout(
+        Duration::from_millis(300),
+        tokio::net::TcpStream::connect(address),
+    )
+    .await
+    {
+        waiting.push(stream);
+        assert!(waiting.len() < 100, "the queue never fills up");
+    }
+    (address.port(), waiting, listener)
+}
+
+#[tokio::test]
+async fn a_worker_that_cannot_be_reached_makes_nobody_wait_in_line() {
+    let (port, _waiting, _listener) = black_hole().await;
+    for protocol in ["h2c", "http1"] {
+        let gateway = Edge::to_ports([port])
+            .pool(&format!(
+                "protocol: {protocol}, discovery: static, connect_timeout: 500ms, retry: {{ attempts_max: 1 }}"
+            ))
+            .start()
+            .await;
+        let mut client = gateway.h2("https").await;
+        let mut calls = tokio::task::JoinSet::new();
+        for _ in 0..40 {
+            calls.spawn(client.call(request("GET", "/"), true).await.rest());
+        }
+        while let Some(call) = calls.join_next().await {
+            assert_eq!(call.unwrap().unwrap().status, 503);
+        }
+    }
 }
 
 #[tokio::test]

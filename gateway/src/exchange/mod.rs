@@ -411,6 +411,11 @@ async fn attempts(
             {
                 false
             }
+            // A refusal comes at once; each timeout costs the client its patience.
+            Sent::Nothing if lost.outcome == Some(Outcome::ConnectTimeout) => {
+                retries += 1;
+                retries <= pool.model().retry.attempts_max
+            }
             Sent::Nothing | Sent::Refused => {
                 unsent += 1;
                 unsent <= UNSENT_MAX

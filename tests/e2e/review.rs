@@ -227,6 +227,43 @@ async fn a_worker_that_cannot_be_reached_makes_nobody_wait_in_line() {
 }
 
 #[tokio::test]
+async fn a_session_that_a_worker_ends_gracefully_is_no_failure_of_the_worker() {
+    // Says GOAWAY after the first stream of each connection, which goes on: so the connection stays open.
+    let going_away = |conn: e2e::Conn| async move {
+        let seen = conn.seen;
+        let mut session = h2::server::handshake(conn.wire.into_parts().0)
+            .await
+            .map_err(std::io::Error::other)?;
+        let mut open = Vec::new();
+        while let Some(Ok((request, mut answer))) = session.accept().await {
+            seen.note(e2e::h2_scripts::described(&request));
+            let held = request.uri().path() == "/held";
+            if let Ok(send) = answer.send_response(http::Response::new(()), !held) {
+                open.push(send);
+            }
+            session.graceful_shutdown();
+        }
+        Ok(())
+    };
+    let workers = Worker::start_range(2, |_| by_hand(going_away)).await;
+    let gateway = Edge::to_all(&workers)
+        .h2c()
+        .pool("outlier: { consecutive_failures: 1, rest: 60s }, retry: { attempts_max: 0 }")
+        .start()
+        .await;
+    let mut client = gateway.h2("https").await;
+    let mut calls = Vec::new();
+    for _ in 0..20 {
+        let mut held = client.call(request("POST", "/held"), true).await;
+        assert_eq!(held.head().await.unwrap().status(), 200);
+        calls.push(held);
+    }
+    let metrics = gateway.admin("/metrics").await.text();
+    let line = r#"portcullis_pool_ejections_total{pool="app"} 0"#;
+    assert!(metrics.contains(line), "{metrics}");
+}
+
+#[tokio::test]
 async fn a_connection_that_will_not_be_kept_is_not_announced_as_kept() {
     // Answers before it has read the body, and reads on no more.
     let worker = Worker::start(by_hand(|mut conn| async move {

@@ -493,9 +493,14 @@ fn send_head(job: &Job<'_>, connection: Connection, has_body: bool) -> Result<(S
                     };
                     Ok((sink, Reply::Http2 { response, ticket }))
                 }
+                // The session was ended meanwhile, which each of its streams has heard: what broke is told there, and
+                // a graceful end is no failure.
                 Err(_) => {
                     ticket.retire();
-                    Err(Lost::gone(Sent::Nothing))
+                    Err(Lost {
+                        outcome: None,
+                        ..Lost::gone(Sent::Nothing)
+                    })
                 }
             }
         }

@@ -1,7 +1,8 @@
 //! What was once wrong on the way of a byte, and must not come back? Each test names a fault that a peer could cause.
 
 use e2e::h2_client::request;
-use e2e::scripts::{by_hand, held, replying};
+use e2e::scripts::{by_hand, held, replying, switching};
+use e2e::websocket::opening;
 use e2e::{Edge, Gate, Gateway, Raw, Worker, eventually, within};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -261,6 +262,30 @@ async fn a_session_that_a_worker_ends_gracefully_is_no_failure_of_the_worker() {
     let metrics = gateway.admin("/metrics").await.text();
     let line = r#"portcullis_pool_ejections_total{pool="app"} 0"#;
     assert!(metrics.contains(line), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_worker_that_breaks_a_websocket_is_named_as_the_one_who_did() {
+    let worker = Worker::start(by_hand(|mut conn| async move {
+        let Some(request) = conn.request().await? else {
+            return Ok(());
+        };
+        conn.wire.write(switching(&request, "websocket")).await?;
+        let (io, _) = conn.wire.into_parts();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        // Closed with bytes unread: the kernel resets the connection.
+        drop(io);
+        Ok(())
+    }))
+    .await;
+    let gateway = Edge::to(&worker).start().await;
+    let mut client = gateway.http().await;
+    client.send(opening("/")).await;
+    assert_eq!(client.reply().await.status(), 101);
+    client.try_send(vec![0; 100_000]).await;
+    client.to_end().await;
+    let line = gateway.access_log(1).await.remove(0);
+    assert_eq!(line["end"], "worker_lost", "{line}");
 }
 
 #[tokio::test]

@@ -501,7 +501,8 @@ async fn try_worker(
             .upstream
             .put(addr, stream.clone(), pool.model().idle_timeout);
     }
-    if done.failure == Some(Failure::WorkerLost) {
+    // How a tunnel ends is its protocol's own: many close with bytes unread, which TCP tells as a reset.
+    if done.failure == Some(Failure::WorkerLost) && job.upgrade.is_none() {
         report(pool, worker, Outcome::ConnectionLost);
     }
     Ok(done)

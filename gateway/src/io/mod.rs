@@ -13,8 +13,10 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use socket2::TcpKeepalive;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
@@ -25,6 +27,14 @@ use tls::Tls;
 const READ_BODY: usize = 64 * 1024;
 /// Bytes read from a plain connection while a head is awaited.
 const READ_HEAD: usize = 8 * 1024;
+
+/// A peer that has been silent for a minute is asked whether it is there, four times in the next minute.
+pub fn keepalive() -> TcpKeepalive {
+    TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(15))
+        .with_retries(4)
+}
 
 /// A connection. All methods take `&self`; at most one task may poll each direction.
 pub struct Stream {

@@ -15,7 +15,7 @@ use h2::client::SendRequest;
 use tokio::net::TcpStream;
 
 use crate::io::timer::Timers;
-use crate::io::{Carrier, Stream};
+use crate::io::{Carrier, Stream, keepalive};
 
 /// Kept HTTP/1 connections per worker and data thread.
 const KEPT_MAX: usize = 256;
@@ -119,6 +119,10 @@ impl Connections {
             Ok(Ok(tcp)) => {
                 // Small writes must not wait for one another (RFC 896 would have them do so).
                 let _ = tcp.set_nodelay(true);
+                if !worker.ip().is_loopback() {
+                    // Streams without a deadline would outlive a worker whose machine went without a word.
+                    let _ = socket2::SockRef::from(&tcp).set_tcp_keepalive(&keepalive());
+                }
                 Ok(tcp)
             }
             Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {

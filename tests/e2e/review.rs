@@ -1,8 +1,10 @@
 //! What was once wrong on the way of a byte, and must not come back? Each test names a fault that a peer could cause.
 
 use e2e::h2_client::request;
-use e2e::scripts::{by_hand, held, replying};
+use e2e::scripts::{by_hand, held, replying, switching};
+use e2e::websocket::opening;
 use e2e::{Edge, Gate, Gateway, Raw, Worker, eventually, within};
+use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpSocket;
 
@@ -182,6 +184,108 @@ async fn the_status_in_the_log_is_the_one_that_a_grpc_client_over_http1_saw() {
     assert_eq!(reply.status(), 503);
     let line = gateway.access_log(1).await.remove(0);
     assert_eq!(line["status"], 503, "{line}");
+}
+
+/// A port on which connections are neither taken nor refused; lives as long as what is returned.
+async fn black_hole() -> (u16, Vec<tokio::net::TcpStream>, tokio::net::TcpListener) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    // The queue of connections nobody accepts fills up; from then on the kernel drops attempts.
+    while let Ok(Ok(stream)) = tokio::time::timeout(
+        Duration::from_millis(300),
+        tokio::net::TcpStream::connect(address),
+    )
+    .await
+    {
+        waiting.push(stream);
+        assert!(waiting.len() < 100, "the queue never fills up");
+    }
+    (address.port(), waiting, listener)
+}
+
+#[tokio::test]
+async fn a_worker_that_cannot_be_reached_makes_nobody_wait_in_line() {
+    let (port, _waiting, _listener) = black_hole().await;
+    for protocol in ["h2c", "http1"] {
+        let gateway = Edge::to_ports([port])
+            .pool(&format!(
+                "protocol: {protocol}, discovery: static, connect_timeout: 500ms, retry: {{ attempts_max: 1 }}"
+            ))
+            .start()
+            .await;
+        let mut client = gateway.h2("https").await;
+        let mut calls = tokio::task::JoinSet::new();
+        for _ in 0..40 {
+            calls.spawn(client.call(request("GET", "/"), true).await.rest());
+        }
+        while let Some(call) = calls.join_next().await {
+            assert_eq!(call.unwrap().unwrap().status, 503);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_a_worker_ends_gracefully_is_no_failure_of_the_worker() {
+    // Says GOAWAY after the first stream of each connection, which goes on: so the connection stays open.
+    let going_away = |conn: e2e::Conn| async move {
+        let seen = conn.seen;
+        let mut session = h2::server::handshake(conn.wire.into_parts().0)
+            .await
+            .map_err(std::io::Error::other)?;
+        let mut open = Vec::new();
+        while let Some(Ok((request, mut answer))) = session.accept().await {
+            seen.note(e2e::h2_scripts::described(&request));
+            let held = request.uri().path() == "/held";
+            if let Ok(send) = answer.send_response(http::Response::new(()), !held) {
+                open.push(send);
+            }
+            session.graceful_shutdown();
+        }
+        Ok(())
+    };
+    let workers = Worker::start_range(2, |_| by_hand(going_away)).await;
+    let gateway = Edge::to_all(&workers)
+        .h2c()
+        .pool("outlier: { consecutive_failures: 1, rest: 60s }, retry: { attempts_max: 0 }")
+        .start()
+        .await;
+    let mut client = gateway.h2("https").await;
+    let mut calls = Vec::new();
+    for _ in 0..20 {
+        let mut held = client.call(request("POST", "/held"), true).await;
+        assert_eq!(held.head().await.unwrap().status(), 200);
+        calls.push(held);
+    }
+    let metrics = gateway.admin("/metrics").await.text();
+    let line = r#"portcullis_pool_ejections_total{pool="app"} 0"#;
+    assert!(metrics.contains(line), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_worker_that_breaks_a_websocket_is_named_as_the_one_who_did() {
+    let worker = Worker::start(by_hand(|mut conn| async move {
+        let Some(request) = conn.request().await? else {
+            return Ok(());
+        };
+        conn.wire.write(switching(&request, "websocket")).await?;
+        let (io, _) = conn.wire.into_parts();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        // Closed with bytes unread: the kernel resets the connection.
+        drop(io);
+        Ok(())
+    }))
+    .await;
+    let gateway = Edge::to(&worker).start().await;
+    let mut client = gateway.http().await;
+    client.send(opening("/")).await;
+    assert_eq!(client.reply().await.status(), 101);
+    client.try_send(vec![0; 100_000]).await;
+    client.to_end().await;
+    let line = gateway.access_log(1).await.remove(0);
+    assert_eq!(line["end"], "worker_lost", "{line}");
 }
 
 #[tokio::test]

@@ -493,9 +493,14 @@ fn send_head(job: &Job<'_>, connection: Connection, has_body: bool) -> Result<(S
                     };
                     Ok((sink, Reply::Http2 { response, ticket }))
                 }
+                // The session was ended meanwhile, which each of its streams has heard: what broke is told there, and
+                // a graceful end is no failure.
                 Err(_) => {
                     ticket.retire();
-                    Err(Lost::gone(Sent::Nothing))
+                    Err(Lost {
+                        outcome: None,
+                        ..Lost::gone(Sent::Nothing)
+                    })
                 }
             }
         }
@@ -727,16 +732,24 @@ async fn tunnel(
         idle.set(job.bounds.tunnel_timeout);
         std::future::poll_fn(|cx| {
             let before = (there_done, back_done);
-            for (done, result) in [
+            for (done, worker, result) in [
                 (
                     &mut there_done,
+                    Side::Sink,
                     (!before.0).then(|| there.as_mut().poll(cx)),
                 ),
-                (&mut back_done, (!before.1).then(|| back.as_mut().poll(cx))),
+                (
+                    &mut back_done,
+                    Side::Source,
+                    (!before.1).then(|| back.as_mut().poll(cx)),
+                ),
             ] {
                 match result {
                     Some(Poll::Ready(Ok(()))) => *done = true,
-                    Some(Poll::Ready(Err(error))) => return Poll::Ready(Some(error)),
+                    Some(Poll::Ready(Err(error))) if error.side == worker => {
+                        return Poll::Ready(Some(Failure::WorkerLost));
+                    }
+                    Some(Poll::Ready(Err(_))) => return Poll::Ready(Some(Failure::ClientGone)),
                     Some(Poll::Pending) | None => {}
                 }
             }
@@ -753,22 +766,13 @@ async fn tunnel(
                     job.bounds.tunnel_timeout
                 });
             }
-            idle.poll_expired(cx).map(|()| {
-                Some(FlowError {
-                    side: Side::Source,
-                    cause: Cause::Timeout,
-                })
-            })
+            idle.poll_expired(cx).map(|()| Some(Failure::ClientTimeout))
         })
         .await
     };
-    let failure = failure.map(|error| {
+    if failure.is_some() {
         to_client.reset(Reason::CANCEL);
-        match error.cause {
-            Cause::Timeout => Failure::ClientTimeout,
-            _ => Failure::ClientGone,
-        }
-    });
+    }
     Done {
         status,
         failure,

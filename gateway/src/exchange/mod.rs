@@ -418,6 +418,11 @@ async fn attempts(
             {
                 false
             }
+            // A refusal comes at once; each timeout costs the client its patience.
+            Sent::Nothing if lost.outcome == Some(Outcome::ConnectTimeout) => {
+                retries += 1;
+                retries <= pool.model().retry.attempts_max
+            }
             Sent::Nothing | Sent::Refused => {
                 unsent += 1;
                 unsent <= UNSENT_MAX
@@ -503,7 +508,8 @@ async fn try_worker(
             .upstream
             .put(addr, stream.clone(), pool.model().idle_timeout);
     }
-    if done.failure == Some(Failure::WorkerLost) {
+    // How a tunnel ends is its protocol's own: many close with bytes unread, which TCP tells as a reset.
+    if done.failure == Some(Failure::WorkerLost) && job.upgrade.is_none() {
         report(pool, worker, Outcome::ConnectionLost);
     }
     Ok(done)

@@ -16,6 +16,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use socket2::TcpKeepalive;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
@@ -33,16 +34,13 @@ const READ_BODY: usize = 64 * 1024;
 /// Bytes read from a plain connection while a head is awaited.
 const READ_HEAD: usize = 8 * 1024;
 
-/// A TCP connection as the gateway wants every one of its own: small writes do not wait for one another, and a peer that
-/// is gone without a word (a host that lost its power, a NAT that forgot) is found out in about a minute, so that streams
-/// may be silent for days. What the kernel refuses is no reason to refuse the peer.
-pub fn tune(tcp: &TcpStream) {
-    let _ = tcp.set_nodelay(true);
-    let keepalive = socket2::TcpKeepalive::new()
+/// How a peer that is gone without a word (a host that lost its power, a NAT that forgot) is found out in about a minute,
+/// so that streams may be silent for days.
+pub fn keepalive() -> TcpKeepalive {
+    TcpKeepalive::new()
         .with_time(KEEPALIVE_IDLE)
         .with_interval(KEEPALIVE_INTERVAL)
-        .with_retries(KEEPALIVE_PROBES);
-    let _ = socket2::SockRef::from(tcp).set_tcp_keepalive(&keepalive);
+        .with_retries(KEEPALIVE_PROBES)
 }
 
 /// A connection. All methods take `&self`; at most one task may poll each direction.
@@ -109,7 +107,12 @@ impl Stream {
         } else {
             READ_HEAD
         };
-        buf.reserve(room);
+        // Pieces of `buf` are kept elsewhere, and each keeps its whole block: a block is filled before another is taken,
+        // or a body in tiny segments would hold thousands of times its size.
+        if buf.capacity() - buf.len() < room / 2 {
+            buf.reserve(room);
+        }
+        let room = buf.capacity() - buf.len();
         let n = ready!(poll_read_buf(
             Pin::new(&mut *self.tcp.borrow_mut()),
             cx,
@@ -295,5 +298,33 @@ impl Scratch {
             receive: RefCell::new(vec![0; tls::RECEIVE]),
             send: RefCell::new(vec![0; tls::SEND]),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn pieces_that_are_kept_share_their_blocks() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut sender = TcpStream::connect(address).await.unwrap();
+        sender.set_nodelay(true).unwrap();
+        let stream = Stream::plain(listener.accept().await.unwrap().0);
+        let (mut buf, mut kept) = (BytesMut::new(), Vec::<Bytes>::new());
+        for _ in 0..1000 {
+            sender.write_all(b"x").await.unwrap();
+            let n = std::future::poll_fn(|cx| stream.poll_fill(cx, &mut buf)).await;
+            assert_eq!(n.unwrap(), 1);
+            kept.push(buf.split().freeze());
+        }
+        let blocks = kept
+            .windows(2)
+            .filter(|pair| pair[1].as_ptr() as usize != pair[0].as_ptr() as usize + 1)
+            .count();
+        assert!(blocks < 2, "1000 bytes lie in {} blocks", blocks + 1);
     }
 }

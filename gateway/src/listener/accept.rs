@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::model::{ListenerId, ListenerLimits, Protocol};
 use crate::exchange::Context;
 use crate::io::tls::{Handshake, HandshakeError};
-use crate::io::{Carrier, Stream, tls, tune};
+use crate::io::{Carrier, Stream, tls};
 use crate::listener::{http1, http2};
 use crate::shard::{Admission, Full, Shard, Shared, admit};
 
@@ -233,7 +233,6 @@ async fn establish(
     tcp: TcpStream,
     client: SocketAddr,
 ) -> Option<Connection> {
-    tune(&tcp);
     let port = tcp.local_addr().map_or(0, |local| local.port());
     let plan = shard.shared.plan.load_full();
     let listener = plan.listener(door);

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::model::Bind;
+use crate::io::keepalive;
 
 /// Connections that may wait for the accept loop.
 const BACKLOG: i32 = 4096;
@@ -44,6 +45,11 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
+    // Accepted connections inherit it. Streams that live for days have no deadline: a client that lost its network
+    // would stay in the books, and at its worker, for ever.
+    socket.set_tcp_keepalive(&keepalive())?;
+    // Also inherited: small writes do not wait for one another.
+    socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
@@ -80,6 +86,23 @@ pub fn explain(bind: &Bind, error: &io::Error) -> (String, Option<String>) {
 mod tests {
     use super::*;
     use crate::config::model::Place;
+    use std::time::Duration;
+
+    #[test]
+    fn a_client_that_lost_its_network_is_found_out() {
+        let bind = Bind {
+            host: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            port: 0,
+            place: Place::default(),
+        };
+        let listener = open(&bind).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let accepted = Socket::from(listener.accept().unwrap().0);
+        assert!(accepted.keepalive().unwrap(), "inherited from the listener");
+        assert!(accepted.tcp_keepalive_time().unwrap() <= Duration::from_secs(60));
+        assert!(accepted.tcp_nodelay().unwrap(), "inherited as well");
+    }
 
     #[test]
     fn a_taken_port_is_told_with_a_way_to_find_who_has_it() {

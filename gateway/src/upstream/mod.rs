@@ -15,7 +15,7 @@ use h2::client::SendRequest;
 use tokio::net::TcpStream;
 
 use crate::io::timer::Timers;
-use crate::io::{Carrier, Stream, tune};
+use crate::io::{Carrier, Stream, keepalive};
 
 /// Kept HTTP/1 connections per worker and data thread.
 const KEPT_MAX: usize = 256;
@@ -117,7 +117,12 @@ impl Connections {
         {
             Err(_) => Err(ConnectError::Timeout),
             Ok(Ok(tcp)) => {
-                tune(&tcp);
+                // Small writes must not wait for one another (RFC 896 would have them do so).
+                let _ = tcp.set_nodelay(true);
+                if !worker.ip().is_loopback() {
+                    // Streams without a deadline would outlive a worker whose machine went without a word.
+                    let _ = socket2::SockRef::from(&tcp).set_tcp_keepalive(&keepalive());
+                }
                 Ok(tcp)
             }
             Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
@@ -139,6 +144,23 @@ impl Connections {
         if let Some(found) = sessions.find(&self.timers) {
             return Ok(found);
         }
+        // Waiting for whoever opens one counts as well: behind a worker that cannot be reached, each in the line would
+        // else wait for all timeouts before its own.
+        let opened = self.open(&sessions, worker, timeout, streams_max, head_bytes_max);
+        match self.timers.slot().within(timeout, opened).await {
+            Ok(opened) => opened,
+            Err(_) => Err(ConnectError::Timeout),
+        }
+    }
+
+    async fn open(
+        &self,
+        sessions: &Sessions,
+        worker: SocketAddr,
+        timeout: Duration,
+        streams_max: u32,
+        head_bytes_max: usize,
+    ) -> Result<(SendRequest<Bytes>, Ticket), ConnectError> {
         let _opening = sessions.opening.lock().await;
         if let Some(found) = sessions.find(&self.timers) {
             return Ok(found);
@@ -153,11 +175,9 @@ impl Connections {
             .enable_push(false)
             .data_frame_budget(64 * 1024 * 1024)
             .handshake::<_, Bytes>(carrier);
-        let (send, connection) = match self.timers.slot().within(timeout, handshake).await {
-            Err(_) => return Err(ConnectError::Timeout),
-            Ok(Err(error)) => return Err(ConnectError::Other(io::Error::other(error.to_string()))),
-            Ok(Ok(pair)) => pair,
-        };
+        let (send, connection) = handshake
+            .await
+            .map_err(|error| ConnectError::Other(io::Error::other(error.to_string())))?;
         let session = Rc::new(Session {
             send,
             streams: Cell::new(0),

@@ -21,6 +21,7 @@ use crate::config::model::{self, Config, ListenerId};
 use crate::config::{Problem, Severity, Source, ephemeral, parse, render};
 use crate::discover;
 use crate::drain::Drain;
+use crate::explain::{self, Question};
 use crate::host;
 use crate::listener::accept::{Balance, Door, Handed, accept, receive};
 use crate::listener::socket;
@@ -63,6 +64,29 @@ pub fn check(path: &Path) -> ExitCode {
         );
     }
     ExitCode::SUCCESS
+}
+
+/// Tells what would become of a request.
+pub fn explain(path: &Path, question: &Question) -> ExitCode {
+    let source = match read(path) {
+        Ok(source) => source,
+        Err(code) => return code,
+    };
+    let checked = parse(&source, &|name| std::env::var(name).ok());
+    let Some(config) = checked.config else {
+        tell(&source, &checked.problems);
+        return ExitCode::FAILURE;
+    };
+    match explain::explain(&config, question, Instant::now()) {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("portcullis: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Runs until a signal says otherwise.

@@ -60,6 +60,7 @@ pub async fn serve(cx: Rc<Context>, carrier: Carrier) {
         builder.enable_connect_protocol();
     }
     let slot = cx.shard.timers.slot();
+    let (progress, mut seen) = (carrier.progress(), 0);
     let preface = slot
         .within(
             limits.first_byte_timeout,
@@ -84,6 +85,7 @@ pub async fn serve(cx: Rc<Context>, carrier: Carrier) {
             if !stopping && cx.shard.shared.is_draining() {
                 stopping = true;
                 connection.graceful_shutdown();
+                armed = false;
                 task.waker().wake_by_ref();
             }
             if open.get() > 0 {
@@ -92,10 +94,21 @@ pub async fn serve(cx: Rc<Context>, carrier: Carrier) {
                     armed = false;
                 }
             } else if !armed {
-                slot.set(limits.idle_timeout);
+                // A client that is told to go answers once more, or it is not there.
+                slot.set(if stopping {
+                    limits.head_timeout
+                } else {
+                    limits.idle_timeout
+                });
                 armed = true;
             }
             match slot.poll_expired(task) {
+                Poll::Ready(()) if open.get() == 0 && progress.goes_on(&mut seen) => {
+                    // All is answered, but a slow client is still taking it: cut now, it would lose the end.
+                    slot.set(limits.body_timeout.max(limits.idle_timeout));
+                    task.waker().wake_by_ref();
+                    Poll::Pending
+                }
                 Poll::Ready(()) if !stopping => {
                     // Idle: the client hears that it should open another connection, then this one ends.
                     stopping = true;

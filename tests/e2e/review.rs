@@ -390,3 +390,37 @@ async fn an_http2_client_that_does_not_listen_holds_no_drain() {
     gateway.terminate();
     assert_eq!(gateway.exit().await.code(), Some(0));
 }
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_holds_little_memory_over_http2() {
+    const STREAMS: usize = 64;
+    let worker = Worker::start(answering(|_| reply(200, vec![0; 1 << 20]))).await;
+    let gateway = Edge::to(&worker)
+        .limits("body_timeout: 500ms")
+        .start()
+        .await;
+    let tls = gateway.tls().alpn(&["h2"]);
+    let tcp = narrow(gateway.port("https")).await;
+    let (mut send, mut connection) = h2::client::Builder::new()
+        .initial_window_size(16 << 20)
+        .initial_connection_window_size(1 << 30)
+        .handshake::<_, bytes::Bytes>(tls.connect_over(tcp).await.unwrap())
+        .await
+        .unwrap();
+    let mut calls = Vec::new();
+    for _ in 0..STREAMS {
+        calls.push(send.send_request(request("GET", "/"), true).unwrap().0);
+    }
+    let first = calls.remove(0);
+    tokio::select! {
+        head = first => assert_eq!(head.unwrap().status(), 200),
+        ended = &mut connection => panic!("{ended:?}"),
+    };
+    // From here on nothing is read. What the gateway took from the worker for it, it holds, or the kernel does.
+    let log = gateway.access_log(STREAMS).await;
+    let taken: u64 = log
+        .iter()
+        .filter_map(|line| line["bytes_out"].as_u64())
+        .sum();
+    assert!(taken < 20 << 20, "{taken} bytes for {STREAMS} streams");
+}

@@ -25,6 +25,8 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 /// Tiny DATA frames that may wait to be read, by the measure of the `h2` crate: bursts of small gRPC messages are
 /// normal, the crate's own default is 25 600.
 const DATA_FRAME_BUDGET: usize = 16 * 1024 * 1024;
+/// Bytes of a response that may wait for the client, per stream, whatever window it announces.
+const SEND_BUFFER: usize = 128 * 1024;
 /// Streams that the client reset and we still know of.
 const RESET_STREAMS_MAX: usize = 64;
 
@@ -52,6 +54,7 @@ pub async fn serve(cx: Rc<Context>, carrier: Carrier) {
                 .clamp(1 << 20, 1 << 30),
         )
         .max_concurrent_streams(limits.streams_max)
+        .max_send_buffer_size(SEND_BUFFER)
         .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
         .max_concurrent_reset_streams(RESET_STREAMS_MAX)
         .max_pending_accept_reset_streams(RESET_STREAMS_MAX)

@@ -165,3 +165,63 @@ async fn a_held_request_is_not_forgotten() {
     assert_eq!(client.reply().await.status(), 200);
     assert_eq!(gateway.exit().await.code(), Some(0));
 }
+
+/// Asks without a pause until the gateway says that the connection ends; what was sent must be answered.
+async fn ask_until_told_to_go(mut client: e2e::Raw) -> Result<usize, String> {
+    let mut answered = 0;
+    loop {
+        client
+            .try_send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
+            .await;
+        let Some(reply) = client.reply_or_end().await else {
+            return Err(format!("no answer to a request after {answered} others"));
+        };
+        answered += 1;
+        match (reply.status(), reply.field("connection")) {
+            (200, Some("close")) => return Ok(answered),
+            (200, _) => {}
+            (status, _) => return Err(format!("status {status}")),
+        }
+    }
+}
+
+/// The same over HTTP/2, where GOAWAY says it, and which streams were not begun.
+async fn call_until_told_to_go(mut client: e2e::H2) -> Result<usize, String> {
+    let mut answered = 0;
+    loop {
+        match client.try_fetch(request("POST", "/"), "x").await {
+            Ok(reply) if reply.status == 200 => answered += 1,
+            Ok(reply) => return Err(format!("status {}", reply.status)),
+            Err(error) if error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR) => {
+                return Ok(answered);
+            }
+            Err(error) => return Err(format!("{error:?} after {answered} answers")),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twenty_drains_under_load_cost_no_request() {
+    let worker = Worker::start(replying(200)).await;
+    let mut drains = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let mut gateway = Edge::to(&worker).start().await;
+        drains.spawn(async move {
+            let mut clients = tokio::task::JoinSet::new();
+            for _ in 0..3 {
+                clients.spawn(ask_until_told_to_go(gateway.http().await));
+                clients.spawn(ask_until_told_to_go(gateway.https().await));
+            }
+            clients.spawn(call_until_told_to_go(gateway.h2("https").await));
+            gateway.access_log(200).await;
+            gateway.terminate();
+            while let Some(client) = clients.join_next().await {
+                client.unwrap().unwrap();
+            }
+            assert_eq!(gateway.exit().await.code(), Some(0));
+        });
+    }
+    while let Some(drained) = drains.join_next().await {
+        drained.unwrap();
+    }
+}

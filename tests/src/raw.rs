@@ -73,8 +73,12 @@ impl Tls {
 
     /// Connects; the error is the handshake's.
     pub async fn connect(&self, port: u16) -> io::Result<TlsStream<TcpStream>> {
+        self.connect_over(tcp(port).await).await
+    }
+
+    /// As [`Tls::connect`], over a connection of the test's making.
+    pub async fn connect_over(&self, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(self.name.clone()).expect("a test's server name is valid");
-        let tcp = tcp(port).await;
         within(
             "a TLS handshake ends",
             TlsConnector::from(self.config.clone()).connect(name, tcp),

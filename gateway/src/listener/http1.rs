@@ -25,7 +25,8 @@ use crate::message::{BodyKind, Version};
 /// A connection being closed is read this long, and so far, for the answer to arrive (RFC 9112 section 9.6).
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 1024 * 1024;
-/// A connection that was opened as the gateway began to stop may still bring its first request.
+/// A connection that was opened as the gateway began to stop may still bring its first request, and one that was just
+/// answered and told that it is kept may still bring another: closed at once, it would fail who sends it.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
 enum Next {
@@ -65,10 +66,6 @@ pub async fn serve(cx: Rc<Context>, stream: Rc<Stream>) {
             linger(&stream, &slot).await;
             return;
         }
-        // A pipelined request that waits is served before the gateway stops.
-        if cx.is_ending() && buf.is_empty() {
-            break;
-        }
     }
     let _ = slot
         .within(
@@ -105,6 +102,7 @@ async fn next_request(
     };
     let mut begun = !buf.is_empty();
     slot.set(if begun { head_timeout } else { idle });
+    let since = cx.shard.timers.coarse_now();
     let mut called = false;
     let next = std::future::poll_fn(|task| {
         loop {
@@ -125,11 +123,17 @@ async fn next_request(
                 }
                 Poll::Pending => {
                     if !begun && cx.is_ending() && !called {
-                        if !first {
+                        let waited = cx.shard.timers.coarse_now().duration_since(since);
+                        let left = if first {
+                            LAST_CALL
+                        } else {
+                            LAST_CALL.saturating_sub(waited)
+                        };
+                        if left.is_zero() {
                             return Poll::Ready(Next::End);
                         }
                         called = true;
-                        slot.set(LAST_CALL);
+                        slot.set(left);
                     }
                     ready!(slot.poll_expired(task));
                     return Poll::Ready(if begun { Next::Slow } else { Next::End });

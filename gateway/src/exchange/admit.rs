@@ -238,3 +238,6 @@ async fn wait<'a>(
         why
     })
 }
+
+#[cfg(test)]
+mod tests;

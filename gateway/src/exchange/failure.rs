@@ -134,3 +134,6 @@ impl Failure {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -558,3 +558,6 @@ impl Pull for Replay {
         Poll::Ready(Ok(frame))
     }
 }
+
+#[cfg(test)]
+mod tests;

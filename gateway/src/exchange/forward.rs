@@ -99,12 +99,17 @@ fn each_request_field<'a>(
     });
 }
 
-/// The fields that the gateway sets.
+/// The fields that the gateway sets, but for those that the route sets.
 fn each_own_field(
     request: &Request,
     passage: &Passage<'_>,
     mut visit: impl FnMut(&'static str, &[u8]),
 ) {
+    let mut visit = |name: &'static str, value: &[u8]| {
+        if !passage.set.iter().any(|(set, _)| *set == name) {
+            visit(name, value);
+        }
+    };
     visit("x-forwarded-for", passage.client.as_bytes());
     visit("x-forwarded-proto", passage.proto().as_bytes());
     if !request.authority.is_empty() {
@@ -323,8 +328,10 @@ pub fn http2_response(response: Response, to_head: bool) -> http::Response<()> {
     let mut head = http::Response::new(());
     *head.status_mut() = status;
     *head.version_mut() = http::Version::HTTP_2;
-    let keep_length =
-        to_head || response.status == 304 || matches!(response.body, BodyKind::Length(_));
+    // Never beside 1xx and 204 (RFC 9110 section 8.6), not even where the request was a HEAD.
+    let keep_length = response.status >= 200
+        && response.status != 204
+        && (to_head || response.status == 304 || matches!(response.body, BodyKind::Length(_)));
     match response.fields {
         Fields::Http2(mut map) => {
             for name in [
@@ -376,3 +383,6 @@ pub fn websocket_key(random: u128) -> String {
     key.push_str("==");
     key
 }
+
+#[cfg(test)]
+mod tests;

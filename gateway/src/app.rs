@@ -28,7 +28,7 @@ use crate::listener::socket;
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
 use crate::plan::{Plan, Tls};
-use crate::reload::{Discovered, OpenDoor, Reload, own_addresses, settle_redirects};
+use crate::reload::{Discovered, OpenDoor, Reload, addresses, own_addresses, settle_redirects};
 use crate::shard::{Shard, Shared};
 use crate::tls;
 
@@ -163,6 +163,7 @@ fn serve(source: &Source, path: &Path, mut config: Config) -> anyhow::Result<Exi
     discover::first_scan(&plan.pools, &own);
     let ready = ready_line(&plan.config, &doors, admin_address);
     let shared = Arc::new(Shared::new(plan.clone(), log));
+    shared.set_listening(addresses(&doors));
     let doors = Arc::new(Mutex::new(doors));
     let (senders, receivers) = (0..threads)
         .map(|_| tokio::sync::mpsc::channel(NEW_DOORS_MAX))
@@ -180,7 +181,6 @@ fn serve(source: &Source, path: &Path, mut config: Config) -> anyhow::Result<Exi
     let admin = Arc::new(Admin {
         shared: shared.clone(),
         metrics,
-        doors: doors.clone(),
         since: Instant::now(),
     });
 

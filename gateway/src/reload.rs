@@ -153,6 +153,7 @@ impl Reload {
         });
         doors.extend(fresh);
         let own = own_addresses(&doors, self.admin);
+        self.shared.set_listening(addresses(&doors));
         drop(doors);
         discover::first_scan(&plan.pools, &own);
         self.shared.replace_plan(plan.clone());
@@ -206,6 +207,13 @@ impl Reload {
             Ok(all)
         }
     }
+}
+
+/// Where each listener really listens.
+pub fn addresses(doors: &[OpenDoor]) -> Vec<(usize, SocketAddr)> {
+    let address =
+        |door: &OpenDoor| Some((usize::from(door.listener.0), door.socket.local_addr().ok()?));
+    doors.iter().filter_map(address).collect()
 }
 
 /// Every address the gateway listens on itself.

@@ -552,3 +552,24 @@ async fn a_worker_that_keeps_failing_rests() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn while_the_only_worker_restarts_requests_are_held_however_it_was_found() {
+    for discovery in ["auto", "probe", "static"] {
+        let port = e2e::free_range(1);
+        let worker = Worker::start_on(port, replying(200)).await;
+        let gateway = Edge::to_ports([port])
+            .pool(&format!("discovery: {discovery}, hold: 60s"))
+            .start()
+            .await;
+        assert_eq!(gateway.http().await.get("/").await.status(), 200);
+        worker.kill().await;
+        let mut client = gateway.http().await;
+        client
+            .send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody")
+            .await;
+        for_a_while(Duration::from_millis(500)).await;
+        let _worker = Worker::start_on(port, e2e::scripts::mirroring()).await;
+        assert_eq!(client.reply().await.text(), "body", "{discovery}");
+    }
+}

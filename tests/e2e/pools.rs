@@ -554,6 +554,35 @@ async fn a_worker_that_keeps_failing_rests() {
 }
 
 #[tokio::test]
+async fn a_cookie_keeps_a_client_at_its_worker() {
+    let workers = named_workers(4).await;
+    let gateway = Edge::to_all(&workers)
+        .pool("balance: hash, hash: { cookie: session }")
+        .start()
+        .await;
+    let mut homes = BTreeSet::new();
+    for key in 0..40 {
+        let mut home = BTreeSet::new();
+        for others in ["", "a=b; ", "xsession=1; sessionx=2;"] {
+            let field = format!("Cookie: {others}session=key-{key}; c=d");
+            home.extend(who(&gateway, 1, &[&field]).await.into_keys());
+        }
+        // In HTTP/2 the crumbs of a cookie may come as fields of their own (RFC 9113 section 8.2.3).
+        let mut request = request("GET", "/");
+        for crumb in ["a=b".to_owned(), format!("session=key-{key}")] {
+            request
+                .headers_mut()
+                .append("cookie", crumb.parse().unwrap());
+        }
+        let mut client = gateway.h2("https").await;
+        home.insert(client.fetch(request, "").await.text());
+        assert_eq!(home.len(), 1, "key-{key} went to {home:?}");
+        homes.extend(home);
+    }
+    assert_eq!(homes.len(), 4, "keys are spread: {homes:?}");
+}
+
+#[tokio::test]
 async fn while_the_only_worker_restarts_requests_are_held_however_it_was_found() {
     for discovery in ["auto", "probe", "static"] {
         let port = e2e::free_range(1);

@@ -162,12 +162,17 @@ impl Gateway {
 
     /// Asks it to drain (SIGTERM).
     pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends it a signal: `HUP`.
+    pub fn signal(&self, name: &str) {
         let sent = Command::new("kill")
-            .args(["-TERM", &self.child.id().to_string()])
+            .args([&format!("-{name}"), &self.child.id().to_string()])
             .status();
         assert!(
             sent.is_ok_and(|status| status.success()),
-            "SIGTERM could not be sent"
+            "SIG{name} could not be sent"
         );
     }
 

@@ -180,7 +180,7 @@ fn no_way_leads_back_to_a_room_above() {
             |target: &&str| left.contains_key(target.split("::").next().unwrap_or(target));
         let ground: Vec<&str> = left
             .iter()
-            .filter(|(_, may)| !may.iter().any(|target| is_left(target)))
+            .filter(|(_, may)| !may.iter().any(is_left))
             .map(|(room, _)| *room)
             .collect();
         if ground.is_empty() {

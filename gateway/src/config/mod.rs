@@ -7,6 +7,7 @@ mod check;
 pub mod ephemeral;
 mod expand;
 pub mod model;
+pub mod network;
 pub mod problem;
 mod read;
 mod tree;

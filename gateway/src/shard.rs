@@ -132,7 +132,8 @@ pub enum Full {
 pub struct Admission {
     shared: Arc<Shared>,
     listener: usize,
-    client: IpAddr,
+    /// Counted too, once it is known.
+    client: Option<IpAddr>,
 }
 
 impl Clients {
@@ -179,15 +180,8 @@ fn counted_as(client: IpAddr) -> IpAddr {
     }
 }
 
-/// Counts a connection, unless a cap is met.
-pub fn admit(
-    shared: &Arc<Shared>,
-    listener: usize,
-    client: IpAddr,
-    max: u32,
-    client_max: u32,
-) -> Result<Admission, Full> {
-    let client = counted_as(client);
+/// Counts a connection, unless the listener's cap is met. Whose it is, [`Admission::count_client`] hears.
+pub fn admit(shared: &Arc<Shared>, listener: usize, max: u32) -> Result<Admission, Full> {
     let Some(total) = shared.clients.listeners.get(listener) else {
         return Err(Full::Listener);
     };
@@ -195,23 +189,32 @@ pub fn admit(
         total.fetch_sub(1, Ordering::Relaxed);
         return Err(Full::Listener);
     }
-    let admitted = shared.clients.with_clients(|clients| {
-        let count = clients.entry((listener, client)).or_insert(0);
-        let fits = *count < client_max;
-        if fits {
-            *count += 1;
-        }
-        fits
-    });
-    if !admitted {
-        total.fetch_sub(1, Ordering::Relaxed);
-        return Err(Full::Client);
-    }
     Ok(Admission {
         shared: shared.clone(),
         listener,
-        client,
+        client: None,
     })
+}
+
+impl Admission {
+    /// Counts the client, once, unless its cap is met.
+    pub fn count_client(&mut self, client: IpAddr, max: u32) -> Result<(), Full> {
+        debug_assert!(self.client.is_none(), "a connection has one client");
+        let client = counted_as(client);
+        let admitted = self.shared.clients.with_clients(|clients| {
+            let count = clients.entry((self.listener, client)).or_insert(0);
+            let fits = *count < max;
+            if fits {
+                *count += 1;
+            }
+            fits
+        });
+        if !admitted {
+            return Err(Full::Client);
+        }
+        self.client = Some(client);
+        Ok(())
+    }
 }
 
 impl Drop for Admission {
@@ -219,11 +222,14 @@ impl Drop for Admission {
         if let Some(total) = self.shared.clients.listeners.get(self.listener) {
             total.fetch_sub(1, Ordering::Relaxed);
         }
+        let Some(client) = self.client else {
+            return;
+        };
         self.shared.clients.with_clients(|clients| {
-            if let Some(count) = clients.get_mut(&(self.listener, self.client)) {
+            if let Some(count) = clients.get_mut(&(self.listener, client)) {
                 *count -= 1;
                 if *count == 0 {
-                    clients.remove(&(self.listener, self.client));
+                    clients.remove(&(self.listener, client));
                 }
             }
         });

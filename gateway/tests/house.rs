@@ -21,7 +21,7 @@ const HOUSE: [(&str, &[&str]); 22] = [
     ("pool", &["config::model"]),
     ("tls", &["config::model", "config::problem"]),
     ("upstream", &["io"]),
-    ("discover", &["config::model", "pool"]),
+    ("discover", &["config::model", "io", "pool"]),
     // What is running, and what one thread of it owns.
     (
         "plan",

@@ -16,6 +16,7 @@ mod metrics_denied;
 mod pipelining;
 mod pools;
 mod protocols;
+mod proxy_protocol;
 mod reload;
 mod review;
 mod routing;

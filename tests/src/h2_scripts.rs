@@ -50,7 +50,7 @@ where
 {
     let Conn { wire, seen, .. } = conn;
     let mut h2 = Builder::new()
-        .handshake(wire.into_parts().0)
+        .handshake(wire.into_io())
         .await
         .map_err(io::Error::other)?;
     let (mut streams, mut served) = (JoinSet::new(), 0);

@@ -77,11 +77,11 @@ impl Tls {
     }
 
     /// As [`Tls::connect`], over a connection of the test's making.
-    pub async fn connect_over(&self, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub async fn connect_over<S: Io>(&self, io: S) -> io::Result<TlsStream<S>> {
         let name = ServerName::try_from(self.name.clone()).expect("a test's server name is valid");
         within(
             "a TLS handshake ends",
-            TlsConnector::from(self.config.clone()).connect(name, tcp),
+            TlsConnector::from(self.config.clone()).connect(name, io),
         )
         .await
     }

@@ -45,6 +45,12 @@ impl Wire {
         (self.io, self.ahead)
     }
 
+    /// The bare connection, on which what was read ahead comes first.
+    pub fn into_io(self) -> impl Io {
+        let (read, write) = tokio::io::split(self.io);
+        tokio::io::join(io::Cursor::new(self.ahead).chain(read), write)
+    }
+
     /// Writes all of it.
     pub async fn write(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.io.write_all(bytes.as_ref()).await?;

@@ -8,6 +8,8 @@ pub mod config;
 pub mod http1;
 #[path = "../../src/message.rs"]
 pub mod message;
+#[path = "../../src/listener/proxy_protocol.rs"]
+pub mod proxy_protocol;
 #[path = "../../src/route/mod.rs"]
 pub mod route;
 

@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use super::network::{Network, Networks};
+
 /// Position of a listener in [`Config::listeners`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListenerId(pub u16);
@@ -94,6 +96,9 @@ pub struct Listener {
     /// TLS listener with protocol `http`, else 443. It is 0 where that listener's port is 0: then
     /// the port that the kernel gave it is meant.
     pub redirect_port: u16,
+    /// Peers whose connections begin with a header of the PROXY protocol, which names the client.
+    /// It is required from them, and not looked for from others. Default: none.
+    pub proxy_protocol: Option<Networks>,
     /// Bounds on what strangers may do here.
     pub limits: ListenerLimits,
 }
@@ -264,6 +269,9 @@ pub struct Pool {
     pub head_bytes_max: usize,
     /// Streams per HTTP/2 connection to a worker. Default 100.
     pub streams_max: u32,
+    /// Each connection to a worker begins with a header of the PROXY protocol that names the client.
+    /// Such a connection serves one exchange. Default: none.
+    pub send_proxy: Option<ProxyVersion>,
 }
 
 impl Pool {
@@ -292,8 +300,18 @@ impl Pool {
             retry: Retry::default(),
             head_bytes_max: 64 * 1024,
             streams_max: 100,
+            send_proxy: None,
         }
     }
+}
+
+/// Versions of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// A host of a pool.

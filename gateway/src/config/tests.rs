@@ -264,7 +264,7 @@ listeners:
     bind: [\":443\", \"127.0.0.1:444\", \"[::1]:0\"]
     tls: { certificates: [a.pem, { chain: b.crt, key: b.key }], unknown_names: refuse, min_version: 1.3 }
     limits: { head_timeout: 1s, body_bytes_max: 1GiB, tunnel_timeout: off, fields_max: 50 }
-  b: { bind: \":80\", redirect_https: none, redirect_port: 8443 }
+  b: { bind: \":80\", redirect_https: none, redirect_port: 8443, proxy_protocol: { from: [10.0.0.0/8, \"fd00::/8\"] } }
 pools:
   p:
     ports: [8080, 8090-8099]
@@ -279,7 +279,7 @@ pools:
     worker_in_flight_max: 50
     slow_start: 30s
     retry: { attempts_max: 1, budget_percent: 5% }
-  q: { ports: 9000, balance: round-robin, hold: off, retry: off, health: grpc }
+  q: { ports: 9000, send_proxy: v2, balance: round-robin, hold: off, retry: off, health: grpc }
 routes:
   - { exact: /healthz, host: \"*.Example.com\", method: [get, HEAD], header: { X-Fleet: \"*\", A: b }, to: p,
       set_headers: { X-FQDN: \"{host}\" }, response_timeout: 10s, strip_prefix: true, name: n }
@@ -342,6 +342,16 @@ routes:
             config.listeners[1].redirect_port
         ),
         (RedirectHttps::None, 8443)
+    );
+    let trusted = config.listeners[1].proxy_protocol.as_ref();
+    let trusted = trusted.expect("proxy_protocol");
+    for (address, inside) in [("10.1.2.3", true), ("fd00::1", true), ("11.0.0.1", false)] {
+        assert_eq!(trusted.contains(address.parse().unwrap()), inside);
+    }
+    assert_eq!(config.listeners[0].proxy_protocol, None);
+    assert_eq!(
+        (config.pools[0].send_proxy, config.pools[1].send_proxy),
+        (None, Some(ProxyVersion::V2))
     );
     let p = &config.pools[0];
     assert_eq!(
@@ -635,6 +645,57 @@ fn every_mistake_is_told_with_place_and_fix() {
             2,
             "does not fit",
             "raise",
+        ),
+        (
+            &[(
+                "\":80\" }",
+                "\":80\", proxy_protocol: { from: [10.0.0.1/8] } }",
+            )],
+            2,
+            "`10.0.0.1/8` has bits set beyond its prefix",
+            "`10.0.0.0/8`",
+        ),
+        (
+            &[(
+                "\":80\" }",
+                "\":80\", proxy_protocol: { from: [10.0.0.0/8, balancer] } }",
+            )],
+            2,
+            "`listeners.http.proxy_protocol.from[2]`: `balancer` is not a network",
+            "not resolved",
+        ),
+        (
+            &[(
+                "\":80\" }",
+                "\":80\", proxy_protocol: { from: 10.0.0.0/33 } }",
+            )],
+            2,
+            "no such prefix",
+            "/0 to /32",
+        ),
+        (
+            &[("\":80\" }", "\":80\", proxy_protocol: { from: [] } }")],
+            2,
+            "nobody would be trusted",
+            "10.0.0.0/8",
+        ),
+        (
+            &[("\":80\" }", "\":80\", proxy_protocol: {} }")],
+            2,
+            "`from` is missing",
+            "add `from:`",
+        ),
+        (
+            &[("\":80\" }", "\":80\", proxy_protocol: on }")],
+            2,
+            "expected `{ from: [10.0.0.0/8] }`",
+            "comments",
+        ),
+        (
+            &[("8079 }", "8079, send_proxy: v3 }")],
+            6,
+            "`v3` is not known",
+            "`v1`",
         ),
         // Pools.
         (

@@ -116,13 +116,15 @@ impl Schedule {
     }
 }
 
-/// Makes one check. The error says in a few words what was wrong.
+/// Makes one check, on a connection that begins with `preface`. The error says in a few words what was wrong.
 pub(super) async fn check(
     addr: SocketAddr,
     protocol: WorkerProtocol,
+    preface: &[u8],
     health: &Health,
 ) -> Result<(), String> {
-    match tokio::time::timeout(health.timeout, ask(addr, protocol, &health.check)).await {
+    let asked = ask(addr, protocol, preface, &health.check);
+    match tokio::time::timeout(health.timeout, asked).await {
         Ok(result) => result,
         Err(_) => Err(format!(
             "no answer within {} s",
@@ -131,10 +133,19 @@ pub(super) async fn check(
     }
 }
 
-async fn ask(addr: SocketAddr, protocol: WorkerProtocol, check: &Check) -> Result<(), String> {
-    let stream = TcpStream::connect(addr)
+async fn ask(
+    addr: SocketAddr,
+    protocol: WorkerProtocol,
+    preface: &[u8],
+    check: &Check,
+) -> Result<(), String> {
+    let mut stream = TcpStream::connect(addr)
         .await
         .map_err(|e| format!("no connection: {e}"))?;
+    stream
+        .write_all(preface)
+        .await
+        .map_err(|e| format!("connection lost: {e}"))?;
     match check {
         Check::Tcp => Ok(()),
         Check::Http {

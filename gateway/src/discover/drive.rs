@@ -19,7 +19,8 @@ use super::checks;
 use super::listen_table::ListenTable;
 use super::local::{Watch, is_local, is_own};
 use super::prober::{self, Found, Target};
-use crate::config::model::Discovery;
+use crate::config::model::{Discovery, ProxyVersion};
+use crate::io::proxy_protocol;
 use crate::pool::{Pool, State, Transition, WorkerId};
 
 /// Between two looks into the listen table.
@@ -390,7 +391,13 @@ impl Driver {
             let (Some(addr), Some(health)) = (addr, &pool.model().health) else {
                 return Done::Checked(i, Err("no longer configured".into()));
             };
-            Done::Checked(i, checks::check(addr, pool.model().protocol, health).await)
+            let preface = match pool.model().send_proxy {
+                None => &b""[..],
+                Some(ProxyVersion::V1) => proxy_protocol::V1_UNKNOWN,
+                Some(ProxyVersion::V2) => proxy_protocol::V2_LOCAL,
+            };
+            let checked = checks::check(addr, pool.model().protocol, preface, health).await;
+            Done::Checked(i, checked)
         });
     }
 

@@ -20,9 +20,10 @@ use bytes::BytesMut;
 use http::Method;
 
 use crate::config::model::{
-    Forward, Listener, ListenerId, Piece, Protocol, RouteId, Template, WorkerProtocol,
+    Forward, Listener, ListenerId, Piece, Protocol, ProxyVersion, RouteId, Template, WorkerProtocol,
 };
 use crate::http1::head::Limits;
+use crate::io::proxy_protocol;
 use crate::io::timer::{TICK, Timers};
 use crate::message::{Known, Request, Upgrade, Version};
 use crate::plan::Plan;
@@ -51,8 +52,8 @@ pub struct Context {
     pub client: SocketAddr,
     /// The same as text, without the port.
     pub client_text: String,
-    /// Port the client came to.
-    pub port: u16,
+    /// Where the client came to.
+    pub came_to: SocketAddr,
     /// TLS version, empty on plain connections.
     pub tls: &'static str,
 }
@@ -273,7 +274,7 @@ async fn forward(
             target: target.as_deref().unwrap_or(&request.target),
             client: &cx.client_text,
             tls: !cx.tls.is_empty(),
-            port: cx.port,
+            port: cx.came_to.port(),
             request_id: &id,
             set: &set,
         },
@@ -528,7 +529,9 @@ async fn try_worker(
         }
     })
     .await?;
-    if let Some(stream) = &done.reusable {
+    // What was said of one client at the beginning of a connection is not true of the next.
+    let shared = pool.model().send_proxy.is_none();
+    if let Some(stream) = done.reusable.as_ref().filter(|_| shared) {
         cx.shard
             .upstream
             .put(addr, stream.clone(), pool.model().idle_timeout);
@@ -547,6 +550,10 @@ async fn connect(
     addr: SocketAddr,
 ) -> Result<Connection, Lost> {
     let model = pool.model();
+    let preface = model.send_proxy.map(|version| match version {
+        ProxyVersion::V1 => proxy_protocol::v1(cx.client, cx.came_to),
+        ProxyVersion::V2 => proxy_protocol::v2(cx.client, cx.came_to),
+    });
     let connected = match model.protocol {
         WorkerProtocol::Http1 => {
             // A request that must not be sent twice asks the kernel first: a connection that is gone is found before.
@@ -557,12 +564,14 @@ async fn connect(
                 },
                 job.request,
             );
-            if let Some(stream) = cx.shard.upstream.take(addr, careful) {
+            if preface.is_none()
+                && let Some(stream) = cx.shard.upstream.take(addr, careful)
+            {
                 return Ok(Connection::Http1(stream, true));
             }
             cx.shard
                 .upstream
-                .connect(addr, model.connect_timeout)
+                .connect(addr, model.connect_timeout, preface.as_deref())
                 .await
                 .map(|tcp| Connection::Http1(Rc::new(crate::io::Stream::plain(tcp)), false))
         }
@@ -574,6 +583,7 @@ async fn connect(
                 model.connect_timeout,
                 model.streams_max,
                 model.head_bytes_max,
+                preface.as_deref(),
             )
             .await
             .map(|(send, ticket)| Connection::Http2(send, ticket)),

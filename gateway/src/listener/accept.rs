@@ -1,14 +1,15 @@
 //! Who may come in, and which data thread serves them?
 //!
 //! Promises: every data thread accepts from the same sockets; a connection goes to a thread that has about the fewest,
-//! because connections live for days. Caps are met before anything is read. Deadlines begin with the accept.
+//! because connections live for days. Caps are met before anything is read, but the cap of a client whom only a header of
+//! the PROXY protocol names. Deadlines begin with the accept.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -16,11 +17,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::model::{ListenerId, ListenerLimits, Protocol};
+use crate::config::model::{ListenerId, Protocol};
 use crate::exchange::Context;
 use crate::io::tls::{Handshake, HandshakeError};
 use crate::io::{Carrier, Stream, tls};
-use crate::listener::{http1, http2};
+use crate::listener::proxy_protocol::Header;
+use crate::listener::{http1, http2, preface};
+use crate::observe::metrics::ListenerMetrics;
 use crate::shard::{Admission, Full, Shard, Shared, admit};
 
 /// Connections on their way from one data thread to another.
@@ -44,8 +47,17 @@ pub struct Door {
 pub struct Handed {
     door: ListenerId,
     tcp: StdStream,
-    client: SocketAddr,
+    peer: Peer,
     admission: Admission,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy)]
+enum Peer {
+    /// The client itself.
+    Client(SocketAddr),
+    /// A balancer that is trusted to say for whom it speaks, before anything else.
+    Balancer(SocketAddr),
 }
 
 /// How data threads share connections.
@@ -108,12 +120,12 @@ pub async fn receive(
     while let Some(Handed {
         door,
         tcp,
-        client,
+        peer,
         admission,
     }) = handed.recv().await
     {
         match TcpStream::from_std(tcp) {
-            Ok(tcp) => begin(&shard, me, &balance, door, tcp, client, admission),
+            Ok(tcp) => begin(&shard, me, &balance, door, tcp, peer, admission),
             Err(error) => tracing::warn!(%error, "a connection could not be handed over"),
         }
     }
@@ -161,17 +173,24 @@ fn let_in(
     client: SocketAddr,
 ) {
     let plan = shard.shared.plan.load();
-    let limits = &plan.listener(door).limits;
+    let model = plan.listener(door);
+    let limits = &model.limits;
     let metrics = &plan.listeners[usize::from(door.0)].metrics;
     metrics.connections.inc();
     let listener = usize::from(door.0);
-    let admitted = admit(
-        &shard.shared,
-        listener,
-        client.ip(),
-        limits.connections_max,
-        limits.connections_per_client_max,
-    );
+    let trusted = model.proxy_protocol.as_ref();
+    let (peer, counted) = match trusted.is_some_and(|from| from.contains(client.ip())) {
+        // All its clients come from one address: they are counted once it has said who they are.
+        true => (Peer::Balancer(client), None),
+        false => (Peer::Client(client), Some(client.ip())),
+    };
+    let admitted =
+        admit(&shard.shared, listener, limits.connections_max).and_then(|mut admitted| {
+            if let Some(client) = counted {
+                admitted.count_client(client, limits.connections_per_client_max)?;
+            }
+            Ok(admitted)
+        });
     let admission = match admitted {
         Ok(admission) => admission,
         Err(Full::Listener) => return metrics.refused_total.inc(),
@@ -179,7 +198,7 @@ fn let_in(
     };
     let thread = balance.choose(me);
     if thread == me {
-        return begin(shard, me, balance, door, tcp, client, admission);
+        return begin(shard, me, balance, door, tcp, peer, admission);
     }
     match tcp.into_std() {
         Ok(tcp) => {
@@ -188,11 +207,11 @@ fn let_in(
             ) = balance.senders[thread].try_send(Handed {
                 door,
                 tcp,
-                client,
+                peer,
                 admission,
             }) && let Ok(tcp) = TcpStream::from_std(back.tcp)
             {
-                begin(shard, me, balance, door, tcp, client, back.admission);
+                begin(shard, me, balance, door, tcp, peer, back.admission);
             }
         }
         Err(error) => tracing::warn!(%error, "a connection could not be handed over"),
@@ -205,15 +224,16 @@ fn begin(
     balance: &Balance,
     door: ListenerId,
     tcp: TcpStream,
-    client: SocketAddr,
+    peer: Peer,
     admission: Admission,
 ) {
     let load = Load::new(balance, me);
     let shard = shard.clone();
     tokio::task::spawn_local(async move {
-        let _held = (load, admission);
+        let (_load, mut admission) = (load, admission);
         // Boxed: what only the handshake needs must not weigh on a connection that idles for days.
-        if let Some(connection) = Box::pin(establish(shard, door, tcp, client)).await {
+        let established = Box::pin(establish(shard, door, tcp, peer, &mut admission)).await;
+        if let Some(connection) = established {
             match connection {
                 Connection::Http1(cx, stream) => http1::serve(cx, stream).await,
                 Connection::Http2(cx, carrier) => Box::pin(http2::serve(cx, carrier)).await,
@@ -230,19 +250,58 @@ enum Connection {
 async fn establish(
     shard: Rc<Shard>,
     door: ListenerId,
-    tcp: TcpStream,
-    client: SocketAddr,
+    mut tcp: TcpStream,
+    peer: Peer,
+    admission: &mut Admission,
 ) -> Option<Connection> {
-    let port = tcp.local_addr().map_or(0, |local| local.port());
     let plan = shard.shared.plan.load_full();
     let listener = plan.listener(door);
+    let metrics = &plan.listeners[usize::from(door.0)].metrics;
+    let mut patience = listener.limits.handshake_timeout;
+    let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+    let mut came_to = tcp.local_addr().unwrap_or(nowhere);
+    let client = match peer {
+        Peer::Client(client) => client,
+        Peer::Balancer(balancer) => {
+            let began = Instant::now();
+            let slot = shard.timers.slot();
+            let told = slot.within(patience, Box::pin(preface::read(&mut tcp)));
+            let told = match told.await {
+                Ok(Ok(told)) => told,
+                refused => {
+                    metrics.refused_proxy_protocol.inc();
+                    tracing::debug!(%balancer, ?refused, "no client was told of");
+                    return None;
+                }
+            };
+            // One deadline for all that comes before HTTP; none is left is not none at all.
+            patience = patience
+                .saturating_sub(began.elapsed())
+                .max(Duration::from_millis(1));
+            match told {
+                Header::Local => balancer,
+                Header::Proxied {
+                    source,
+                    destination,
+                } => {
+                    let cap = listener.limits.connections_per_client_max;
+                    if admission.count_client(source.ip(), cap).is_err() {
+                        metrics.refused_client.inc();
+                        return None;
+                    }
+                    came_to = destination;
+                    source
+                }
+            }
+        }
+    };
     let context = |tls| {
         Rc::new(Context {
             shard: shard.clone(),
             listener: door,
             client_text: client.ip().to_canonical().to_string(),
             client,
-            port,
+            came_to,
             tls,
         })
     };
@@ -255,14 +314,7 @@ async fn establish(
             Connection::Http1(context(""), Rc::new(stream))
         });
     };
-    let (stream, handshake) = handshake(
-        &shard,
-        &plan.listeners[usize::from(door.0)].metrics,
-        &listener.limits,
-        tcp,
-        config,
-    )
-    .await?;
+    let (stream, handshake) = handshake(&shard, metrics, patience, tcp, config).await?;
     let cx = context(handshake.version);
     // A gRPC client that offers no ALPN speaks HTTP/2 all the same.
     Some(if handshake.h2 || (grpc && !handshake.alpn) {
@@ -274,17 +326,14 @@ async fn establish(
 
 async fn handshake(
     shard: &Shard,
-    metrics: &crate::observe::metrics::ListenerMetrics,
-    limits: &ListenerLimits,
+    metrics: &ListenerMetrics,
+    patience: Duration,
     tcp: TcpStream,
     config: Arc<rustls::ServerConfig>,
 ) -> Option<(Stream, Handshake)> {
     let slot = shard.timers.slot();
     match slot
-        .within(
-            limits.handshake_timeout,
-            tls::accept(tcp, config, &shard.scratch),
-        )
+        .within(patience, tls::accept(tcp, config, &shard.scratch))
         .await
     {
         Ok(Ok((stream, handshake))) => {

@@ -3,4 +3,6 @@
 pub mod accept;
 pub mod http1;
 pub mod http2;
+pub mod preface;
+pub mod proxy_protocol;
 pub mod socket;

@@ -53,7 +53,7 @@ impl Metrics {
         )?;
         let refused = counter(
             "portcullis_connections_refused_total",
-            "Connections closed at once, by listener and the limit they met.",
+            "Connections closed before they were served, by listener and the limit they met.",
             &["listener", "limit"],
         )?;
         let handshakes = counter(
@@ -126,6 +126,9 @@ impl Metrics {
             refused_client: self
                 .refused
                 .with_label_values(&[listener, "connections_per_client_max"]),
+            refused_proxy_protocol: self
+                .refused
+                .with_label_values(&[listener, "proxy_protocol"]),
             handshakes: ["TLSv1.2", "TLSv1.3"].map(|version| {
                 ["false", "true"].map(|resumed| {
                     self.handshakes
@@ -167,6 +170,8 @@ pub struct ListenerMetrics {
     pub refused_total: IntCounter,
     /// Connections over a client's cap.
     pub refused_client: IntCounter,
+    /// Trusted peers whose header of the PROXY protocol was missing or malformed.
+    pub refused_proxy_protocol: IntCounter,
     handshakes: [[IntCounter; 2]; 2],
     /// The connection broke within the handshake.
     pub handshake_lost: IntCounter,

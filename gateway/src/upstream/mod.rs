@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::client::SendRequest;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::io::timer::Timers;
@@ -103,18 +104,21 @@ impl Connections {
         kept.push(Kept { stream, expires });
     }
 
-    /// Opens a TCP connection.
+    /// Opens a TCP connection, which begins with `preface`.
     pub async fn connect(
         &self,
         worker: SocketAddr,
         timeout: Duration,
+        preface: Option<&[u8]>,
     ) -> Result<TcpStream, ConnectError> {
-        match self
-            .timers
-            .slot()
-            .within(timeout, TcpStream::connect(worker))
-            .await
-        {
+        let open = async {
+            let mut tcp = TcpStream::connect(worker).await?;
+            if let Some(preface) = preface {
+                tcp.write_all(preface).await?;
+            }
+            io::Result::Ok(tcp)
+        };
+        match self.timers.slot().within(timeout, open).await {
             Err(_) => Err(ConnectError::Timeout),
             Ok(Ok(tcp)) => {
                 // Small writes must not wait for one another (RFC 896 would have them do so).
@@ -132,14 +136,23 @@ impl Connections {
         }
     }
 
-    /// A place in a session to `worker`, which is opened where none has room.
+    /// A place in a session to `worker`, which is opened where none has room. One that begins with a `preface` is opened
+    /// for this stream alone.
     pub async fn session(
         &self,
         worker: SocketAddr,
         timeout: Duration,
         streams_max: u32,
         head_bytes_max: usize,
+        preface: Option<&[u8]>,
     ) -> Result<(SendRequest<Bytes>, Ticket), ConnectError> {
+        if preface.is_some() {
+            let opened = self.establish(worker, timeout, streams_max, head_bytes_max, preface);
+            return match self.timers.slot().within(timeout, opened).await {
+                Ok(session) => session.map(|session| session.enter(&self.timers)),
+                Err(_) => Err(ConnectError::Timeout),
+            };
+        }
         let sessions = self.http2.borrow_mut().entry(worker).or_default().clone();
         if let Some(found) = sessions.find(&self.timers) {
             return Ok(found);
@@ -165,7 +178,23 @@ impl Connections {
         if let Some(found) = sessions.find(&self.timers) {
             return Ok(found);
         }
-        let tcp = self.connect(worker, timeout).await?;
+        let session = self
+            .establish(worker, timeout, streams_max, head_bytes_max, None)
+            .await?;
+        let found = session.enter(&self.timers);
+        sessions.open.borrow_mut().push(session);
+        Ok(found)
+    }
+
+    async fn establish(
+        &self,
+        worker: SocketAddr,
+        timeout: Duration,
+        streams_max: u32,
+        head_bytes_max: usize,
+        preface: Option<&[u8]>,
+    ) -> Result<Rc<Session>, ConnectError> {
+        let tcp = self.connect(worker, timeout, preface).await?;
         let carrier = Carrier::new(Stream::plain(tcp), Bytes::new());
         let handshake = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW)
@@ -192,9 +221,7 @@ impl Connections {
             let _ = connection.await;
             dead.set(true);
         });
-        let found = session.enter(&self.timers);
-        sessions.open.borrow_mut().push(session);
-        Ok(found)
+        Ok(session)
     }
 
     /// Closes what was idle too long and forgets what is dead. Called about once a second.

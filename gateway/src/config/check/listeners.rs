@@ -6,6 +6,7 @@
 use super::binds::binds;
 use super::check_name;
 use super::limits::read_limits;
+use super::networks;
 use super::secure::tls;
 use crate::config::model::{Listener, ListenerLimits, Place, Protocol, RedirectHttps};
 use crate::config::read::{Field, Reader};
@@ -87,6 +88,10 @@ fn listener(name: &str, field: &Field<'_>, reader: &mut Reader) -> Option<(Liste
     keys.set(reader, "redirect_port", &mut redirect.port, |r, f| {
         r.number(f, 1..=65_535).map(Some)
     });
+    let mut proxy_protocol = None;
+    keys.set(reader, "proxy_protocol", &mut proxy_protocol, |r, f| {
+        networks::from(f, r)
+    });
     let mut limits = ListenerLimits::default();
     if let Some(field) = keys.take("limits") {
         read_limits(&field, &mut limits, reader);
@@ -115,6 +120,7 @@ fn listener(name: &str, field: &Field<'_>, reader: &mut Reader) -> Option<(Liste
         tls,
         redirect_https: RedirectHttps::None,
         redirect_port: 443,
+        proxy_protocol,
         limits,
     };
     Some((listener, redirect))

@@ -9,7 +9,9 @@ use super::balance::read_balance;
 use super::check_name;
 use super::health::health;
 use super::patience::{outlier, retry, waiting};
-use crate::config::model::{Discovery, Hold, Host, Place, Pool, PortRange, Queue, WorkerProtocol};
+use crate::config::model::{
+    Discovery, Hold, Host, Place, Pool, PortRange, ProxyVersion, Queue, WorkerProtocol,
+};
 use crate::config::read::{Field, Reader, Zero};
 use crate::config::tree::Value;
 use crate::config::units;
@@ -134,6 +136,14 @@ fn draft(name: &str, field: &Field<'_>, reader: &mut Reader) -> Draft {
     );
     keys.set(reader, "streams_max", &mut pool.streams_max, |r, f| {
         r.number(f, 1..=100_000)
+    });
+    let versions = [
+        ("off", None),
+        ("v1", Some(ProxyVersion::V1)),
+        ("v2", Some(ProxyVersion::V2)),
+    ];
+    keys.set(reader, "send_proxy", &mut pool.send_proxy, |r, f| {
+        r.word(f, &versions)
     });
     keys.done(reader);
     let workers = pool.hosts.len() * pool.ports.iter().map(PortRange::len).sum::<usize>();

@@ -225,3 +225,28 @@ async fn twenty_drains_under_load_cost_no_request() {
         drained.unwrap();
     }
 }
+
+#[tokio::test]
+async fn signals_that_mean_nothing_yet_do_no_harm() {
+    let gate = Gate::new();
+    let worker = Worker::start(held(&gate)).await;
+    let mut gateway = Edge::to(&worker).start().await;
+    let mut client = gateway.http().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    worker.until_seen(1).await;
+    for signal in ["HUP", "QUIT"] {
+        gateway.signal(signal);
+        eventually("it says what the signal does", || async {
+            gateway
+                .stderr()
+                .contains(&format!("SIG{signal}"))
+                .then_some(())
+        })
+        .await;
+    }
+    gate.open();
+    assert_eq!(client.reply().await.status(), 200);
+    assert_eq!(client.get("/").await.status(), 200);
+    assert_eq!(gateway.admin("/readyz").await.status(), 200);
+    assert!(gateway.is_running());
+}

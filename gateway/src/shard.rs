@@ -29,6 +29,8 @@ pub struct Shared {
     pub clients: Clients,
     /// Exchanges in flight, tunnels included.
     pub in_flight: AtomicU64,
+    /// Accept loops that run.
+    pub accepting: AtomicUsize,
     draining: AtomicBool,
     drain: watch::Sender<bool>,
     /// The data threads shall hand over what they still hold.
@@ -46,6 +48,7 @@ impl Shared {
             log,
             clients: Clients::new(listeners),
             in_flight: AtomicU64::new(0),
+            accepting: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             drain: watch::Sender::new(false),
             closing: AtomicBool::new(false),

@@ -457,7 +457,10 @@ async fn attempts(
 
 /// Gives discovery the time of a look.
 async fn pause(timers: &Timers) -> Result<(), Failure> {
-    let _ = timers.slot().within(TICK, std::future::pending::<()>()).await;
+    let _ = timers
+        .slot()
+        .within(TICK, std::future::pending::<()>())
+        .await;
     Ok(())
 }
 

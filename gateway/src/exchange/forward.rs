@@ -44,6 +44,8 @@ pub fn may_trail(known: Known) -> bool {
             | Known::Te
             | Known::Upgrade
             | Known::Trailer
+            | Known::Forwarded
+            | Known::Disguised
     )
 }
 
@@ -73,6 +75,18 @@ impl<'a> Nominated<'a> {
     }
 }
 
+/// Whether a worker may take `name` for the field that we set: in any letter case, and with `_` for `-` (CGI, WSGI).
+fn reads_as(set: &[u8], name: &[u8]) -> bool {
+    let plain = |c: u8| {
+        if c == b'_' {
+            b'-'
+        } else {
+            c.to_ascii_lowercase()
+        }
+    };
+    set.len() == name.len() && set.iter().zip(name).all(|(a, b)| plain(*a) == plain(*b))
+}
+
 /// Every request field that passes.
 fn each_request_field<'a>(
     request: &'a Request,
@@ -92,7 +106,7 @@ fn each_request_field<'a>(
             && !passage
                 .set
                 .iter()
-                .any(|(set, _)| set.as_bytes().eq_ignore_ascii_case(name))
+                .any(|(set, _)| reads_as(set.as_bytes(), name))
         {
             visit(known, name, value);
         }

@@ -237,6 +237,23 @@ impl Known {
         }
         Known::Other
     }
+
+    /// Whether the field may stand in a trailer section that we write (RFC 9110 section 6.5.1).
+    pub fn may_trail(self) -> bool {
+        !matches!(
+            self,
+            Known::ContentLength
+                | Known::TransferEncoding
+                | Known::Host
+                | Known::Connection
+                | Known::HopByHop
+                | Known::Te
+                | Known::Upgrade
+                | Known::Trailer
+                | Known::Forwarded
+                | Known::Disguised
+        )
+    }
 }
 
 impl Fields {

@@ -32,23 +32,6 @@ impl Passage<'_> {
     }
 }
 
-/// Whether a field may stand in a trailer section we write.
-pub fn may_trail(known: Known) -> bool {
-    !matches!(
-        known,
-        Known::ContentLength
-            | Known::TransferEncoding
-            | Known::Host
-            | Known::Connection
-            | Known::HopByHop
-            | Known::Te
-            | Known::Upgrade
-            | Known::Trailer
-            | Known::Forwarded
-            | Known::Disguised
-    )
-}
-
 /// The names that `Connection` fields take off this message.
 struct Nominated<'a>(Vec<&'a [u8]>);
 

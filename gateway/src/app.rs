@@ -28,7 +28,9 @@ use crate::listener::socket;
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
 use crate::plan::{Plan, Tls};
-use crate::reload::{Discovered, OpenDoor, Reload, addresses, own_addresses, settle_redirects};
+use crate::reload::{
+    Discovered, OpenDoor, Reload, addresses, own_addresses, settle_redirects, tls_of,
+};
 use crate::shard::{Shard, Shared};
 use crate::tls;
 
@@ -141,7 +143,7 @@ fn ephemeral_warnings(config: &Config) -> Vec<Problem> {
 
 fn serve(source: &Source, path: &Path, mut config: Config) -> anyhow::Result<ExitCode> {
     let metrics = Arc::new(Metrics::new().context("metrics")?);
-    let Some(tls) = tls_of(source, &config) else {
+    let Some(tls) = load_tls(source, &config) else {
         return Ok(ExitCode::FAILURE);
     };
     let Some((doors, admin_socket)) = open_sockets(source, &config) else {
@@ -212,31 +214,17 @@ fn serve(source: &Source, path: &Path, mut config: Config) -> anyhow::Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-fn tls_of(source: &Source, config: &Config) -> Option<Vec<Tls>> {
-    let mut problems = Vec::new();
-    let mut configs = Vec::new();
-    for listener in &config.listeners {
-        configs.push(match &listener.tls {
-            None => None,
-            Some(tls) => {
-                match tls::server::server_config(tls, listener.protocol, SystemTime::now()) {
-                    Ok((config, warnings)) => {
-                        problems.extend(warnings);
-                        Some(config)
-                    }
-                    Err(errors) => {
-                        problems.extend(errors);
-                        None
-                    }
-                }
-            }
-        });
+fn load_tls(source: &Source, config: &Config) -> Option<Vec<Tls>> {
+    match tls_of(config, None) {
+        Ok((tls, doubts)) => {
+            tell(source, &doubts);
+            Some(tls)
+        }
+        Err(problems) => {
+            tell(source, &problems);
+            None
+        }
     }
-    tell(source, &problems);
-    (!problems
-        .iter()
-        .any(|problem| problem.severity == Severity::Error))
-    .then_some(configs)
 }
 
 /// Opens every socket before anything runs; a port that cannot be had is told with its place in the file.

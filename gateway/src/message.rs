@@ -19,7 +19,7 @@ pub struct Request {
     pub target: Bytes,
     /// Version the client speaks.
     pub version: Version,
-    /// All fields but `Host`.
+    /// All fields; `Host` among them where HTTP/1 sent one.
     pub fields: Fields,
     /// What follows the head.
     pub body: BodyKind,
@@ -167,7 +167,12 @@ pub enum Known {
     Http2Settings,
     /// `Sec-WebSocket-Key` and `-Accept`: of the HTTP/1 handshake only.
     WebSocketKey,
+    /// One of these names with `_` for `-`: it passes nowhere.
+    Disguised,
 }
+
+/// No name that is looked for is longer.
+const LONGEST: usize = 64;
 
 impl Known {
     /// Looks a name up, in any letter case.
@@ -217,7 +222,37 @@ impl Known {
         if name.eq_ignore_ascii_case(b"sec-websocket-accept") {
             return Known::WebSocketKey;
         }
+        // Workers that hand fields on as variables (CGI, WSGI) read `_` as `-`.
+        if name.contains(&b'_') && name.len() <= LONGEST {
+            let mut dashed = [0; LONGEST];
+            let dashed = &mut dashed[..name.len()];
+            dashed.copy_from_slice(name);
+            dashed
+                .iter_mut()
+                .filter(|c| **c == b'_')
+                .for_each(|c| *c = b'-');
+            if Known::of(dashed) != Known::Other {
+                return Known::Disguised;
+            }
+        }
         Known::Other
+    }
+
+    /// Whether the field may stand in a trailer section that we write (RFC 9110 section 6.5.1).
+    pub fn may_trail(self) -> bool {
+        !matches!(
+            self,
+            Known::ContentLength
+                | Known::TransferEncoding
+                | Known::Host
+                | Known::Connection
+                | Known::HopByHop
+                | Known::Te
+                | Known::Upgrade
+                | Known::Trailer
+                | Known::Forwarded
+                | Known::Disguised
+        )
     }
 }
 
@@ -369,6 +404,9 @@ mod tests {
             ("X-Forwarder", Known::Other),
             ("te", Known::Te),
             ("Sec-WebSocket-Accept", Known::WebSocketKey),
+            ("X_Forwarded_For", Known::Disguised),
+            ("content_length", Known::Disguised),
+            ("x_other", Known::Other),
             ("", Known::Other),
         ] {
             assert_eq!(Known::of(name.as_bytes()), known, "{name}");

@@ -108,9 +108,10 @@ impl Reload {
             ));
         }
         tell_what_stays(&config, &before.config);
-        let tls = self
-            .tls_of(&config, &before)
-            .map_err(|problems| told(&problems))?;
+        let (tls, doubts) = tls_of(&config, Some(&before)).map_err(|problems| told(&problems))?;
+        for doubt in doubts {
+            tracing::warn!("{}", doubt.what);
+        }
         let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
         let (wanted, fresh) =
             open_missing(&config, &before, &doors).map_err(|problems| told(&problems))?;
@@ -167,45 +168,42 @@ impl Reload {
         self.discovery.send_replace((plan.pools.clone(), own));
         Ok(changes)
     }
+}
 
-    /// TLS of every listener; that of listeners that are gone stays for the connections that are left.
-    fn tls_of(&self, config: &Config, before: &Plan) -> Result<Vec<Tls>, Vec<Problem>> {
-        let mut problems = Vec::new();
-        let mut all = Vec::new();
-        for (id, listener) in config.listeners.iter().enumerate() {
-            if listener.bind.is_empty() {
-                all.push(
-                    before
-                        .listeners
-                        .get(id)
-                        .and_then(|listener| listener.tls.clone()),
-                );
-                continue;
-            }
-            all.push(match &listener.tls {
-                None => None,
-                Some(tls) => {
-                    match tls::server::server_config(tls, listener.protocol, SystemTime::now()) {
-                        Ok((config, warnings)) => {
-                            problems.extend(warnings);
-                            Some(config)
-                        }
-                        Err(errors) => {
-                            problems.extend(errors);
-                            None
-                        }
+/// TLS of every listener, and what is doubtful about it; or what stops it. That of listeners that are gone stays for the
+/// connections that are left.
+pub fn tls_of(
+    config: &Config,
+    before: Option<&Plan>,
+) -> Result<(Vec<Tls>, Vec<Problem>), Vec<Problem>> {
+    let (mut problems, mut all) = (Vec::new(), Vec::new());
+    for (id, listener) in config.listeners.iter().enumerate() {
+        all.push(match &listener.tls {
+            _ if listener.bind.is_empty() => before
+                .and_then(|before| before.listeners.get(id))
+                .and_then(|listener| listener.tls.clone()),
+            None => None,
+            Some(tls) => {
+                match tls::server::server_config(tls, listener.protocol, SystemTime::now()) {
+                    Ok((config, warnings)) => {
+                        problems.extend(warnings);
+                        Some(config)
+                    }
+                    Err(errors) => {
+                        problems.extend(errors);
+                        None
                     }
                 }
-            });
-        }
-        if problems
-            .iter()
-            .any(|problem| problem.severity == Severity::Error)
-        {
-            Err(problems)
-        } else {
-            Ok(all)
-        }
+            }
+        });
+    }
+    let failed = problems
+        .iter()
+        .any(|problem| problem.severity == Severity::Error);
+    if failed {
+        Err(problems)
+    } else {
+        Ok((all, problems))
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Shared {
     listening: Mutex<Vec<(usize, SocketAddr)>>,
     /// Counts plans.
     generation: AtomicU64,
+    /// Accept loops that run.
+    pub accepting: AtomicUsize,
     draining: AtomicBool,
     drain: watch::Sender<bool>,
     /// The data threads shall hand over what they still hold.
@@ -51,6 +53,7 @@ impl Shared {
             in_flight: AtomicU64::new(0),
             listening: Mutex::default(),
             generation: AtomicU64::new(0),
+            accepting: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             drain: watch::Sender::new(false),
             closing: AtomicBool::new(false),

@@ -32,21 +32,6 @@ impl Passage<'_> {
     }
 }
 
-/// Whether a field may stand in a trailer section we write.
-pub fn may_trail(known: Known) -> bool {
-    !matches!(
-        known,
-        Known::ContentLength
-            | Known::TransferEncoding
-            | Known::Host
-            | Known::Connection
-            | Known::HopByHop
-            | Known::Te
-            | Known::Upgrade
-            | Known::Trailer
-    )
-}
-
 /// The names that `Connection` fields take off this message.
 struct Nominated<'a>(Vec<&'a [u8]>);
 
@@ -73,6 +58,18 @@ impl<'a> Nominated<'a> {
     }
 }
 
+/// Whether a worker may take `name` for the field that we set: in any letter case, and with `_` for `-` (CGI, WSGI).
+fn reads_as(set: &[u8], name: &[u8]) -> bool {
+    let plain = |c: u8| {
+        if c == b'_' {
+            b'-'
+        } else {
+            c.to_ascii_lowercase()
+        }
+    };
+    set.len() == name.len() && set.iter().zip(name).all(|(a, b)| plain(*a) == plain(*b))
+}
+
 /// Every request field that passes.
 fn each_request_field<'a>(
     request: &'a Request,
@@ -92,7 +89,7 @@ fn each_request_field<'a>(
             && !passage
                 .set
                 .iter()
-                .any(|(set, _)| set.as_bytes().eq_ignore_ascii_case(name))
+                .any(|(set, _)| reads_as(set.as_bytes(), name))
         {
             visit(known, name, value);
         }

@@ -7,6 +7,7 @@ mod check;
 mod deadlines;
 mod drain;
 mod foreign;
+mod forwarded;
 mod grpc;
 mod headers;
 mod http10;

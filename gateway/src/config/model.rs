@@ -99,6 +99,10 @@ pub struct Listener {
     /// Peers whose connections begin with a header of the PROXY protocol, which names the client.
     /// It is required from them, and not looked for from others. Default: none.
     pub proxy_protocol: Option<Networks>,
+    /// Peers whose `X-Forwarded-*` fields are believed, kept and continued. Default: none.
+    pub forwarded: Option<Networks>,
+    /// `Forwarded` (RFC 7239) is sent to workers beside `X-Forwarded-*`. Default: no.
+    pub forwarded_header: bool,
     /// Bounds on what strangers may do here.
     pub limits: ListenerLimits,
 }

@@ -264,7 +264,8 @@ listeners:
     bind: [\":443\", \"127.0.0.1:444\", \"[::1]:0\"]
     tls: { certificates: [a.pem, { chain: b.crt, key: b.key }], unknown_names: refuse, min_version: 1.3 }
     limits: { head_timeout: 1s, body_bytes_max: 1GiB, tunnel_timeout: off, fields_max: 50 }
-  b: { bind: \":80\", redirect_https: none, redirect_port: 8443, proxy_protocol: { from: [10.0.0.0/8, \"fd00::/8\"] } }
+  b: { bind: \":80\", redirect_https: none, redirect_port: 8443, proxy_protocol: { from: [10.0.0.0/8, \"fd00::/8\"] },
+      forwarded: { from: 192.0.2.1 }, forwarded_header: on }
 pools:
   p:
     ports: [8080, 8090-8099]
@@ -348,7 +349,11 @@ routes:
     for (address, inside) in [("10.1.2.3", true), ("fd00::1", true), ("11.0.0.1", false)] {
         assert_eq!(trusted.contains(address.parse().unwrap()), inside);
     }
+    let hop = config.listeners[1].forwarded.as_ref().expect("forwarded");
+    assert!(hop.contains("192.0.2.1".parse().unwrap()));
+    assert!(config.listeners[1].forwarded_header && !config.listeners[0].forwarded_header);
     assert_eq!(config.listeners[0].proxy_protocol, None);
+    assert_eq!(config.listeners[0].forwarded, None);
     assert_eq!(
         (config.pools[0].send_proxy, config.pools[1].send_proxy),
         (None, Some(ProxyVersion::V2))
@@ -690,6 +695,24 @@ fn every_mistake_is_told_with_place_and_fix() {
             2,
             "expected `{ from: [10.0.0.0/8] }`",
             "comments",
+        ),
+        (
+            &[("\":80\" }", "\":80\", forwarded: { from: [fd00::1/64] } }")],
+            2,
+            "has bits set beyond its prefix",
+            "`fd00::/64`",
+        ),
+        (
+            &[("\":80\" }", "\":80\", forwarded: { form: [10.0.0.0/8] } }")],
+            2,
+            "unknown key `form`",
+            "did you mean `from`?",
+        ),
+        (
+            &[("\":80\" }", "\":80\", forwarded_header: yes }")],
+            2,
+            "`yes` is not known",
+            "`on`",
         ),
         (
             &[("8079 }", "8079, send_proxy: v3 }")],

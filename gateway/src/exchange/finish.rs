@@ -1,12 +1,13 @@
 //! What is told of an exchange? One line of the access log and the counters.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::config::model::{PoolId, RouteId};
 use crate::exchange::Context;
+use crate::exchange::origin::Origin;
 use crate::message::{Request, Version};
 use crate::observe::record::{Record, rfc3339};
 use crate::plan::Plan;
@@ -24,6 +25,8 @@ pub struct Summary<'a> {
     pub route: Option<RouteId>,
     /// Its pool.
     pub pool: Option<PoolId>,
+    /// What a trusted hop told of it.
+    pub origin: Option<Rc<Origin>>,
     /// The worker that was tried last.
     pub worker: Option<SocketAddr>,
     /// Status the client saw.
@@ -50,6 +53,7 @@ impl<'a> Summary<'a> {
             request_id,
             route: None,
             pool: None,
+            origin: None,
             worker: None,
             status: 0,
             bytes_in: Rc::default(),
@@ -57,6 +61,14 @@ impl<'a> Summary<'a> {
             wait: Duration::ZERO,
             retries: 0,
             end: "ok",
+        }
+    }
+
+    /// Who asked, in its plain spelling: the connection's client, or the one that a trusted hop tells of.
+    pub fn client(&self) -> IpAddr {
+        match &self.origin {
+            None => self.cx.client.ip().to_canonical(),
+            Some(origin) => origin.client,
         }
     }
 
@@ -112,7 +124,7 @@ impl<'a> Summary<'a> {
         lines.add(&Record {
             time: &time,
             listener: &self.plan.listener(self.cx.listener).name,
-            client: self.cx.client.ip().to_canonical(),
+            client: self.client(),
             protocol,
             tls: self.cx.tls,
             method,

@@ -1,12 +1,13 @@
 //! What does the worker see, and what does the client see? Heads as they are passed on.
 //!
-//! Promises: fields of one connection stay on it (RFC 9110 section 7.6.1), a stranger's `X-Forwarded-*` never passes,
+//! Promises: fields of one connection stay on it (RFC 9110 section 7.6.1), a stranger's `X-Forwarded-*` never passes (a trusted hop's does),
 //! framing is written anew for each side, `Host` goes on byte by byte. Does not: route or send.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, Method, Uri};
 
 use crate::exchange::flow::Framing;
+use crate::exchange::origin::{self, Origin};
 use crate::http1::write;
 use crate::message::{BodyKind, Fields, Known, Request, Response, Upgrade, Version, list_has};
 
@@ -14,8 +15,12 @@ use crate::message::{BodyKind, Fields, Known, Request, Response, Upgrade, Versio
 pub struct Passage<'a> {
     /// Target as the worker shall see it.
     pub target: &'a [u8],
-    /// The client's address.
+    /// The address of who connected.
     pub client: &'a str,
+    /// What a trusted hop told; goes before what is known of the connection.
+    pub origin: Option<&'a Origin>,
+    /// `Forwarded` is sent, too.
+    pub forwarded: bool,
     /// The client came by TLS.
     pub tls: bool,
     /// Port the client came to.
@@ -27,8 +32,18 @@ pub struct Passage<'a> {
 }
 
 impl Passage<'_> {
-    fn proto(&self) -> &'static str {
-        if self.tls { "https" } else { "http" }
+    fn proto(&self) -> &[u8] {
+        let ours: &[u8] = if self.tls { b"https" } else { b"http" };
+        self.told(|origin| origin.proto.as_deref()).unwrap_or(ours)
+    }
+
+    fn chain(&self) -> &[u8] {
+        self.told(|origin| Some(&origin.chain[..]))
+            .unwrap_or(self.client.as_bytes())
+    }
+
+    fn told(&self, what: impl Fn(&Origin) -> Option<&[u8]>) -> Option<&[u8]> {
+        self.origin.and_then(what)
     }
 }
 
@@ -107,15 +122,24 @@ fn each_own_field(
             visit(name, value);
         }
     };
-    visit("x-forwarded-for", passage.client.as_bytes());
-    visit("x-forwarded-proto", passage.proto().as_bytes());
-    if !request.authority.is_empty() {
-        visit("x-forwarded-host", &request.authority);
+    visit("x-forwarded-for", passage.chain());
+    visit("x-forwarded-proto", passage.proto());
+    let host = passage.told(|origin| origin.host.as_deref());
+    let host = host.unwrap_or(&request.authority);
+    if !host.is_empty() {
+        visit("x-forwarded-host", host);
     }
-    visit(
-        "x-forwarded-port",
-        itoa::Buffer::new().format(passage.port).as_bytes(),
-    );
+    match passage.told(|origin| origin.port.as_deref()) {
+        Some(port) => visit("x-forwarded-port", port),
+        None => visit(
+            "x-forwarded-port",
+            itoa::Buffer::new().format(passage.port).as_bytes(),
+        ),
+    }
+    if passage.forwarded {
+        let value = origin::forwarded(passage.chain(), host, passage.proto());
+        visit("forwarded", &value);
+    }
     visit("x-request-id", passage.request_id.as_bytes());
 }
 

@@ -7,6 +7,7 @@ pub mod failure;
 pub mod finish;
 pub mod flow;
 pub mod forward;
+pub mod origin;
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -78,6 +79,9 @@ pub async fn serve(
     let plan = shard.shared.plan.load_full();
     let _counted = InFlight::new(shard);
     let mut summary = Summary::new(cx, &plan, request_id(shard, &request));
+    if let Some(trusted) = &plan.listener(cx.listener).forwarded {
+        summary.origin = origin::of(trusted, cx.client.ip(), &request.fields);
+    }
     // gRPC is HTTP/2 only: elsewhere its content type changes neither deadlines nor answers.
     let grpc = request.version == Version::Http2
         && (plan.listener(cx.listener).protocol == Protocol::Grpc || request.fields.is_grpc());
@@ -267,12 +271,18 @@ async fn forward(
         Err(failure) => return refuse(request, false, client, failure, grpc, summary).await,
     };
     let id = summary.request_id.clone();
-    let set = set_headers(forward, request, cx, &id);
+    let origin = summary.origin.clone();
+    let client_text = origin
+        .as_ref()
+        .map_or(&cx.client_text, |origin| &origin.client_text);
+    let set = set_headers(forward, request, client_text, &id);
     let (bytes_in, bytes_out) = (summary.bytes_in.clone(), summary.bytes_out.clone());
     let job = Job {
         passage: Passage {
             target: target.as_deref().unwrap_or(&request.target),
             client: &cx.client_text,
+            origin: origin.as_deref(),
+            forwarded: plan.listener(cx.listener).forwarded_header,
             tls: !cx.tls.is_empty(),
             port: cx.came_to.port(),
             request_id: &id,
@@ -350,7 +360,7 @@ fn bounds(listener: &Listener, pool: &Pool, forward: &Forward, grpc: bool) -> Bo
 fn set_headers<'a>(
     forward: &'a Forward,
     request: &Request,
-    cx: &Context,
+    client: &str,
     id: &str,
 ) -> Vec<(&'a str, Vec<u8>)> {
     let value = |template: &Template| {
@@ -358,7 +368,7 @@ fn set_headers<'a>(
             value.extend_from_slice(match piece {
                 Piece::Text(text) => text.as_bytes(),
                 Piece::Host => &request.authority,
-                Piece::Client => cx.client_text.as_bytes(),
+                Piece::Client => client.as_bytes(),
                 Piece::RequestId => id.as_bytes(),
             });
             value
@@ -382,7 +392,7 @@ async fn attempts(
     summary: &mut Summary<'_>,
 ) -> Result<Done, (Failure, Option<h2::Reason>)> {
     let shard = &cx.shard;
-    let key = admit::hash_key(pool, job.request, cx.client.ip());
+    let key = admit::hash_key(pool, job.request, summary.client());
     let kind = if job.upgrade.is_some() {
         Kind::Stream
     } else {
@@ -550,9 +560,18 @@ async fn connect(
     addr: SocketAddr,
 ) -> Result<Connection, Lost> {
     let model = pool.model();
-    let preface = model.send_proxy.map(|version| match version {
-        ProxyVersion::V1 => proxy_protocol::v1(cx.client, cx.came_to),
-        ProxyVersion::V2 => proxy_protocol::v2(cx.client, cx.came_to),
+    let preface = model.send_proxy.map(|version| {
+        let client = match job.passage.origin {
+            // A hop does not tell which port its client had.
+            Some(origin) if origin.client != cx.client.ip().to_canonical() => {
+                SocketAddr::new(origin.client, 0)
+            }
+            _ => cx.client,
+        };
+        match version {
+            ProxyVersion::V1 => proxy_protocol::v1(client, cx.came_to),
+            ProxyVersion::V2 => proxy_protocol::v2(client, cx.came_to),
+        }
     });
     let connected = match model.protocol {
         WorkerProtocol::Http1 => {

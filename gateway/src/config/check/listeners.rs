@@ -92,6 +92,13 @@ fn listener(name: &str, field: &Field<'_>, reader: &mut Reader) -> Option<(Liste
     keys.set(reader, "proxy_protocol", &mut proxy_protocol, |r, f| {
         networks::from(f, r)
     });
+    let (mut forwarded, mut forwarded_header) = (None, false);
+    keys.set(reader, "forwarded", &mut forwarded, |r, f| {
+        networks::from(f, r)
+    });
+    keys.set(reader, "forwarded_header", &mut forwarded_header, |r, f| {
+        r.word(f, &[("off", false), ("on", true)])
+    });
     let mut limits = ListenerLimits::default();
     if let Some(field) = keys.take("limits") {
         read_limits(&field, &mut limits, reader);
@@ -121,6 +128,8 @@ fn listener(name: &str, field: &Field<'_>, reader: &mut Reader) -> Option<(Liste
         redirect_https: RedirectHttps::None,
         redirect_port: 443,
         proxy_protocol,
+        forwarded,
+        forwarded_header,
         limits,
     };
     Some((listener, redirect))

@@ -43,6 +43,8 @@ fn passage<'a>(set: &'a [(&'a str, Vec<u8>)]) -> Passage<'a> {
     Passage {
         target: b"/x",
         client: "192.0.2.1",
+        origin: None,
+        forwarded: false,
         tls: true,
         port: 443,
         request_id: "id-1",

@@ -100,8 +100,8 @@ async fn next_request(
         };
         (limits_of(limits), idle, limits.head_timeout)
     };
-    let mut begun = !buf.is_empty();
-    slot.set(if begun { head_timeout } else { idle });
+    let mut begun = false;
+    slot.set(idle);
     let since = cx.shard.timers.coarse_now();
     let mut called = false;
     let next = std::future::poll_fn(|task| {
@@ -115,13 +115,13 @@ async fn next_request(
             }
             match stream.poll_fill(task, buf) {
                 Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Poll::Ready(Next::End),
-                Poll::Ready(Ok(_)) => {
-                    if !begun {
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => {
+                    // Empty lines were taken off: they begin nothing (RFC 9112 section 2.2).
+                    if !begun && !buf.is_empty() {
                         begun = true;
                         slot.set(head_timeout);
                     }
-                }
-                Poll::Pending => {
                     if !begun && cx.shard.shared.is_draining() && !called {
                         let waited = cx.shard.timers.coarse_now().duration_since(since);
                         let left = if first {

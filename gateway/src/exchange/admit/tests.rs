@@ -34,7 +34,7 @@ fn plan() -> Plan {
     let shown = render(&source, &checked.problems, false);
     let config = checked.config.expect(&shown);
     let tls = config.listeners.iter().map(|_| None).collect();
-    Plan::build(config, tls, &Metrics::new().unwrap(), Instant::now())
+    Plan::build(config, tls, &Metrics::new().unwrap(), None, Instant::now())
 }
 
 fn request(line: &str, fields: &str) -> Request {

@@ -662,7 +662,7 @@ fn trailers_that_frame_or_route_are_not_written() {
         ("upgrade", false),
         ("trailer", false),
     ] {
-        assert_eq!(may_trail(Known::of(name.as_bytes())), may, "{name}");
+        assert_eq!(Known::of(name.as_bytes()).may_trail(), may, "{name}");
     }
 }
 

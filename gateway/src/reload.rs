@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
+use rustls::ServerConfig;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +20,7 @@ use crate::discover;
 use crate::listener::accept::Door;
 use crate::listener::socket;
 use crate::observe::metrics::Metrics;
-use crate::plan::{LISTENERS_MAX, Plan, Tls};
+use crate::plan::{LISTENERS_MAX, ListenerPlan, Plan, Tls};
 use crate::pool::Pool;
 use crate::shard::Shared;
 use crate::tls;
@@ -187,7 +188,10 @@ pub fn tls_of(
                 match tls::server::server_config(tls, listener.protocol, SystemTime::now()) {
                     Ok((config, warnings)) => {
                         problems.extend(warnings);
-                        Some(config)
+                        Some(with_tickets_of(
+                            before.and_then(|before| before.listeners.get(id)),
+                            config,
+                        ))
                     }
                     Err(errors) => {
                         problems.extend(errors);
@@ -204,6 +208,18 @@ pub fn tls_of(
         Err(problems)
     } else {
         Ok((all, problems))
+    }
+}
+
+/// Clients go on resuming their sessions: the keys of the tickets outlive the reload.
+fn with_tickets_of(before: Option<&ListenerPlan>, config: Arc<ServerConfig>) -> Arc<ServerConfig> {
+    match before.and_then(|before| before.tls.as_ref()) {
+        Some(old) => {
+            let mut config = (*config).clone();
+            config.ticketer = old.ticketer.clone();
+            Arc::new(config)
+        }
+        None => config,
     }
 }
 

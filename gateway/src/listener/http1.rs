@@ -100,28 +100,34 @@ async fn next_request(
         };
         (limits_of(limits), idle, limits.head_timeout)
     };
-    let mut begun = !buf.is_empty();
-    slot.set(if begun { head_timeout } else { idle });
+    let mut begun = false;
+    slot.set(idle);
     let since = cx.shard.timers.coarse_now();
     let mut called = false;
+    // Bytes that were looked at and did not end a head.
+    let mut seen = 0;
     let next = std::future::poll_fn(|task| {
         loop {
-            if !buf.is_empty() {
+            // Only an LF ends anything: a head that drips in byte by byte is not read again at each of them.
+            let worth =
+                seen == 0 || seen > buf.len() || memchr::memchr(b'\n', &buf[seen..]).is_some();
+            if !buf.is_empty() && (worth || buf.len() > limits.target_bytes) {
                 match parse_request(buf, &limits) {
                     Ok(Some(parsed)) => return Poll::Ready(Next::Request(Box::new(parsed))),
                     Ok(None) => {}
                     Err(bad) => return Poll::Ready(Next::Bad(bad)),
                 }
             }
+            seen = buf.len();
             match stream.poll_fill(task, buf) {
                 Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Poll::Ready(Next::End),
-                Poll::Ready(Ok(_)) => {
-                    if !begun {
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => {
+                    // Empty lines were taken off: they begin nothing (RFC 9112 section 2.2).
+                    if !begun && !buf.is_empty() {
                         begun = true;
                         slot.set(head_timeout);
                     }
-                }
-                Poll::Pending => {
                     if !begun && cx.is_ending() && !called {
                         let waited = cx.shard.timers.coarse_now().duration_since(since);
                         let left = if first {

@@ -97,10 +97,21 @@ async fn plain(gateway: &Gateway, listener: &str, header: &[u8]) -> Raw {
 
 /// A client with TLS whose hello comes in one segment with the header.
 async fn tls(gateway: &Gateway, header: &[u8], alpn: &str) -> impl e2e::wire::Io + 'static {
+    tls_cut(gateway, header, 0, alpn).await
+}
+
+/// The same, where so much of the header came before.
+async fn tls_cut(
+    gateway: &Gateway,
+    header: &[u8],
+    cut: usize,
+    alpn: &str,
+) -> impl e2e::wire::Io + 'static {
     let (near, far) = tokio::io::duplex(64 * 1024);
     let (mut from_gateway, mut to_gateway) = tcp(gateway.port("https")).await.into_split();
     let (mut from_client, mut to_client) = tokio::io::split(far);
-    let mut first = header.to_vec();
+    to_gateway.write_all(&header[..cut]).await.unwrap();
+    let mut first = header[cut..].to_vec();
     tokio::spawn(async move {
         from_client.read_buf(&mut first).await?;
         to_gateway.write_all(&first).await?;
@@ -170,6 +181,14 @@ async fn a_header_may_come_in_any_pieces() {
             let mut client = plain(&gateway, "http", &all[..cut]).await;
             client.send(&all[cut..]).await;
             let cut = seen(&client.reply().await);
+            assert_eq!(
+                cut.fields("x-forwarded-for"),
+                whole.fields("x-forwarded-for")
+            );
+        }
+        for cut in 1..=header.len() {
+            let mut client = Raw::over(tls_cut(&gateway, &header, cut, "http/1.1").await);
+            let cut = seen(&client.get("/").await);
             assert_eq!(
                 cut.fields("x-forwarded-for"),
                 whole.fields("x-forwarded-for")

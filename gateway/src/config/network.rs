@@ -34,6 +34,11 @@ impl Network {
         self.has(bits(address))
     }
 
+    /// Whether it holds every address of its family.
+    pub fn is_everything(&self) -> bool {
+        self.mask == 0
+    }
+
     fn has(&self, (address, v4): (u128, bool)) -> bool {
         self.v4 == v4 && address & self.mask == self.base
     }
@@ -109,6 +114,9 @@ mod tests {
 
     #[test]
     fn a_network_holds_what_shares_its_prefix() {
+        for (text, all) in [("0.0.0.0/0", true), ("::/0", true), ("0.0.0.0/1", false)] {
+            assert_eq!(text.parse::<Network>().unwrap().is_everything(), all);
+        }
         for (network, inside, outside) in [
             ("10.0.0.0/8", "10.255.0.1", "11.0.0.1"),
             ("10.1.2.3", "10.1.2.3", "10.1.2.4"),

@@ -1009,6 +1009,13 @@ fn doubts_are_warnings_and_do_not_stop_anybody() {
             "no listener takes HTTPS",
         ),
         (
+            &[(
+                "\":80\" }",
+                "\":80\", forwarded: { from: [10.0.0.0/8, 0.0.0.0/0] } }",
+            )],
+            "trusts everybody",
+        ),
+        (
             &[("50052, protocol: h2c", "50052")],
             "takes gRPC, but pool `agent` speaks HTTP/1.1",
         ),

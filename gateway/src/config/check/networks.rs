@@ -46,8 +46,17 @@ fn networks(field: &Field<'_>, reader: &mut Reader) -> Option<Networks> {
 
 fn network(field: &Field<'_>, reader: &mut Reader) -> Option<Network> {
     let text = reader.text(field, "a network such as `10.0.0.0/8`")?;
-    let (what, hint) = match text.parse() {
-        Ok(network) => return Some(network),
+    let (what, hint) = match text.parse::<Network>() {
+        Ok(network) => {
+            if network.is_everything() {
+                reader.warning(
+                    field.node.place,
+                    format!("`{}`: {text} trusts everybody", field.path),
+                    "whoever can connect may say to be anybody; name the networks of your balancers",
+                );
+            }
+            return Some(network);
+        }
         Err(NotANetwork::Address) => (
             "is not a network",
             "write `10.0.0.0/8`, `10.0.0.1` or `2001:db8::/32`; names are not resolved".to_owned(),

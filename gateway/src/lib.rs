@@ -12,6 +12,7 @@ pub mod exchange;
 pub mod host;
 pub mod http1;
 pub mod io;
+pub mod limit;
 pub mod listener;
 pub mod message;
 pub mod observe;

@@ -9,7 +9,8 @@ use std::time::Instant;
 use rustls::ServerConfig;
 
 use crate::config::model::{Action, Config, Forward, Listener, ListenerId, PoolId, Route, RouteId};
-use crate::observe::metrics::{ListenerMetrics, Metrics};
+use crate::limit::network::Gate;
+use crate::observe::metrics::{ListenerMetrics, Metrics, RouteMetrics};
 use crate::pool::Pool;
 use crate::route::table::RouteTable;
 
@@ -29,6 +30,8 @@ pub struct Plan {
     pub pools: Vec<Arc<Pool>>,
     /// By [`ListenerId`].
     pub listeners: Vec<ListenerPlan>,
+    /// By [`RouteId`]; a route without limits costs the look at one word.
+    limits: Vec<Option<Box<RouteLimits>>>,
 }
 
 /// A listener, ready for connections.
@@ -37,6 +40,37 @@ pub struct ListenerPlan {
     pub tls: Tls,
     /// Its counters.
     pub metrics: ListenerMetrics,
+    /// Who may connect, where that is not everybody.
+    pub gate: Option<Gate>,
+}
+
+/// The limits of a route, ready for requests.
+pub struct RouteLimits {
+    /// Whose requests are served.
+    pub gate: Option<Gate>,
+    metrics: Vec<(ListenerId, RouteMetrics)>,
+}
+
+impl RouteLimits {
+    fn build(route: &Route, config: &Config, metrics: &Metrics) -> Option<Box<RouteLimits>> {
+        let gate = route.networks.as_ref().map(Gate::new);
+        gate.as_ref()?;
+        let name = |id: ListenerId| &config.listeners[usize::from(id.0)].name;
+        Some(Box::new(RouteLimits {
+            gate,
+            metrics: route
+                .on
+                .iter()
+                .map(|id| (*id, metrics.route(name(*id), &route.name)))
+                .collect(),
+        }))
+    }
+
+    /// The counters for a listener.
+    pub fn metrics(&self, on: ListenerId) -> Option<&RouteMetrics> {
+        let found = self.metrics.iter().find(|(id, _)| *id == on);
+        found.map(|(_, metrics)| metrics)
+    }
 }
 
 impl Plan {
@@ -70,12 +104,19 @@ impl Plan {
             .map(|(listener, tls)| ListenerPlan {
                 tls,
                 metrics: metrics.listener(&listener.name, &names),
+                gate: listener.networks.as_ref().map(Gate::new),
             })
+            .collect();
+        let limits = config
+            .routes
+            .iter()
+            .map(|route| RouteLimits::build(route, &config, metrics))
             .collect();
         Plan {
             routes: RouteTable::build(&config),
             pools,
             listeners,
+            limits,
             config,
         }
     }
@@ -93,6 +134,11 @@ impl Plan {
     /// A route as configured.
     pub fn route(&self, id: RouteId) -> &Route {
         &self.config.routes[id.0 as usize]
+    }
+
+    /// The limits of a route, if it has any.
+    pub fn limits(&self, id: RouteId) -> Option<&RouteLimits> {
+        self.limits.get(id.0 as usize)?.as_deref()
     }
 
     /// Where a route forwards to, if it does.

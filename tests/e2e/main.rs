@@ -13,6 +13,7 @@ mod http10;
 mod independence;
 mod limits;
 mod metrics_denied;
+mod networks;
 mod pipelining;
 mod pools;
 mod protocols;

@@ -13,6 +13,7 @@ mod health;
 mod limits;
 mod listeners;
 mod names;
+mod networks;
 mod paths;
 mod patience;
 mod pools;

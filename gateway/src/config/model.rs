@@ -96,6 +96,28 @@ pub struct Listener {
     pub redirect_port: u16,
     /// Bounds on what strangers may do here.
     pub limits: ListenerLimits,
+    /// Who may connect; `None` for everybody (default).
+    pub networks: Option<Networks>,
+}
+
+/// A network, or one address as a network of its own. The bits behind the prefix are zero, and IPv4 is never in the
+/// form of IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Network {
+    /// First address.
+    pub address: IpAddr,
+    /// Length of the prefix in bits, at most 32 or 128.
+    pub prefix: u8,
+}
+
+/// Who may come in. The longest prefix that holds an address decides; no network stands in both lists. An address that
+/// is in neither may come in where `allow` is empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Networks {
+    /// May.
+    pub allow: Vec<Network>,
+    /// May not.
+    pub deny: Vec<Network>,
 }
 
 /// An address to listen on. `":443"` has no host and means every address, IPv6 and IPv4.
@@ -529,6 +551,8 @@ pub struct Route {
     pub headers: Vec<HeaderMatch>,
     /// What is done.
     pub action: Action,
+    /// Whose requests are served; the others are refused with 403. `None` for everybody (default).
+    pub networks: Option<Networks>,
     /// Where it stands in the file.
     pub place: Place,
 }

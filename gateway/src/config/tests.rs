@@ -228,6 +228,8 @@ fn every_key_of_the_reference_is_known_and_its_default_is_true() {
         )]
     );
     assert_eq!(config.listeners[0].limits, ListenerLimits::default());
+    assert_eq!(config.listeners[0].networks, None);
+    assert_eq!(config.routes[0].networks, None);
     assert_eq!(config.drain_deadline, Duration::from_secs(30));
     let written = |key: &str| reference.contains(&format!("{key}:"));
     for key in [
@@ -264,6 +266,8 @@ listeners:
     bind: [\":443\", \"127.0.0.1:444\", \"[::1]:0\"]
     tls: { certificates: [a.pem, { chain: b.crt, key: b.key }], unknown_names: refuse, min_version: 1.3 }
     limits: { head_timeout: 1s, body_bytes_max: 1GiB, tunnel_timeout: off, fields_max: 50 }
+    allow: [10.0.0.0/8, \"2001:db8::/32\"]
+    deny: 10.1.2.3
   b: { bind: \":80\", redirect_https: none, redirect_port: 8443 }
 pools:
   p:
@@ -282,7 +286,7 @@ pools:
   q: { ports: 9000, balance: round-robin, hold: off, retry: off, health: grpc }
 routes:
   - { exact: /healthz, host: \"*.Example.com\", method: [get, HEAD], header: { X-Fleet: \"*\", A: b }, to: p,
-      set_headers: { X-FQDN: \"{host}\" }, response_timeout: 10s, strip_prefix: true, name: n }
+      set_headers: { X-FQDN: \"{host}\" }, response_timeout: 10s, strip_prefix: true, name: n, deny: [\"::ffff:192.0.2.0/120\"] }
   - { path: /internal, deny: 403, on: b }
 ",
     );
@@ -415,6 +419,25 @@ routes:
     };
     assert_eq!(r.headers, [header("a", Some("b")), header("x-fleet", None)]);
     assert_eq!(r.on, [ListenerId(0), ListenerId(1)]);
+    let network = |address: &str, prefix| Network {
+        address: address.parse().expect("an address"),
+        prefix,
+    };
+    assert_eq!(
+        a.networks,
+        Some(Networks {
+            allow: vec![network("10.0.0.0", 8), network("2001:db8::", 32)],
+            deny: vec![network("10.1.2.3", 32)],
+        })
+    );
+    assert_eq!(
+        r.networks,
+        Some(Networks {
+            allow: Vec::new(),
+            deny: vec![network("192.0.2.0", 24)],
+        })
+    );
+    assert_eq!(config.routes[1].networks, None, "`deny: 403` is a status");
     assert_eq!(
         (&config.routes[1].action, &config.routes[1].name[..]),
         (&Action::Deny(403), "/internal -> deny 403")
@@ -867,6 +890,46 @@ fn every_mistake_is_told_with_place_and_fix() {
             1,
             "not known",
             "did you mean `stdout`?",
+        ),
+        // Networks.
+        (
+            &[("\":80\" }", "\":80\", allow: [10.0.0.0/8, 10.1.2.3/16] }")],
+            2,
+            "bits set behind its first 16",
+            "`10.1.0.0/16`",
+        ),
+        (
+            &[(
+                "\":80\" }",
+                "\":80\", allow: 10.0.0.0/8, deny: [10.0.0.0/8] }",
+            )],
+            2,
+            "stands in `allow` too",
+            "longest prefix",
+        ),
+        (
+            &[("\":80\" }", "\":80\", allow: [] }")],
+            2,
+            "`listeners.http.allow` is empty",
+            "10.0.0.0/8",
+        ),
+        (
+            &[("to: app }", "to: app, deny: [403] }")],
+            9,
+            "`403` is not a network",
+            "`deny: 403`",
+        ),
+        (
+            &[("to: app }", "deny: 403, allow: 10.0.0.0/8 }")],
+            9,
+            "has no effect on a route that denies",
+            "remove",
+        ),
+        (
+            &[("to: app }", "deny: 10.0.0.0/8 }")],
+            9,
+            "leads nowhere",
+            "`to: POOL`",
         ),
         (
             &[("\":80\"", "\":${PORT}\"")],

@@ -3,6 +3,7 @@
 //! Promises: the path is normalised once, what is matched is what is forwarded. Waiting for a worker is bounded in
 //! time and number.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -45,8 +46,8 @@ pub enum Decision {
     },
 }
 
-/// Decides. Pure: the plan and the request say it all.
-pub fn decide(plan: &Plan, on: ListenerId, request: &Request) -> Decision {
+/// Decides. Pure: the plan, the client's address and the request say it all.
+pub fn decide(plan: &Plan, on: ListenerId, client: IpAddr, request: &Request) -> Decision {
     let refuse = |failure| Decision::Refuse {
         route: None,
         failure,
@@ -90,6 +91,15 @@ pub fn decide(plan: &Plan, on: ListenerId, request: &Request) -> Decision {
         }
         return refuse(Failure::NoRoute);
     };
+    if let Some(limits) = plan.limits(route)
+        && let Some(gate) = &limits.gate
+        && !gate.admits(client)
+    {
+        return Decision::Refuse {
+            route: Some(route),
+            failure: Failure::Network,
+        };
+    }
     match &plan.route(route).action {
         Action::Deny(status) => Decision::Refuse {
             route: Some(route),
@@ -142,14 +152,14 @@ fn redirect(port: u16, request: &Request, host: &str) -> Decision {
 }
 
 /// The number that consistent hashing goes by, for pools that balance so.
-pub fn hash_key(pool: &Pool, request: &Request, client: std::net::IpAddr) -> Option<u64> {
+pub fn hash_key(pool: &Pool, request: &Request, client: IpAddr) -> Option<u64> {
     let Balance::Hash(key) = &pool.model().balance else {
         return None;
     };
     let bytes = match key {
         HashKey::Address => match client.to_canonical() {
-            std::net::IpAddr::V4(v4) => return Some(fnv(&v4.octets())),
-            std::net::IpAddr::V6(v6) => return Some(fnv(&v6.octets())),
+            IpAddr::V4(v4) => return Some(fnv(&v4.octets())),
+            IpAddr::V6(v6) => return Some(fnv(&v6.octets())),
         },
         HashKey::Header(name) => request.fields.get(name)?,
         HashKey::Cookie(name) => cookie(request.fields.get("cookie")?, name)?,

@@ -15,6 +15,8 @@ pub enum Failure {
     BadHost,
     /// The configuration denies it with this status.
     Denied(u16),
+    /// The route is not for the client's network.
+    Network,
     /// No route matches.
     NoRoute,
     /// The body is longer than the listener allows.
@@ -74,6 +76,7 @@ impl Failure {
             Failure::BadPath => answer(400, "the path could not be understood"),
             Failure::BadHost => answer(400, "the host could not be understood"),
             Failure::Denied(status) => answer(status, "not available here"),
+            Failure::Network => answer(403, "not available here"),
             // Never 404: fleet agents read one as an old server and change their ways.
             Failure::NoRoute => later(503, "nothing is served here"),
             Failure::BodyTooLarge => answer(413, "the request body is too large"),
@@ -98,7 +101,7 @@ impl Failure {
             Failure::BadHead(_) => "bad_head",
             Failure::BadPath => "bad_path",
             Failure::BadHost => "bad_host",
-            Failure::Denied(_) => "denied",
+            Failure::Denied(_) | Failure::Network => "denied",
             Failure::NoRoute => "no_route",
             Failure::BodyTooLarge => "body_too_large",
             Failure::BadBody => "bad_body",
@@ -121,6 +124,7 @@ impl Failure {
         matches!(
             self,
             Failure::Denied(_)
+                | Failure::Network
                 | Failure::NoRoute
                 | Failure::NoWorker
                 | Failure::Busy

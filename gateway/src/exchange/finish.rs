@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::model::{PoolId, RouteId};
 use crate::exchange::Context;
+use crate::exchange::failure::Failure;
 use crate::message::{Request, Version};
 use crate::observe::record::{Record, rfc3339};
 use crate::plan::Plan;
@@ -57,6 +58,17 @@ impl<'a> Summary<'a> {
             wait: Duration::ZERO,
             retries: 0,
             end: "ok",
+        }
+    }
+
+    /// The exchange is refused: remembers why, and counts it where a limit of its route is the reason.
+    pub fn refused(&mut self, failure: Failure) {
+        self.end = failure.word();
+        if let Some(limits) = self.route.and_then(|route| self.plan.limits(route))
+            && let Some(metrics) = limits.metrics(self.cx.listener)
+            && failure == Failure::Network
+        {
+            metrics.network.inc();
         }
     }
 

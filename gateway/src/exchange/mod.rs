@@ -79,7 +79,7 @@ pub async fn serve(
     // gRPC is HTTP/2 only: elsewhere its content type changes neither deadlines nor answers.
     let grpc = request.version == Version::Http2
         && (plan.listener(cx.listener).protocol == Protocol::Grpc || request.fields.is_grpc());
-    let after = match admit::decide(&plan, cx.listener, &request) {
+    let after = match admit::decide(&plan, cx.listener, cx.client.ip(), &request) {
         Decision::Forward { route, target } => {
             summary.route = Some(route);
             forward(
@@ -209,7 +209,7 @@ async fn refuse(
     summary: &mut Summary<'_>,
 ) -> After {
     let answer = failure.answer();
-    summary.end = failure.word();
+    summary.refused(failure);
     if failure == Failure::ClientGone {
         return After::Close;
     }

@@ -21,6 +21,7 @@ pub struct Metrics {
     bytes: IntCounterVec,
     connections: IntCounterVec,
     refused: IntCounterVec,
+    requests_refused: IntCounterVec,
     handshakes: IntCounterVec,
     handshake_failures: IntCounterVec,
     reloads: IntCounterVec,
@@ -56,6 +57,11 @@ impl Metrics {
             "Connections closed at once, by listener and the limit they met.",
             &["listener", "limit"],
         )?;
+        let requests_refused = counter(
+            "portcullis_requests_refused_total",
+            "Requests refused by a limit of their route, by listener, route and limit.",
+            &["listener", "route", "limit"],
+        )?;
         let handshakes = counter(
             "portcullis_tls_handshakes_total",
             "TLS handshakes done, by listener, version and whether a session was resumed.",
@@ -90,6 +96,7 @@ impl Metrics {
             bytes,
             connections,
             refused,
+            requests_refused,
             handshakes,
             handshake_failures,
             reloads,
@@ -126,6 +133,7 @@ impl Metrics {
             refused_client: self
                 .refused
                 .with_label_values(&[listener, "connections_per_client_max"]),
+            refused_network: self.refused.with_label_values(&[listener, "network"]),
             handshakes: ["TLSv1.2", "TLSv1.3"].map(|version| {
                 ["false", "true"].map(|resumed| {
                     self.handshakes
@@ -141,6 +149,17 @@ impl Metrics {
             handshake_timeout: self
                 .handshake_failures
                 .with_label_values(&[listener, "timeout"]),
+        }
+    }
+
+    /// The counters of one route with limits on one listener.
+    pub fn route(&self, listener: &str, route: &str) -> RouteMetrics {
+        let refused = |limit| {
+            self.requests_refused
+                .with_label_values(&[listener, route, limit])
+        };
+        RouteMetrics {
+            network: refused("network"),
         }
     }
 
@@ -167,6 +186,8 @@ pub struct ListenerMetrics {
     pub refused_total: IntCounter,
     /// Connections over a client's cap.
     pub refused_client: IntCounter,
+    /// Connections from networks that may not connect.
+    pub refused_network: IntCounter,
     handshakes: [[IntCounter; 2]; 2],
     /// The connection broke within the handshake.
     pub handshake_lost: IntCounter,
@@ -174,6 +195,12 @@ pub struct ListenerMetrics {
     pub handshake_refused: IntCounter,
     /// The handshake took too long.
     pub handshake_timeout: IntCounter,
+}
+
+/// Handles of one route with limits on one listener: what was refused.
+pub struct RouteMetrics {
+    /// The client's network may not.
+    pub network: IntCounter,
 }
 
 struct PoolMetrics {

@@ -6,6 +6,7 @@
 use super::binds::binds;
 use super::check_name;
 use super::limits::read_limits;
+use super::networks::networks;
 use super::secure::tls;
 use crate::config::model::{Listener, ListenerLimits, Place, Protocol, RedirectHttps};
 use crate::config::read::{Field, Reader};
@@ -91,6 +92,8 @@ fn listener(name: &str, field: &Field<'_>, reader: &mut Reader) -> Option<(Liste
     if let Some(field) = keys.take("limits") {
         read_limits(&field, &mut limits, reader);
     }
+    let (allow, deny) = (keys.take("allow"), keys.take("deny"));
+    let networks = networks(allow.as_ref(), deny.as_ref(), reader);
     keys.done(reader);
     if protocol == Protocol::Grpc && tls.is_none() {
         reader.warning(
@@ -116,6 +119,7 @@ fn listener(name: &str, field: &Field<'_>, reader: &mut Reader) -> Option<(Liste
         redirect_https: RedirectHttps::None,
         redirect_port: 443,
         limits,
+        networks,
     };
     Some((listener, redirect))
 }

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use super::actions::{action, grpc_needs_h2c};
 use super::conditions::{read_headers, read_methods};
 use super::names::{Known, Names};
+use super::networks::{is_networks, networks};
 use super::paths;
 use super::reach::{denied, on};
 use crate::config::model::{Action, HostMatch, PathMatch, Place, Route};
@@ -66,7 +67,14 @@ fn route(field: &Field<'_>, names: &Names<'_>, reader: &mut Reader) -> Option<Dr
     keys.set(reader, "header", &mut headers, |r, f| {
         Some(read_headers(f, r))
     });
-    let action = action(&mut keys, field, names, reader);
+    let allow = keys.take("allow");
+    let (deny_networks, deny) = match keys.take("deny") {
+        Some(field) if is_networks(&field) => (Some(field), None),
+        status => (None, status),
+    };
+    let networks = networks(allow.as_ref(), deny_networks.as_ref(), reader);
+    let limits = [allow];
+    let action = action(&mut keys, deny, &limits, field, names, reader);
     let mut name = None;
     keys.set(reader, "name", &mut name, |r, f| {
         r.text(f, "a name").map(|name| Some(name.to_owned()))
@@ -100,6 +108,7 @@ fn route(field: &Field<'_>, names: &Names<'_>, reader: &mut Reader) -> Option<Dr
             methods,
             headers,
             action,
+            networks,
             place,
         },
         named,

@@ -3,13 +3,17 @@
 //! Promises: everything that a request would have to look up by name is an index or a handle here. Does not: change;
 //! a new plan takes its place.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use rustls::ServerConfig;
 
-use crate::config::model::{Action, Config, Forward, Listener, ListenerId, PoolId, Route, RouteId};
+use crate::config::model::{
+    Action, Config, Forward, Listener, ListenerId, PoolId, Rate, Route, RouteId,
+};
 use crate::limit::network::Gate;
+use crate::limit::rate::Limiter;
 use crate::observe::metrics::{ListenerMetrics, Metrics, RouteMetrics};
 use crate::pool::Pool;
 use crate::route::table::RouteTable;
@@ -42,22 +46,40 @@ pub struct ListenerPlan {
     pub metrics: ListenerMetrics,
     /// Who may connect, where that is not everybody.
     pub gate: Option<Gate>,
+    /// How often one client may ask, where that is bounded.
+    pub rate: Option<Arc<Limiter>>,
 }
 
 /// The limits of a route, ready for requests.
 pub struct RouteLimits {
     /// Whose requests are served.
     pub gate: Option<Gate>,
+    /// How often one client may ask.
+    pub rate: Option<Arc<Limiter>>,
     metrics: Vec<(ListenerId, RouteMetrics)>,
 }
 
 impl RouteLimits {
-    fn build(route: &Route, config: &Config, metrics: &Metrics) -> Option<Box<RouteLimits>> {
+    fn build(
+        route: &Route,
+        config: &Config,
+        metrics: &Metrics,
+        before: Option<&RouteLimits>,
+        now: Instant,
+    ) -> Option<Box<RouteLimits>> {
         let gate = route.networks.as_ref().map(Gate::new);
-        gate.as_ref()?;
+        let rate = limiter(
+            route.rate.as_ref(),
+            before.and_then(|b| b.rate.as_ref()),
+            now,
+        );
+        if gate.is_none() && rate.is_none() {
+            return None;
+        }
         let name = |id: ListenerId| &config.listeners[usize::from(id.0)].name;
         Some(Box::new(RouteLimits {
             gate,
+            rate,
             metrics: route
                 .on
                 .iter()
@@ -73,9 +95,22 @@ impl RouteLimits {
     }
 }
 
+/// The limiter of a rate: the one that runs, where the rate is the same.
+fn limiter(
+    rate: Option<&Rate>,
+    before: Option<&Arc<Limiter>>,
+    now: Instant,
+) -> Option<Arc<Limiter>> {
+    let rate = rate?;
+    Some(match before {
+        Some(running) if running.rate() == rate => running.clone(),
+        _ => Arc::new(Limiter::new(rate, now)),
+    })
+}
+
 impl Plan {
     /// Builds a plan; `tls` has an entry per listener. Pools of `before` that did not change are taken over as they are,
-    /// changed ones hand on what is known of their workers.
+    /// changed ones hand on what is known of their workers. Rates that did not change go on counting.
     pub fn build(
         config: Config,
         tls: Vec<Tls>,
@@ -101,16 +136,32 @@ impl Plan {
             .listeners
             .iter()
             .zip(tls)
-            .map(|(listener, tls)| ListenerPlan {
+            .enumerate()
+            .map(|(at, (listener, tls))| ListenerPlan {
                 tls,
+                rate: limiter(
+                    listener.rate.as_ref(),
+                    // A listener keeps its place over reloads.
+                    before.and_then(|before| before.listeners.get(at)?.rate.as_ref()),
+                    now,
+                ),
                 metrics: metrics.listener(&listener.name, &names),
                 gate: listener.networks.as_ref().map(Gate::new),
             })
             .collect();
+        let limited: HashMap<&str, &RouteLimits> = before.map_or_else(HashMap::new, |before| {
+            let routes = before.config.routes.iter().zip(&before.limits);
+            routes
+                .filter_map(|(route, limits)| Some((route.name.as_str(), limits.as_deref()?)))
+                .collect()
+        });
         let limits = config
             .routes
             .iter()
-            .map(|route| RouteLimits::build(route, &config, metrics))
+            .map(|route| {
+                let before = limited.get(route.name.as_str()).copied();
+                RouteLimits::build(route, &config, metrics, before, now)
+            })
             .collect();
         Plan {
             routes: RouteTable::build(&config),

@@ -17,6 +17,7 @@ mod networks;
 mod pipelining;
 mod pools;
 mod protocols;
+mod rates;
 mod reload;
 mod review;
 mod routing;

@@ -18,6 +18,7 @@ mod paths;
 mod patience;
 mod pools;
 mod ports;
+mod rate;
 mod reach;
 mod routes;
 mod same;

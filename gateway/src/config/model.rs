@@ -98,6 +98,46 @@ pub struct Listener {
     pub limits: ListenerLimits,
     /// Who may connect; `None` for everybody (default).
     pub networks: Option<Networks>,
+    /// How often one client may ask here; `None` for any (default).
+    pub rate: Option<Rate>,
+}
+
+/// How often one client may ask: a bucket of tokens per key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Who is one client.
+    pub per: RateKey,
+    /// So many requests, at least 1 ...
+    pub requests: u32,
+    /// ... in this time: a second, a minute or an hour.
+    pub every: Duration,
+    /// Requests at once after a rest. Default: what comes in a second, at least 1.
+    pub burst: u32,
+    /// Keys remembered; one more drives out the longest unused. Default 100 000.
+    pub keys_max: u32,
+}
+
+impl Rate {
+    /// Per address, with every default.
+    pub fn new(requests: u32, every: Duration) -> Rate {
+        let seconds = u32::try_from(every.as_secs()).unwrap_or(u32::MAX).max(1);
+        Rate {
+            per: RateKey::Address,
+            requests,
+            every,
+            burst: (requests / seconds).max(1),
+            keys_max: 100_000,
+        }
+    }
+}
+
+/// Who is one client, for rates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RateKey {
+    /// An IPv4 address or an IPv6 /64.
+    Address,
+    /// A value of this field, name in lower case. Requests without it are counted by address.
+    Header(String),
 }
 
 /// A network, or one address as a network of its own. The bits behind the prefix are zero, and IPv4 is never in the
@@ -553,6 +593,8 @@ pub struct Route {
     pub action: Action,
     /// Whose requests are served; the others are refused with 403. `None` for everybody (default).
     pub networks: Option<Networks>,
+    /// How often one client may ask for it, on all listeners together; `None` for any (default).
+    pub rate: Option<Rate>,
     /// Where it stands in the file.
     pub place: Place,
 }

@@ -230,6 +230,12 @@ fn every_key_of_the_reference_is_known_and_its_default_is_true() {
     assert_eq!(config.listeners[0].limits, ListenerLimits::default());
     assert_eq!(config.listeners[0].networks, None);
     assert_eq!(config.routes[0].networks, None);
+    assert_eq!(config.listeners[0].rate, None);
+    assert_eq!(
+        config.routes[0].rate,
+        Some(Rate::new(100, Duration::from_secs(1))),
+        "`off` hides the defaults of the keys, so the reference has them in an example"
+    );
     assert_eq!(config.drain_deadline, Duration::from_secs(30));
     let written = |key: &str| reference.contains(&format!("{key}:"));
     for key in [
@@ -268,6 +274,7 @@ listeners:
     limits: { head_timeout: 1s, body_bytes_max: 1GiB, tunnel_timeout: off, fields_max: 50 }
     allow: [10.0.0.0/8, \"2001:db8::/32\"]
     deny: 10.1.2.3
+    rate: 600/m
   b: { bind: \":80\", redirect_https: none, redirect_port: 8443 }
 pools:
   p:
@@ -286,7 +293,8 @@ pools:
   q: { ports: 9000, balance: round-robin, hold: off, retry: off, health: grpc }
 routes:
   - { exact: /healthz, host: \"*.Example.com\", method: [get, HEAD], header: { X-Fleet: \"*\", A: b }, to: p,
-      set_headers: { X-FQDN: \"{host}\" }, response_timeout: 10s, strip_prefix: true, name: n, deny: [\"::ffff:192.0.2.0/120\"] }
+      set_headers: { X-FQDN: \"{host}\" }, response_timeout: 10s, strip_prefix: true, name: n, deny: [\"::ffff:192.0.2.0/120\"],
+      rate: { per: { header: X-Key }, requests: 5/h, burst: 7, keys_max: 9 } }
   - { path: /internal, deny: 403, on: b }
 ",
     );
@@ -428,6 +436,18 @@ routes:
         Some(Networks {
             allow: vec![network("10.0.0.0", 8), network("2001:db8::", 32)],
             deny: vec![network("10.1.2.3", 32)],
+        })
+    );
+    assert_eq!(a.rate, Some(Rate::new(600, Duration::from_secs(60))));
+    assert_eq!(a.rate.as_ref().map(|rate| rate.burst), Some(10));
+    assert_eq!(
+        r.rate,
+        Some(Rate {
+            per: RateKey::Header("x-key".to_owned()),
+            requests: 5,
+            every: Duration::from_secs(3600),
+            burst: 7,
+            keys_max: 9,
         })
     );
     assert_eq!(
@@ -890,6 +910,40 @@ fn every_mistake_is_told_with_place_and_fix() {
             1,
             "not known",
             "did you mean `stdout`?",
+        ),
+        // Rates.
+        (
+            &[("\":80\" }", "\":80\", rate: 100 }")],
+            2,
+            "`100` has no unit",
+            "`100/s`",
+        ),
+        (
+            &[("\":80\" }", "\":80\", rate: { burst: 5 } }")],
+            2,
+            "`listeners.http.rate`: `requests` is missing",
+            "add `requests:`",
+        ),
+        (
+            &[(
+                "to: app }",
+                "to: app, rate: { requests: 5/s, per: adress } }",
+            )],
+            9,
+            "`adress` is not known",
+            "did you mean `address`?",
+        ),
+        (
+            &[("to: app }", "to: app, rate: { requests: 5/s, burst: 0 } }")],
+            9,
+            "out of bounds",
+            "from 1",
+        ),
+        (
+            &[("to: app }", "deny: 403, rate: 5/s }")],
+            9,
+            "has no effect on a route that denies",
+            "remove",
         ),
         // Networks.
         (

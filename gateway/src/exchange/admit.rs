@@ -15,6 +15,7 @@ use crate::config::model::{
 };
 use crate::exchange::failure::Failure;
 use crate::io::timer::Timers;
+use crate::limit::rate::{Limiter, retry_after};
 use crate::message::Request;
 use crate::plan::Plan;
 use crate::pool::{Kind, Lease, Pick, Pool, Want, WorkerId};
@@ -44,6 +45,36 @@ pub enum Decision {
         /// Why.
         failure: Failure,
     },
+}
+
+/// Decides, and counts the request where the listener or its route has a rate.
+pub fn judge(
+    plan: &Plan,
+    on: ListenerId,
+    client: IpAddr,
+    request: &Request,
+    now: Instant,
+) -> Decision {
+    let paced = |limiter: &Option<Arc<Limiter>>, route| {
+        let field = |name: &str| request.fields.get(name);
+        let wait = limiter.as_ref()?.admit(client, field, now).err()?;
+        Some(Decision::Refuse {
+            route,
+            failure: Failure::RateLimited(retry_after(wait)),
+        })
+    };
+    // First of all: a client that asks too often costs no look at where it wants to go.
+    if let Some(refused) = paced(&plan.listeners[usize::from(on.0)].rate, None) {
+        return refused;
+    }
+    let decision = decide(plan, on, client, request);
+    if let Decision::Forward { route, .. } = decision
+        && let Some(limits) = plan.limits(route)
+        && let Some(refused) = paced(&limits.rate, Some(route))
+    {
+        return refused;
+    }
+    decision
 }
 
 /// Decides. Pure: the plan, the client's address and the request say it all.

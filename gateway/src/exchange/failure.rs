@@ -17,6 +17,8 @@ pub enum Failure {
     Denied(u16),
     /// The route is not for the client's network.
     Network,
+    /// The client asks too often; a token is there in so many seconds.
+    RateLimited(u16),
     /// No route matches.
     NoRoute,
     /// The body is longer than the listener allows.
@@ -56,6 +58,28 @@ pub struct Answer {
     pub text: &'static str,
     /// Seconds of `Retry-After`, where trying again can help.
     pub retry_after: Option<u16>,
+    /// The same on gRPC.
+    pub grpc: GrpcStatus,
+}
+
+/// The gRPC statuses that the gateway gives. PERMISSION_DENIED or UNIMPLEMENTED would switch some fleets' agents off for
+/// good, so everything is UNAVAILABLE, which every client tries again, but what the client itself can mend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrpcStatus {
+    /// Try again, here or elsewhere.
+    Unavailable,
+    /// Ask less often.
+    ResourceExhausted,
+}
+
+impl GrpcStatus {
+    /// The number, as `grpc-status` has it.
+    pub fn code(self) -> &'static str {
+        match self {
+            GrpcStatus::Unavailable => "14",
+            GrpcStatus::ResourceExhausted => "8",
+        }
+    }
 }
 
 impl Failure {
@@ -65,11 +89,13 @@ impl Failure {
             status,
             text,
             retry_after: None,
+            grpc: GrpcStatus::Unavailable,
         };
         let later = |status, text| Answer {
             status,
             text,
             retry_after: Some(5),
+            ..answer(status, text)
         };
         match self {
             Failure::BadHead(bad) => answer(bad.status(), "the request could not be understood"),
@@ -77,6 +103,12 @@ impl Failure {
             Failure::BadHost => answer(400, "the host could not be understood"),
             Failure::Denied(status) => answer(status, "not available here"),
             Failure::Network => answer(403, "not available here"),
+            // The one answer that is not UNAVAILABLE on gRPC: who asks too often must not ask again at once.
+            Failure::RateLimited(seconds) => Answer {
+                retry_after: Some(seconds),
+                grpc: GrpcStatus::ResourceExhausted,
+                ..answer(429, "too many requests")
+            },
             // Never 404: fleet agents read one as an old server and change their ways.
             Failure::NoRoute => later(503, "nothing is served here"),
             Failure::BodyTooLarge => answer(413, "the request body is too large"),
@@ -102,6 +134,7 @@ impl Failure {
             Failure::BadPath => "bad_path",
             Failure::BadHost => "bad_host",
             Failure::Denied(_) | Failure::Network => "denied",
+            Failure::RateLimited(_) => "rate_limited",
             Failure::NoRoute => "no_route",
             Failure::BodyTooLarge => "body_too_large",
             Failure::BadBody => "bad_body",
@@ -125,6 +158,7 @@ impl Failure {
             self,
             Failure::Denied(_)
                 | Failure::Network
+                | Failure::RateLimited(_)
                 | Failure::NoRoute
                 | Failure::NoWorker
                 | Failure::Busy
@@ -136,5 +170,42 @@ impl Failure {
                 | Failure::BadHost
                 | Failure::NotImplemented
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn on_grpc_everything_is_unavailable_but_asking_too_often() {
+        let others = [
+            Failure::BadHead(BadHead::TooLarge),
+            Failure::BadPath,
+            Failure::BadHost,
+            Failure::Denied(403),
+            Failure::Denied(429),
+            Failure::Network,
+            Failure::NoRoute,
+            Failure::BodyTooLarge,
+            Failure::BadBody,
+            Failure::ClientTimeout,
+            Failure::ClientGone,
+            Failure::NoWorker,
+            Failure::Busy,
+            Failure::Connect,
+            Failure::WorkerLost,
+            Failure::BadAnswer,
+            Failure::WorkerTimeout,
+            Failure::NotImplemented,
+            Failure::TooManyConnections,
+            Failure::Stopping,
+        ];
+        for failure in others {
+            assert_eq!(failure.answer().grpc.code(), "14", "{failure:?}");
+        }
+        let limited = Failure::RateLimited(7).answer();
+        assert_eq!((limited.status, limited.grpc.code()), (429, "8"));
+        assert_eq!(limited.retry_after, Some(7));
     }
 }

@@ -64,11 +64,22 @@ impl<'a> Summary<'a> {
     /// The exchange is refused: remembers why, and counts it where a limit of its route is the reason.
     pub fn refused(&mut self, failure: Failure) {
         self.end = failure.word();
-        if let Some(limits) = self.route.and_then(|route| self.plan.limits(route))
-            && let Some(metrics) = limits.metrics(self.cx.listener)
-            && failure == Failure::Network
-        {
-            metrics.network.inc();
+        let on = self.cx.listener;
+        let Some(route) = self.route else {
+            if matches!(failure, Failure::RateLimited(_)) {
+                let listener = &self.plan.listeners[usize::from(on.0)];
+                listener.metrics.rate_limited.inc();
+            }
+            return;
+        };
+        let limits = self.plan.limits(route);
+        let Some(metrics) = limits.and_then(|limits| limits.metrics(on)) else {
+            return;
+        };
+        match failure {
+            Failure::Network => metrics.network.inc(),
+            Failure::RateLimited(_) => metrics.rate.inc(),
+            _ => {}
         }
     }
 

@@ -31,7 +31,7 @@ use crate::upstream::ConnectError;
 use admit::{Admitted, Decision};
 use attempt::{Bounds, Connection, Done, Job, Lost, Sent, attempt};
 use client::Client;
-use failure::{Answer, Failure};
+use failure::{Answer, Failure, GrpcStatus};
 use finish::Summary;
 use flow::{Pace, Replay, Source};
 use forward::{After, Passage};
@@ -79,7 +79,13 @@ pub async fn serve(
     // gRPC is HTTP/2 only: elsewhere its content type changes neither deadlines nor answers.
     let grpc = request.version == Version::Http2
         && (plan.listener(cx.listener).protocol == Protocol::Grpc || request.fields.is_grpc());
-    let after = match admit::decide(&plan, cx.listener, cx.client.ip(), &request) {
+    let after = match admit::judge(
+        &plan,
+        cx.listener,
+        cx.client.ip(),
+        &request,
+        summary.started,
+    ) {
         Decision::Forward { route, target } => {
             summary.route = Some(route);
             forward(
@@ -101,6 +107,7 @@ pub async fn serve(
                 status,
                 text: "see the address in Location",
                 retry_after: None,
+                grpc: GrpcStatus::Unavailable,
             };
             respond(
                 &request,

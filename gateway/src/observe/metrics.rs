@@ -22,6 +22,7 @@ pub struct Metrics {
     connections: IntCounterVec,
     refused: IntCounterVec,
     requests_refused: IntCounterVec,
+    rate_limited: IntCounterVec,
     handshakes: IntCounterVec,
     handshake_failures: IntCounterVec,
     reloads: IntCounterVec,
@@ -62,6 +63,11 @@ impl Metrics {
             "Requests refused by a limit of their route, by listener, route and limit.",
             &["listener", "route", "limit"],
         )?;
+        let rate_limited = counter(
+            "portcullis_rate_limited_total",
+            "Requests refused because their client asked too often, by listener and route (empty: the listener's own rate).",
+            &["listener", "route"],
+        )?;
         let handshakes = counter(
             "portcullis_tls_handshakes_total",
             "TLS handshakes done, by listener, version and whether a session was resumed.",
@@ -97,6 +103,7 @@ impl Metrics {
             connections,
             refused,
             requests_refused,
+            rate_limited,
             handshakes,
             handshake_failures,
             reloads,
@@ -134,6 +141,7 @@ impl Metrics {
                 .refused
                 .with_label_values(&[listener, "connections_per_client_max"]),
             refused_network: self.refused.with_label_values(&[listener, "network"]),
+            rate_limited: self.rate_limited.with_label_values(&[listener, ""]),
             handshakes: ["TLSv1.2", "TLSv1.3"].map(|version| {
                 ["false", "true"].map(|resumed| {
                     self.handshakes
@@ -160,6 +168,7 @@ impl Metrics {
         };
         RouteMetrics {
             network: refused("network"),
+            rate: self.rate_limited.with_label_values(&[listener, route]),
         }
     }
 
@@ -188,6 +197,8 @@ pub struct ListenerMetrics {
     pub refused_client: IntCounter,
     /// Connections from networks that may not connect.
     pub refused_network: IntCounter,
+    /// Requests over the listener's rate.
+    pub rate_limited: IntCounter,
     handshakes: [[IntCounter; 2]; 2],
     /// The connection broke within the handshake.
     pub handshake_lost: IntCounter,
@@ -201,6 +212,8 @@ pub struct ListenerMetrics {
 pub struct RouteMetrics {
     /// The client's network may not.
     pub network: IntCounter,
+    /// The client asks too often.
+    pub rate: IntCounter,
 }
 
 struct PoolMetrics {

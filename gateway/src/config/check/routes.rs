@@ -10,6 +10,7 @@ use super::conditions::{read_headers, read_methods};
 use super::names::{Known, Names};
 use super::networks::{is_networks, networks};
 use super::paths;
+use super::rate::rate;
 use super::reach::{denied, on};
 use crate::config::model::{Action, HostMatch, PathMatch, Place, Route};
 use crate::config::problem::quoted;
@@ -73,7 +74,12 @@ fn route(field: &Field<'_>, names: &Names<'_>, reader: &mut Reader) -> Option<Dr
         status => (None, status),
     };
     let networks = networks(allow.as_ref(), deny_networks.as_ref(), reader);
-    let limits = [allow];
+    let rate_field = keys.take("rate");
+    let paced = rate_field
+        .as_ref()
+        .and_then(|field| rate(field, reader))
+        .flatten();
+    let limits = [allow, rate_field];
     let action = action(&mut keys, deny, &limits, field, names, reader);
     let mut name = None;
     keys.set(reader, "name", &mut name, |r, f| {
@@ -109,6 +115,7 @@ fn route(field: &Field<'_>, names: &Names<'_>, reader: &mut Reader) -> Option<Dr
             headers,
             action,
             networks,
+            rate: paced,
             place,
         },
         named,

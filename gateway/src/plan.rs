@@ -12,6 +12,7 @@ use rustls::ServerConfig;
 use crate::config::model::{
     Action, Config, Forward, Listener, ListenerId, PoolId, Rate, Route, RouteId,
 };
+use crate::limit::in_flight::Places;
 use crate::limit::network::Gate;
 use crate::limit::rate::Limiter;
 use crate::observe::metrics::{ListenerMetrics, Metrics, RouteMetrics};
@@ -56,6 +57,8 @@ pub struct RouteLimits {
     pub gate: Option<Gate>,
     /// How often one client may ask.
     pub rate: Option<Arc<Limiter>>,
+    /// Exchanges at once.
+    pub places: Option<Places>,
     metrics: Vec<(ListenerId, RouteMetrics)>,
 }
 
@@ -73,13 +76,17 @@ impl RouteLimits {
             before.and_then(|b| b.rate.as_ref()),
             now,
         );
-        if gate.is_none() && rate.is_none() {
+        let places = route
+            .in_flight_max
+            .map(|max| Places::new(max, before.and_then(|before| before.places.as_ref())));
+        if gate.is_none() && rate.is_none() && places.is_none() {
             return None;
         }
         let name = |id: ListenerId| &config.listeners[usize::from(id.0)].name;
         Some(Box::new(RouteLimits {
             gate,
             rate,
+            places,
             metrics: route
                 .on
                 .iter()
@@ -110,7 +117,8 @@ fn limiter(
 
 impl Plan {
     /// Builds a plan; `tls` has an entry per listener. Pools of `before` that did not change are taken over as they are,
-    /// changed ones hand on what is known of their workers. Rates that did not change go on counting.
+    /// changed ones hand on what is known of their workers. Rates that did not change go on
+    /// counting, and so do exchanges in flight.
     pub fn build(
         config: Config,
         tls: Vec<Tls>,

@@ -20,6 +20,7 @@ mod protocols;
 mod rates;
 mod reload;
 mod review;
+mod route_limits;
 mod routing;
 mod service;
 mod smuggling;

@@ -595,6 +595,9 @@ pub struct Route {
     pub networks: Option<Networks>,
     /// How often one client may ask for it, on all listeners together; `None` for any (default).
     pub rate: Option<Rate>,
+    /// Exchanges at once, on all listeners together, those that wait for a worker and tunnels included; one more is
+    /// answered 503. `None` for any number (default).
+    pub in_flight_max: Option<u32>,
     /// Where it stands in the file.
     pub place: Place,
 }

@@ -15,6 +15,7 @@ use crate::config::model::{
 };
 use crate::exchange::failure::Failure;
 use crate::io::timer::Timers;
+use crate::limit::in_flight::Place;
 use crate::limit::rate::{Limiter, retry_after};
 use crate::message::Request;
 use crate::plan::Plan;
@@ -153,6 +154,14 @@ pub fn decide(plan: &Plan, on: ListenerId, client: IpAddr, request: &Request) ->
             }
             Decision::Forward { route, target }
         }
+    }
+}
+
+/// A place among the exchanges of a route, where these are counted.
+pub fn enter(plan: &Plan, route: RouteId) -> Result<Option<Place>, Failure> {
+    match plan.limits(route).and_then(|limits| limits.places.as_ref()) {
+        None => Ok(None),
+        Some(places) => places.enter().map(Some).ok_or(Failure::RouteFull),
     }
 }
 

@@ -19,6 +19,8 @@ pub enum Failure {
     Network,
     /// The client asks too often; a token is there in so many seconds.
     RateLimited(u16),
+    /// Too many exchanges of the route at once.
+    RouteFull,
     /// No route matches.
     NoRoute,
     /// The body is longer than the listener allows.
@@ -109,6 +111,7 @@ impl Failure {
                 grpc: GrpcStatus::ResourceExhausted,
                 ..answer(429, "too many requests")
             },
+            Failure::RouteFull => later(503, "too many requests at once"),
             // Never 404: fleet agents read one as an old server and change their ways.
             Failure::NoRoute => later(503, "nothing is served here"),
             Failure::BodyTooLarge => answer(413, "the request body is too large"),
@@ -135,6 +138,7 @@ impl Failure {
             Failure::BadHost => "bad_host",
             Failure::Denied(_) | Failure::Network => "denied",
             Failure::RateLimited(_) => "rate_limited",
+            Failure::RouteFull => "route_full",
             Failure::NoRoute => "no_route",
             Failure::BodyTooLarge => "body_too_large",
             Failure::BadBody => "bad_body",
@@ -159,6 +163,7 @@ impl Failure {
             Failure::Denied(_)
                 | Failure::Network
                 | Failure::RateLimited(_)
+                | Failure::RouteFull
                 | Failure::NoRoute
                 | Failure::NoWorker
                 | Failure::Busy
@@ -186,6 +191,7 @@ mod tests {
             Failure::Denied(403),
             Failure::Denied(429),
             Failure::Network,
+            Failure::RouteFull,
             Failure::NoRoute,
             Failure::BodyTooLarge,
             Failure::BadBody,

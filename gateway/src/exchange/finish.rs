@@ -79,6 +79,7 @@ impl<'a> Summary<'a> {
         match failure {
             Failure::Network => metrics.network.inc(),
             Failure::RateLimited(_) => metrics.rate.inc(),
+            Failure::RouteFull => metrics.in_flight.inc(),
             _ => {}
         }
     }

@@ -265,6 +265,13 @@ async fn forward(
     let Some(forward) = plan.forward(route) else {
         return After::Close;
     };
+    // Held to the end of the exchange, or of the tunnel it becomes.
+    let _place = match admit::enter(plan, route) {
+        Ok(place) => place,
+        Err(failure) => {
+            return refuse(request, source.is_done(), client, failure, grpc, summary).await;
+        }
+    };
     let pool = plan.pool(forward.pool);
     summary.pool = Some(forward.pool);
     let upgrade = match upgrade_of(&cx.shard, request, pool) {

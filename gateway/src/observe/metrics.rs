@@ -168,6 +168,7 @@ impl Metrics {
         };
         RouteMetrics {
             network: refused("network"),
+            in_flight: refused("in_flight_max"),
             rate: self.rate_limited.with_label_values(&[listener, route]),
         }
     }
@@ -212,6 +213,8 @@ pub struct ListenerMetrics {
 pub struct RouteMetrics {
     /// The client's network may not.
     pub network: IntCounter,
+    /// Too many at once.
+    pub in_flight: IntCounter,
     /// The client asks too often.
     pub rate: IntCounter,
 }

@@ -79,7 +79,9 @@ fn route(field: &Field<'_>, names: &Names<'_>, reader: &mut Reader) -> Option<Dr
         .as_ref()
         .and_then(|field| rate(field, reader))
         .flatten();
-    let limits = [allow, rate_field];
+    let places = keys.take("in_flight_max");
+    let in_flight_max = places.as_ref().and_then(|field| in_flight(field, reader));
+    let limits = [allow, rate_field, places];
     let action = action(&mut keys, deny, &limits, field, names, reader);
     let mut name = None;
     keys.set(reader, "name", &mut name, |r, f| {
@@ -116,10 +118,18 @@ fn route(field: &Field<'_>, names: &Names<'_>, reader: &mut Reader) -> Option<Dr
             action,
             networks,
             rate: paced,
+            in_flight_max,
             place,
         },
         named,
     })
+}
+
+fn in_flight(field: &Field<'_>, reader: &mut Reader) -> Option<u32> {
+    match &field.node.value {
+        Value::Text(text) if text.trim() == "off" => None,
+        _ => reader.number(field, 1..=1_000_000),
+    }
 }
 
 /// One of `path` and `exact`.

@@ -79,7 +79,9 @@ impl RouteLimits {
         let places = route
             .in_flight_max
             .map(|max| Places::new(max, before.and_then(|before| before.places.as_ref())));
-        if gate.is_none() && rate.is_none() && places.is_none() {
+        let bounded =
+            gate.is_some() || rate.is_some() || places.is_some() || route.body_bytes_max.is_some();
+        if !bounded {
             return None;
         }
         let name = |id: ListenerId| &config.listeners[usize::from(id.0)].name;
@@ -198,6 +200,12 @@ impl Plan {
     /// The limits of a route, if it has any.
     pub fn limits(&self, id: RouteId) -> Option<&RouteLimits> {
         self.limits.get(id.0 as usize)?.as_deref()
+    }
+
+    /// The longest request body on a listener and a route, bytes; 0 for any.
+    pub fn body_bytes_max(&self, on: ListenerId, route: RouteId) -> u64 {
+        let listener = self.listener(on).limits.body_bytes_max;
+        self.route(route).body_bytes_max.unwrap_or(listener)
     }
 
     /// Where a route forwards to, if it does.

@@ -598,6 +598,8 @@ pub struct Route {
     /// Exchanges at once, on all listeners together, those that wait for a worker and tunnels included; one more is
     /// answered 503. `None` for any number (default).
     pub in_flight_max: Option<u32>,
+    /// Request body, bytes, in place of the listener's; 0 means no limit. Default `None`: the listener's.
+    pub body_bytes_max: Option<u64>,
     /// Where it stands in the file.
     pub place: Place,
 }

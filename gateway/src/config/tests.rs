@@ -232,6 +232,7 @@ fn every_key_of_the_reference_is_known_and_its_default_is_true() {
     assert_eq!(config.routes[0].networks, None);
     assert_eq!(config.listeners[0].rate, None);
     assert_eq!(config.routes[0].in_flight_max, None);
+    assert_eq!(config.routes[0].body_bytes_max, Some(0));
     assert_eq!(
         config.routes[0].rate,
         Some(Rate::new(100, Duration::from_secs(1))),
@@ -295,7 +296,7 @@ pools:
 routes:
   - { exact: /healthz, host: \"*.Example.com\", method: [get, HEAD], header: { X-Fleet: \"*\", A: b }, to: p,
       set_headers: { X-FQDN: \"{host}\" }, response_timeout: 10s, strip_prefix: true, name: n, deny: [\"::ffff:192.0.2.0/120\"],
-      rate: { per: { header: X-Key }, requests: 5/h, burst: 7, keys_max: 9 }, in_flight_max: 100 }
+      rate: { per: { header: X-Key }, requests: 5/h, burst: 7, keys_max: 9 }, in_flight_max: 100, body_bytes_max: 4MiB }
   - { path: /internal, deny: 403, on: b }
 ",
     );
@@ -451,7 +452,10 @@ routes:
             keys_max: 9,
         })
     );
-    assert_eq!(r.in_flight_max, Some(100));
+    assert_eq!(
+        (r.in_flight_max, r.body_bytes_max),
+        (Some(100), Some(4 << 20))
+    );
     assert_eq!(
         r.networks,
         Some(Networks {
@@ -952,6 +956,18 @@ fn every_mistake_is_told_with_place_and_fix() {
             9,
             "out of bounds",
             "from 1",
+        ),
+        (
+            &[("to: app }", "to: app, body_bytes_max: 4MB }")],
+            9,
+            "unit `MB` is not known",
+            "`4MiB`",
+        ),
+        (
+            &[("to: app }", "deny: 403, body_bytes_max: 4MiB }")],
+            9,
+            "has no effect on a route that denies",
+            "remove",
         ),
         // Networks.
         (

@@ -17,7 +17,7 @@ use crate::exchange::failure::Failure;
 use crate::io::timer::Timers;
 use crate::limit::in_flight::Place;
 use crate::limit::rate::{Limiter, retry_after};
-use crate::message::Request;
+use crate::message::{BodyKind, Request};
 use crate::plan::Plan;
 use crate::pool::{Kind, Lease, Pick, Pool, Want, WorkerId};
 use crate::route::table::Query;
@@ -155,6 +155,11 @@ pub fn decide(plan: &Plan, on: ListenerId, client: IpAddr, request: &Request) ->
             Decision::Forward { route, target }
         }
     }
+}
+
+/// Whether the body that a request announces is too long; then no byte of it goes to a worker.
+pub fn announces_too_much(request: &Request, body_bytes_max: u64) -> bool {
+    matches!(request.body, BodyKind::Length(length) if body_bytes_max > 0 && length > body_bytes_max)
 }
 
 /// A place among the exchanges of a route, where these are counted.

@@ -23,7 +23,7 @@ pub enum Failure {
     RouteFull,
     /// No route matches.
     NoRoute,
-    /// The body is longer than the listener allows.
+    /// The body is longer than the listener or the route allows.
     BodyTooLarge,
     /// The client's body has wrong framing.
     BadBody,

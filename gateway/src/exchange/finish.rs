@@ -80,6 +80,7 @@ impl<'a> Summary<'a> {
             Failure::Network => metrics.network.inc(),
             Failure::RateLimited(_) => metrics.rate.inc(),
             Failure::RouteFull => metrics.in_flight.inc(),
+            Failure::BodyTooLarge => metrics.body.inc(),
             _ => {}
         }
     }

@@ -265,6 +265,11 @@ async fn forward(
     let Some(forward) = plan.forward(route) else {
         return After::Close;
     };
+    let body_bytes_max = plan.body_bytes_max(cx.listener, route);
+    if admit::announces_too_much(request, body_bytes_max) {
+        let failure = Failure::BodyTooLarge;
+        return refuse(request, false, client, failure, grpc, summary).await;
+    }
     // Held to the end of the exchange, or of the tunnel it becomes.
     let _place = match admit::enter(plan, route) {
         Ok(place) => place,
@@ -303,7 +308,13 @@ async fn forward(
         bytes_in: &bytes_in,
         bytes_out: &bytes_out,
         request,
-        bounds: bounds(plan.listener(cx.listener), pool, forward, grpc),
+        bounds: bounds(
+            plan.listener(cx.listener),
+            pool,
+            forward,
+            body_bytes_max,
+            grpc,
+        ),
     };
     let mut body = Replay::new(source, pool.model().retry.body_bytes_max);
     let ended = attempts(cx, pool, &job, &mut body, ahead, client, summary).await;
@@ -337,7 +348,13 @@ async fn forward(
 }
 
 /// The bounds of an exchange. Streams that live for days have none in time.
-fn bounds(listener: &Listener, pool: &Pool, forward: &Forward, grpc: bool) -> Bounds {
+fn bounds(
+    listener: &Listener,
+    pool: &Pool,
+    forward: &Forward,
+    body_bytes_max: u64,
+    grpc: bool,
+) -> Bounds {
     let limits = &listener.limits;
     let model = pool.model();
     let timed = |after: Duration| if grpc { Duration::ZERO } else { after };
@@ -346,7 +363,7 @@ fn bounds(listener: &Listener, pool: &Pool, forward: &Forward, grpc: bool) -> Bo
         request_pace: Pace {
             read: timed(limits.body_timeout),
             write: timed(model.response_timeout),
-            bytes_max: limits.body_bytes_max,
+            bytes_max: body_bytes_max,
         },
         response_pace: Pace {
             read: timed(model.body_timeout),

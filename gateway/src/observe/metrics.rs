@@ -169,6 +169,7 @@ impl Metrics {
         RouteMetrics {
             network: refused("network"),
             in_flight: refused("in_flight_max"),
+            body: refused("body_bytes_max"),
             rate: self.rate_limited.with_label_values(&[listener, route]),
         }
     }
@@ -215,6 +216,8 @@ pub struct RouteMetrics {
     pub network: IntCounter,
     /// Too many at once.
     pub in_flight: IntCounter,
+    /// The body is too large.
+    pub body: IntCounter,
     /// The client asks too often.
     pub rate: IntCounter,
 }

@@ -81,7 +81,11 @@ fn route(field: &Field<'_>, names: &Names<'_>, reader: &mut Reader) -> Option<Dr
         .flatten();
     let places = keys.take("in_flight_max");
     let in_flight_max = places.as_ref().and_then(|field| in_flight(field, reader));
-    let limits = [allow, rate_field, places];
+    let body = keys.take("body_bytes_max");
+    let body_bytes_max = body
+        .as_ref()
+        .and_then(|field| reader.size(field, 0..=1 << 50));
+    let limits = [allow, rate_field, places, body];
     let action = action(&mut keys, deny, &limits, field, names, reader);
     let mut name = None;
     keys.set(reader, "name", &mut name, |r, f| {
@@ -119,6 +123,7 @@ fn route(field: &Field<'_>, names: &Names<'_>, reader: &mut Reader) -> Option<Dr
             networks,
             rate: paced,
             in_flight_max,
+            body_bytes_max,
             place,
         },
         named,

@@ -73,7 +73,7 @@ pub fn explain(config: &Config, question: &Question, now: Instant) -> Result<Str
         told.line("path", &format!("{}{changed}", normal.matched()));
     }
     let grpc = listener.protocol == Protocol::Grpc || asked.request.fields.is_grpc();
-    match decide(&plan, id, &asked.request) {
+    match decide(&plan, id, question.from, &asked.request) {
         Decision::Redirect { status, location } => {
             told.line("answer", &format!("{status}, Location: {location}"));
             told.line(

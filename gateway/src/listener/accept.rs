@@ -194,6 +194,11 @@ fn let_in(
     let limits = &plan.listener(door).limits;
     let metrics = &plan.listeners[usize::from(door.0)].metrics;
     metrics.connections.inc();
+    if let Some(gate) = &plan.listeners[usize::from(door.0)].gate
+        && !gate.admits(client.ip())
+    {
+        return metrics.refused_network.inc();
+    }
     let listener = usize::from(door.0);
     let admitted = admit(
         &shard.shared,

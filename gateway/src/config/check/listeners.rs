@@ -6,6 +6,8 @@
 use super::binds::binds;
 use super::check_name;
 use super::limits::read_limits;
+use super::networks::networks;
+use super::rate::rate;
 use super::secure::tls;
 use crate::config::model::{Listener, ListenerLimits, Place, Protocol, RedirectHttps};
 use crate::config::read::{Field, Reader};
@@ -91,6 +93,10 @@ fn listener(name: &str, field: &Field<'_>, reader: &mut Reader) -> Option<(Liste
     if let Some(field) = keys.take("limits") {
         read_limits(&field, &mut limits, reader);
     }
+    let (allow, deny) = (keys.take("allow"), keys.take("deny"));
+    let networks = networks(allow.as_ref(), deny.as_ref(), reader);
+    let mut paced = None;
+    keys.set(reader, "rate", &mut paced, |r, f| rate(f, r));
     keys.done(reader);
     if protocol == Protocol::Grpc && tls.is_none() {
         reader.warning(
@@ -116,6 +122,8 @@ fn listener(name: &str, field: &Field<'_>, reader: &mut Reader) -> Option<(Liste
         redirect_https: RedirectHttps::None,
         redirect_port: 443,
         limits,
+        networks,
+        rate: paced,
     };
     Some((listener, redirect))
 }

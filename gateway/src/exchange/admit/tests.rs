@@ -8,6 +8,8 @@ use crate::config::{Source, parse, render};
 use crate::http1::head::{Limits, parse_request};
 use crate::observe::metrics::Metrics;
 
+const CLIENT: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
+
 const TEXT: &str = r#"
 listeners:
   http:   { bind: ":80" }
@@ -57,7 +59,7 @@ fn decided(plan: &Plan, on: &str, line: &str, fields: &str) -> String {
         .position(|listener| listener.name == on);
     let id = ListenerId(at.expect(on) as u16);
     let name = |route: RouteId| plan.route(route).name.clone();
-    match decide(plan, id, &request(line, fields)) {
+    match decide(plan, id, CLIENT, &request(line, fields)) {
         Decision::Forward {
             route,
             target: None,
@@ -307,7 +309,7 @@ proptest! {
         let plan = plan();
         let whole = format!("{start}{}", words.concat());
         let request = request(&format!("GET {whole}"), "Host: h\r\n");
-        if let Decision::Forward { target, .. } = decide(&plan, ListenerId(1), &request) {
+        if let Decision::Forward { target, .. } = decide(&plan, ListenerId(1), CLIENT, &request) {
             let sent = target.unwrap_or_else(|| request.target.to_vec());
             let path = sent.split(|c| *c == b'?').next().expect("split gives one");
             let normal = path::normalise(path).expect("what is sent on is a path");

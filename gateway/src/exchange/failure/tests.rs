@@ -16,6 +16,7 @@ fn all() -> Vec<Failure> {
             Failure::ClientGone | Failure::NoWorker | Failure::Busy | Failure::Connect => {}
             Failure::WorkerLost | Failure::BadAnswer | Failure::WorkerTimeout => {}
             Failure::NotImplemented | Failure::TooManyConnections | Failure::Stopping => {}
+            Failure::Network | Failure::RouteFull | Failure::RateLimited(_) => {}
         }
         failure
     }
@@ -43,6 +44,9 @@ fn all() -> Vec<Failure> {
         Failure::NotImplemented,
         Failure::TooManyConnections,
         Failure::Stopping,
+        Failure::Network,
+        Failure::RouteFull,
+        Failure::RateLimited(7),
     ]
     .map(listed)
     .to_vec()
@@ -87,12 +91,12 @@ fn each_failure_has_its_status() {
 }
 
 #[test]
-fn a_503_says_when_to_come_again_and_nothing_else_does() {
+fn a_503_and_a_429_say_when_to_come_again_and_nothing_else_does() {
     for failure in all() {
         let answer = failure.answer();
         assert_eq!(
             answer.retry_after.is_some(),
-            answer.status == 503,
+            [429, 503].contains(&answer.status),
             "{failure:?}"
         );
         assert!(
@@ -112,7 +116,7 @@ fn every_failure_has_a_word_of_its_own() {
             "{word}"
         );
         let first_of_its_kind = words.insert(word);
-        let kind_is_shared = matches!(failure, Failure::BadHead(_));
+        let kind_is_shared = matches!(failure, Failure::BadHead(_) | Failure::Network);
         assert!(
             first_of_its_kind || kind_is_shared,
             "{word} is the word of two failures"
@@ -155,4 +159,37 @@ fn a_connection_whose_bytes_are_in_doubt_is_closed() {
     ] {
         assert!(failure.keeps_connection(), "{failure:?}");
     }
+}
+
+#[test]
+fn on_grpc_everything_is_unavailable_but_asking_too_often() {
+    let others = [
+        Failure::BadHead(BadHead::TooLarge),
+        Failure::BadPath,
+        Failure::BadHost,
+        Failure::Denied(403),
+        Failure::Denied(429),
+        Failure::Network,
+        Failure::RouteFull,
+        Failure::NoRoute,
+        Failure::BodyTooLarge,
+        Failure::BadBody,
+        Failure::ClientTimeout,
+        Failure::ClientGone,
+        Failure::NoWorker,
+        Failure::Busy,
+        Failure::Connect,
+        Failure::WorkerLost,
+        Failure::BadAnswer,
+        Failure::WorkerTimeout,
+        Failure::NotImplemented,
+        Failure::TooManyConnections,
+        Failure::Stopping,
+    ];
+    for failure in others {
+        assert_eq!(failure.answer().grpc.code(), "14", "{failure:?}");
+    }
+    let limited = Failure::RateLimited(7).answer();
+    assert_eq!((limited.status, limited.grpc.code()), (429, "8"));
+    assert_eq!(limited.retry_after, Some(7));
 }

@@ -2,8 +2,8 @@
 //!
 //! Promises: answers from live state, costs the data threads nothing. Does not: change anything yet.
 
-use std::net::{SocketAddr, TcpListener as StdListener};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::TcpListener as StdListener;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -16,7 +16,6 @@ use crate::http1::head::{Limits, parse_request};
 use crate::http1::write;
 use crate::message::{BodyKind, Request};
 use crate::observe::metrics::Metrics;
-use crate::reload::OpenDoor;
 use crate::shard::Shared;
 
 /// An operator's connection that says nothing is closed after this long.
@@ -30,8 +29,6 @@ pub struct Admin {
     pub shared: Arc<Shared>,
     /// The counters.
     pub metrics: Arc<Metrics>,
-    /// What is listened on.
-    pub doors: Arc<Mutex<Vec<OpenDoor>>>,
     /// When the process began to serve.
     pub since: Instant,
 }
@@ -312,15 +309,6 @@ impl Exposition {
 
 fn status(admin: &Admin) -> Value {
     let plan = admin.shared.plan.load();
-    let doors = admin.doors.lock().unwrap_or_else(PoisonError::into_inner);
-    let addresses = |id: usize| -> Vec<SocketAddr> {
-        let of_it = doors
-            .iter()
-            .filter(|door| usize::from(door.listener.0) == id);
-        of_it
-            .filter_map(|door| door.socket.local_addr().ok())
-            .collect()
-    };
     let listeners: Vec<_> = plan
         .config
         .listeners
@@ -329,7 +317,7 @@ fn status(admin: &Admin) -> Value {
         .filter(|(id, listener)| !listener.bind.is_empty() || admin.shared.clients.open(*id) > 0)
         .map(|(id, listener)| {
             let connections = admin.shared.clients.open(id);
-            json!({ "name": listener.name, "addresses": addresses(id), "connections": connections })
+            json!({ "name": listener.name, "addresses": admin.shared.listening(id), "connections": connections })
         })
         .collect();
     let now = Instant::now();

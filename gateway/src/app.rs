@@ -21,13 +21,16 @@ use crate::config::model::{self, Config, ListenerId};
 use crate::config::{Problem, Severity, Source, ephemeral, parse, render};
 use crate::discover;
 use crate::drain::Drain;
+use crate::explain::{self, Question};
 use crate::host;
 use crate::listener::accept::{Balance, Door, Handed, accept, receive};
 use crate::listener::socket;
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
 use crate::plan::{Plan, Tls};
-use crate::reload::{Discovered, OpenDoor, Reload, own_addresses, settle_redirects};
+use crate::reload::{
+    Discovered, OpenDoor, Reload, addresses, own_addresses, settle_redirects, tls_of,
+};
 use crate::shard::{Shard, Shared};
 use crate::tls;
 
@@ -63,6 +66,29 @@ pub fn check(path: &Path) -> ExitCode {
         );
     }
     ExitCode::SUCCESS
+}
+
+/// Tells what would become of a request.
+pub fn explain(path: &Path, question: &Question) -> ExitCode {
+    let source = match read(path) {
+        Ok(source) => source,
+        Err(code) => return code,
+    };
+    let checked = parse(&source, &|name| std::env::var(name).ok());
+    let Some(config) = checked.config else {
+        tell(&source, &checked.problems);
+        return ExitCode::FAILURE;
+    };
+    match explain::explain(&config, question, Instant::now()) {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("portcullis: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Runs until a signal says otherwise.
@@ -117,7 +143,7 @@ fn ephemeral_warnings(config: &Config) -> Vec<Problem> {
 
 fn serve(source: &Source, path: &Path, mut config: Config) -> anyhow::Result<ExitCode> {
     let metrics = Arc::new(Metrics::new().context("metrics")?);
-    let Some(tls) = tls_of(source, &config) else {
+    let Some(tls) = load_tls(source, &config) else {
         return Ok(ExitCode::FAILURE);
     };
     let Some((doors, admin_socket)) = open_sockets(source, &config) else {
@@ -139,6 +165,7 @@ fn serve(source: &Source, path: &Path, mut config: Config) -> anyhow::Result<Exi
     discover::first_scan(&plan.pools, &own);
     let ready = ready_line(&plan.config, &doors, admin_address);
     let shared = Arc::new(Shared::new(plan.clone(), log));
+    shared.set_listening(addresses(&doors));
     let doors = Arc::new(Mutex::new(doors));
     let (senders, receivers) = (0..threads)
         .map(|_| tokio::sync::mpsc::channel(NEW_DOORS_MAX))
@@ -156,7 +183,6 @@ fn serve(source: &Source, path: &Path, mut config: Config) -> anyhow::Result<Exi
     let admin = Arc::new(Admin {
         shared: shared.clone(),
         metrics,
-        doors: doors.clone(),
         since: Instant::now(),
     });
 
@@ -188,31 +214,17 @@ fn serve(source: &Source, path: &Path, mut config: Config) -> anyhow::Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-fn tls_of(source: &Source, config: &Config) -> Option<Vec<Tls>> {
-    let mut problems = Vec::new();
-    let mut configs = Vec::new();
-    for listener in &config.listeners {
-        configs.push(match &listener.tls {
-            None => None,
-            Some(tls) => {
-                match tls::server::server_config(tls, listener.protocol, SystemTime::now()) {
-                    Ok((config, warnings)) => {
-                        problems.extend(warnings);
-                        Some(config)
-                    }
-                    Err(errors) => {
-                        problems.extend(errors);
-                        None
-                    }
-                }
-            }
-        });
+fn load_tls(source: &Source, config: &Config) -> Option<Vec<Tls>> {
+    match tls_of(config, None) {
+        Ok((tls, doubts)) => {
+            tell(source, &doubts);
+            Some(tls)
+        }
+        Err(problems) => {
+            tell(source, &problems);
+            None
+        }
     }
-    tell(source, &problems);
-    (!problems
-        .iter()
-        .any(|problem| problem.severity == Severity::Error))
-    .then_some(configs)
 }
 
 /// Opens every socket before anything runs; a port that cannot be had is told with its place in the file.

@@ -9,6 +9,7 @@ pub mod config;
 pub mod discover;
 pub mod drain;
 pub mod exchange;
+pub mod explain;
 pub mod host;
 pub mod http1;
 pub mod io;

@@ -1,9 +1,11 @@
 //! How is the process started? Sub-commands and exit codes.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use gateway::explain::Question;
 use tracing_subscriber::EnvFilter;
 
 #[global_allocator]
@@ -31,6 +33,25 @@ enum Command {
         #[arg(default_value = "routes.yaml", value_name = "FILE")]
         config: PathBuf,
     },
+    /// Tell what would become of a request: listener, certificate, route and why, pool, workers, deadlines.
+    Explain {
+        /// Configuration file.
+        #[arg(short, long, default_value = "routes.yaml", value_name = "FILE")]
+        config: PathBuf,
+        /// The client's address.
+        #[arg(long, default_value = "127.0.0.1", value_name = "ADDR")]
+        from: IpAddr,
+        /// The name that the client asks for in TLS, where it is not the URL's host.
+        #[arg(long, value_name = "NAME")]
+        tls: Option<String>,
+        /// A field of the request, `Name: value`.
+        #[arg(short = 'H', long = "header", value_name = "FIELD")]
+        fields: Vec<String>,
+        /// Method, for example GET.
+        method: String,
+        /// Absolute URL, for example https://landscape.example.com/ping
+        url: String,
+    },
 }
 
 fn main() -> ExitCode {
@@ -48,5 +69,22 @@ fn main() -> ExitCode {
     match cli.command {
         Command::Run { config } => gateway::app::run(&config),
         Command::Check { config } => gateway::app::check(&config),
+        Command::Explain {
+            config,
+            from,
+            tls,
+            fields,
+            method,
+            url,
+        } => {
+            let question = Question {
+                from,
+                tls_name: tls,
+                method,
+                url,
+                fields,
+            };
+            gateway::app::explain(&config, &question)
+        }
     }
 }

@@ -19,7 +19,7 @@ pub struct Request {
     pub target: Bytes,
     /// Version the client speaks.
     pub version: Version,
-    /// All fields but `Host`.
+    /// All fields; `Host` among them where HTTP/1 sent one.
     pub fields: Fields,
     /// What follows the head.
     pub body: BodyKind,
@@ -167,7 +167,12 @@ pub enum Known {
     Http2Settings,
     /// `Sec-WebSocket-Key` and `-Accept`: of the HTTP/1 handshake only.
     WebSocketKey,
+    /// One of these names with `_` for `-`: it passes nowhere.
+    Disguised,
 }
+
+/// No name that is looked for is longer.
+const LONGEST: usize = 64;
 
 impl Known {
     /// Looks a name up, in any letter case.
@@ -217,7 +222,37 @@ impl Known {
         if name.eq_ignore_ascii_case(b"sec-websocket-accept") {
             return Known::WebSocketKey;
         }
+        // Workers that hand fields on as variables (CGI, WSGI) read `_` as `-`.
+        if name.contains(&b'_') && name.len() <= LONGEST {
+            let mut dashed = [0; LONGEST];
+            let dashed = &mut dashed[..name.len()];
+            dashed.copy_from_slice(name);
+            dashed
+                .iter_mut()
+                .filter(|c| **c == b'_')
+                .for_each(|c| *c = b'-');
+            if Known::of(dashed) != Known::Other {
+                return Known::Disguised;
+            }
+        }
         Known::Other
+    }
+
+    /// Whether the field may stand in a trailer section that we write (RFC 9110 section 6.5.1).
+    pub fn may_trail(self) -> bool {
+        !matches!(
+            self,
+            Known::ContentLength
+                | Known::TransferEncoding
+                | Known::Host
+                | Known::Connection
+                | Known::HopByHop
+                | Known::Te
+                | Known::Upgrade
+                | Known::Trailer
+                | Known::Forwarded
+                | Known::Disguised
+        )
     }
 }
 
@@ -369,6 +404,9 @@ mod tests {
             ("X-Forwarder", Known::Other),
             ("te", Known::Te),
             ("Sec-WebSocket-Accept", Known::WebSocketKey),
+            ("X_Forwarded_For", Known::Disguised),
+            ("content_length", Known::Disguised),
+            ("x_other", Known::Other),
             ("", Known::Other),
         ] {
             assert_eq!(Known::of(name.as_bytes()), known, "{name}");
@@ -380,7 +418,12 @@ mod tests {
         for (value, grpc) in [
             ("application/grpc", true),
             ("Application/gRPC+proto", true),
+            ("application/grpc;charset=x", true),
             ("application/grpc-web", false),
+            ("application/grpc-web+proto", false),
+            ("application/grpcx", false),
+            ("application/grp", false),
+            ("", false),
             ("application/json", false),
         ] {
             let mut map = HeaderMap::new();
@@ -391,7 +434,94 @@ mod tests {
 
     #[test]
     fn a_token_is_found_in_a_list() {
-        assert!(list_has(b"keep-alive, Upgrade", b"upgrade"));
-        assert!(!list_has(b"keep-alive,upgraded", b"upgrade"));
+        for (list, found) in [
+            ("upgrade", true),
+            ("keep-alive, Upgrade", true),
+            ("keep-alive,UPGRADE\t, x", true),
+            (",, upgrade", true),
+            ("keep-alive,upgraded", false),
+            ("keep-alive upgrade", false),
+            ("\"upgrade\"", false),
+            ("", false),
+        ] {
+            assert_eq!(list_has(list.as_bytes(), b"upgrade"), found, "{list:?}");
+        }
+    }
+
+    #[test]
+    fn websockets_are_known_in_both_ways_of_asking() {
+        for (name, websocket) in [
+            ("websocket", true),
+            ("WebSocket", true),
+            ("h2c", false),
+            ("websocket, h2c", false),
+            ("", false),
+        ] {
+            let http1 = Upgrade::Http1(Bytes::copy_from_slice(name.as_bytes()));
+            assert_eq!(http1.is_websocket(), websocket, "{name}");
+            assert_eq!(
+                Upgrade::Connect(name.to_owned()).is_websocket(),
+                websocket,
+                "{name}"
+            );
+        }
+    }
+
+    /// `Host: a`, `X-A: 1`, `x-a: 2`, `Content-Type: application/grpc`, read from HTTP/1 and from HTTP/2.
+    fn both() -> [Fields; 2] {
+        let lines = [
+            ("Host", "a"),
+            ("X-A", "1"),
+            ("x-a", "2"),
+            ("Content-Type", "application/grpc"),
+        ];
+        let mut http1 = Http1Fields::default();
+        let mut bytes = Vec::new();
+        let mut map = HeaderMap::new();
+        for (name, value) in lines {
+            let at = |bytes: &Vec<u8>| bytes.len() as u32;
+            let start = at(&bytes);
+            bytes.extend_from_slice(name.as_bytes());
+            let middle = at(&bytes);
+            bytes.extend_from_slice(value.as_bytes());
+            http1.spans.push(FieldSpan {
+                name: start..middle,
+                value: middle..at(&bytes),
+                known: Known::of(name.as_bytes()),
+            });
+            let name = http::HeaderName::from_bytes(name.as_bytes()).unwrap();
+            map.append(name, value.parse().unwrap());
+        }
+        http1.bytes = bytes.into();
+        [Fields::Http1(http1), Fields::Http2(map)]
+    }
+
+    #[test]
+    fn fields_are_found_alike_whatever_they_were_read_from() {
+        for fields in both() {
+            assert_eq!(fields.len(), 4);
+            assert!(!fields.is_empty() && fields.is_grpc());
+            assert_eq!(fields.get("x-a"), Some(&b"1"[..]));
+            assert_eq!(fields.get("x-b"), None);
+            assert_eq!(fields.known(Known::Host), Some(&b"a"[..]));
+            assert_eq!(fields.known(Known::Te), None);
+            for (name, value, has) in [
+                ("x-a", None, true),
+                ("x-a", Some("1"), true),
+                ("x-a", Some("2"), true),
+                ("x-a", Some("3"), false),
+                ("x-a", Some(""), false),
+                ("x-b", None, false),
+            ] {
+                assert_eq!(
+                    fields.has(name, value.map(str::as_bytes)),
+                    has,
+                    "{name} {value:?}"
+                );
+            }
+            let map = fields.into_map();
+            assert_eq!(map.get_all("x-a").iter().collect::<Vec<_>>(), ["1", "2"]);
+        }
+        assert!(Fields::empty().is_empty() && !Fields::empty().is_grpc());
     }
 }

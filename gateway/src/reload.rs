@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
+use rustls::ServerConfig;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +20,7 @@ use crate::discover;
 use crate::listener::accept::Door;
 use crate::listener::socket;
 use crate::observe::metrics::Metrics;
-use crate::plan::{LISTENERS_MAX, Plan, Tls};
+use crate::plan::{LISTENERS_MAX, ListenerPlan, Plan, Tls};
 use crate::pool::Pool;
 use crate::shard::Shared;
 use crate::tls;
@@ -108,9 +109,10 @@ impl Reload {
             ));
         }
         tell_what_stays(&config, &before.config);
-        let tls = self
-            .tls_of(&config, &before)
-            .map_err(|problems| told(&problems))?;
+        let (tls, doubts) = tls_of(&config, Some(&before)).map_err(|problems| told(&problems))?;
+        for doubt in doubts {
+            tracing::warn!("{}", doubt.what);
+        }
         let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
         let (wanted, fresh) =
             open_missing(&config, &before, &doors).map_err(|problems| told(&problems))?;
@@ -153,6 +155,7 @@ impl Reload {
         });
         doors.extend(fresh);
         let own = own_addresses(&doors, self.admin);
+        self.shared.set_listening(addresses(&doors));
         drop(doors);
         discover::first_scan(&plan.pools, &own);
         self.shared.replace_plan(plan.clone());
@@ -166,46 +169,65 @@ impl Reload {
         self.discovery.send_replace((plan.pools.clone(), own));
         Ok(changes)
     }
+}
 
-    /// TLS of every listener; that of listeners that are gone stays for the connections that are left.
-    fn tls_of(&self, config: &Config, before: &Plan) -> Result<Vec<Tls>, Vec<Problem>> {
-        let mut problems = Vec::new();
-        let mut all = Vec::new();
-        for (id, listener) in config.listeners.iter().enumerate() {
-            if listener.bind.is_empty() {
-                all.push(
-                    before
-                        .listeners
-                        .get(id)
-                        .and_then(|listener| listener.tls.clone()),
-                );
-                continue;
-            }
-            all.push(match &listener.tls {
-                None => None,
-                Some(tls) => {
-                    match tls::server::server_config(tls, listener.protocol, SystemTime::now()) {
-                        Ok((config, warnings)) => {
-                            problems.extend(warnings);
-                            Some(config)
-                        }
-                        Err(errors) => {
-                            problems.extend(errors);
-                            None
-                        }
+/// TLS of every listener, and what is doubtful about it; or what stops it. That of listeners that are gone stays for the
+/// connections that are left.
+pub fn tls_of(
+    config: &Config,
+    before: Option<&Plan>,
+) -> Result<(Vec<Tls>, Vec<Problem>), Vec<Problem>> {
+    let (mut problems, mut all) = (Vec::new(), Vec::new());
+    for (id, listener) in config.listeners.iter().enumerate() {
+        all.push(match &listener.tls {
+            _ if listener.bind.is_empty() => before
+                .and_then(|before| before.listeners.get(id))
+                .and_then(|listener| listener.tls.clone()),
+            None => None,
+            Some(tls) => {
+                match tls::server::server_config(tls, listener.protocol, SystemTime::now()) {
+                    Ok((config, warnings)) => {
+                        problems.extend(warnings);
+                        Some(with_tickets_of(
+                            before.and_then(|before| before.listeners.get(id)),
+                            config,
+                        ))
+                    }
+                    Err(errors) => {
+                        problems.extend(errors);
+                        None
                     }
                 }
-            });
-        }
-        if problems
-            .iter()
-            .any(|problem| problem.severity == Severity::Error)
-        {
-            Err(problems)
-        } else {
-            Ok(all)
-        }
+            }
+        });
     }
+    let failed = problems
+        .iter()
+        .any(|problem| problem.severity == Severity::Error);
+    if failed {
+        Err(problems)
+    } else {
+        Ok((all, problems))
+    }
+}
+
+/// Clients go on resuming their sessions: the keys of the tickets outlive the reload.
+fn with_tickets_of(before: Option<&ListenerPlan>, config: Arc<ServerConfig>) -> Arc<ServerConfig> {
+    match before.and_then(|before| before.tls.as_ref()) {
+        Some(old) => {
+            let mut config = (*config).clone();
+            config.ticketer = old.ticketer.clone();
+            Arc::new(config)
+        }
+        None => config,
+    }
+}
+
+/// Where each listener really listens.
+pub fn addresses(doors: &[OpenDoor]) -> Vec<(usize, SocketAddr)> {
+    let address =
+        |door: &OpenDoor| Some((usize::from(door.listener.0), door.socket.local_addr().ok()?));
+    doors.iter().filter_map(address).collect()
 }
 
 /// Every address the gateway listens on itself.

@@ -3,11 +3,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -30,8 +30,12 @@ pub struct Shared {
     pub clients: Clients,
     /// Exchanges in flight, tunnels included.
     pub in_flight: AtomicU64,
+    /// Where the listeners really listen, by their places.
+    listening: Mutex<Vec<(usize, SocketAddr)>>,
     /// Counts plans.
     generation: AtomicU64,
+    /// Accept loops that run.
+    pub accepting: AtomicUsize,
     draining: AtomicBool,
     drain: watch::Sender<bool>,
     /// The data threads shall hand over what they still hold.
@@ -48,13 +52,35 @@ impl Shared {
             log,
             clients: Clients::new(LISTENERS_MAX),
             in_flight: AtomicU64::new(0),
+            listening: Mutex::default(),
             generation: AtomicU64::new(0),
+            accepting: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             drain: watch::Sender::new(false),
             closing: AtomicBool::new(false),
             shards: AtomicUsize::new(0),
             shards_closed: AtomicUsize::new(0),
         }
+    }
+
+    /// Remembers where the listeners really listen.
+    pub fn set_listening(&self, addresses: Vec<(usize, SocketAddr)>) {
+        *self
+            .listening
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = addresses;
+    }
+
+    /// Where a listener really listens.
+    pub fn listening(&self, listener: usize) -> Vec<SocketAddr> {
+        let all = self
+            .listening
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        all.iter()
+            .filter(|(id, _)| *id == listener)
+            .map(|(_, address)| *address)
+            .collect()
     }
 
     /// From now on requests are served by this plan.

@@ -180,6 +180,8 @@ fn a_port_that_is_taken_is_named() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains(&port.to_string()), "{said}");
+    assert!(said.contains("routes.yaml:2:17"), "its place: {said}");
+    assert!(said.contains("ss -ltnp"), "who has it: {said}");
 }
 
 #[test]

@@ -165,3 +165,130 @@ async fn a_held_request_is_not_forgotten() {
     assert_eq!(client.reply().await.status(), 200);
     assert_eq!(gateway.exit().await.code(), Some(0));
 }
+
+/// Asks without a pause until the gateway says that the connection ends; what was sent must be answered.
+async fn ask_until_told_to_go(mut client: e2e::Raw) -> Result<usize, String> {
+    let mut answered = 0;
+    loop {
+        client
+            .try_send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
+            .await;
+        let Some(reply) = client.reply_or_end().await else {
+            return Err(format!("no answer to a request after {answered} others"));
+        };
+        answered += 1;
+        match (reply.status(), reply.field("connection")) {
+            (200, Some("close")) => return Ok(answered),
+            (200, _) => {}
+            (status, _) => return Err(format!("status {status}")),
+        }
+    }
+}
+
+/// The same over HTTP/2, where GOAWAY says it, and which streams were not begun.
+async fn call_until_told_to_go(mut client: e2e::H2) -> Result<usize, String> {
+    let mut answered = 0;
+    loop {
+        match client.try_fetch(request("POST", "/"), "x").await {
+            Ok(reply) if reply.status == 200 => answered += 1,
+            Ok(reply) => return Err(format!("status {}", reply.status)),
+            Err(error) if error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR) => {
+                return Ok(answered);
+            }
+            Err(error) => return Err(format!("{error:?} after {answered} answers")),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twenty_drains_under_load_cost_no_request() {
+    let worker = Worker::start(replying(200)).await;
+    let mut drains = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let mut gateway = Edge::to(&worker).start().await;
+        drains.spawn(async move {
+            let mut clients = tokio::task::JoinSet::new();
+            for _ in 0..3 {
+                clients.spawn(ask_until_told_to_go(gateway.http().await));
+                clients.spawn(ask_until_told_to_go(gateway.https().await));
+            }
+            clients.spawn(call_until_told_to_go(gateway.h2("https").await));
+            gateway.access_log(200).await;
+            gateway.terminate();
+            while let Some(client) = clients.join_next().await {
+                client.unwrap().unwrap();
+            }
+            assert_eq!(gateway.exit().await.code(), Some(0));
+        });
+    }
+    while let Some(drained) = drains.join_next().await {
+        drained.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn other_signals_do_no_harm_to_what_is_in_flight() {
+    let gate = Gate::new();
+    let worker = Worker::start(held(&gate)).await;
+    let mut gateway = Edge::to(&worker).start().await;
+    let mut client = gateway.http().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    worker.until_seen(1).await;
+    for (signal, said) in [("HUP", "reloaded"), ("QUIT", "SIGQUIT")] {
+        gateway.signal(signal);
+        let says = || async { gateway.stderr().contains(said).then_some(()) };
+        eventually("it says what the signal does", says).await;
+    }
+    gate.open();
+    assert_eq!(client.reply().await.status(), 200);
+    assert_eq!(client.get("/").await.status(), 200);
+    assert_eq!(gateway.admin("/readyz").await.status(), 200);
+    assert!(gateway.is_running());
+}
+
+/// Opens a connection for each request until the gateway listens no more.
+async fn connect_until_refused(port: u16) -> Result<usize, String> {
+    let mut answered = 0;
+    loop {
+        let Ok(tcp) = TcpStream::connect(("127.0.0.1", port)).await else {
+            return Ok(answered);
+        };
+        let mut client = e2e::Raw::over(tcp);
+        client
+            .try_send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            .await;
+        match client.reply_or_end().await {
+            Some(reply) if reply.status() == 200 => answered += 1,
+            other => return Err(format!("{other:?} after {answered}")),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_while_the_doors_are_closed_is_served_or_refused() {
+    let worker = Worker::start(replying(200)).await;
+    let mut drains = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let mut gateway = Edge::to(&worker).start().await;
+        drains.spawn(async move {
+            let mut clients = tokio::task::JoinSet::new();
+            for _ in 0..4 {
+                clients.spawn(connect_until_refused(gateway.port("http")));
+            }
+            gateway.access_log(200).await;
+            gateway.terminate();
+            let mut cut = Vec::new();
+            while let Some(client) = clients.join_next().await {
+                cut.extend(client.unwrap().err());
+            }
+            assert_eq!(gateway.exit().await.code(), Some(0));
+            cut
+        });
+    }
+    let mut cut = Vec::new();
+    while let Some(drained) = drains.join_next().await {
+        cut.extend(drained.unwrap());
+    }
+    // Between the last look and the closing of the socket the kernel may let one in: microseconds, but not none.
+    assert!(cut.len() <= 4, "{} of 80: {cut:?}", cut.len());
+}

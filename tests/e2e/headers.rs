@@ -324,3 +324,18 @@ async fn a_workers_hop_fields_do_not_reach_the_client() {
     }
     assert_eq!(new.headers.get_all("set-cookie").iter().count(), 2);
 }
+
+#[tokio::test]
+async fn a_name_with_underscores_does_not_speak_for_the_gateway() {
+    let worker = Worker::start(echoing_head()).await;
+    let gateway = Edge::to(&worker).start().await;
+    let mut client = gateway.http().await;
+    client
+        .send("GET / HTTP/1.1\r\nHost: a\r\nX_Forwarded_For: 6.6.6.6\r\nx_request-id: evil\r\nContent_Length: 9\r\nX_Other: kept\r\n\r\n")
+        .await;
+    let seen = client.reply().await.text().to_ascii_lowercase();
+    for gone in ["x_forwarded_for", "6.6.6.6", "evil", "content_length"] {
+        assert!(!seen.contains(gone), "{gone} in {seen}");
+    }
+    assert!(seen.contains("x_other: kept"), "{seen}");
+}

@@ -138,7 +138,7 @@ async fn a_reload_opens_and_closes_for_new_connections() {
         gateway
             .tls()
             .alpn(&["h2"])
-            .over(tcp_from(from, gateway.port("closed")).await)
+            .connect_over(tcp_from(from, gateway.port("closed")).await)
             .await
             .expect("it may"),
     )

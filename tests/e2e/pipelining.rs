@@ -1,6 +1,6 @@
 //! Are requests that were sent without waiting answered in their order?
 
-use e2e::scripts::{answering, by_hand, reply};
+use e2e::scripts::{answering, by_hand, reply, replying};
 use e2e::{Edge, Gate, Worker};
 
 #[tokio::test]
@@ -83,4 +83,21 @@ async fn empty_lines_before_a_request_are_forgiven() {
     let mut client = gateway.http().await;
     client.send("\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(client.reply().await.status(), 200);
+}
+
+#[tokio::test]
+async fn an_empty_line_after_a_request_begins_no_other() {
+    let worker = Worker::start(replying(200)).await;
+    let gateway = Edge::to(&worker)
+        .limits("head_timeout: 200ms, idle_timeout: 60s")
+        .start()
+        .await;
+    let mut client = gateway.http().await;
+    // Old clients end a body with a line break that its length does not count.
+    client
+        .send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx\r\n")
+        .await;
+    assert_eq!(client.reply().await.status(), 200);
+    e2e::for_a_while(std::time::Duration::from_secs(1)).await;
+    assert_eq!(client.get("/").await.status(), 200, "not 408");
 }

@@ -552,3 +552,251 @@ async fn a_worker_that_keeps_failing_rests() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn no_more_requests_are_held_than_the_pool_allows() {
+    let port = e2e::free_range(1);
+    let gateway = Edge::to_ports([port])
+        .pool("hold: { time: 60s, requests_max: 1 }")
+        .start()
+        .await;
+    let mut first = gateway.http().await;
+    first.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    eventually("one is held", || async {
+        (gateway.status().await["pools"][0]["held"] == 1).then_some(())
+    })
+    .await;
+    let reply = gateway.http().await.get("/").await;
+    assert_eq!(
+        (reply.status(), reply.field("retry-after").is_some()),
+        (503, true)
+    );
+    let _worker = Worker::start_on(port, replying(200)).await;
+    assert_eq!(first.reply().await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_cookie_keeps_a_client_at_its_worker() {
+    let workers = named_workers(4).await;
+    let gateway = Edge::to_all(&workers)
+        .pool("balance: hash, hash: { cookie: session }")
+        .start()
+        .await;
+    let mut homes = BTreeSet::new();
+    for key in 0..40 {
+        let mut home = BTreeSet::new();
+        for others in ["", "a=b; ", "xsession=1; sessionx=2;"] {
+            let field = format!("Cookie: {others}session=key-{key}; c=d");
+            home.extend(who(&gateway, 1, &[&field]).await.into_keys());
+        }
+        // In HTTP/2 the crumbs of a cookie may come as fields of their own (RFC 9113 section 8.2.3).
+        let mut request = request("GET", "/");
+        for crumb in ["a=b".to_owned(), format!("session=key-{key}")] {
+            request
+                .headers_mut()
+                .append("cookie", crumb.parse().unwrap());
+        }
+        let mut client = gateway.h2("https").await;
+        home.insert(client.fetch(request, "").await.text());
+        assert_eq!(home.len(), 1, "key-{key} went to {home:?}");
+        homes.extend(home);
+    }
+    assert_eq!(homes.len(), 4, "keys are spread: {homes:?}");
+}
+
+#[tokio::test]
+async fn an_address_keeps_a_client_at_its_worker() {
+    let workers = named_workers(4).await;
+    let gateway = Edge::to_all(&workers)
+        .pool("balance: hash, hash: address")
+        .start()
+        .await;
+    let mut homes = BTreeSet::new();
+    for last in 1..40 {
+        let mut home = BTreeSet::new();
+        for _ in 0..3 {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind(([127, 0, 1, last], 0).into()).unwrap();
+            let to = ([127, 0, 0, 1], gateway.port("http")).into();
+            let mut client = e2e::Raw::over(socket.connect(to).await.unwrap());
+            home.insert(client.get("/").await.text());
+        }
+        assert_eq!(home.len(), 1, "127.0.1.{last} went to {home:?}");
+        homes.extend(home);
+    }
+    assert_eq!(homes.len(), 4, "addresses are spread: {homes:?}");
+}
+
+#[tokio::test]
+async fn a_heavier_host_gets_more() {
+    let port = e2e::free_range(1);
+    let _light = Worker::start_at("127.0.0.1", port, named("light")).await;
+    let _heavy = Worker::start_at("127.0.0.2", port, named("heavy")).await;
+    let gateway = Edge::to_ports([port])
+        .pool("balance: round-robin, hosts: [ { address: 127.0.0.1, weight: 100 }, { address: 127.0.0.2, weight: 300 } ]")
+        .start()
+        .await;
+    eventually("both are in", || async {
+        (who(&gateway, 8, &[]).await.len() == 2).then_some(())
+    })
+    .await;
+    let tally = who(&gateway, 40, &[]).await;
+    assert_eq!((tally["light"], tally["heavy"]), (10, 30), "{tally:?}");
+}
+
+#[tokio::test]
+async fn a_new_worker_starts_slowly_and_a_lonely_one_serves_all() {
+    let first = e2e::free_range(2);
+    let old = Worker::start_on(first, named("old")).await;
+    // By the first second the one that was there is warm; for the other, the test ends long before.
+    for balance in ["round-robin", "least-loaded"] {
+        let gateway = Edge::to_ports(first..first + 2)
+            .pool(&format!("balance: {balance}, slow_start: 3600s"))
+            .start()
+            .await;
+        let tally = who(&gateway, 50, &[]).await;
+        assert_eq!(tally["old"], 50, "however cold, it is the only one");
+        let new = Worker::start_on(first + 1, named("new")).await;
+        eventually("the new one is found", || async {
+            (gateway.status().await["pools"][0]["live"] == 2).then_some(())
+        })
+        .await;
+        who(&gateway, 50, &[]).await;
+        drop(new);
+    }
+    drop(old);
+}
+
+#[tokio::test]
+async fn a_grpc_health_check_takes_a_worker_out_and_brings_it_back() {
+    let sick = Arc::new(AtomicBool::new(false));
+    let state = sick.clone();
+    let workers = Worker::start_range(2, |n| {
+        let state = state.clone();
+        e2e::h2_scripts::h2(move |mut stream| {
+            let state = state.clone();
+            async move {
+                let checked = stream.request.uri().path() == "/grpc.health.v1.Health/Check";
+                let body = e2e::h2_scripts::read_all(stream.request.body_mut()).await?;
+                let message = match checked {
+                    // HealthCheckRequest { service: "agent" } and HealthCheckResponse { status }.
+                    true if body.ends_with(b"\x0a\x05agent") => {
+                        let serving = n == 1 || !state.load(Ordering::SeqCst);
+                        vec![8, if serving { 1 } else { 2 }]
+                    }
+                    true => vec![8, 3],
+                    false => format!("w{n}").into_bytes(),
+                };
+                let head = http::Response::builder().header("content-type", "application/grpc");
+                let mut send = stream
+                    .answer
+                    .send_response(head.body(()).expect("a valid head"), false)?;
+                send.send_data(grpc::frame(message), false)?;
+                send.send_trailers(e2e::h2_scripts::trailer("grpc-status", "0"))
+            }
+        })
+    })
+    .await;
+    let gateway = Edge::to_all(&workers)
+        .h2c()
+        .pool("health: { grpc: agent, interval: 100ms, interval_failing: 100ms, rise: 1, fall: 2, timeout: 1s }")
+        .start()
+        .await;
+    let who = || async {
+        let mut who = BTreeSet::new();
+        let mut client = gateway.h2("grpc").await;
+        for _ in 0..20 {
+            let reply = client.fetch(grpc::call("/s/Unary"), grpc::frame("x")).await;
+            assert_eq!(reply.grpc_status(), Some("0"), "{reply:?}");
+            who.insert(String::from_utf8(grpc::messages(&reply.body).remove(0)).unwrap());
+        }
+        who
+    };
+    let both = || async { (who().await.len() == 2).then_some(()) };
+    eventually("both are in", both).await;
+    sick.store(true, Ordering::SeqCst);
+    eventually("the sick one is out", || async {
+        (who().await == BTreeSet::from(["w1".to_owned()])).then_some(())
+    })
+    .await;
+    sick.store(false, Ordering::SeqCst);
+    eventually("the sick one is back", both).await;
+}
+
+#[tokio::test]
+async fn a_worker_on_any_port_of_a_wide_range_gets_traffic() {
+    // On an address of its own: nobody else's workers are to be found there.
+    let (host, first) = ("127.0.0.9", fastrand::u16(20_000..29_000));
+    let (last, middle) = (first + 989, first + fastrand::u16(1..989));
+    // A probed range is gone through slowly: one port of it must do.
+    for (discovery, ports) in [("auto", &[first, middle, last][..]), ("probe", &[middle])] {
+        let gateway = Edge::to_range(&format!("{first}-{last}"))
+            .pool(&format!("hosts: {host}, discovery: {discovery}"))
+            .start()
+            .await;
+        for port in ports {
+            let worker = Worker::start_at(host, *port, named("here")).await;
+            // Held until the worker is found.
+            assert_eq!(who(&gateway, 1, &[]).await["here"], 1, "{discovery} {port}");
+            worker.kill().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_gateways_own_listeners_are_no_workers() {
+    // An address of the loopback network that no other test has; the kernel chooses ports within the pool's range.
+    let span = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
+    let ports = span.split_whitespace().collect::<Vec<_>>().join("-");
+    for discovery in ["auto", "probe"] {
+        let gateway = Gateway::with(
+            r#"
+admin: { bind: "127.0.0.1:0" }
+listeners:
+  http: { bind: "127.0.0.77:0", redirect_https: none }
+pools:
+  app: { hosts: 127.0.0.77, ports: <ports>, discovery: <discovery>, hold: off }
+routes:
+  - { path: /, to: app, on: [http] }
+"#,
+        )
+        .text("ports", &ports)
+        .text("discovery", discovery)
+        .start()
+        .await;
+        let port = gateway.port("http");
+        for _ in 0..10 {
+            let tcp = tokio::net::TcpStream::connect(("127.0.0.77", port)).await;
+            // Forwarded to itself it would go round in circles.
+            let reply = e2e::Raw::over(tcp.unwrap()).get("/").await;
+            assert_eq!(reply.status(), 503, "{}", reply.text());
+            for_a_while(Duration::from_millis(50)).await;
+        }
+        let workers = gateway.status().await["pools"][0]["workers"].to_string();
+        assert!(
+            !workers.contains(&format!("127.0.0.77:{port}\"")),
+            "{workers}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn while_the_only_worker_restarts_requests_are_held_however_it_was_found() {
+    for discovery in ["auto", "probe", "static"] {
+        let port = e2e::free_range(1);
+        let worker = Worker::start_on(port, replying(200)).await;
+        let gateway = Edge::to_ports([port])
+            .pool(&format!("discovery: {discovery}, hold: 60s"))
+            .start()
+            .await;
+        assert_eq!(gateway.http().await.get("/").await.status(), 200);
+        worker.kill().await;
+        let mut client = gateway.http().await;
+        client
+            .send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody")
+            .await;
+        for_a_while(Duration::from_millis(500)).await;
+        let _worker = Worker::start_on(port, e2e::scripts::mirroring()).await;
+        assert_eq!(client.reply().await.text(), "body", "{discovery}");
+    }
+}

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use e2e::grpc;
 use e2e::h2_scripts::h2_mirroring;
+use e2e::raw::{Raw, Session};
 use e2e::scripts::{replying, upgrading};
 use e2e::websocket::{opening, text_frame};
 use e2e::{Edge, Gateway, Worker, eventually};
@@ -84,7 +85,7 @@ async fn listeners_come_and_go_and_a_taken_port_stops_the_reload() {
                 .replace("on: [http]", "on: [http, new]")
         })
         .await;
-    let mut client = e2e::raw::Raw::tcp(new).await;
+    let mut client = Raw::tcp(new).await;
     assert_eq!(client.get("/").await.status(), 200);
     assert_eq!(kept.get("/").await.status(), 200, "an old listener stays");
 
@@ -130,6 +131,24 @@ async fn workers_of_a_new_pool_are_known_from_the_first_request() {
         .reload(|text| text.replace(&port(&old), &port(&new)))
         .await;
     assert_eq!(client.get("/").await.status(), 201);
+}
+
+#[tokio::test]
+async fn tls_sessions_are_resumed_over_a_reload() {
+    let worker = Worker::start(replying(200)).await;
+    let gateway = Edge::to(&worker).start().await;
+    let tls = gateway.tls();
+    let resumed = async || {
+        let stream = tls.connect(gateway.port("https")).await.unwrap();
+        let session = Session::of(&stream);
+        // A ticket comes after the handshake, with the first answer at the latest.
+        assert_eq!(Raw::over(stream).get("/").await.status(), 200);
+        session.resumed
+    };
+    assert!(!resumed().await, "the first session is new");
+    assert!(resumed().await);
+    gateway.reload(|text| text).await;
+    assert!(resumed().await);
 }
 
 /// A hundred reloads under load, with a thousand open streams of each kind.

@@ -1,12 +1,12 @@
 //! What was once wrong on the way of a byte, and must not come back? Each test names a fault that a peer could cause.
 
 use e2e::h2_client::request;
-use e2e::scripts::{by_hand, held, replying, switching};
+use e2e::scripts::{answering, by_hand, held, reply, replying, switching};
 use e2e::websocket::opening;
-use e2e::{Edge, Gate, Gateway, Raw, Worker, eventually, within};
+use e2e::{Edge, Gate, Gateway, Raw, Tls, Worker, eventually, for_a_while, frames, within};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Waits until no client is connected and nothing is in flight.
 async fn until_settled(gateway: &Gateway) {
@@ -22,7 +22,7 @@ async fn until_settled(gateway: &Gateway) {
 }
 
 /// A client that has next to no room for answers.
-async fn narrow(port: u16) -> tokio::net::TcpStream {
+async fn narrow(port: u16) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let address = ([127, 0, 0, 1], port).into();
@@ -58,7 +58,7 @@ async fn a_client_that_takes_no_interim_answers_is_cut() {
         async move {
             while conn.request().await?.is_some() {
                 conn.wire.write(&hints).await?;
-                conn.wire.write(e2e::scripts::reply(200, "ok")).await?;
+                conn.wire.write(reply(200, "ok")).await?;
             }
             Ok(())
         }
@@ -83,7 +83,7 @@ async fn a_body_that_is_sent_again_is_counted_once() {
             if conn.number == 0 {
                 return Ok(());
             }
-            conn.wire.write(e2e::scripts::reply(200, "ok")).await?;
+            conn.wire.write(reply(200, "ok")).await?;
         }
         Ok(())
     }))
@@ -187,18 +187,15 @@ async fn the_status_in_the_log_is_the_one_that_a_grpc_client_over_http1_saw() {
 }
 
 /// A port on which connections are neither taken nor refused; lives as long as what is returned.
-async fn black_hole() -> (u16, Vec<tokio::net::TcpStream>, tokio::net::TcpListener) {
+async fn black_hole() -> (u16, Vec<TcpStream>, tokio::net::TcpListener) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
     let listener = socket.listen(1).unwrap();
     let address = listener.local_addr().unwrap();
     let mut waiting = Vec::new();
     // The queue of connections nobody accepts fills up; from then on the kernel drops attempts.
-    while let Ok(Ok(stream)) = tokio::time::timeout(
-        Duration::from_millis(300),
-        tokio::net::TcpStream::connect(address),
-    )
-    .await
+    while let Ok(Ok(stream)) =
+        tokio::time::timeout(Duration::from_millis(300), TcpStream::connect(address)).await
     {
         waiting.push(stream);
         assert!(waiting.len() < 100, "the queue never fills up");
@@ -325,4 +322,105 @@ async fn a_client_of_http1_does_not_escape_its_deadlines_by_claiming_to_speak_gr
         .await;
     assert_eq!(client.reply().await.status(), 408);
     assert!(client.ended().await);
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_gets_the_end_of_its_answer_over_http2() {
+    let worker = Worker::start(answering(|request| {
+        let length = request.target().trim_start_matches('/').parse().unwrap();
+        reply(200, vec![b'x'; length])
+    }))
+    .await;
+    let gateway = Edge::to(&worker)
+        .limits("idle_timeout: 200ms, head_timeout: 200ms")
+        .start()
+        .await;
+    // What the kernel takes is not known beforehand: with one of these the rest lies in the gateway.
+    let mut downloads = tokio::task::JoinSet::new();
+    for length in (1..12).map(|n| n * 300_000) {
+        let tls = gateway.tls().alpn(&["h2"]);
+        let tcp = narrow(gateway.port("https")).await;
+        downloads.spawn(async move { (length, slow_download(tls, tcp, length).await) });
+    }
+    while let Some(done) = downloads.join_next().await {
+        let (length, taken) = done.unwrap();
+        assert_eq!(taken, length);
+    }
+}
+
+/// Asks for so many bytes, reads nothing for longer than an idle connection may live, then takes what comes.
+async fn slow_download(tls: Tls, tcp: TcpStream, length: usize) -> usize {
+    let stream = tls.connect_over(tcp).await.unwrap();
+    let (mut send, mut connection) = h2::client::Builder::new()
+        .initial_window_size(8 << 20)
+        .initial_connection_window_size(8 << 20)
+        .handshake::<_, bytes::Bytes>(stream)
+        .await
+        .unwrap();
+    let (response, _) = send
+        .send_request(request("GET", &format!("/{length}")), true)
+        .unwrap();
+    let head = tokio::select! {
+        head = response => head.unwrap(),
+        ended = &mut connection => panic!("{ended:?}"),
+    };
+    for_a_while(Duration::from_secs(1)).await;
+    tokio::spawn(connection);
+    let mut body = head.into_body();
+    let mut taken = 0;
+    while let Some(Ok(data)) = within("a piece", body.data()).await {
+        taken += data.len();
+        let _ = body.flow_control().release_capacity(data.len());
+    }
+    taken
+}
+
+#[tokio::test]
+async fn an_http2_client_that_does_not_listen_holds_no_drain() {
+    let worker = Worker::start(replying(200)).await;
+    let mut gateway = Edge::to(&worker)
+        .limits("head_timeout: 200ms")
+        .top("drain: { deadline: 300s }")
+        .start()
+        .await;
+    let mut client = Raw::tls(gateway.port("https"), &gateway.tls().alpn(&["h2"])).await;
+    client.send(frames::hello()).await;
+    // It never acknowledges anything, neither SETTINGS nor the PING behind the first GOAWAY.
+    frames::next(&mut client).await;
+    gateway.terminate();
+    assert_eq!(gateway.exit().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_holds_little_memory_over_http2() {
+    const STREAMS: usize = 64;
+    let worker = Worker::start(answering(|_| reply(200, vec![0; 1 << 20]))).await;
+    let gateway = Edge::to(&worker)
+        .limits("body_timeout: 500ms")
+        .start()
+        .await;
+    let tls = gateway.tls().alpn(&["h2"]);
+    let tcp = narrow(gateway.port("https")).await;
+    let (mut send, mut connection) = h2::client::Builder::new()
+        .initial_window_size(16 << 20)
+        .initial_connection_window_size(1 << 30)
+        .handshake::<_, bytes::Bytes>(tls.connect_over(tcp).await.unwrap())
+        .await
+        .unwrap();
+    let mut calls = Vec::new();
+    for _ in 0..STREAMS {
+        calls.push(send.send_request(request("GET", "/"), true).unwrap().0);
+    }
+    let first = calls.remove(0);
+    tokio::select! {
+        head = first => assert_eq!(head.unwrap().status(), 200),
+        ended = &mut connection => panic!("{ended:?}"),
+    };
+    // From here on nothing is read. What the gateway took from the worker for it, it holds, or the kernel does.
+    let log = gateway.access_log(STREAMS).await;
+    let taken: u64 = log
+        .iter()
+        .filter_map(|line| line["bytes_out"].as_u64())
+        .sum();
+    assert!(taken < 20 << 20, "{taken} bytes for {STREAMS} streams");
 }

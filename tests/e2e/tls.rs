@@ -2,7 +2,8 @@
 
 use e2e::raw::Session;
 use e2e::scripts::replying;
-use e2e::{Gateway, H2, Raw, Tls, Worker, eventually, frames};
+use e2e::{Edge, Gateway, H2, Raw, Tls, Worker, eventually, frames};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const YAML: &str = r#"
 admin: { bind: "127.0.0.1:0" }
@@ -239,4 +240,34 @@ async fn plain_text_on_a_tls_port_reaches_no_worker() {
         .await;
     client.to_end().await;
     assert_eq!(worker.count(), 0);
+}
+
+#[tokio::test]
+async fn new_keys_in_the_middle_of_a_connection_are_agreed() {
+    let worker = Worker::start(e2e::scripts::mirroring()).await;
+    let gateway = Edge::to(&worker).start().await;
+    let tls = gateway.tls().alpn(&["http/1.1"]);
+    let mut stream = tls.connect(gateway.port("https")).await.unwrap();
+    for n in 0..20usize {
+        // The gateway must change its own keys in answer (RFC 8446 section 4.6.3), in the midst of large records.
+        stream.get_mut().1.refresh_traffic_keys().unwrap();
+        let body = vec![b'x'; 20_000 * n];
+        let head = format!(
+            "POST / HTTP/1.1\r\nHost: edge.test\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let answered = async {
+            stream.write_all(head.as_bytes()).await?;
+            stream.write_all(&body).await?;
+            stream.flush().await?;
+            let mut answer = vec![0; 1];
+            while !answer.ends_with(b"\r\n\r\n") {
+                answer.push(stream.read_u8().await?);
+            }
+            let mut echo = vec![0; body.len()];
+            stream.read_exact(&mut echo).await?;
+            std::io::Result::Ok(echo == body)
+        };
+        assert!(e2e::within("an answer", answered).await.unwrap(), "{n}");
+    }
 }

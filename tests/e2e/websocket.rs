@@ -248,3 +248,48 @@ async fn an_upgrade_asked_for_by_post_is_answered_without_one() {
     assert_ne!(reply.status(), 101);
     assert_ne!(reply.status(), 502);
 }
+
+#[tokio::test]
+async fn a_socket_over_http2_to_an_h2c_worker_is_declined_and_the_connection_goes_on() {
+    let worker = Worker::start(e2e::h2_scripts::h2_replying("ok")).await;
+    let gateway = Edge::to(&worker).h2c().start().await;
+    let mut client = gateway.h2("https").await;
+    client.until_extended_connect().await;
+    let mut call = client.call(connect("/ws"), false).await;
+    assert_eq!(call.head().await.unwrap().status(), 501);
+    assert_eq!(client.fetch(request("GET", "/"), "").await.text(), "ok");
+    assert_eq!(worker.count(), 1, "{:?}", worker.requests());
+    // An upgrade of HTTP/1 is not offered: the request is answered as if it had not asked.
+    let mut client = gateway.http().await;
+    client.send(opening("/ws")).await;
+    assert_eq!(client.reply().await.status(), 200);
+    assert_eq!(client.get("/").await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_socket_that_is_silent_for_too_long_is_closed_where_the_file_says_so() {
+    let worker = Worker::start(upgrading()).await;
+    let gateway = Edge::to(&worker)
+        .limits("tunnel_timeout: 500ms")
+        .start()
+        .await;
+    let mut client = gateway.http().await;
+    client.send(opening("/")).await;
+    assert_eq!(client.reply().await.status(), 101);
+    let mut call = open_h2(&gateway).await;
+    // Bytes either way keep it, longer than its time.
+    for _ in 0..10 {
+        for_a_while(Duration::from_millis(100)).await;
+        client.send("x").await;
+        assert_eq!(client.exact(1).await, b"x");
+        call.send("x").await;
+        assert_eq!(call.exact(1).await, b"x");
+    }
+    assert!(client.ended().await);
+    assert!(!matches!(call.data().await, Some(Ok(bytes)) if !bytes.is_empty()));
+    let ends: Vec<_> = gateway.access_log(2).await;
+    assert!(
+        ends.iter().all(|line| line["end"] == "client_timeout"),
+        "{ends:?}"
+    );
+}

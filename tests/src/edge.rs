@@ -9,7 +9,7 @@ use crate::worker::Worker;
 
 /// The usual configuration.
 pub struct Edge {
-    ports: Vec<u16>,
+    ports: String,
     pool: String,
     limits: String,
     top: String,
@@ -46,15 +46,22 @@ impl Edge {
 
     /// In front of ports on which somebody may listen or not.
     pub fn to_ports(ports: impl IntoIterator<Item = u16>) -> Edge {
-        let ports = ports.into_iter().collect();
+        let ports: Vec<_> = ports.into_iter().map(|port| port.to_string()).collect();
         Edge {
-            ports,
+            ports: format!("[{}]", ports.join(", ")),
             pool: String::new(),
             limits: String::new(),
             top: String::new(),
             h2c: false,
             env: Vec::new(),
         }
+    }
+
+    /// In front of these ports, in the words of the configuration language: `8090-9079`.
+    pub fn to_range(ports: &str) -> Edge {
+        let mut edge = Edge::to_ports([]);
+        edge.ports = ports.to_owned();
+        edge
     }
 
     /// The workers speak HTTP/2 in plain text.
@@ -105,7 +112,7 @@ impl Edge {
             .text("on_grpc", on_grpc)
             .text("top", &self.top)
             .text("limits", &self.limits)
-            .ports("app", self.ports)
+            .text("app", &self.ports)
             .text("pool", &self.pool)
     }
 }

@@ -5,7 +5,7 @@
 
 use std::net::TcpListener;
 use std::ops::Range;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 const FROM: Range<u16> = 20_000..30_000;
 const TRIES: usize = 1_000;
@@ -14,7 +14,7 @@ static GIVEN: Mutex<Vec<Range<u16>>> = Mutex::new(Vec::new());
 
 /// The first of `count` consecutive free ports of 127.0.0.1.
 pub fn free_range(count: u16) -> u16 {
-    let mut given = GIVEN.lock().expect("nobody panics while holding this lock");
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
     for _ in 0..TRIES {
         let first = fastrand::u16(FROM.start..FROM.end - count);
         let range = first..first + count;

@@ -73,11 +73,11 @@ impl Tls {
 
     /// Connects; the error is the handshake's.
     pub async fn connect(&self, port: u16) -> io::Result<TlsStream<TcpStream>> {
-        self.over(tcp(port).await).await
+        self.connect_over(tcp(port).await).await
     }
 
-    /// The handshake over a connection that is there.
-    pub async fn over(&self, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    /// As [`Tls::connect`], over a connection of the test's making.
+    pub async fn connect_over(&self, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(self.name.clone()).expect("a test's server name is valid");
         within(
             "a TLS handshake ends",

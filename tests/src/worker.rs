@@ -95,8 +95,13 @@ impl Worker {
 
     /// Starts on a given port; a worker that was killed comes back this way.
     pub async fn start_on(port: u16, script: Script) -> Worker {
-        let bind = || async { TcpListener::bind(("127.0.0.1", port)).await.ok() };
-        let listener = eventually(&format!("a worker can listen on port {port}"), bind).await;
+        Worker::start_at("127.0.0.1", port, script).await
+    }
+
+    /// As [`Worker::start_on`], on another address of the loopback network.
+    pub async fn start_at(host: &str, port: u16, script: Script) -> Worker {
+        let bind = || async { TcpListener::bind((host, port)).await.ok() };
+        let listener = eventually(&format!("a worker can listen on {host}:{port}"), bind).await;
         let port = listener
             .local_addr()
             .expect("a bound socket has an address")

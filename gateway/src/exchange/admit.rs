@@ -207,7 +207,16 @@ pub fn hash_key(pool: &Pool, request: &Request, client: IpAddr) -> Option<u64> {
             IpAddr::V6(v6) => return Some(fnv(&v6.octets())),
         },
         HashKey::Header(name) => request.fields.get(name)?,
-        HashKey::Cookie(name) => cookie(request.fields.get("cookie")?, name)?,
+        HashKey::Cookie(name) => {
+            // HTTP/2 clients send a cookie in crumbs, each a field of its own (RFC 9113 section 8.2.3).
+            let mut found = None;
+            request.fields.for_each(|_, field, value| {
+                if found.is_none() && field.eq_ignore_ascii_case(b"cookie") {
+                    found = cookie(value, name);
+                }
+            });
+            found?
+        }
     };
     Some(fnv(bytes))
 }
@@ -293,3 +302,6 @@ async fn wait<'a>(
         why
     })
 }
+
+#[cfg(test)]
+mod tests;

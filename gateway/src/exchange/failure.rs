@@ -179,39 +179,4 @@ impl Failure {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn on_grpc_everything_is_unavailable_but_asking_too_often() {
-        let others = [
-            Failure::BadHead(BadHead::TooLarge),
-            Failure::BadPath,
-            Failure::BadHost,
-            Failure::Denied(403),
-            Failure::Denied(429),
-            Failure::Network,
-            Failure::RouteFull,
-            Failure::NoRoute,
-            Failure::BodyTooLarge,
-            Failure::BadBody,
-            Failure::ClientTimeout,
-            Failure::ClientGone,
-            Failure::NoWorker,
-            Failure::Busy,
-            Failure::Connect,
-            Failure::WorkerLost,
-            Failure::BadAnswer,
-            Failure::WorkerTimeout,
-            Failure::NotImplemented,
-            Failure::TooManyConnections,
-            Failure::Stopping,
-        ];
-        for failure in others {
-            assert_eq!(failure.answer().grpc.code(), "14", "{failure:?}");
-        }
-        let limited = Failure::RateLimited(7).answer();
-        assert_eq!((limited.status, limited.grpc.code()), (429, "8"));
-        assert_eq!(limited.retry_after, Some(7));
-    }
-}
+mod tests;

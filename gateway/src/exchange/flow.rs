@@ -307,7 +307,7 @@ impl Sink {
                         out.extend_from_slice(b"0\r\n");
                         if let Some(trailers) = trailers {
                             trailers.for_each(|known, name, value| {
-                                if crate::exchange::forward::may_trail(known) {
+                                if known.may_trail() {
                                     write::field(out, name, value);
                                 }
                             });
@@ -558,3 +558,6 @@ impl Pull for Replay {
         Poll::Ready(Ok(frame))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,21 +32,6 @@ impl Passage<'_> {
     }
 }
 
-/// Whether a field may stand in a trailer section we write.
-pub fn may_trail(known: Known) -> bool {
-    !matches!(
-        known,
-        Known::ContentLength
-            | Known::TransferEncoding
-            | Known::Host
-            | Known::Connection
-            | Known::HopByHop
-            | Known::Te
-            | Known::Upgrade
-            | Known::Trailer
-    )
-}
-
 /// The names that `Connection` fields take off this message.
 struct Nominated<'a>(Vec<&'a [u8]>);
 
@@ -73,6 +58,18 @@ impl<'a> Nominated<'a> {
     }
 }
 
+/// Whether a worker may take `name` for the field that we set: in any letter case, and with `_` for `-` (CGI, WSGI).
+fn reads_as(set: &[u8], name: &[u8]) -> bool {
+    let plain = |c: u8| {
+        if c == b'_' {
+            b'-'
+        } else {
+            c.to_ascii_lowercase()
+        }
+    };
+    set.len() == name.len() && set.iter().zip(name).all(|(a, b)| plain(*a) == plain(*b))
+}
+
 /// Every request field that passes.
 fn each_request_field<'a>(
     request: &'a Request,
@@ -92,19 +89,24 @@ fn each_request_field<'a>(
             && !passage
                 .set
                 .iter()
-                .any(|(set, _)| set.as_bytes().eq_ignore_ascii_case(name))
+                .any(|(set, _)| reads_as(set.as_bytes(), name))
         {
             visit(known, name, value);
         }
     });
 }
 
-/// The fields that the gateway sets.
+/// The fields that the gateway sets, but for those that the route sets.
 fn each_own_field(
     request: &Request,
     passage: &Passage<'_>,
     mut visit: impl FnMut(&'static str, &[u8]),
 ) {
+    let mut visit = |name: &'static str, value: &[u8]| {
+        if !passage.set.iter().any(|(set, _)| *set == name) {
+            visit(name, value);
+        }
+    };
     visit("x-forwarded-for", passage.client.as_bytes());
     visit("x-forwarded-proto", passage.proto().as_bytes());
     if !request.authority.is_empty() {
@@ -323,8 +325,10 @@ pub fn http2_response(response: Response, to_head: bool) -> http::Response<()> {
     let mut head = http::Response::new(());
     *head.status_mut() = status;
     *head.version_mut() = http::Version::HTTP_2;
-    let keep_length =
-        to_head || response.status == 304 || matches!(response.body, BodyKind::Length(_));
+    // Never beside 1xx and 204 (RFC 9110 section 8.6), not even where the request was a HEAD.
+    let keep_length = response.status >= 200
+        && response.status != 204
+        && (to_head || response.status == 304 || matches!(response.body, BodyKind::Length(_)));
     match response.fields {
         Fields::Http2(mut map) => {
             for name in [
@@ -376,3 +380,6 @@ pub fn websocket_key(random: u128) -> String {
     key.push_str("==");
     key
 }
+
+#[cfg(test)]
+mod tests;

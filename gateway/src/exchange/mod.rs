@@ -23,6 +23,7 @@ use crate::config::model::{
     Forward, Listener, ListenerId, Piece, Protocol, RouteId, Template, WorkerProtocol,
 };
 use crate::http1::head::Limits;
+use crate::io::timer::{TICK, Timers};
 use crate::message::{Known, Request, Upgrade, Version};
 use crate::plan::Plan;
 use crate::pool::{Kind, Lease, Outcome, Pool, WorkerId};
@@ -454,6 +455,19 @@ async fn attempts(
                 retries += 1;
                 retries <= pool.model().retry.attempts_max
             }
+            // Who is said to be up refuses, every one: an empty pool that discovery has not looked at yet.
+            Sent::Nothing
+                if lost.outcome == Some(Outcome::ConnectRefused) && tried.contains(&worker) =>
+            {
+                let goes_on = summary.started.elapsed() < pool.model().hold.time;
+                if goes_on {
+                    unless_gone(client, pause(&shard.timers))
+                        .await
+                        .map_err(|f| (f, None))?;
+                    summary.wait = summary.started.elapsed();
+                }
+                goes_on
+            }
             Sent::Nothing | Sent::Refused => {
                 unsent += 1;
                 unsent <= UNSENT_MAX
@@ -473,17 +487,28 @@ async fn attempts(
         summary.retries += 1;
         // The body begins again: what was counted of it counts once.
         job.bytes_in.set(0);
-        tried.push(worker);
+        if !tried.contains(&worker) {
+            tried.push(worker);
+        }
     }
 }
 
-/// Waits for a place at a worker; a client that leaves meanwhile gives its place in the queue up.
-async fn unless_gone(
+/// Gives discovery the time of a look.
+async fn pause(timers: &Timers) -> Result<(), Failure> {
+    let _ = timers
+        .slot()
+        .within(TICK, std::future::pending::<()>())
+        .await;
+    Ok(())
+}
+
+/// Waits for a worker; a client that leaves meanwhile gives its place in the queue up.
+async fn unless_gone<T>(
     client: &mut Client,
-    admitting: impl Future<Output = Result<Admitted, Failure>>,
-) -> Result<Admitted, Failure> {
-    let mut admitting = pin!(admitting);
-    std::future::poll_fn(|cx| match admitting.as_mut().poll(cx) {
+    waiting: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let mut waiting = pin!(waiting);
+    std::future::poll_fn(|cx| match waiting.as_mut().poll(cx) {
         Poll::Pending => client.poll_gone(cx).map(|_| Err(Failure::ClientGone)),
         ready => ready,
     })

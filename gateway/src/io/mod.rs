@@ -205,9 +205,32 @@ impl Stream {
     }
 }
 
+/// How writing goes on a [`Carrier`] that was given away.
+#[derive(Default)]
+pub struct Progress {
+    written: Cell<u64>,
+    blocked: Cell<bool>,
+}
+
+impl Progress {
+    /// Whether bytes wait for a peer that has taken others since `seen`, which is brought up to date.
+    pub fn goes_on(&self, seen: &mut u64) -> bool {
+        self.blocked.get() && self.written.get() != std::mem::replace(seen, self.written.get())
+    }
+
+    fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.blocked.set(written.is_pending());
+        if let Poll::Ready(Ok(n)) = written {
+            self.written.set(self.written.get() + n as u64);
+        }
+        written
+    }
+}
+
 /// A [`Stream`] with the traits that the `h2` crate asks for.
 pub struct Carrier {
     stream: Stream,
+    progress: Rc<Progress>,
     /// Read but not yet taken.
     ahead: BytesMut,
 }
@@ -217,8 +240,14 @@ impl Carrier {
     pub fn new(stream: Stream, ahead: Bytes) -> Carrier {
         Carrier {
             stream,
+            progress: Rc::default(),
             ahead: BytesMut::from(ahead),
         }
+    }
+
+    /// Tells how writing goes, from now on.
+    pub fn progress(&self) -> Rc<Progress> {
+        self.progress.clone()
     }
 }
 
@@ -255,7 +284,7 @@ impl AsyncWrite for Carrier {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.stream.poll_write(cx, data)
+        self.progress.note(self.stream.poll_write(cx, data))
     }
 
     fn poll_write_vectored(
@@ -263,13 +292,11 @@ impl AsyncWrite for Carrier {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &self.stream.tls {
-            None => Pin::new(&mut *self.stream.tcp.borrow_mut()).poll_write_vectored(cx, parts),
-            Some(tls) => {
-                tls.borrow_mut()
-                    .poll_write_vectored(&mut self.stream.tcp.borrow_mut(), cx, parts)
-            }
-        }
+        let mut tcp = self.stream.tcp.borrow_mut();
+        self.progress.note(match &self.stream.tls {
+            None => Pin::new(&mut *tcp).poll_write_vectored(cx, parts),
+            Some(tls) => tls.borrow_mut().poll_write_vectored(&mut tcp, cx, parts),
+        })
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -277,7 +304,9 @@ impl AsyncWrite for Carrier {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.poll_flush(cx)
+        let flushed = self.stream.poll_flush(cx);
+        self.progress.blocked.set(flushed.is_pending());
+        flushed
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +26,9 @@ use crate::shard::{Admission, Full, Shard, Shared, admit};
 const HANDED_MAX: usize = 1024;
 /// A thread keeps what it accepted while it has at most this many connections more than the least loaded one.
 const SLACK: u32 = 4;
+/// Accepting goes on for so long when the gateway begins to stop: until nobody else has the socket, so that whoever
+/// closes it last has looked last who is waiting.
+const LAST_ACCEPTS: Duration = Duration::from_millis(50);
 /// Pause when the process has no file descriptor left.
 const NO_DESCRIPTOR: Duration = Duration::from_millis(100);
 
@@ -121,18 +123,21 @@ pub async fn receive(
 
 /// Accepts until the gateway drains or the door is closed.
 pub async fn accept(shard: Rc<Shard>, me: usize, balance: Balance, door: Door) -> io::Result<()> {
-    let listener = TcpListener::from_std(door.socket)?;
     let shared = shard.shared.clone();
+    let _accepting = Accepting::new(&shared);
+    let listener = TcpListener::from_std(door.socket)?;
+    let stop = async {
+        tokio::select! {
+            () = shared.drain_started() => {}
+            () = door.closed.cancelled() => {}
+        }
+        tokio::time::sleep(LAST_ACCEPTS).await;
+    };
+    let mut stop = std::pin::pin!(stop);
     loop {
         let accepted = tokio::select! {
             biased;
-            () = async { tokio::select! { () = shared.drain_started() => {}, () = door.closed.cancelled() => {} } } => {
-                // Who had come already is served; closing the socket would reset them.
-                while let Some(Ok((tcp, client))) = listener.accept().now_or_never() {
-                    let_in(&shard, me, &balance, door.listener, tcp, client);
-                }
-                return Ok(());
-            }
+            () = &mut stop => break,
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -144,6 +149,31 @@ pub async fn accept(shard: Rc<Shard>, me: usize, balance: Balance, door: Door) -
             // The client was gone before it was accepted.
             Err(_) => {}
         }
+    }
+    // Who had come already is served; closing the socket would reset them. The kernel is asked itself, because the
+    // runtime may not have heard of them yet.
+    let listener = listener.into_std()?;
+    while let Ok((tcp, client)) = listener.accept() {
+        tcp.set_nonblocking(true)?;
+        let tcp = TcpStream::from_std(tcp)?;
+        let_in(&shard, me, &balance, door.listener, tcp, client);
+    }
+    Ok(())
+}
+
+/// One accept loop more, until dropped.
+struct Accepting(Arc<Shared>);
+
+impl Accepting {
+    fn new(shared: &Arc<Shared>) -> Accepting {
+        shared.accepting.fetch_add(1, Ordering::SeqCst);
+        Accepting(shared.clone())
+    }
+}
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        self.0.accepting.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -312,7 +342,7 @@ async fn handshake(
     }
 }
 
-/// Whether every connection has ended.
+/// Whether every connection has ended and no other comes.
 pub fn is_empty(shared: &Shared) -> bool {
-    shared.clients.open_total() == 0
+    shared.accepting.load(Ordering::SeqCst) == 0 && shared.clients.open_total() == 0
 }

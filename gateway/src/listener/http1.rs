@@ -25,7 +25,8 @@ use crate::message::{BodyKind, Version};
 /// A connection being closed is read this long, and so far, for the answer to arrive (RFC 9112 section 9.6).
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 1024 * 1024;
-/// A connection that was opened as the gateway began to stop may still bring its first request.
+/// A connection that was opened as the gateway began to stop may still bring its first request, and one that was just
+/// answered and told that it is kept may still bring another: closed at once, it would fail who sends it.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
 enum Next {
@@ -65,10 +66,6 @@ pub async fn serve(cx: Rc<Context>, stream: Rc<Stream>) {
             linger(&stream, &slot).await;
             return;
         }
-        // A pipelined request that waits is served before the gateway stops.
-        if cx.is_ending() && buf.is_empty() {
-            break;
-        }
     }
     let _ = slot
         .within(
@@ -103,33 +100,46 @@ async fn next_request(
         };
         (limits_of(limits), idle, limits.head_timeout)
     };
-    let mut begun = !buf.is_empty();
-    slot.set(if begun { head_timeout } else { idle });
+    let mut begun = false;
+    slot.set(idle);
+    let since = cx.shard.timers.coarse_now();
     let mut called = false;
+    // Bytes that were looked at and did not end a head.
+    let mut seen = 0;
     let next = std::future::poll_fn(|task| {
         loop {
-            if !buf.is_empty() {
+            // Only an LF ends anything: a head that drips in byte by byte is not read again at each of them.
+            let worth =
+                seen == 0 || seen > buf.len() || memchr::memchr(b'\n', &buf[seen..]).is_some();
+            if !buf.is_empty() && (worth || buf.len() > limits.target_bytes) {
                 match parse_request(buf, &limits) {
                     Ok(Some(parsed)) => return Poll::Ready(Next::Request(Box::new(parsed))),
                     Ok(None) => {}
                     Err(bad) => return Poll::Ready(Next::Bad(bad)),
                 }
             }
+            seen = buf.len();
             match stream.poll_fill(task, buf) {
                 Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Poll::Ready(Next::End),
-                Poll::Ready(Ok(_)) => {
-                    if !begun {
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => {
+                    // Empty lines were taken off: they begin nothing (RFC 9112 section 2.2).
+                    if !begun && !buf.is_empty() {
                         begun = true;
                         slot.set(head_timeout);
                     }
-                }
-                Poll::Pending => {
                     if !begun && cx.is_ending() && !called {
-                        if !first {
+                        let waited = cx.shard.timers.coarse_now().duration_since(since);
+                        let left = if first {
+                            LAST_CALL
+                        } else {
+                            LAST_CALL.saturating_sub(waited)
+                        };
+                        if left.is_zero() {
                             return Poll::Ready(Next::End);
                         }
                         called = true;
-                        slot.set(LAST_CALL);
+                        slot.set(left);
                     }
                     ready!(slot.poll_expired(task));
                     return Poll::Ready(if begun { Next::Slow } else { Next::End });

@@ -25,6 +25,8 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 /// Tiny DATA frames that may wait to be read, by the measure of the `h2` crate: bursts of small gRPC messages are
 /// normal, the crate's own default is 25 600.
 const DATA_FRAME_BUDGET: usize = 16 * 1024 * 1024;
+/// Bytes of a response that may wait for the client, per stream, whatever window it announces.
+const SEND_BUFFER: usize = 128 * 1024;
 /// Streams that the client reset and we still know of.
 const RESET_STREAMS_MAX: usize = 64;
 
@@ -52,6 +54,7 @@ pub async fn serve(cx: Rc<Context>, carrier: Carrier) {
                 .clamp(1 << 20, 1 << 30),
         )
         .max_concurrent_streams(limits.streams_max)
+        .max_send_buffer_size(SEND_BUFFER)
         .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
         .max_concurrent_reset_streams(RESET_STREAMS_MAX)
         .max_pending_accept_reset_streams(RESET_STREAMS_MAX)
@@ -60,6 +63,7 @@ pub async fn serve(cx: Rc<Context>, carrier: Carrier) {
         builder.enable_connect_protocol();
     }
     let slot = cx.shard.timers.slot();
+    let (progress, mut seen) = (carrier.progress(), 0);
     let preface = slot
         .within(
             limits.first_byte_timeout,
@@ -84,6 +88,7 @@ pub async fn serve(cx: Rc<Context>, carrier: Carrier) {
             if !stopping && cx.is_ending() {
                 stopping = true;
                 connection.graceful_shutdown();
+                armed = false;
                 task.waker().wake_by_ref();
             }
             if open.get() > 0 {
@@ -92,10 +97,21 @@ pub async fn serve(cx: Rc<Context>, carrier: Carrier) {
                     armed = false;
                 }
             } else if !armed {
-                slot.set(limits.idle_timeout);
+                // A client that is told to go answers once more, or it is not there.
+                slot.set(if stopping {
+                    limits.head_timeout
+                } else {
+                    limits.idle_timeout
+                });
                 armed = true;
             }
             match slot.poll_expired(task) {
+                Poll::Ready(()) if open.get() == 0 && progress.goes_on(&mut seen) => {
+                    // All is answered, but a slow client is still taking it: cut now, it would lose the end.
+                    slot.set(limits.body_timeout.max(limits.idle_timeout));
+                    task.waker().wake_by_ref();
+                    Poll::Pending
+                }
                 Poll::Ready(()) if !stopping => {
                     // Idle: the client hears that it should open another connection, then this one ends.
                     stopping = true;

@@ -4,6 +4,7 @@
 //! provider of the cryptography is named here and nowhere else; there is no process-wide default.
 //! Suites are the provider's: ECDHE with AEAD only. No early data, because it can be replayed.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -13,7 +14,7 @@ use rustls::{ServerConfig, SupportedProtocolVersion, version};
 
 use super::load::load;
 use super::store::Store;
-use crate::config::model::{Config, Place, Protocol, Tls, TlsVersion};
+use crate::config::model::{Config, Place, Protocol, Tls, TlsVersion, UnknownNames};
 use crate::config::problem::Problem;
 
 /// The settings of a listener and what is doubtful about them, or what stops it. `now` is held
@@ -97,6 +98,37 @@ pub fn check(config: &Config, now: SystemTime) -> Vec<Problem> {
         .filter_map(|listener| listener.tls.as_ref())
         .flat_map(told)
         .collect()
+}
+
+/// The file of the certificate that a client gets which asks for `name`; none where it is refused.
+/// The error is the first reason why that cannot be told.
+pub fn shown_for(tls: &Tls, name: &str, now: SystemTime) -> Result<Option<PathBuf>, String> {
+    let provider = aws_lc_rs::default_provider();
+    let name = name.to_ascii_lowercase();
+    let parent = name
+        .split_once('.')
+        .map(|(_, parent)| format!("*.{parent}"));
+    let (mut exact, mut wildcard) = (None, None);
+    for certificate in &tls.certificates {
+        let loaded = load(certificate, &provider, now).map_err(|problems| {
+            let first = problems.into_iter().next();
+            first.map_or_else(String::new, |problem| problem.what)
+        })?;
+        if loaded.names.contains(&name) {
+            exact.get_or_insert(&certificate.chain);
+        } else if parent
+            .as_ref()
+            .is_some_and(|parent| loaded.names.contains(parent))
+        {
+            wildcard.get_or_insert(&certificate.chain);
+        }
+    }
+    let default = tls
+        .certificates
+        .first()
+        .map(|certificate| &certificate.chain);
+    let default = default.filter(|_| tls.unknown_names == UnknownNames::DefaultCertificate);
+    Ok(exact.or(wildcard).or(default).cloned())
 }
 
 #[cfg(test)]

@@ -1,0 +1,663 @@
+//! Why would a request go where it goes? The decision for one request, told in words, without a running gateway.
+//!
+//! Promises: it asks the same code that serves requests. Workers are those that listen on this machine now; other hosts
+//! are not probed. Does not: send anything.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::time::{Instant, SystemTime};
+
+use bytes::Bytes;
+use http::{Method, Uri};
+
+use crate::config::model::{
+    Balance, Config, Forward, HashKey, HostMatch, Listener, ListenerId, PathMatch, Piece, Pool,
+    Protocol, RateKey, RouteId, WorkerProtocol,
+};
+use crate::discover;
+use crate::exchange::admit::{Decision, decide};
+use crate::exchange::failure::{Failure, GrpcStatus};
+use crate::http1::head::valid_authority;
+use crate::message::{BodyKind, FieldSpan, Fields, Http1Fields, Known, Request, Version};
+use crate::observe::metrics::Metrics;
+use crate::plan::Plan;
+use crate::route::path;
+use crate::route::table::RouteTable;
+use crate::tls;
+
+/// What is asked about.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// The client's address.
+    pub from: IpAddr,
+    /// The name asked for in TLS; the URL's host where none is given.
+    pub tls_name: Option<String>,
+    /// Method.
+    pub method: String,
+    /// Absolute URL.
+    pub url: String,
+    /// Fields, `Name: value`.
+    pub fields: Vec<String>,
+}
+
+/// Answers in lines of `word  explanation`. The error is a sentence for whoever asked.
+pub fn explain(config: &Config, question: &Question, now: Instant) -> Result<String, String> {
+    let asked = Asked::of(question)?;
+    let mut told = Told(String::new());
+    let id = listener_of(config, &asked)?;
+    let listener = &config.listeners[usize::from(id.0)];
+    told.line("listener", &listener_line(listener));
+    let metrics = Metrics::new().map_err(|error| error.to_string())?;
+    let plan = Plan::build(
+        config.clone(),
+        config.listeners.iter().map(|_| None).collect(),
+        &metrics,
+        None,
+        now,
+    );
+    let gate = plan.listeners[usize::from(id.0)].gate.as_ref();
+    if gate.is_some_and(|gate| !gate.admits(question.from)) {
+        let who = question.from;
+        told.line("answer", "none: the connection is closed at once");
+        told.line(
+            "because",
+            &format!("{who} may not connect (`allow`, `deny`)"),
+        );
+        return Ok(told.0);
+    }
+    if listener.tls.is_some() {
+        certificate(
+            &mut told,
+            listener,
+            question.tls_name.as_deref().unwrap_or(&asked.host),
+        );
+    }
+    // The plan was built without certificates: what decides is whether the listener has any, as configured.
+    let whole_path = asked.path();
+    if let Ok(normal) = path::normalise(whole_path.as_bytes()) {
+        let changed = if normal.matched() == whole_path {
+            ""
+        } else {
+            " (normalised)"
+        };
+        told.line("path", &format!("{}{changed}", normal.matched()));
+    }
+    let grpc = listener.protocol == Protocol::Grpc || asked.request.fields.is_grpc();
+    match decide(&plan, id, question.from, &asked.request) {
+        Decision::Redirect { status, location } => {
+            told.line("answer", &format!("{status}, Location: {location}"));
+            told.line(
+                "because",
+                "no route names this plain listener for this path (redirect_https)",
+            );
+        }
+        Decision::Refuse { route, failure } => {
+            if let Some(route) = route {
+                told.line("route", &config.routes[route.0 as usize].name);
+            }
+            told.line("answer", &answer_line(failure, grpc));
+            if failure == Failure::Network {
+                let who = question.from;
+                told.line(
+                    "because",
+                    &format!("the route is not for {who} (`allow`, `deny`)"),
+                );
+            }
+        }
+        Decision::Forward { route, target } => {
+            forwarding(&mut told, &plan, id, route, target, &asked, question, grpc);
+        }
+    }
+    Ok(told.0)
+}
+
+/// The lines.
+struct Told(String);
+
+impl Told {
+    fn line(&mut self, word: &str, text: &str) {
+        let _ = writeln!(self.0, "{word:<12} {text}");
+    }
+}
+
+struct Asked {
+    request: Request,
+    tls: bool,
+    host: String,
+    port: u16,
+}
+
+impl Asked {
+    fn of(question: &Question) -> Result<Asked, String> {
+        let (scheme, rest) = question.url.split_once("://").ok_or_else(|| {
+            format!(
+                "`{}` is no absolute URL: write https://host/path",
+                question.url
+            )
+        })?;
+        let tls = match scheme.to_ascii_lowercase().as_str() {
+            "https" | "grpcs" | "wss" => true,
+            "http" | "ws" => false,
+            other => return Err(format!("the scheme `{other}` is not served: http or https")),
+        };
+        let (authority, target) = match rest.find(['/', '?']) {
+            Some(at) if rest.as_bytes()[at] == b'/' => (&rest[..at], rest[at..].to_owned()),
+            Some(at) => (&rest[..at], format!("/{}", &rest[at..])),
+            None => (rest, "/".to_owned()),
+        };
+        if !valid_authority(authority.as_bytes()) {
+            return Err(format!("`{authority}` is no host"));
+        }
+        let uri: Uri = authority
+            .parse()
+            .map_err(|_| format!("`{authority}` is no host"))?;
+        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        let host = uri.host().unwrap_or_default().to_owned();
+        let method = Method::from_bytes(question.method.as_bytes())
+            .map_err(|_| format!("`{}` is no method", question.method))?;
+        let request = Request {
+            method,
+            authority: Bytes::copy_from_slice(authority.as_bytes()),
+            target: Bytes::from(target.into_bytes()),
+            version: Version::Http11,
+            fields: fields_of(&question.fields)?,
+            body: BodyKind::Empty,
+            upgrade: None,
+            expects_continue: false,
+        };
+        Ok(Asked {
+            request,
+            tls,
+            host,
+            port,
+        })
+    }
+
+    fn path(&self) -> String {
+        let target = String::from_utf8_lossy(&self.request.target);
+        target.split('?').next().unwrap_or_default().to_owned()
+    }
+}
+
+fn fields_of(lines: &[String]) -> Result<Fields, String> {
+    let (mut bytes, mut spans) = (Vec::new(), Vec::new());
+    for line in lines {
+        let (name, value) = line
+            .split_once(':')
+            .ok_or_else(|| format!("`{line}` is no field: write `Name: value`"))?;
+        let mut add = |text: &str| {
+            let start = bytes.len() as u32;
+            bytes.extend_from_slice(text.trim().as_bytes());
+            start..bytes.len() as u32
+        };
+        spans.push(FieldSpan {
+            name: add(name),
+            value: add(value),
+            known: Known::of(name.trim().as_bytes()),
+        });
+    }
+    Ok(Fields::Http1(Http1Fields {
+        bytes: bytes.into(),
+        spans,
+    }))
+}
+
+fn listener_of(config: &Config, asked: &Asked) -> Result<ListenerId, String> {
+    let fits = |listener: &Listener| listener.tls.is_some() == asked.tls;
+    let on_port = |listener: &Listener| listener.bind.iter().any(|bind| bind.port == asked.port);
+    let found = config
+        .listeners
+        .iter()
+        .position(|listener| fits(listener) && on_port(listener));
+    found.map(|at| ListenerId(at as u16)).ok_or_else(|| {
+        let kind = if asked.tls { "TLS" } else { "plain" };
+        let ports: Vec<_> = config
+            .listeners
+            .iter()
+            .filter(|listener| fits(listener))
+            .flat_map(|listener| {
+                listener
+                    .bind
+                    .iter()
+                    .map(|bind| format!("{} ({})", bind.port, listener.name))
+            })
+            .collect();
+        let ports = if ports.is_empty() {
+            "none".to_owned()
+        } else {
+            ports.join(", ")
+        };
+        format!(
+            "no {kind} listener has port {}; {kind} listeners: {ports}",
+            asked.port
+        )
+    })
+}
+
+fn listener_line(listener: &Listener) -> String {
+    let binds: Vec<_> = listener
+        .bind
+        .iter()
+        .map(|bind| match bind.host {
+            Some(host) => format!("{host}:{}", bind.port),
+            None => format!(":{}", bind.port),
+        })
+        .collect();
+    let kind = match (listener.protocol, &listener.tls) {
+        (Protocol::Http, Some(_)) => "HTTP/1.1 and HTTP/2 over TLS",
+        (Protocol::Http, None) => "HTTP/1.1 in plain text",
+        (Protocol::Grpc, Some(_)) => "gRPC over TLS",
+        (Protocol::Grpc, None) => "gRPC in plain text",
+    };
+    format!("`{}` on {}, {kind}", listener.name, binds.join(" and "))
+}
+
+fn certificate(told: &mut Told, listener: &Listener, name: &str) {
+    let Some(tls) = &listener.tls else { return };
+    match tls::server::shown_for(tls, name, SystemTime::now()) {
+        Ok(Some(path)) => told.line("certificate", &format!("{} for `{name}`", path.display())),
+        Ok(None) => told.line(
+            "certificate",
+            &format!("none for `{name}`: the handshake is refused"),
+        ),
+        Err(problem) => told.line("certificate", &format!("cannot be loaded: {problem}")),
+    }
+}
+
+fn answer_line(failure: Failure, grpc: bool) -> String {
+    let answer = failure.answer();
+    let text = answer.text;
+    if grpc {
+        let name = match answer.grpc {
+            GrpcStatus::Unavailable => "UNAVAILABLE",
+            GrpcStatus::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        };
+        let code = answer.grpc.code();
+        return format!("trailers only, grpc-status {code} ({name}), \"{text}\"");
+    }
+    match answer.retry_after {
+        Some(seconds) => format!("{} with Retry-After: {seconds}, \"{text}\"", answer.status),
+        None => format!("{}, \"{text}\"", answer.status),
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "one report, told in order")]
+fn forwarding(
+    told: &mut Told,
+    plan: &Plan,
+    on: ListenerId,
+    route: RouteId,
+    target: Option<Vec<u8>>,
+    asked: &Asked,
+    question: &Question,
+    grpc: bool,
+) {
+    let config = &plan.config;
+    let chosen = plan.route(route);
+    told.line(
+        "route",
+        &format!("`{}` (line {})", chosen.name, chosen.place.line),
+    );
+    for (name, why) in beaten(config, on, route, asked) {
+        told.line("", &format!("rather than `{name}`: {why}"));
+    }
+    let Some(forward) = plan.forward(route) else {
+        return;
+    };
+    let pool = plan.pool(forward.pool);
+    let model = pool.model();
+    told.line("pool", &pool_line(model));
+    let target = target.unwrap_or_else(|| asked.request.target.to_vec());
+    told.line(
+        "sent as",
+        &format!("{} {}", question.method, String::from_utf8_lossy(&target)),
+    );
+    told.line(
+        "",
+        &format!(
+            "host: {}",
+            String::from_utf8_lossy(&asked.request.authority)
+        ),
+    );
+    told.line("", &format!("x-forwarded-for: {}", question.from));
+    told.line(
+        "",
+        &format!(
+            "x-forwarded-proto: {}",
+            if asked.tls { "https" } else { "http" }
+        ),
+    );
+    told.line(
+        "",
+        &format!(
+            "x-forwarded-host: {}",
+            String::from_utf8_lossy(&asked.request.authority)
+        ),
+    );
+    told.line("", &format!("x-forwarded-port: {}", asked.port));
+    for (name, value) in set_fields(forward, asked, question) {
+        told.line("", &format!("{name}: {value}"));
+    }
+    for limit in limits(plan, on, route) {
+        told.line("limit", &limit);
+    }
+    discover::first_scan(&plan.pools, &[]);
+    let live: Vec<_> = pool
+        .snapshot()
+        .into_iter()
+        .filter(|worker| worker.state.as_str() == "up")
+        .collect();
+    let shown: Vec<_> = live
+        .iter()
+        .take(8)
+        .map(|worker| worker.addr.to_string())
+        .collect();
+    let more = live.len().saturating_sub(shown.len());
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
+    match live.len() {
+        0 => told.line("workers", "none listens on this machine now"),
+        n => told.line(
+            "workers",
+            &format!(
+                "{n} of {}: {}{more}",
+                pool.workers().len(),
+                shown.join(", ")
+            ),
+        ),
+    }
+    let response = forward.response_timeout.unwrap_or(model.response_timeout);
+    let timed = if grpc {
+        "none but the connection's (gRPC)".to_owned()
+    } else {
+        format!(
+            "{response:?} for the response, {:?} between its pieces",
+            model.body_timeout
+        )
+    };
+    told.line(
+        "deadlines",
+        &format!("{:?} to connect, {timed}", model.connect_timeout),
+    );
+    told.line(
+        "retries",
+        &format!(
+            "unsent: on another worker; sent: up to {} where the method is idempotent, within {} % of the requests",
+            model.retry.attempts_max, model.retry.budget_percent
+        ),
+    );
+    let no_worker = answer_line(Failure::NoWorker, grpc);
+    told.line(
+        "none up",
+        &match model.hold.time.is_zero() {
+            true => no_worker,
+            false => format!("held for up to {:?}, then {no_worker}", model.hold.time),
+        },
+    );
+}
+
+/// What bounds the request that the listener or the route was given.
+fn limits(plan: &Plan, on: ListenerId, route: RouteId) -> Vec<String> {
+    let (listener, route_model) = (plan.listener(on), plan.route(route));
+    let mut limits = Vec::new();
+    for (rate, whose) in [
+        (&listener.rate, "of the listener"),
+        (&route_model.rate, "of the route"),
+    ] {
+        if let Some(rate) = rate {
+            let who = match &rate.per {
+                RateKey::Address => "address".to_owned(),
+                RateKey::Header(name) => format!("value of `{name}`"),
+            };
+            limits.push(format!(
+                "rate {whose}: {} in {:?} per {who}, {} at once",
+                rate.requests, rate.every, rate.burst
+            ));
+        }
+    }
+    if let Some(max) = route_model.in_flight_max {
+        limits.push(format!("{max} of the route at once"));
+    }
+    match plan.body_bytes_max(on, route) {
+        0 => {}
+        max => limits.push(format!("body up to {max} bytes")),
+    }
+    limits
+}
+
+/// The other routes that would have served the request, and why they do not.
+fn beaten(
+    config: &Config,
+    on: ListenerId,
+    winner: RouteId,
+    asked: &Asked,
+) -> Vec<(String, String)> {
+    let chosen = &config.routes[winner.0 as usize];
+    let mut others = Vec::new();
+    for (at, route) in config.routes.iter().enumerate() {
+        if at == winner.0 as usize || !route.on.contains(&on) {
+            continue;
+        }
+        let mut alone = config.clone();
+        alone.routes = vec![route.clone()];
+        if !matches(&RouteTable::build(&alone), on, asked) {
+            continue;
+        }
+        let host_kind = |host: &HostMatch| match host {
+            HostMatch::Exact(_) => 2,
+            HostMatch::Wildcard(_) => 1,
+            HostMatch::Any => 0,
+        };
+        let text = |path: &PathMatch| match path {
+            PathMatch::Prefix(path) | PathMatch::Exact(path) => path.len(),
+        };
+        let why = if host_kind(&route.host) < host_kind(&chosen.host) {
+            "its host is less specific"
+        } else if text(&route.path) < text(&chosen.path) {
+            "its path is shorter"
+        } else if matches!(
+            (&route.path, &chosen.path),
+            (PathMatch::Prefix(_), PathMatch::Exact(_))
+        ) {
+            "its path is a prefix, not the whole"
+        } else {
+            "it has fewer conditions"
+        };
+        others.push((route.name.clone(), why.to_owned()));
+    }
+    others
+}
+
+fn matches(table: &RouteTable, on: ListenerId, asked: &Asked) -> bool {
+    let path = asked.path();
+    let (Ok(normal), Ok(host)) = (
+        path::normalise(path.as_bytes()),
+        crate::route::host::parse(&asked.request.authority),
+    ) else {
+        return false;
+    };
+    let query = crate::route::table::Query {
+        host: &host.name,
+        path: normal.matched(),
+        method: asked.request.method.as_str(),
+        header: &|name: &str, value: Option<&str>| {
+            asked.request.fields.has(name, value.map(str::as_bytes))
+        },
+    };
+    table.find(on, &query).is_some()
+}
+
+fn pool_line(pool: &Pool) -> String {
+    let ports: Vec<_> = pool
+        .ports
+        .iter()
+        .map(|range| {
+            if range.first == range.last {
+                range.first.to_string()
+            } else {
+                format!("{}-{}", range.first, range.last)
+            }
+        })
+        .collect();
+    let hosts: Vec<_> = pool
+        .hosts
+        .iter()
+        .map(|host| host.address.to_string())
+        .collect();
+    let protocol = match pool.protocol {
+        WorkerProtocol::Http1 => "HTTP/1.1",
+        WorkerProtocol::H2c => "h2c",
+    };
+    let balance = match &pool.balance {
+        Balance::LeastLoaded => "the less loaded of two",
+        Balance::RoundRobin => "round robin",
+        Balance::LeastConnections => "the fewest in flight",
+        Balance::Hash(HashKey::Address) => "by hash of the client's address",
+        Balance::Hash(HashKey::Header(_)) => "by hash of a field",
+        Balance::Hash(HashKey::Cookie(_)) => "by hash of a cookie",
+    };
+    format!(
+        "`{}`: ports {} on {}, {protocol}, {balance}",
+        pool.name,
+        ports.join(", "),
+        hosts.join(", ")
+    )
+}
+
+fn set_fields(forward: &Forward, asked: &Asked, question: &Question) -> Vec<(String, String)> {
+    let word = |piece: &Piece| match piece {
+        Piece::Text(text) => text.clone(),
+        Piece::Host => String::from_utf8_lossy(&asked.request.authority).into_owned(),
+        Piece::Client => question.from.to_string(),
+        Piece::RequestId => "<request id>".to_owned(),
+    };
+    forward
+        .set_headers
+        .iter()
+        .map(|(name, template)| (name.clone(), template.0.iter().map(word).collect()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Source, parse};
+
+    const TEXT: &str = r#"
+listeners:
+  http:  { bind: ":80" }
+  https: { bind: ":443", tls: { certificates: [nowhere.pem] } }
+  grpc:  { bind: ":6554", tls: { certificates: [nowhere.pem] }, protocol: grpc }
+  shut:  { bind: ":8443", tls: { certificates: [nowhere.pem] }, allow: 10.0.0.0/8 }
+pools:
+  app: { ports: 1-2 }
+  api: { ports: 3, hold: off }
+  agents: { ports: 4, protocol: h2c }
+routes:
+  - { path: /, to: app }
+  - { path: /api, to: api, strip_prefix: true, set_headers: { X-FQDN: "{host}" } }
+  - { path: /no, deny: 403 }
+  - { path: /office, to: app, deny: 192.0.2.0/24 }
+  - { path: /few, to: app, rate: 10/m, in_flight_max: 3, body_bytes_max: 1KiB }
+  - { path: /, to: agents, on: [grpc] }
+"#;
+
+    fn ask(method: &str, url: &str) -> String {
+        let source = Source {
+            name: "test".into(),
+            text: TEXT.into(),
+        };
+        let config = parse(&source, &|_| None)
+            .config
+            .expect("a good configuration");
+        let question = Question {
+            from: "192.0.2.7".parse().unwrap(),
+            tls_name: None,
+            method: method.into(),
+            url: url.into(),
+            fields: Vec::new(),
+        };
+        explain(&config, &question, Instant::now())
+            .unwrap_or_else(|error| format!("error: {error}"))
+    }
+
+    #[test]
+    fn what_is_told_is_what_would_be_done() {
+        for (method, url, told) in [
+            (
+                "GET",
+                "https://e.test/x",
+                &[
+                    "`https`",
+                    "pool         `app`",
+                    "x-forwarded-for: 192.0.2.7",
+                    "held for up to 30s",
+                ][..],
+            ),
+            (
+                "GET",
+                "https://e.test//api/./v2?q=1",
+                &[
+                    "(normalised)",
+                    "rather than `/ -> app`: its path is shorter",
+                    "GET /v2?q=1",
+                    "x-fqdn: e.test",
+                    "503 with Retry-After: 5",
+                ],
+            ),
+            (
+                "POST",
+                "http://e.test/x",
+                &["308, Location: https://e.test/x"],
+            ),
+            ("GET", "https://e.test/no/x", &["403"]),
+            (
+                "GET",
+                "https://e.test/office",
+                &["403", "not for 192.0.2.7"],
+            ),
+            (
+                "GET",
+                "https://e.test:8443/",
+                &["closed at once", "192.0.2.7 may not connect"],
+            ),
+            (
+                "GET",
+                "https://e.test/few",
+                &[
+                    "10 in 60s per address, 1 at once",
+                    "3 of the route",
+                    "1024 bytes",
+                ],
+            ),
+            ("GET", "https://e.test/x/%6Detrics", &["403"]),
+            (
+                "POST",
+                "https://e.test:6554/a.B/C",
+                &["gRPC over TLS", "`agents`", "grpc-status 14"],
+            ),
+            (
+                "POST",
+                "https://e.test:6554/metrics/C",
+                &["trailers only, grpc-status 14"],
+            ),
+            (
+                "GET",
+                "https://e.test:444/",
+                &["error: no TLS listener has port 444", "443 (https)"],
+            ),
+            ("GET", "ftp://e.test/", &["error: the scheme `ftp`"]),
+        ] {
+            let answer = ask(method, url);
+            for part in told {
+                assert!(
+                    answer.contains(part),
+                    "`{part}` is not in the answer for {method} {url}:\n{answer}"
+                );
+            }
+        }
+    }
+}

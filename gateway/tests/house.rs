@@ -19,6 +19,7 @@ const HOUSE: [(&str, &[&str]); 23] = [
     ("http1", &["message"]),
     ("route", &["config::model"]),
     ("pool", &["config::model"]),
+    ("limit", &["config::model"]),
     ("tls", &["config::model", "config::problem"]),
     ("upstream", &["io"]),
     ("discover", &["config::model", "pool"]),

@@ -12,11 +12,11 @@ use http::{Method, Uri};
 
 use crate::config::model::{
     Balance, Config, Forward, HashKey, HostMatch, Listener, ListenerId, PathMatch, Piece, Pool,
-    Protocol, RouteId, WorkerProtocol,
+    Protocol, RateKey, RouteId, WorkerProtocol,
 };
 use crate::discover;
 use crate::exchange::admit::{Decision, decide};
-use crate::exchange::failure::Failure;
+use crate::exchange::failure::{Failure, GrpcStatus};
 use crate::http1::head::valid_authority;
 use crate::message::{BodyKind, FieldSpan, Fields, Http1Fields, Known, Request, Version};
 use crate::observe::metrics::Metrics;
@@ -47,13 +47,6 @@ pub fn explain(config: &Config, question: &Question, now: Instant) -> Result<Str
     let id = listener_of(config, &asked)?;
     let listener = &config.listeners[usize::from(id.0)];
     told.line("listener", &listener_line(listener));
-    if listener.tls.is_some() {
-        certificate(
-            &mut told,
-            listener,
-            question.tls_name.as_deref().unwrap_or(&asked.host),
-        );
-    }
     let metrics = Metrics::new().map_err(|error| error.to_string())?;
     let plan = Plan::build(
         config.clone(),
@@ -62,6 +55,23 @@ pub fn explain(config: &Config, question: &Question, now: Instant) -> Result<Str
         None,
         now,
     );
+    let gate = plan.listeners[usize::from(id.0)].gate.as_ref();
+    if gate.is_some_and(|gate| !gate.admits(question.from)) {
+        let who = question.from;
+        told.line("answer", "none: the connection is closed at once");
+        told.line(
+            "because",
+            &format!("{who} may not connect (`allow`, `deny`)"),
+        );
+        return Ok(told.0);
+    }
+    if listener.tls.is_some() {
+        certificate(
+            &mut told,
+            listener,
+            question.tls_name.as_deref().unwrap_or(&asked.host),
+        );
+    }
     // The plan was built without certificates: what decides is whether the listener has any, as configured.
     let whole_path = asked.path();
     if let Ok(normal) = path::normalise(whole_path.as_bytes()) {
@@ -73,7 +83,7 @@ pub fn explain(config: &Config, question: &Question, now: Instant) -> Result<Str
         told.line("path", &format!("{}{changed}", normal.matched()));
     }
     let grpc = listener.protocol == Protocol::Grpc || asked.request.fields.is_grpc();
-    match decide(&plan, id, &asked.request) {
+    match decide(&plan, id, question.from, &asked.request) {
         Decision::Redirect { status, location } => {
             told.line("answer", &format!("{status}, Location: {location}"));
             told.line(
@@ -86,6 +96,13 @@ pub fn explain(config: &Config, question: &Question, now: Instant) -> Result<Str
                 told.line("route", &config.routes[route.0 as usize].name);
             }
             told.line("answer", &answer_line(failure, grpc));
+            if failure == Failure::Network {
+                let who = question.from;
+                told.line(
+                    "because",
+                    &format!("the route is not for {who} (`allow`, `deny`)"),
+                );
+            }
         }
         Decision::Forward { route, target } => {
             forwarding(&mut told, &plan, id, route, target, &asked, question, grpc);
@@ -251,7 +268,12 @@ fn answer_line(failure: Failure, grpc: bool) -> String {
     let answer = failure.answer();
     let text = answer.text;
     if grpc {
-        return format!("trailers only, grpc-status 14 (UNAVAILABLE), \"{text}\"");
+        let name = match answer.grpc {
+            GrpcStatus::Unavailable => "UNAVAILABLE",
+            GrpcStatus::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        };
+        let code = answer.grpc.code();
+        return format!("trailers only, grpc-status {code} ({name}), \"{text}\"");
     }
     match answer.retry_after {
         Some(seconds) => format!("{} with Retry-After: {seconds}, \"{text}\"", answer.status),
@@ -316,6 +338,9 @@ fn forwarding(
     for (name, value) in set_fields(forward, asked, question) {
         told.line("", &format!("{name}: {value}"));
     }
+    for limit in limits(plan, on, route) {
+        told.line("limit", &limit);
+    }
     discover::first_scan(&plan.pools, &[]);
     let live: Vec<_> = pool
         .snapshot()
@@ -372,6 +397,35 @@ fn forwarding(
             false => format!("held for up to {:?}, then {no_worker}", model.hold.time),
         },
     );
+}
+
+/// What bounds the request that the listener or the route was given.
+fn limits(plan: &Plan, on: ListenerId, route: RouteId) -> Vec<String> {
+    let (listener, route_model) = (plan.listener(on), plan.route(route));
+    let mut limits = Vec::new();
+    for (rate, whose) in [
+        (&listener.rate, "of the listener"),
+        (&route_model.rate, "of the route"),
+    ] {
+        if let Some(rate) = rate {
+            let who = match &rate.per {
+                RateKey::Address => "address".to_owned(),
+                RateKey::Header(name) => format!("value of `{name}`"),
+            };
+            limits.push(format!(
+                "rate {whose}: {} in {:?} per {who}, {} at once",
+                rate.requests, rate.every, rate.burst
+            ));
+        }
+    }
+    if let Some(max) = route_model.in_flight_max {
+        limits.push(format!("{max} of the route at once"));
+    }
+    match plan.body_bytes_max(on, route) {
+        0 => {}
+        max => limits.push(format!("body up to {max} bytes")),
+    }
+    limits
 }
 
 /// The other routes that would have served the request, and why they do not.
@@ -497,6 +551,7 @@ listeners:
   http:  { bind: ":80" }
   https: { bind: ":443", tls: { certificates: [nowhere.pem] } }
   grpc:  { bind: ":6554", tls: { certificates: [nowhere.pem] }, protocol: grpc }
+  shut:  { bind: ":8443", tls: { certificates: [nowhere.pem] }, allow: 10.0.0.0/8 }
 pools:
   app: { ports: 1-2 }
   api: { ports: 3, hold: off }
@@ -505,6 +560,8 @@ routes:
   - { path: /, to: app }
   - { path: /api, to: api, strip_prefix: true, set_headers: { X-FQDN: "{host}" } }
   - { path: /no, deny: 403 }
+  - { path: /office, to: app, deny: 192.0.2.0/24 }
+  - { path: /few, to: app, rate: 10/m, in_flight_max: 3, body_bytes_max: 1KiB }
   - { path: /, to: agents, on: [grpc] }
 "#;
 
@@ -557,6 +614,25 @@ routes:
                 &["308, Location: https://e.test/x"],
             ),
             ("GET", "https://e.test/no/x", &["403"]),
+            (
+                "GET",
+                "https://e.test/office",
+                &["403", "not for 192.0.2.7"],
+            ),
+            (
+                "GET",
+                "https://e.test:8443/",
+                &["closed at once", "192.0.2.7 may not connect"],
+            ),
+            (
+                "GET",
+                "https://e.test/few",
+                &[
+                    "10 in 60s per address, 1 at once",
+                    "3 of the route",
+                    "1024 bytes",
+                ],
+            ),
             ("GET", "https://e.test/x/%6Detrics", &["403"]),
             (
                 "POST",

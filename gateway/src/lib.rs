@@ -13,6 +13,7 @@ pub mod explain;
 pub mod host;
 pub mod http1;
 pub mod io;
+pub mod limit;
 pub mod listener;
 pub mod message;
 pub mod observe;

@@ -3,13 +3,20 @@
 //! Promises: everything that a request would have to look up by name is an index or a handle here. Does not: change;
 //! a new plan takes its place.
 
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use rustls::ServerConfig;
 
-use crate::config::model::{Action, Config, Forward, Listener, ListenerId, PoolId, Route, RouteId};
-use crate::observe::metrics::{ListenerMetrics, Metrics};
+use crate::config::model::{
+    Action, Config, Forward, Listener, ListenerId, PoolId, Rate, Route, RouteId,
+};
+use crate::limit::in_flight::Places;
+use crate::limit::network::Gate;
+use crate::limit::rate::Limiter;
+use crate::observe::metrics::{ListenerMetrics, Metrics, RouteMetrics};
 use crate::pool::Pool;
 use crate::route::table::RouteTable;
 
@@ -29,6 +36,8 @@ pub struct Plan {
     pub pools: Vec<Arc<Pool>>,
     /// By [`ListenerId`].
     pub listeners: Vec<ListenerPlan>,
+    /// By [`RouteId`]; a route without limits costs the look at one word.
+    limits: Vec<Option<Box<RouteLimits>>>,
 }
 
 /// A listener, ready for connections.
@@ -37,11 +46,90 @@ pub struct ListenerPlan {
     pub tls: Tls,
     /// Its counters.
     pub metrics: ListenerMetrics,
+    /// Who may connect, where that is not everybody.
+    pub gate: Option<Gate>,
+    /// How often one client may ask, where that is bounded.
+    pub rate: Option<Arc<Limiter>>,
+}
+
+impl ListenerPlan {
+    /// Whether a client may connect.
+    pub fn admits(&self, client: SocketAddr) -> bool {
+        let gate = self.gate.as_ref();
+        gate.is_none_or(|gate| gate.admits(client.ip()))
+    }
+}
+
+/// The limits of a route, ready for requests.
+pub struct RouteLimits {
+    /// Whose requests are served.
+    pub gate: Option<Gate>,
+    /// How often one client may ask.
+    pub rate: Option<Arc<Limiter>>,
+    /// Exchanges at once.
+    pub places: Option<Places>,
+    metrics: Vec<(ListenerId, RouteMetrics)>,
+}
+
+impl RouteLimits {
+    fn build(
+        route: &Route,
+        config: &Config,
+        metrics: &Metrics,
+        before: Option<&RouteLimits>,
+        now: Instant,
+    ) -> Option<Box<RouteLimits>> {
+        let gate = route.networks.as_ref().map(Gate::new);
+        let rate = limiter(
+            route.rate.as_ref(),
+            before.and_then(|b| b.rate.as_ref()),
+            now,
+        );
+        let places = route
+            .in_flight_max
+            .map(|max| Places::new(max, before.and_then(|before| before.places.as_ref())));
+        let bounded =
+            gate.is_some() || rate.is_some() || places.is_some() || route.body_bytes_max.is_some();
+        if !bounded {
+            return None;
+        }
+        let name = |id: ListenerId| &config.listeners[usize::from(id.0)].name;
+        Some(Box::new(RouteLimits {
+            gate,
+            rate,
+            places,
+            metrics: route
+                .on
+                .iter()
+                .map(|id| (*id, metrics.route(name(*id), &route.name)))
+                .collect(),
+        }))
+    }
+
+    /// The counters for a listener.
+    pub fn metrics(&self, on: ListenerId) -> Option<&RouteMetrics> {
+        let found = self.metrics.iter().find(|(id, _)| *id == on);
+        found.map(|(_, metrics)| metrics)
+    }
+}
+
+/// The limiter of a rate: the one that runs, where the rate is the same.
+fn limiter(
+    rate: Option<&Rate>,
+    before: Option<&Arc<Limiter>>,
+    now: Instant,
+) -> Option<Arc<Limiter>> {
+    let rate = rate?;
+    Some(match before {
+        Some(running) if running.rate() == rate => running.clone(),
+        _ => Arc::new(Limiter::new(rate, now)),
+    })
 }
 
 impl Plan {
     /// Builds a plan; `tls` has an entry per listener. Pools of `before` that did not change are taken over as they are,
-    /// changed ones hand on what is known of their workers.
+    /// changed ones hand on what is known of their workers. Rates that did not change go on
+    /// counting, and so do exchanges in flight.
     pub fn build(
         config: Config,
         tls: Vec<Tls>,
@@ -67,15 +155,38 @@ impl Plan {
             .listeners
             .iter()
             .zip(tls)
-            .map(|(listener, tls)| ListenerPlan {
+            .enumerate()
+            .map(|(at, (listener, tls))| ListenerPlan {
                 tls,
+                rate: limiter(
+                    listener.rate.as_ref(),
+                    // A listener keeps its place over reloads.
+                    before.and_then(|before| before.listeners.get(at)?.rate.as_ref()),
+                    now,
+                ),
                 metrics: metrics.listener(&listener.name, &names),
+                gate: listener.networks.as_ref().map(Gate::new),
+            })
+            .collect();
+        let limited: HashMap<&str, &RouteLimits> = before.map_or_else(HashMap::new, |before| {
+            let routes = before.config.routes.iter().zip(&before.limits);
+            routes
+                .filter_map(|(route, limits)| Some((route.name.as_str(), limits.as_deref()?)))
+                .collect()
+        });
+        let limits = config
+            .routes
+            .iter()
+            .map(|route| {
+                let before = limited.get(route.name.as_str()).copied();
+                RouteLimits::build(route, &config, metrics, before, now)
             })
             .collect();
         Plan {
             routes: RouteTable::build(&config),
             pools,
             listeners,
+            limits,
             config,
         }
     }
@@ -93,6 +204,17 @@ impl Plan {
     /// A route as configured.
     pub fn route(&self, id: RouteId) -> &Route {
         &self.config.routes[id.0 as usize]
+    }
+
+    /// The limits of a route, if it has any.
+    pub fn limits(&self, id: RouteId) -> Option<&RouteLimits> {
+        self.limits.get(id.0 as usize)?.as_deref()
+    }
+
+    /// The longest request body on a listener and a route, bytes; 0 for any.
+    pub fn body_bytes_max(&self, on: ListenerId, route: RouteId) -> u64 {
+        let listener = self.listener(on).limits.body_bytes_max;
+        self.route(route).body_bytes_max.unwrap_or(listener)
     }
 
     /// Where a route forwards to, if it does.

@@ -18,6 +18,7 @@ listeners:
 pools:
   app: { ports: <app><pool> }
 routes:
+  - { path: /inside, to: app, on: [http], deny: [192.0.2.9], rate: { per: address, requests: 1/h, burst: 1 } }
   - { path: /, to: app, on: [http, https, strangers, balanced], set_headers: { X-Client: "{client}" } }
 "#;
 
@@ -270,6 +271,23 @@ async fn a_client_keeps_its_worker_behind_a_hop() {
         used.extend(grown);
     }
     assert!(used.len() > 1, "twelve clients at one worker");
+}
+
+#[tokio::test]
+async fn limits_of_a_route_mean_the_hops_client() {
+    let (_worker, gateway) = echoing("").await;
+    let mut hop = gateway.http().await;
+    for (client, status) in [
+        ("192.0.2.1", 200),
+        ("192.0.2.2", 200),
+        ("192.0.2.1", 429),
+        ("192.0.2.9", 403),
+        ("192.0.2.9, 192.0.2.3", 200),
+    ] {
+        let field = format!("X-Forwarded-For: {client}");
+        let reply = hop.ask("GET", "/inside", &[&field], b"").await;
+        assert_eq!(reply.status(), status, "{client}");
+    }
 }
 
 #[tokio::test]

@@ -18,10 +18,11 @@ listeners:
   https: { bind: "127.0.0.1:0", proxy_protocol: { from: [10.0.0.0/8, 127.0.0.1] }, limits: { <limits> }, <tls> }
   strangers: { bind: "127.0.0.1:0", redirect_https: none, proxy_protocol: { from: [10.0.0.0/8, "::1"] } }
   secure-strangers: { bind: "127.0.0.1:0", proxy_protocol: { from: 10.0.0.0/8 }, <tls> }
+  picky: { bind: "127.0.0.1:0", redirect_https: none, proxy_protocol: { from: [127.0.0.0/8] }, allow: [192.0.2.0/24], deny: [192.0.2.9] }
 pools:
   app: { ports: <app><pool> }
 routes:
-  - { path: /, to: app, on: [http, https, strangers, secure-strangers] }
+  - { path: /, to: app, on: [http, https, strangers, secure-strangers, picky] }
 "#;
 
 async fn edge(workers: &[Worker], pool: &str, limits: &str) -> Gateway {
@@ -350,6 +351,22 @@ async fn connections_are_counted_by_the_client_and_not_by_its_balancer() {
     }
     drop((again, own));
     assert_eq!(refused(&gateway, "http", "proxy_protocol").await, 0);
+}
+
+#[tokio::test]
+async fn networks_are_asked_for_the_client_and_not_for_its_balancer() {
+    let (_worker, gateway) = echoing().await;
+    for (header, served) in [
+        (v2_four([192, 0, 2, 7]), true),
+        (v2_four([192, 0, 2, 9]), false),
+        (v2_four([198, 51, 100, 7]), false),
+        (b"PROXY UNKNOWN\r\n".to_vec(), false),
+    ] {
+        let mut client = plain(&gateway, "picky", &[&header, REQUEST].concat()).await;
+        assert_eq!(client.reply_or_end().await.is_some(), served, "{header:?}");
+    }
+    assert_eq!(refused(&gateway, "picky", "network").await, 3);
+    assert_eq!(refused(&gateway, "picky", "proxy_protocol").await, 0);
 }
 
 #[tokio::test]

@@ -146,6 +146,13 @@ impl Gateway {
         Raw::tcp(self.port("admin")).await.get(target).await
     }
 
+    /// The value of a metric, by its whole line without the value; `None` where it is not told.
+    pub async fn metric(&self, line: &str) -> Option<f64> {
+        let text = self.admin("/metrics").await.text();
+        let value = text.lines().find_map(|told| told.strip_prefix(line))?;
+        value.trim().parse().ok()
+    }
+
     /// The admin's `/status`.
     pub async fn status(&self) -> Value {
         let text = self.admin("/status").await.text();

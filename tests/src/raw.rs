@@ -11,7 +11,7 @@ use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, HandshakeKind, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -166,6 +166,17 @@ pub async fn tcp(port: u16) -> TcpStream {
         .set_nodelay(true)
         .expect("a fresh TCP socket takes TCP_NODELAY");
     stream
+}
+
+/// A TCP connection from a given address of this machine, such as 127.0.0.2.
+pub async fn tcp_from(from: Ipv4Addr, port: u16) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket can be made");
+    socket
+        .bind((from, 0).into())
+        .unwrap_or_else(|error| panic!("{from} is no address of this machine: {error}"));
+    let connect = socket.connect((Ipv4Addr::LOCALHOST, port).into());
+    let stream = within("a TCP connection", connect).await;
+    stream.unwrap_or_else(|error| panic!("connecting from {from} to port {port}: {error}"))
 }
 
 impl Raw {

@@ -18,12 +18,14 @@ mod paths;
 mod patience;
 mod pools;
 mod ports;
+mod rate;
 mod reach;
 mod routes;
 mod same;
 mod secure;
 mod templates;
 mod tokens;
+mod trusted;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

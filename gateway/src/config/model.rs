@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use super::network::{Network, Networks};
+pub use super::network::Trusted;
 
 /// Position of a listener in [`Config::listeners`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -98,13 +98,75 @@ pub struct Listener {
     pub redirect_port: u16,
     /// Peers whose connections begin with a header of the PROXY protocol, which names the client.
     /// It is required from them, and not looked for from others. Default: none.
-    pub proxy_protocol: Option<Networks>,
+    pub proxy_protocol: Option<Trusted>,
     /// Peers whose `X-Forwarded-*` fields are believed, kept and continued. Default: none.
-    pub forwarded: Option<Networks>,
+    pub forwarded: Option<Trusted>,
     /// `Forwarded` (RFC 7239) is sent to workers beside `X-Forwarded-*`. Default: no.
     pub forwarded_header: bool,
     /// Bounds on what strangers may do here.
     pub limits: ListenerLimits,
+    /// Who may connect; `None` for everybody (default).
+    pub networks: Option<Networks>,
+    /// How often one client may ask here; `None` for any (default).
+    pub rate: Option<Rate>,
+}
+
+/// How often one client may ask: a bucket of tokens per key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Who is one client.
+    pub per: RateKey,
+    /// So many requests, at least 1 ...
+    pub requests: u32,
+    /// ... in this time: a second, a minute or an hour.
+    pub every: Duration,
+    /// Requests at once after a rest. Default: what comes in a second, at least 1.
+    pub burst: u32,
+    /// Keys remembered; one more drives out the longest unused. Default 100 000.
+    pub keys_max: u32,
+}
+
+impl Rate {
+    /// Per address, with every default.
+    pub fn new(requests: u32, every: Duration) -> Rate {
+        let seconds = u32::try_from(every.as_secs()).unwrap_or(u32::MAX).max(1);
+        Rate {
+            per: RateKey::Address,
+            requests,
+            every,
+            burst: (requests / seconds).max(1),
+            keys_max: 100_000,
+        }
+    }
+}
+
+/// Who is one client, for rates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RateKey {
+    /// An IPv4 address or an IPv6 /64.
+    Address,
+    /// A value of this field, name in lower case. Requests without it are counted by address.
+    Header(String),
+}
+
+/// A network, or one address as a network of its own. The bits behind the prefix are zero, and IPv4 is never in the
+/// form of IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Network {
+    /// First address.
+    pub address: IpAddr,
+    /// Length of the prefix in bits, at most 32 or 128.
+    pub prefix: u8,
+}
+
+/// Who may come in. The longest prefix that holds an address decides; no network stands in both lists. An address that
+/// is in neither may come in where `allow` is empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Networks {
+    /// May.
+    pub allow: Vec<Network>,
+    /// May not.
+    pub deny: Vec<Network>,
 }
 
 /// An address to listen on. `":443"` has no host and means every address, IPv6 and IPv4.
@@ -551,6 +613,15 @@ pub struct Route {
     pub headers: Vec<HeaderMatch>,
     /// What is done.
     pub action: Action,
+    /// Whose requests are served; the others are refused with 403. `None` for everybody (default).
+    pub networks: Option<Networks>,
+    /// How often one client may ask for it, on all listeners together; `None` for any (default).
+    pub rate: Option<Rate>,
+    /// Exchanges at once, on all listeners together, those that wait for a worker and tunnels included; one more is
+    /// answered 503. `None` for any number (default).
+    pub in_flight_max: Option<u32>,
+    /// Request body, bytes, in place of the listener's; 0 means no limit. Default `None`: the listener's.
+    pub body_bytes_max: Option<u64>,
     /// Where it stands in the file.
     pub place: Place,
 }

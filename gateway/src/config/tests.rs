@@ -228,6 +228,16 @@ fn every_key_of_the_reference_is_known_and_its_default_is_true() {
         )]
     );
     assert_eq!(config.listeners[0].limits, ListenerLimits::default());
+    assert_eq!(config.listeners[0].networks, None);
+    assert_eq!(config.routes[0].networks, None);
+    assert_eq!(config.listeners[0].rate, None);
+    assert_eq!(config.routes[0].in_flight_max, None);
+    assert_eq!(config.routes[0].body_bytes_max, Some(0));
+    assert_eq!(
+        config.routes[0].rate,
+        Some(Rate::new(100, Duration::from_secs(1))),
+        "`off` hides the defaults of the keys, so the reference has them in an example"
+    );
     assert_eq!(config.drain_deadline, Duration::from_secs(30));
     let written = |key: &str| reference.contains(&format!("{key}:"));
     for key in [
@@ -264,6 +274,9 @@ listeners:
     bind: [\":443\", \"127.0.0.1:444\", \"[::1]:0\"]
     tls: { certificates: [a.pem, { chain: b.crt, key: b.key }], unknown_names: refuse, min_version: 1.3 }
     limits: { head_timeout: 1s, body_bytes_max: 1GiB, tunnel_timeout: off, fields_max: 50 }
+    allow: [10.0.0.0/8, \"2001:db8::/32\"]
+    deny: 10.1.2.3
+    rate: 600/m
   b: { bind: \":80\", redirect_https: none, redirect_port: 8443, proxy_protocol: { from: [10.0.0.0/8, \"fd00::/8\"] },
       forwarded: { from: 192.0.2.1 }, forwarded_header: on }
 pools:
@@ -283,7 +296,8 @@ pools:
   q: { ports: 9000, send_proxy: v2, balance: round-robin, hold: off, retry: off, health: grpc }
 routes:
   - { exact: /healthz, host: \"*.Example.com\", method: [get, HEAD], header: { X-Fleet: \"*\", A: b }, to: p,
-      set_headers: { X-FQDN: \"{host}\" }, response_timeout: 10s, strip_prefix: true, name: n }
+      set_headers: { X-FQDN: \"{host}\" }, response_timeout: 10s, strip_prefix: true, name: n, deny: [\"::ffff:192.0.2.0/120\"],
+      rate: { per: { header: X-Key }, requests: 5/h, burst: 7, keys_max: 9 }, in_flight_max: 100, body_bytes_max: 4MiB }
   - { path: /internal, deny: 403, on: b }
 ",
     );
@@ -430,6 +444,41 @@ routes:
     };
     assert_eq!(r.headers, [header("a", Some("b")), header("x-fleet", None)]);
     assert_eq!(r.on, [ListenerId(0), ListenerId(1)]);
+    let network = |address: &str, prefix| Network {
+        address: address.parse().expect("an address"),
+        prefix,
+    };
+    assert_eq!(
+        a.networks,
+        Some(Networks {
+            allow: vec![network("10.0.0.0", 8), network("2001:db8::", 32)],
+            deny: vec![network("10.1.2.3", 32)],
+        })
+    );
+    assert_eq!(a.rate, Some(Rate::new(600, Duration::from_secs(60))));
+    assert_eq!(a.rate.as_ref().map(|rate| rate.burst), Some(10));
+    assert_eq!(
+        r.rate,
+        Some(Rate {
+            per: RateKey::Header("x-key".to_owned()),
+            requests: 5,
+            every: Duration::from_secs(3600),
+            burst: 7,
+            keys_max: 9,
+        })
+    );
+    assert_eq!(
+        (r.in_flight_max, r.body_bytes_max),
+        (Some(100), Some(4 << 20))
+    );
+    assert_eq!(
+        r.networks,
+        Some(Networks {
+            allow: Vec::new(),
+            deny: vec![network("192.0.2.0", 24)],
+        })
+    );
+    assert_eq!(config.routes[1].networks, None, "`deny: 403` is a status");
     assert_eq!(
         (&config.routes[1].action, &config.routes[1].name[..]),
         (&Action::Deny(403), "/internal -> deny 403")
@@ -657,7 +706,7 @@ fn every_mistake_is_told_with_place_and_fix() {
                 "\":80\", proxy_protocol: { from: [10.0.0.1/8] } }",
             )],
             2,
-            "`10.0.0.1/8` has bits set beyond its prefix",
+            "bits set behind its first 8",
             "`10.0.0.0/8`",
         ),
         (
@@ -666,7 +715,7 @@ fn every_mistake_is_told_with_place_and_fix() {
                 "\":80\", proxy_protocol: { from: [10.0.0.0/8, balancer] } }",
             )],
             2,
-            "`listeners.http.proxy_protocol.from[2]`: `balancer` is not a network",
+            "`balancer` is not a network",
             "not resolved",
         ),
         (
@@ -675,8 +724,8 @@ fn every_mistake_is_told_with_place_and_fix() {
                 "\":80\", proxy_protocol: { from: 10.0.0.0/33 } }",
             )],
             2,
-            "no such prefix",
-            "/0 to /32",
+            "not a length of a prefix",
+            "0 to 32",
         ),
         (
             &[("\":80\" }", "\":80\", proxy_protocol: { from: [] } }")],
@@ -699,7 +748,7 @@ fn every_mistake_is_told_with_place_and_fix() {
         (
             &[("\":80\" }", "\":80\", forwarded: { from: [fd00::1/64] } }")],
             2,
-            "has bits set beyond its prefix",
+            "bits set behind its first 64",
             "`fd00::/64`",
         ),
         (
@@ -951,6 +1000,98 @@ fn every_mistake_is_told_with_place_and_fix() {
             1,
             "not known",
             "did you mean `stdout`?",
+        ),
+        // Rates.
+        (
+            &[("\":80\" }", "\":80\", rate: 100 }")],
+            2,
+            "`100` has no unit",
+            "`100/s`",
+        ),
+        (
+            &[("\":80\" }", "\":80\", rate: { burst: 5 } }")],
+            2,
+            "`listeners.http.rate`: `requests` is missing",
+            "add `requests:`",
+        ),
+        (
+            &[(
+                "to: app }",
+                "to: app, rate: { requests: 5/s, per: adress } }",
+            )],
+            9,
+            "`adress` is not known",
+            "did you mean `address`?",
+        ),
+        (
+            &[("to: app }", "to: app, rate: { requests: 5/s, burst: 0 } }")],
+            9,
+            "out of bounds",
+            "from 1",
+        ),
+        (
+            &[("to: app }", "deny: 403, rate: 5/s }")],
+            9,
+            "has no effect on a route that denies",
+            "remove",
+        ),
+        (
+            &[("to: app }", "to: app, in_flight_max: 0 }")],
+            9,
+            "out of bounds",
+            "from 1",
+        ),
+        (
+            &[("to: app }", "to: app, body_bytes_max: 4MB }")],
+            9,
+            "unit `MB` is not known",
+            "`4MiB`",
+        ),
+        (
+            &[("to: app }", "deny: 403, body_bytes_max: 4MiB }")],
+            9,
+            "has no effect on a route that denies",
+            "remove",
+        ),
+        // Networks.
+        (
+            &[("\":80\" }", "\":80\", allow: [10.0.0.0/8, 10.1.2.3/16] }")],
+            2,
+            "bits set behind its first 16",
+            "`10.1.0.0/16`",
+        ),
+        (
+            &[(
+                "\":80\" }",
+                "\":80\", allow: 10.0.0.0/8, deny: [10.0.0.0/8] }",
+            )],
+            2,
+            "stands in `allow` too",
+            "longest prefix",
+        ),
+        (
+            &[("\":80\" }", "\":80\", allow: [] }")],
+            2,
+            "`listeners.http.allow` is empty",
+            "10.0.0.0/8",
+        ),
+        (
+            &[("to: app }", "to: app, deny: [403] }")],
+            9,
+            "`403` is not a network",
+            "`deny: 403`",
+        ),
+        (
+            &[("to: app }", "deny: 403, allow: 10.0.0.0/8 }")],
+            9,
+            "has no effect on a route that denies",
+            "remove",
+        ),
+        (
+            &[("to: app }", "deny: 10.0.0.0/8 }")],
+            9,
+            "leads nowhere",
+            "`to: POOL`",
         ),
         (
             &[("\":80\"", "\":${PORT}\"")],

@@ -90,6 +90,48 @@ pub(super) fn size(text: &str) -> Result<u64, Wrong> {
         })
 }
 
+/// `100/s`, `600/m`, `1000/h`: how many, and in which time.
+pub(super) fn rate(text: &str) -> Result<(u32, Duration), Wrong> {
+    const MOST: u32 = 1_000_000;
+    let example = "write a whole number by `/s`, `/m` or `/h`, such as `100/s`";
+    let (number, unit) = split(text);
+    let Ok(number) = number.parse::<u64>() else {
+        return Err((
+            format!("{} is not a rate", quoted(text)),
+            example.to_owned(),
+        ));
+    };
+    let seconds = match unit.strip_prefix('/').map(str::trim) {
+        Some("s") => 1,
+        Some("m") => 60,
+        Some("h") => 3600,
+        Some(unit @ ("sec" | "second" | "1s")) => {
+            return Err(unknown_unit(unit, &format!("write `{number}/s`")));
+        }
+        Some(unit @ ("min" | "minute" | "1m")) => {
+            return Err(unknown_unit(unit, &format!("write `{number}/m`")));
+        }
+        None if unit.is_empty() => {
+            return Err((
+                format!("{} has no unit", quoted(text)),
+                format!("write `{number}/s` for requests per second, or `{number}/m`"),
+            ));
+        }
+        _ => return Err(unknown_unit(unit, example)),
+    };
+    match u32::try_from(number) {
+        Ok(0) => Err((
+            "a rate of nothing lets nobody in".to_owned(),
+            "to refuse everybody, write `deny: 403` on a route".to_owned(),
+        )),
+        Ok(number) if number <= MOST => Ok((number, Duration::from_secs(seconds))),
+        _ => Err((
+            format!("{} is out of bounds", quoted(text)),
+            format!("at most {MOST}"),
+        )),
+    }
+}
+
 fn unknown_unit(unit: &str, hint: &str) -> Wrong {
     (
         format!("the unit {} is not known", quoted(unit)),
@@ -190,6 +232,36 @@ mod tests {
             ("_1s", "whole number"),
         ] {
             let (_, told) = duration(text).expect_err(text);
+            assert!(told.contains(hint), "{text}: {told}");
+        }
+    }
+
+    #[test]
+    fn rates_carry_a_time() {
+        for (text, number, seconds) in [
+            ("100/s", 100, 1),
+            ("600/m", 600, 60),
+            ("1_000 / h", 1000, 3600),
+        ] {
+            assert_eq!(
+                rate(text),
+                Ok((number, Duration::from_secs(seconds))),
+                "{text}"
+            );
+        }
+        for (text, hint) in [
+            ("100", "`100/s`"),
+            ("100/sec", "`100/s`"),
+            ("100/minute", "`100/m`"),
+            ("100s", "`100/s`"),
+            ("0/s", "deny: 403"),
+            ("2000000/s", "at most 1000000"),
+            ("99999999999/s", "at most 1000000"),
+            ("1.5/s", "whole number"),
+            ("fast", "whole number"),
+            ("", "whole number"),
+        ] {
+            let (_, told) = rate(text).expect_err(text);
             assert!(told.contains(hint), "{text}: {told}");
         }
     }

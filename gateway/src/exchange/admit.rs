@@ -3,6 +3,7 @@
 //! Promises: the path is normalised once, what is matched is what is forwarded. Waiting for a worker is bounded in
 //! time and number.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -14,7 +15,9 @@ use crate::config::model::{
 };
 use crate::exchange::failure::Failure;
 use crate::io::timer::Timers;
-use crate::message::Request;
+use crate::limit::in_flight::Place;
+use crate::limit::rate::{Limiter, retry_after};
+use crate::message::{BodyKind, Request};
 use crate::plan::Plan;
 use crate::pool::{Kind, Lease, Pick, Pool, Want, WorkerId};
 use crate::route::table::Query;
@@ -45,8 +48,38 @@ pub enum Decision {
     },
 }
 
-/// Decides. Pure: the plan and the request say it all.
-pub fn decide(plan: &Plan, on: ListenerId, request: &Request) -> Decision {
+/// Decides, and counts the request where the listener or its route has a rate.
+pub fn judge(
+    plan: &Plan,
+    on: ListenerId,
+    client: IpAddr,
+    request: &Request,
+    now: Instant,
+) -> Decision {
+    let paced = |limiter: &Option<Arc<Limiter>>, route| {
+        let field = |name: &str| request.fields.get(name);
+        let wait = limiter.as_ref()?.admit(client, field, now).err()?;
+        Some(Decision::Refuse {
+            route,
+            failure: Failure::RateLimited(retry_after(wait)),
+        })
+    };
+    // First of all: a client that asks too often costs no look at where it wants to go.
+    if let Some(refused) = paced(&plan.listeners[usize::from(on.0)].rate, None) {
+        return refused;
+    }
+    let decision = decide(plan, on, client, request);
+    if let Decision::Forward { route, .. } = decision
+        && let Some(limits) = plan.limits(route)
+        && let Some(refused) = paced(&limits.rate, Some(route))
+    {
+        return refused;
+    }
+    decision
+}
+
+/// Decides. Pure: the plan, the client's address and the request say it all.
+pub fn decide(plan: &Plan, on: ListenerId, client: IpAddr, request: &Request) -> Decision {
     let refuse = |failure| Decision::Refuse {
         route: None,
         failure,
@@ -90,6 +123,15 @@ pub fn decide(plan: &Plan, on: ListenerId, request: &Request) -> Decision {
         }
         return refuse(Failure::NoRoute);
     };
+    if let Some(limits) = plan.limits(route)
+        && let Some(gate) = &limits.gate
+        && !gate.admits(client)
+    {
+        return Decision::Refuse {
+            route: Some(route),
+            failure: Failure::Network,
+        };
+    }
     match &plan.route(route).action {
         Action::Deny(status) => Decision::Refuse {
             route: Some(route),
@@ -112,6 +154,19 @@ pub fn decide(plan: &Plan, on: ListenerId, request: &Request) -> Decision {
             }
             Decision::Forward { route, target }
         }
+    }
+}
+
+/// Whether the body that a request announces is too long; then no byte of it goes to a worker.
+pub fn announces_too_much(request: &Request, body_bytes_max: u64) -> bool {
+    matches!(request.body, BodyKind::Length(length) if body_bytes_max > 0 && length > body_bytes_max)
+}
+
+/// A place among the exchanges of a route, where these are counted.
+pub fn enter(plan: &Plan, route: RouteId) -> Result<Option<Place>, Failure> {
+    match plan.limits(route).and_then(|limits| limits.places.as_ref()) {
+        None => Ok(None),
+        Some(places) => places.enter().map(Some).ok_or(Failure::RouteFull),
     }
 }
 
@@ -142,14 +197,14 @@ fn redirect(port: u16, request: &Request, host: &str) -> Decision {
 }
 
 /// The number that consistent hashing goes by, for pools that balance so.
-pub fn hash_key(pool: &Pool, request: &Request, client: std::net::IpAddr) -> Option<u64> {
+pub fn hash_key(pool: &Pool, request: &Request, client: IpAddr) -> Option<u64> {
     let Balance::Hash(key) = &pool.model().balance else {
         return None;
     };
     let bytes = match key {
         HashKey::Address => match client.to_canonical() {
-            std::net::IpAddr::V4(v4) => return Some(fnv(&v4.octets())),
-            std::net::IpAddr::V6(v6) => return Some(fnv(&v6.octets())),
+            IpAddr::V4(v4) => return Some(fnv(&v4.octets())),
+            IpAddr::V6(v6) => return Some(fnv(&v6.octets())),
         },
         HashKey::Header(name) => request.fields.get(name)?,
         HashKey::Cookie(name) => {

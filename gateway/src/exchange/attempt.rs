@@ -442,7 +442,8 @@ async fn broken_off(job: &Job<'_>, status: u16, error: FlowError, to_client: &mu
         (sink @ Sink::Http2 { .. }, Cause::Reset(reason)) => sink.reset(reason),
         (Sink::Http2 { send }, _) if job.grpc => {
             let mut trailers = http::HeaderMap::new();
-            grpc_status(&mut trailers, failure.answer().text);
+            let answer = failure.answer();
+            grpc_status(&mut trailers, answer.grpc, answer.text);
             let _ = send.send_trailers(trailers);
         }
         (sink, _) => sink.reset(Reason::INTERNAL_ERROR),

@@ -8,7 +8,7 @@ use h2::Reason;
 use h2::server::SendResponse;
 use http::{HeaderMap, HeaderValue};
 
-use crate::exchange::failure::Answer;
+use crate::exchange::failure::{Answer, GrpcStatus};
 use crate::exchange::flow::{Cause, Framing, Sink};
 use crate::exchange::forward::{After, http1_response, http2_response};
 use crate::http1::write;
@@ -116,7 +116,7 @@ impl Client {
         match self {
             Client::Http2 { respond } if grpc => {
                 respond
-                    .send_response(grpc_unavailable(answer.text), true)
+                    .send_response(grpc_answer(answer), true)
                     .map_err(|e| Cause::of(&e))?;
                 Ok(0)
             }
@@ -245,22 +245,21 @@ fn http2_answer(
     Ok(length)
 }
 
-/// A trailers-only response (gRPC over HTTP/2, "Responses"): always UNAVAILABLE, which every client tries again.
-/// PERMISSION_DENIED or UNIMPLEMENTED would switch some fleets' agents off for good.
-fn grpc_unavailable(text: &str) -> http::Response<()> {
+/// A trailers-only response (gRPC over HTTP/2, "Responses").
+fn grpc_answer(answer: Answer) -> http::Response<()> {
     let mut head = http::Response::new(());
     let map = head.headers_mut();
     map.insert(
         http::header::CONTENT_TYPE,
         HeaderValue::from_static("application/grpc"),
     );
-    grpc_status(map, text);
+    grpc_status(map, answer.grpc, answer.text);
     head
 }
 
-/// `grpc-status` 14 (UNAVAILABLE) and its message.
-pub fn grpc_status(map: &mut HeaderMap, text: &str) {
-    map.insert("grpc-status", HeaderValue::from_static("14"));
+/// `grpc-status` and its message.
+pub fn grpc_status(map: &mut HeaderMap, status: GrpcStatus, text: &str) {
+    map.insert("grpc-status", HeaderValue::from_static(status.code()));
     if let Ok(text) = HeaderValue::from_str(text) {
         map.insert("grpc-message", text);
     }

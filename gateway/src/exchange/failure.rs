@@ -15,9 +15,15 @@ pub enum Failure {
     BadHost,
     /// The configuration denies it with this status.
     Denied(u16),
+    /// The route is not for the client's network.
+    Network,
+    /// The client asks too often; a token is there in so many seconds.
+    RateLimited(u16),
+    /// Too many exchanges of the route at once.
+    RouteFull,
     /// No route matches.
     NoRoute,
-    /// The body is longer than the listener allows.
+    /// The body is longer than the listener or the route allows.
     BodyTooLarge,
     /// The client's body has wrong framing.
     BadBody,
@@ -54,6 +60,28 @@ pub struct Answer {
     pub text: &'static str,
     /// Seconds of `Retry-After`, where trying again can help.
     pub retry_after: Option<u16>,
+    /// The same on gRPC.
+    pub grpc: GrpcStatus,
+}
+
+/// The gRPC statuses that the gateway gives. PERMISSION_DENIED or UNIMPLEMENTED would switch some fleets' agents off for
+/// good, so everything is UNAVAILABLE, which every client tries again, but what the client itself can mend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrpcStatus {
+    /// Try again, here or elsewhere.
+    Unavailable,
+    /// Ask less often.
+    ResourceExhausted,
+}
+
+impl GrpcStatus {
+    /// The number, as `grpc-status` has it.
+    pub fn code(self) -> &'static str {
+        match self {
+            GrpcStatus::Unavailable => "14",
+            GrpcStatus::ResourceExhausted => "8",
+        }
+    }
 }
 
 impl Failure {
@@ -63,17 +91,27 @@ impl Failure {
             status,
             text,
             retry_after: None,
+            grpc: GrpcStatus::Unavailable,
         };
         let later = |status, text| Answer {
             status,
             text,
             retry_after: Some(5),
+            ..answer(status, text)
         };
         match self {
             Failure::BadHead(bad) => answer(bad.status(), "the request could not be understood"),
             Failure::BadPath => answer(400, "the path could not be understood"),
             Failure::BadHost => answer(400, "the host could not be understood"),
             Failure::Denied(status) => answer(status, "not available here"),
+            Failure::Network => answer(403, "not available here"),
+            // The one answer that is not UNAVAILABLE on gRPC: who asks too often must not ask again at once.
+            Failure::RateLimited(seconds) => Answer {
+                retry_after: Some(seconds),
+                grpc: GrpcStatus::ResourceExhausted,
+                ..answer(429, "too many requests")
+            },
+            Failure::RouteFull => later(503, "too many requests at once"),
             // Never 404: fleet agents read one as an old server and change their ways.
             Failure::NoRoute => later(503, "nothing is served here"),
             Failure::BodyTooLarge => answer(413, "the request body is too large"),
@@ -98,7 +136,9 @@ impl Failure {
             Failure::BadHead(_) => "bad_head",
             Failure::BadPath => "bad_path",
             Failure::BadHost => "bad_host",
-            Failure::Denied(_) => "denied",
+            Failure::Denied(_) | Failure::Network => "denied",
+            Failure::RateLimited(_) => "rate_limited",
+            Failure::RouteFull => "route_full",
             Failure::NoRoute => "no_route",
             Failure::BodyTooLarge => "body_too_large",
             Failure::BadBody => "bad_body",
@@ -121,6 +161,9 @@ impl Failure {
         matches!(
             self,
             Failure::Denied(_)
+                | Failure::Network
+                | Failure::RateLimited(_)
+                | Failure::RouteFull
                 | Failure::NoRoute
                 | Failure::NoWorker
                 | Failure::Busy

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::model::{PoolId, RouteId};
 use crate::exchange::Context;
+use crate::exchange::failure::Failure;
 use crate::exchange::origin::Origin;
 use crate::message::{Request, Version};
 use crate::observe::record::{Record, rfc3339};
@@ -69,6 +70,30 @@ impl<'a> Summary<'a> {
         match &self.origin {
             None => self.cx.client.ip().to_canonical(),
             Some(origin) => origin.client,
+        }
+    }
+
+    /// The exchange is refused: remembers why, and counts it where a limit of its route is the reason.
+    pub fn refused(&mut self, failure: Failure) {
+        self.end = failure.word();
+        let on = self.cx.listener;
+        let Some(route) = self.route else {
+            if matches!(failure, Failure::RateLimited(_)) {
+                let listener = &self.plan.listeners[usize::from(on.0)];
+                listener.metrics.rate_limited.inc();
+            }
+            return;
+        };
+        let limits = self.plan.limits(route);
+        let Some(metrics) = limits.and_then(|limits| limits.metrics(on)) else {
+            return;
+        };
+        match failure {
+            Failure::Network => metrics.network.inc(),
+            Failure::RateLimited(_) => metrics.rate.inc(),
+            Failure::RouteFull => metrics.in_flight.inc(),
+            Failure::BodyTooLarge => metrics.body.inc(),
+            _ => {}
         }
     }
 

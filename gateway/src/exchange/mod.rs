@@ -34,7 +34,7 @@ use crate::upstream::ConnectError;
 use admit::{Admitted, Decision};
 use attempt::{Bounds, Connection, Done, Job, Lost, Sent, attempt};
 use client::Client;
-use failure::{Answer, Failure};
+use failure::{Answer, Failure, GrpcStatus};
 use finish::Summary;
 use flow::{Pace, Replay, Source};
 use forward::{After, Passage};
@@ -85,7 +85,13 @@ pub async fn serve(
     // gRPC is HTTP/2 only: elsewhere its content type changes neither deadlines nor answers.
     let grpc = request.version == Version::Http2
         && (plan.listener(cx.listener).protocol == Protocol::Grpc || request.fields.is_grpc());
-    let after = match admit::decide(&plan, cx.listener, &request) {
+    let after = match admit::judge(
+        &plan,
+        cx.listener,
+        summary.client(),
+        &request,
+        summary.started,
+    ) {
         Decision::Forward { route, target } => {
             summary.route = Some(route);
             forward(
@@ -107,6 +113,7 @@ pub async fn serve(
                 status,
                 text: "see the address in Location",
                 retry_after: None,
+                grpc: GrpcStatus::Unavailable,
             };
             respond(
                 &request,
@@ -215,7 +222,7 @@ async fn refuse(
     summary: &mut Summary<'_>,
 ) -> After {
     let answer = failure.answer();
-    summary.end = failure.word();
+    summary.refused(failure);
     if failure == Failure::ClientGone {
         return After::Close;
     }
@@ -264,6 +271,18 @@ async fn forward(
     let Some(forward) = plan.forward(route) else {
         return After::Close;
     };
+    let body_bytes_max = plan.body_bytes_max(cx.listener, route);
+    if admit::announces_too_much(request, body_bytes_max) {
+        let failure = Failure::BodyTooLarge;
+        return refuse(request, false, client, failure, grpc, summary).await;
+    }
+    // Held to the end of the exchange, or of the tunnel it becomes.
+    let _place = match admit::enter(plan, route) {
+        Ok(place) => place,
+        Err(failure) => {
+            return refuse(request, source.is_done(), client, failure, grpc, summary).await;
+        }
+    };
     let pool = plan.pool(forward.pool);
     summary.pool = Some(forward.pool);
     let upgrade = match upgrade_of(&cx.shard, request, pool) {
@@ -301,7 +320,13 @@ async fn forward(
         bytes_in: &bytes_in,
         bytes_out: &bytes_out,
         request,
-        bounds: bounds(plan.listener(cx.listener), pool, forward, grpc),
+        bounds: bounds(
+            plan.listener(cx.listener),
+            pool,
+            forward,
+            body_bytes_max,
+            grpc,
+        ),
     };
     let mut body = Replay::new(source, pool.model().retry.body_bytes_max);
     let ended = attempts(cx, pool, &job, &mut body, ahead, client, summary).await;
@@ -335,7 +360,13 @@ async fn forward(
 }
 
 /// The bounds of an exchange. Streams that live for days have none in time.
-fn bounds(listener: &Listener, pool: &Pool, forward: &Forward, grpc: bool) -> Bounds {
+fn bounds(
+    listener: &Listener,
+    pool: &Pool,
+    forward: &Forward,
+    body_bytes_max: u64,
+    grpc: bool,
+) -> Bounds {
     let limits = &listener.limits;
     let model = pool.model();
     let timed = |after: Duration| if grpc { Duration::ZERO } else { after };
@@ -344,7 +375,7 @@ fn bounds(listener: &Listener, pool: &Pool, forward: &Forward, grpc: bool) -> Bo
         request_pace: Pace {
             read: timed(limits.body_timeout),
             write: timed(model.response_timeout),
-            bytes_max: limits.body_bytes_max,
+            bytes_max: body_bytes_max,
         },
         response_pace: Pace {
             read: timed(model.body_timeout),

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
-use crate::config::model::Networks;
+use crate::config::model::Trusted;
 use crate::message::{Fields, Known};
 
 /// Hops read from the end of a chain, for the client and for `Forwarded`.
@@ -30,7 +30,7 @@ pub struct Origin {
 }
 
 /// What is told of a request from `peer`; `None` when its word is not taken.
-pub fn of(trusted: &Networks, peer: IpAddr, fields: &Fields) -> Option<Rc<Origin>> {
+pub fn of(trusted: &Trusted, peer: IpAddr, fields: &Fields) -> Option<Rc<Origin>> {
     let peer = peer.to_canonical();
     if !trusted.contains(peer) {
         return None;
@@ -66,7 +66,7 @@ pub fn of(trusted: &Networks, peer: IpAddr, fields: &Fields) -> Option<Rc<Origin
 
 /// From the end of the chain to the first address that is not trusted. What is no address ends the walk: who wrote it
 /// is known no better than what it says.
-fn walk(trusted: &Networks, peer: IpAddr, told: &[&[u8]]) -> IpAddr {
+fn walk(trusted: &Trusted, peer: IpAddr, told: &[&[u8]]) -> IpAddr {
     let entries = told.iter().rev().flat_map(|value| value.rsplit(is_comma));
     let mut client = peer;
     for entry in entries.map(<[u8]>::trim_ascii).take(HOPS_MAX) {
@@ -152,10 +152,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::model::Network;
 
-    fn trusted() -> Networks {
-        let networks = ["10.0.0.0/8", "fd00::/8"].map(|text| text.parse().unwrap());
-        Networks(networks.to_vec())
+    fn trusted() -> Trusted {
+        let networks = ["10.0.0.0", "fd00::"].map(|address| Network {
+            address: address.parse().unwrap(),
+            prefix: 8,
+        });
+        Trusted(networks.to_vec())
     }
 
     fn fields(fields: &[(&'static str, &str)]) -> Fields {

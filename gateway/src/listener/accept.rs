@@ -210,8 +210,9 @@ fn let_in(
     let listener = usize::from(door.0);
     let trusted = model.proxy_protocol.as_ref();
     let (peer, counted) = match trusted.is_some_and(|from| from.contains(client.ip())) {
-        // All its clients come from one address: they are counted once it has said who they are.
+        // All its clients come from one address: they are judged and counted once it has said who they are.
         true => (Peer::Balancer(client), None),
+        false if !plan.listeners[listener].admits(client) => return metrics.refused_network.inc(),
         false => (Peer::Client(client), Some(client.ip())),
     };
     let admitted =
@@ -308,21 +309,26 @@ async fn establish(
             patience = patience
                 .saturating_sub(began.elapsed())
                 .max(Duration::from_millis(1));
-            match told {
-                Header::Local => balancer,
+            let (client, destination) = match told {
+                Header::Local => (balancer, None),
                 Header::Proxied {
                     source,
                     destination,
-                } => {
-                    let cap = listener.limits.connections_per_client_max;
-                    if admission.count_client(source.ip(), cap).is_err() {
-                        metrics.refused_client.inc();
-                        return None;
-                    }
-                    came_to = destination;
-                    source
+                } => (source, Some(destination)),
+            };
+            if !plan.listeners[usize::from(door.0)].admits(client) {
+                metrics.refused_network.inc();
+                return None;
+            }
+            if let Some(destination) = destination {
+                came_to = destination;
+                let cap = listener.limits.connections_per_client_max;
+                if admission.count_client(client.ip(), cap).is_err() {
+                    metrics.refused_client.inc();
+                    return None;
                 }
             }
+            client
         }
     };
     let context = |tls| {

@@ -21,6 +21,8 @@ pub struct Metrics {
     bytes: IntCounterVec,
     connections: IntCounterVec,
     refused: IntCounterVec,
+    requests_refused: IntCounterVec,
+    rate_limited: IntCounterVec,
     handshakes: IntCounterVec,
     handshake_failures: IntCounterVec,
     reloads: IntCounterVec,
@@ -56,6 +58,16 @@ impl Metrics {
             "Connections closed before they were served, by listener and the limit they met.",
             &["listener", "limit"],
         )?;
+        let requests_refused = counter(
+            "portcullis_requests_refused_total",
+            "Requests refused by a limit of their route, by listener, route and limit.",
+            &["listener", "route", "limit"],
+        )?;
+        let rate_limited = counter(
+            "portcullis_rate_limited_total",
+            "Requests refused because their client asked too often, by listener and route (empty: the listener's own rate).",
+            &["listener", "route"],
+        )?;
         let handshakes = counter(
             "portcullis_tls_handshakes_total",
             "TLS handshakes done, by listener, version and whether a session was resumed.",
@@ -90,6 +102,8 @@ impl Metrics {
             bytes,
             connections,
             refused,
+            requests_refused,
+            rate_limited,
             handshakes,
             handshake_failures,
             reloads,
@@ -129,6 +143,8 @@ impl Metrics {
             refused_proxy_protocol: self
                 .refused
                 .with_label_values(&[listener, "proxy_protocol"]),
+            refused_network: self.refused.with_label_values(&[listener, "network"]),
+            rate_limited: self.rate_limited.with_label_values(&[listener, ""]),
             handshakes: ["TLSv1.2", "TLSv1.3"].map(|version| {
                 ["false", "true"].map(|resumed| {
                     self.handshakes
@@ -144,6 +160,20 @@ impl Metrics {
             handshake_timeout: self
                 .handshake_failures
                 .with_label_values(&[listener, "timeout"]),
+        }
+    }
+
+    /// The counters of one route with limits on one listener.
+    pub fn route(&self, listener: &str, route: &str) -> RouteMetrics {
+        let refused = |limit| {
+            self.requests_refused
+                .with_label_values(&[listener, route, limit])
+        };
+        RouteMetrics {
+            network: refused("network"),
+            in_flight: refused("in_flight_max"),
+            body: refused("body_bytes_max"),
+            rate: self.rate_limited.with_label_values(&[listener, route]),
         }
     }
 
@@ -172,6 +202,10 @@ pub struct ListenerMetrics {
     pub refused_client: IntCounter,
     /// Trusted peers whose header of the PROXY protocol was missing or malformed.
     pub refused_proxy_protocol: IntCounter,
+    /// Connections from networks that may not connect.
+    pub refused_network: IntCounter,
+    /// Requests over the listener's rate.
+    pub rate_limited: IntCounter,
     handshakes: [[IntCounter; 2]; 2],
     /// The connection broke within the handshake.
     pub handshake_lost: IntCounter,
@@ -179,6 +213,18 @@ pub struct ListenerMetrics {
     pub handshake_refused: IntCounter,
     /// The handshake took too long.
     pub handshake_timeout: IntCounter,
+}
+
+/// Handles of one route with limits on one listener: what was refused.
+pub struct RouteMetrics {
+    /// The client's network may not.
+    pub network: IntCounter,
+    /// Too many at once.
+    pub in_flight: IntCounter,
+    /// The body is too large.
+    pub body: IntCounter,
+    /// The client asks too often.
+    pub rate: IntCounter,
 }
 
 struct PoolMetrics {

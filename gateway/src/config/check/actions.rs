@@ -13,15 +13,16 @@ use crate::config::model::{
 use crate::config::problem::quoted;
 use crate::config::read::{Field, Keys, Reader, Zero};
 
-/// One of `to` and `deny`, with the place of it.
+/// One of `to` and `deny`, with the place of it. `limits` are the keys that need a `to`.
 pub(super) fn action(
     keys: &mut Keys<'_>,
+    deny: Option<Field<'_>>,
+    limits: &[Option<Field<'_>>],
     route: &Field<'_>,
     names: &Names<'_>,
     reader: &mut Reader,
 ) -> Option<(Action, Place)> {
     let to = keys.take("to");
-    let deny = keys.take("deny");
     let mut strip_prefix = false;
     let strip = keys.take("strip_prefix");
     let set = keys.take("set_headers");
@@ -47,7 +48,8 @@ pub(super) fn action(
             ))
         }
         (None, Some(deny)) => {
-            for field in [strip, set, timeout].into_iter().flatten() {
+            let forwarding = [strip, set, timeout];
+            for field in forwarding.iter().chain(limits).flatten() {
                 reader.error(
                     field.key,
                     format!("`{}` has no effect on a route that denies", field.path),

@@ -6,8 +6,10 @@
 use super::binds::binds;
 use super::check_name;
 use super::limits::read_limits;
-use super::networks;
+use super::networks::networks;
+use super::rate::rate;
 use super::secure::tls;
+use super::trusted::trusted;
 use crate::config::model::{Listener, ListenerLimits, Place, Protocol, RedirectHttps};
 use crate::config::read::{Field, Reader};
 use crate::config::tree::Value;
@@ -90,12 +92,10 @@ fn listener(name: &str, field: &Field<'_>, reader: &mut Reader) -> Option<(Liste
     });
     let mut proxy_protocol = None;
     keys.set(reader, "proxy_protocol", &mut proxy_protocol, |r, f| {
-        networks::from(f, r)
+        trusted(f, r)
     });
     let (mut forwarded, mut forwarded_header) = (None, false);
-    keys.set(reader, "forwarded", &mut forwarded, |r, f| {
-        networks::from(f, r)
-    });
+    keys.set(reader, "forwarded", &mut forwarded, |r, f| trusted(f, r));
     keys.set(reader, "forwarded_header", &mut forwarded_header, |r, f| {
         r.word(f, &[("off", false), ("on", true)])
     });
@@ -103,6 +103,10 @@ fn listener(name: &str, field: &Field<'_>, reader: &mut Reader) -> Option<(Liste
     if let Some(field) = keys.take("limits") {
         read_limits(&field, &mut limits, reader);
     }
+    let (allow, deny) = (keys.take("allow"), keys.take("deny"));
+    let networks = networks(allow.as_ref(), deny.as_ref(), reader);
+    let mut paced = None;
+    keys.set(reader, "rate", &mut paced, |r, f| rate(f, r));
     keys.done(reader);
     if protocol == Protocol::Grpc && tls.is_none() {
         reader.warning(
@@ -131,6 +135,8 @@ fn listener(name: &str, field: &Field<'_>, reader: &mut Reader) -> Option<(Liste
         forwarded,
         forwarded_header,
         limits,
+        networks,
+        rate: paced,
     };
     Some((listener, redirect))
 }

@@ -8,7 +8,9 @@ use std::collections::{HashMap, HashSet};
 use super::actions::{action, grpc_needs_h2c};
 use super::conditions::{read_headers, read_methods};
 use super::names::{Known, Names};
+use super::networks::{is_networks, networks};
 use super::paths;
+use super::rate::rate;
 use super::reach::{denied, on};
 use crate::config::model::{Action, HostMatch, PathMatch, Place, Route};
 use crate::config::problem::quoted;
@@ -66,7 +68,25 @@ fn route(field: &Field<'_>, names: &Names<'_>, reader: &mut Reader) -> Option<Dr
     keys.set(reader, "header", &mut headers, |r, f| {
         Some(read_headers(f, r))
     });
-    let action = action(&mut keys, field, names, reader);
+    let allow = keys.take("allow");
+    let (deny_networks, deny) = match keys.take("deny") {
+        Some(field) if is_networks(&field) => (Some(field), None),
+        status => (None, status),
+    };
+    let networks = networks(allow.as_ref(), deny_networks.as_ref(), reader);
+    let rate_field = keys.take("rate");
+    let paced = rate_field
+        .as_ref()
+        .and_then(|field| rate(field, reader))
+        .flatten();
+    let places = keys.take("in_flight_max");
+    let in_flight_max = places.as_ref().and_then(|field| in_flight(field, reader));
+    let body = keys.take("body_bytes_max");
+    let body_bytes_max = body
+        .as_ref()
+        .and_then(|field| reader.size(field, 0..=1 << 50));
+    let limits = [allow, rate_field, places, body];
+    let action = action(&mut keys, deny, &limits, field, names, reader);
     let mut name = None;
     keys.set(reader, "name", &mut name, |r, f| {
         r.text(f, "a name").map(|name| Some(name.to_owned()))
@@ -100,10 +120,21 @@ fn route(field: &Field<'_>, names: &Names<'_>, reader: &mut Reader) -> Option<Dr
             methods,
             headers,
             action,
+            networks,
+            rate: paced,
+            in_flight_max,
+            body_bytes_max,
             place,
         },
         named,
     })
+}
+
+fn in_flight(field: &Field<'_>, reader: &mut Reader) -> Option<u32> {
+    match &field.node.value {
+        Value::Text(text) if text.trim() == "off" => None,
+        _ => reader.number(field, 1..=1_000_000),
+    }
 }
 
 /// One of `path` and `exact`.

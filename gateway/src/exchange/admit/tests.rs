@@ -57,7 +57,8 @@ fn decided(plan: &Plan, on: &str, line: &str, fields: &str) -> String {
         .position(|listener| listener.name == on);
     let id = ListenerId(at.expect(on) as u16);
     let name = |route: RouteId| plan.route(route).name.clone();
-    match decide(plan, id, &request(line, fields)) {
+    let client = IpAddr::from([192, 0, 2, 7]);
+    match decide(plan, id, client, &request(line, fields)) {
         Decision::Forward {
             route,
             target: None,
@@ -307,7 +308,7 @@ proptest! {
         let plan = plan();
         let whole = format!("{start}{}", words.concat());
         let request = request(&format!("GET {whole}"), "Host: h\r\n");
-        if let Decision::Forward { target, .. } = decide(&plan, ListenerId(1), &request) {
+        if let Decision::Forward { target, .. } = decide(&plan, ListenerId(1), IpAddr::from([192, 0, 2, 7]), &request) {
             let sent = target.unwrap_or_else(|| request.target.to_vec());
             let path = sent.split(|c| *c == b'?').next().expect("split gives one");
             let normal = path::normalise(path).expect("what is sent on is a path");
@@ -335,4 +336,79 @@ fn a_hash_key_is_the_value_that_the_pool_names() {
     // Two gateways must agree: these numbers are for ever (FNV-1a, 64 bits).
     assert_eq!(fnv(b""), 0xcbf2_9ce4_8422_2325);
     assert_eq!(fnv(b"a"), 0xaf63_dc4c_8601_ec8c);
+}
+
+fn limited(listener: &str, route: &str) -> Plan {
+    let text = format!(
+        "listeners: {{ l: {{ bind: \":80\"{listener} }} }}\npools: {{ p: {{ ports: 9000 }} }}\n\
+         routes: [{{ path: /, to: p, name: r{route} }}, {{ path: /free, to: p, name: f }}]"
+    );
+    let name = "t".to_owned();
+    let source = Source { name, text };
+    let checked = parse(&source, &|_| None);
+    let shown = render(&source, &checked.problems, false);
+    let config = checked.config.expect(&shown);
+    Plan::build(
+        config,
+        vec![None],
+        &Metrics::new().unwrap(),
+        None,
+        Instant::now(),
+    )
+}
+
+fn judged(plan: &Plan, from: [u8; 4], line: &str) -> &'static str {
+    let request = request(line, "Host: h\r\n");
+    let now = Instant::now();
+    match judge(plan, ListenerId(0), IpAddr::from(from), &request, now) {
+        Decision::Refuse { failure, .. } => failure.word(),
+        _ => "served",
+    }
+}
+
+#[test]
+fn who_may_not_is_denied_and_costs_no_token() {
+    let plan = limited("", ", allow: 10.0.0.0/8, rate: { requests: 1/h, burst: 1 }");
+    for (from, path, word) in [
+        ([192, 0, 2, 1], "/", "denied"),
+        ([192, 0, 2, 1], "/free", "served"),
+        ([10, 0, 0, 1], "/metrics", "denied"),
+        ([10, 0, 0, 1], "/", "served"),
+        ([10, 0, 0, 1], "/", "rate_limited"),
+        ([10, 0, 0, 1], "/free", "served"),
+        ([10, 0, 0, 2], "/", "served"),
+        ([192, 0, 2, 1], "/", "denied"),
+    ] {
+        let line = format!("GET {path}");
+        assert_eq!(judged(&plan, from, &line), word, "{from:?} {path}");
+    }
+}
+
+#[test]
+fn the_rate_of_a_listener_is_asked_first() {
+    let plan = limited(", rate: { requests: 1/h, burst: 2 }", ", allow: 10.0.0.0/8");
+    for word in ["denied", "denied", "rate_limited"] {
+        assert_eq!(judged(&plan, [192, 0, 2, 1], "GET /"), word);
+    }
+}
+
+#[test]
+fn a_rate_counts_on_over_a_plan_that_does_not_change_it() {
+    let rate = ", rate: { requests: 1/h, burst: 1 }";
+    let rebuilt = |before: &Plan, after: Plan| {
+        let metrics = Metrics::new().unwrap();
+        let now = Instant::now();
+        Plan::build(after.config, vec![None], &metrics, Some(before), now)
+    };
+    let first = limited(rate, rate);
+    assert_eq!(judged(&first, [10, 0, 0, 1], "GET /"), "served");
+    let same = rebuilt(&first, limited(rate, rate));
+    assert_eq!(judged(&same, [10, 0, 0, 1], "GET /free"), "rate_limited");
+    let only_route = rebuilt(&same, limited("", rate));
+    assert_eq!(judged(&only_route, [10, 0, 0, 1], "GET /"), "rate_limited");
+    let other = rebuilt(
+        &only_route,
+        limited("", ", rate: { requests: 2/h, burst: 1 }"),
+    );
+    assert_eq!(judged(&other, [10, 0, 0, 1], "GET /"), "served");
 }

@@ -16,6 +16,7 @@ fn all() -> Vec<Failure> {
             Failure::ClientGone | Failure::NoWorker | Failure::Busy | Failure::Connect => {}
             Failure::WorkerLost | Failure::BadAnswer | Failure::WorkerTimeout => {}
             Failure::NotImplemented | Failure::TooManyConnections | Failure::Stopping => {}
+            Failure::Network | Failure::RateLimited(_) | Failure::RouteFull => {}
         }
         failure
     }
@@ -29,6 +30,9 @@ fn all() -> Vec<Failure> {
         Failure::BadPath,
         Failure::BadHost,
         Failure::Denied(403),
+        Failure::Network,
+        Failure::RateLimited(7),
+        Failure::RouteFull,
         Failure::NoRoute,
         Failure::BodyTooLarge,
         Failure::BadBody,
@@ -72,6 +76,9 @@ fn each_failure_has_its_status() {
         (Failure::BadPath, 400),
         (Failure::BadHost, 400),
         (Failure::Denied(410), 410),
+        (Failure::Network, 403),
+        (Failure::RateLimited(7), 429),
+        (Failure::RouteFull, 503),
         (Failure::NoRoute, 503),
         (Failure::BodyTooLarge, 413),
         (Failure::ClientTimeout, 408),
@@ -87,12 +94,12 @@ fn each_failure_has_its_status() {
 }
 
 #[test]
-fn a_503_says_when_to_come_again_and_nothing_else_does() {
+fn a_503_and_a_429_say_when_to_come_again_and_nothing_else_does() {
     for failure in all() {
         let answer = failure.answer();
         assert_eq!(
             answer.retry_after.is_some(),
-            answer.status == 503,
+            matches!(answer.status, 503 | 429),
             "{failure:?}"
         );
         assert!(
@@ -112,7 +119,8 @@ fn every_failure_has_a_word_of_its_own() {
             "{word}"
         );
         let first_of_its_kind = words.insert(word);
-        let kind_is_shared = matches!(failure, Failure::BadHead(_));
+        // Who may not is denied, whatever says so.
+        let kind_is_shared = matches!(failure, Failure::BadHead(_) | Failure::Network);
         assert!(
             first_of_its_kind || kind_is_shared,
             "{word} is the word of two failures"
@@ -133,6 +141,19 @@ fn the_text_for_clients_names_no_address_and_no_path() {
     }
 }
 
+/// Anything else would switch some fleets' agents off for good; one that asks too often must not ask again at once.
+#[test]
+fn on_grpc_everything_is_unavailable_but_asking_too_often() {
+    for failure in all().into_iter().chain([Failure::Denied(429)]) {
+        let code = match failure {
+            Failure::RateLimited(_) => "8",
+            _ => "14",
+        };
+        assert_eq!(failure.answer().grpc.code(), code, "{failure:?}");
+    }
+    assert_eq!(Failure::RateLimited(7).answer().retry_after, Some(7));
+}
+
 /// After these nobody can say where the next request would begin.
 #[test]
 fn a_connection_whose_bytes_are_in_doubt_is_closed() {
@@ -149,6 +170,9 @@ fn a_connection_whose_bytes_are_in_doubt_is_closed() {
     }
     for failure in [
         Failure::Denied(403),
+        Failure::Network,
+        Failure::RateLimited(7),
+        Failure::RouteFull,
         Failure::NoRoute,
         Failure::NoWorker,
         Failure::WorkerTimeout,

@@ -424,3 +424,41 @@ async fn a_client_that_takes_nothing_holds_little_memory_over_http2() {
         .sum();
     assert!(taken < 20 << 20, "{taken} bytes for {STREAMS} streams");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_never_pauses_leaves_the_others_of_its_thread_their_turn() {
+    let worker = Worker::start(replying(200)).await;
+    let gateway = Gateway::with(
+        r#"
+threads: 1
+admin: { bind: "127.0.0.1:0" }
+listeners:
+  http: { bind: "127.0.0.1:0", redirect_https: none }
+pools:
+  app: { ports: <app> }
+routes:
+  - { path: /, to: app, on: [http] }
+"#,
+    )
+    .ports("app", [worker.port()])
+    .start()
+    .await;
+    // Requests without end that need nobody but the data thread, and answers that are read as fast as they come.
+    let (mut read, mut write) = TcpStream::connect(("127.0.0.1", gateway.port("http")))
+        .await
+        .unwrap()
+        .into_split();
+    let hot = tokio::spawn(async move {
+        let requests = "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1000);
+        while write.write_all(requests.as_bytes()).await.is_ok() {}
+    });
+    let drain = tokio::spawn(async move {
+        let _ = tokio::io::copy(&mut read, &mut tokio::io::sink()).await;
+    });
+    for _ in 0..20 {
+        assert_eq!(gateway.http().await.get("/").await.status(), 200);
+    }
+    assert!(!hot.is_finished(), "it went on all the while");
+    hot.abort();
+    drain.abort();
+}

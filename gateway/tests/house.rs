@@ -24,8 +24,6 @@ const HOUSE: [(&str, &[&str]); 23] = [
     ("upstream", &["io"]),
     ("discover", &["config::model", "pool"]),
     // What is running, and what one thread of it owns.
-    // Too much? Pure.
-    ("limit", &["config::model"]),
     (
         "plan",
         &["config::model", "limit", "observe", "pool", "route", "tls"],

@@ -83,7 +83,8 @@ async fn connection(admin: &Admin, mut tcp: TcpStream) -> std::io::Result<()> {
         if parsed.request.method == Method::HEAD {
             out.truncate(out.len() - body.len());
         }
-        tcp.write_all(&out).await?;
+        // An operator who does not read must not keep the place of another.
+        tokio::time::timeout(IDLE, tcp.write_all(&out)).await??;
         if !keep {
             return tcp.shutdown().await;
         }

@@ -122,7 +122,7 @@ pub struct Rate {
     pub every: Duration,
     /// Requests at once after a rest. Default: what comes in a second, at least 1.
     pub burst: u32,
-    /// Keys remembered; one more drives out the longest unused. Default 100 000.
+    /// Keys remembered, at about 64 bytes each; one more drives out the longest unused. Default 100 000.
     pub keys_max: u32,
 }
 

@@ -369,7 +369,9 @@ fn bounds(
 ) -> Bounds {
     let limits = &listener.limits;
     let model = pool.model();
-    let timed = |after: Duration| if grpc { Duration::ZERO } else { after };
+    // A content type alone lifts no deadline: a pool that cannot speak gRPC has no streams that live for days.
+    let endless = grpc && model.protocol == WorkerProtocol::H2c;
+    let timed = |after: Duration| if endless { Duration::ZERO } else { after };
     Bounds {
         response_timeout: timed(forward.response_timeout.unwrap_or(model.response_timeout)),
         request_pace: Pace {
@@ -449,7 +451,9 @@ async fn attempts(
             Ok(done) => return Ok(done),
             Err(lost) => lost,
         };
-        if let Some(outcome) = lost.outcome {
+        // A kept connection that had gone stale says nothing of the worker: it may have restarted since.
+        let stale = lost.sent == Sent::Perhaps { stale: true };
+        if let Some(outcome) = lost.outcome.filter(|_| !stale) {
             report(pool, worker, outcome);
         }
         let again =

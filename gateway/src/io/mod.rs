@@ -230,7 +230,7 @@ impl Progress {
 
 /// A [`Stream`] with the traits that the `h2` crate asks for.
 pub struct Carrier {
-    stream: Stream,
+    stream: Rc<Stream>,
     progress: Rc<Progress>,
     /// Read but not yet taken.
     ahead: BytesMut,
@@ -240,10 +240,15 @@ impl Carrier {
     /// `ahead` are bytes that were read from `stream` before.
     pub fn new(stream: Stream, ahead: Bytes) -> Carrier {
         Carrier {
-            stream,
+            stream: Rc::new(stream),
             progress: Rc::default(),
             ahead: BytesMut::from(ahead),
         }
+    }
+
+    /// The connection itself, for what comes after HTTP/2.
+    pub fn stream(&self) -> Rc<Stream> {
+        self.stream.clone()
     }
 
     /// Tells how writing goes, from now on.

@@ -63,7 +63,7 @@ pub async fn serve(cx: Rc<Context>, stream: Rc<Stream>) {
             }
         };
         if after != After::Keep {
-            linger(&stream, &slot).await;
+            linger(&stream, &slot, LINGER).await;
             return;
         }
     }
@@ -202,12 +202,12 @@ async fn refuse(cx: &Context, stream: &Stream, failure: Failure) {
 
 /// Closes the sending side and reads what still comes: closing with bytes unread would make the kernel reset the
 /// connection, and the client would lose the answer.
-async fn linger(stream: &Stream, slot: &Slot) {
+pub(super) async fn linger(stream: &Stream, slot: &Slot, patience: Duration) {
     let mut buf = BytesMut::new();
     let mut total = 0;
     let _ = slot
         .within(
-            LINGER,
+            patience,
             std::future::poll_fn(|task| {
                 if ready!(stream.poll_shutdown(task)).is_err() {
                     return Poll::Ready(());

@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::RecvStream;
@@ -18,6 +19,7 @@ use crate::exchange::flow::Source;
 use crate::exchange::{Context, serve as serve_request};
 use crate::http1::head::{BadHead, valid_authority};
 use crate::io::Carrier;
+use crate::listener::http1::linger;
 use crate::message::{BodyKind, Fields, Request, Upgrade, Version};
 
 /// Window of a stream, bytes: what a slow worker can make the gateway hold of one request.
@@ -30,8 +32,18 @@ const SEND_BUFFER: usize = 128 * 1024;
 /// Streams that the client reset and we still know of.
 const RESET_STREAMS_MAX: usize = 64;
 
-/// Serves a connection to its end.
+/// A connection that has ended is read this long for what was written to arrive: a slow client still takes the end of its
+/// last answer, and its window updates, left unread, would make the kernel reset the connection.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// Serves a connection to its end, and until the client has taken the end.
 pub async fn serve(cx: Rc<Context>, carrier: Carrier) {
+    let stream = carrier.stream();
+    converse(&cx, carrier).await;
+    linger(&stream, &cx.shard.timers.slot(), LINGER).await;
+}
+
+async fn converse(cx: &Rc<Context>, carrier: Carrier) {
     let limits = cx
         .shard
         .shared

@@ -7,7 +7,10 @@ pub mod failure;
 pub mod finish;
 pub mod flow;
 pub mod forward;
+pub mod job;
 pub mod origin;
+mod reply;
+mod tunnel;
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -32,12 +35,13 @@ use crate::pool::{Kind, Lease, Outcome, Pool, WorkerId};
 use crate::shard::Shard;
 use crate::upstream::ConnectError;
 use admit::{Admitted, Decision};
-use attempt::{Bounds, Connection, Done, Job, Lost, Sent, attempt};
+use attempt::attempt;
 use client::Client;
 use failure::{Answer, Failure, GrpcStatus};
 use finish::Summary;
 use flow::{Pace, Replay, Source};
 use forward::{After, Passage};
+use job::{Bounds, Connection, Done, Job, Lost, Sent};
 
 /// Attempts that failed before a byte was sent, in one exchange: a pool whose workers all went at once is learned
 /// about one refusal at a time.

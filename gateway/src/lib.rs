@@ -23,4 +23,5 @@ pub mod reload;
 pub mod route;
 pub mod shard;
 pub mod tls;
+pub mod upgrade;
 pub mod upstream;

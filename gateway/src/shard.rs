@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -19,6 +19,12 @@ use crate::limit::network::counted_as;
 use crate::observe::access_log::{AccessLog, Lines};
 use crate::plan::{LISTENERS_MAX, Plan};
 use crate::upstream::Connections;
+
+/// Values of [`Shared::ending`].
+const SERVES: u8 = 0;
+const HANDED_OVER: u8 = 1;
+const STOPS: u8 = 2;
+const STOPS_HANDED_OVER: u8 = 3;
 
 /// What all data threads share.
 pub struct Shared {
@@ -36,8 +42,8 @@ pub struct Shared {
     generation: AtomicU64,
     /// Accept loops that run.
     pub accepting: AtomicUsize,
-    draining: AtomicBool,
-    drain: watch::Sender<bool>,
+    ending: AtomicU8,
+    drain: watch::Sender<u8>,
     /// The data threads shall hand over what they still hold.
     closing: AtomicBool,
     shards: AtomicUsize,
@@ -55,8 +61,8 @@ impl Shared {
             listening: Mutex::default(),
             generation: AtomicU64::new(0),
             accepting: AtomicUsize::new(0),
-            draining: AtomicBool::new(false),
-            drain: watch::Sender::new(false),
+            ending: AtomicU8::new(SERVES),
+            drain: watch::Sender::new(SERVES),
             closing: AtomicBool::new(false),
             shards: AtomicUsize::new(0),
             shards_closed: AtomicUsize::new(0),
@@ -99,21 +105,48 @@ impl Shared {
         self.shards_closed.load(Ordering::SeqCst) >= self.shards.load(Ordering::SeqCst)
     }
 
-    /// From now on no new connection or request is taken.
+    /// From now on no new connection is taken, and connections end after what they are doing.
     pub fn start_drain(&self) {
-        self.draining.store(true, Ordering::SeqCst);
-        self.drain.send_replace(true);
+        self.end(match self.is_handed_over() {
+            true => STOPS_HANDED_OVER,
+            false => STOPS,
+        });
     }
 
-    /// Waits until the gateway is to stop.
+    /// From now on another process takes the new connections. What is open here has time.
+    pub fn hand_over(&self) {
+        self.end(HANDED_OVER);
+    }
+
+    fn end(&self, how: u8) {
+        self.ending.store(how, Ordering::SeqCst);
+        self.drain.send_replace(how);
+    }
+
+    /// Waits until no new connection is to be taken.
     pub async fn drain_started(&self) {
-        // The sender lives as long as `self`: waiting cannot fail.
-        let _ = self.drain.subscribe().wait_for(|draining| *draining).await;
+        self.until(|ending| ending != SERVES).await;
     }
 
-    /// Whether the gateway is stopping.
+    /// Waits until another process has taken over.
+    pub async fn handed_over(&self) {
+        self.until(|ending| [HANDED_OVER, STOPS_HANDED_OVER].contains(&ending))
+            .await;
+    }
+
+    async fn until(&self, reached: impl Fn(u8) -> bool) {
+        // The sender lives as long as `self`: waiting cannot fail.
+        let _ = self.drain.subscribe().wait_for(|now| reached(*now)).await;
+    }
+
+    /// Whether the gateway is stopping, or another process has taken over.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.ending.load(Ordering::Relaxed) != SERVES
+    }
+
+    /// Whether another process has taken over, so that there is no haste.
+    pub fn is_handed_over(&self) -> bool {
+        self.ending.load(Ordering::Relaxed) == HANDED_OVER
     }
 }
 
@@ -266,7 +299,7 @@ impl Shard {
     pub async fn keep_time(self: Rc<Self>) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let (mut drained, mut closed) = (false, false);
+        let (mut ending, mut closed) = (SERVES, false);
         let mut generation = 0;
         for count in 0u64.. {
             ticks.tick().await;
@@ -283,8 +316,9 @@ impl Shard {
                 self.upstream.sweep(now, std::time::Duration::from_secs(60));
             }
             let newest = self.shared.generation.load(Ordering::Acquire);
-            if (self.shared.is_draining() && !drained) || newest != generation {
-                drained = self.shared.is_draining();
+            let ends = self.shared.ending.load(Ordering::Relaxed);
+            if ends != ending || newest != generation {
+                ending = ends;
                 generation = newest;
                 // Idle connections sit in wait for their deadline: woken, they see that it is time to go.
                 self.timers.wake_all();

@@ -27,4 +27,5 @@ mod routing;
 mod service;
 mod smuggling;
 mod tls;
+mod upgrade;
 mod websocket;

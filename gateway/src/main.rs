@@ -32,6 +32,9 @@ enum Command {
         /// Configuration file.
         #[arg(default_value = "routes.yaml", value_name = "FILE")]
         config: PathBuf,
+        /// Print a JSON Schema of configuration files for editors, and check nothing.
+        #[arg(long)]
+        schema: bool,
     },
     /// Replace the running process by the binary and the configuration as they are now, without closing a socket.
     Upgrade {
@@ -74,7 +77,8 @@ fn main() -> ExitCode {
         .init();
     match cli.command {
         Command::Run { config } => gateway::app::run(&config),
-        Command::Check { config } => gateway::app::check(&config),
+        Command::Check { schema: true, .. } => gateway::app::schema(),
+        Command::Check { config, .. } => gateway::app::check(&config),
         Command::Upgrade { config } => gateway::app::upgrade(&config),
         Command::Explain {
             config,

@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::io::Scratch;
-use crate::io::timer::{TICK, Timers};
+use crate::io::timer::{REST, TICK, Timers};
 use crate::limit::network::counted_as;
 use crate::observe::access_log::{AccessLog, Lines};
 use crate::plan::{LISTENERS_MAX, Plan};
@@ -32,8 +32,8 @@ pub struct Shared {
     pub in_flight: AtomicU64,
     /// Where the listeners really listen, by their places.
     listening: Mutex<Vec<(usize, SocketAddr)>>,
-    /// Counts plans.
-    generation: AtomicU64,
+    /// Counts what data threads have to look at: plans, the beginning of a drain, the end.
+    generation: watch::Sender<u64>,
     /// Accept loops that run.
     pub accepting: AtomicUsize,
     draining: AtomicBool,
@@ -53,7 +53,7 @@ impl Shared {
             clients: Clients::new(LISTENERS_MAX),
             in_flight: AtomicU64::new(0),
             listening: Mutex::default(),
-            generation: AtomicU64::new(0),
+            generation: watch::Sender::new(0),
             accepting: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             drain: watch::Sender::new(false),
@@ -86,12 +86,18 @@ impl Shared {
     /// From now on requests are served by this plan.
     pub fn replace_plan(&self, plan: Arc<Plan>) {
         self.plan.store(plan);
-        self.generation.fetch_add(1, Ordering::Release);
+        self.wake_shards();
     }
 
     /// Asks the data threads for the log lines that they still hold.
     pub fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
+        self.wake_shards();
+    }
+
+    /// Data threads that rest shall look at what changed.
+    fn wake_shards(&self) {
+        self.generation.send_modify(|generation| *generation += 1);
     }
 
     /// Whether every data thread has handed over since [`Shared::close`].
@@ -103,6 +109,7 @@ impl Shared {
     pub fn start_drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
         self.drain.send_replace(true);
+        self.wake_shards();
     }
 
     /// Waits until the gateway is to stop.
@@ -264,28 +271,32 @@ impl Shard {
 
     /// Ticks, sweeps and hands over log lines, for ever.
     pub async fn keep_time(self: Rc<Self>) {
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let (mut drained, mut closed) = (false, false);
-        let mut generation = 0;
-        for count in 0u64.. {
-            ticks.tick().await;
+        let mut changes = self.shared.generation.subscribe();
+        let mut closed = false;
+        let mut swept = Instant::now();
+        let mut wait = TICK;
+        loop {
+            let changed = tokio::select! {
+                () = self.timers.rest(wait) => false,
+                // The sender lives as long as `self`.
+                _ = changes.changed() => true,
+            };
             let now = Instant::now();
-            self.timers.tick(now);
+            let had_lines = self.lines.borrow_mut().hand_over();
+            wait = self.timers.tick(now);
+            if had_lines {
+                wait = TICK;
+            }
             self.wall.set(wall_now());
-            let closing = self.shared.closing.load(Ordering::SeqCst);
-            self.lines.borrow_mut().hand_over();
-            if closing && !closed {
+            if self.shared.closing.load(Ordering::SeqCst) && !closed {
                 closed = true;
                 self.shared.shards_closed.fetch_add(1, Ordering::SeqCst);
             }
-            if count % 10 == 0 {
+            if now.duration_since(swept) >= REST {
+                swept = now;
                 self.upstream.sweep(now, std::time::Duration::from_secs(60));
             }
-            let newest = self.shared.generation.load(Ordering::Acquire);
-            if (self.shared.is_draining() && !drained) || newest != generation {
-                drained = self.shared.is_draining();
-                generation = newest;
+            if changed {
                 // Idle connections sit in wait for their deadline: woken, they see that it is time to go.
                 self.timers.wake_all();
             }

@@ -104,10 +104,10 @@ impl Lines {
         }
     }
 
-    /// Gives what there is to the writer.
-    pub fn hand_over(&mut self) {
+    /// Gives what there is to the writer; false when there was nothing.
+    pub fn hand_over(&mut self) -> bool {
         if self.block.is_empty() {
-            return;
+            return false;
         }
         let block = std::mem::take(&mut self.block);
         if let Some(writer) = &self.log.writer {
@@ -118,5 +118,6 @@ impl Lines {
                 }
             }
         }
+        true
     }
 }

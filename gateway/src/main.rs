@@ -32,6 +32,9 @@ enum Command {
         /// Configuration file.
         #[arg(default_value = "routes.yaml", value_name = "FILE")]
         config: PathBuf,
+        /// Print a JSON Schema of configuration files for editors, and check nothing.
+        #[arg(long)]
+        schema: bool,
     },
     /// Tell what would become of a request: listener, certificate, route and why, pool, workers, deadlines.
     Explain {
@@ -68,7 +71,8 @@ fn main() -> ExitCode {
         .init();
     match cli.command {
         Command::Run { config } => gateway::app::run(&config),
-        Command::Check { config } => gateway::app::check(&config),
+        Command::Check { schema: true, .. } => gateway::app::schema(),
+        Command::Check { config, .. } => gateway::app::check(&config),
         Command::Explain {
             config,
             from,

@@ -1,0 +1,96 @@
+//! Which keys stand at the top?
+
+use super::{Form, Key, OFF, Section, key};
+
+pub(super) const SECTIONS: &[Section] = &[
+    Section {
+        title: "Top",
+        at: &[""],
+        what: "The whole file.",
+        keys: TOP,
+    },
+    Section {
+        title: "Operators' listener",
+        at: &["admin"],
+        what: "Where operators ask.",
+        keys: &[key(
+            "bind",
+            &[Form::Text("127.0.0.1:9901")],
+            "127.0.0.1:9901",
+            "Address and port of `/healthz`, `/readyz`, `/metrics` and `/status`. It has no password: keep it on loopback.",
+        )],
+    },
+    Section {
+        title: "Access log",
+        at: &["access_log"],
+        what: "Where one line for each exchange goes.",
+        keys: &[key(
+            "file",
+            &[Form::Text("/var/log/portcullis/access.log")],
+            "",
+            "A file that lines are appended to.",
+        )],
+    },
+    Section {
+        title: "Drain",
+        at: &["drain"],
+        what: "How the gateway stops.",
+        keys: &[key(
+            "deadline",
+            &[Form::Duration, OFF],
+            "30s",
+            "On SIGTERM, what is not finished by then is cut.",
+        )],
+    },
+];
+
+const TOP: &[Key] = &[
+    key(
+        "threads",
+        &[Form::Words(&["auto"]), Form::Number(1, 1024)],
+        "auto",
+        "Data threads; `auto` is one for each core that the process may use. Read at start only.",
+    ),
+    key(
+        "deny_segments",
+        &[Form::List(&[Form::Text("metrics")])],
+        "[metrics]",
+        "A request whose first or last path segment is one of these is denied, in every spelling.",
+    ),
+    key(
+        "admin",
+        &[OFF, Form::Keys],
+        "{ bind: \"127.0.0.1:9901\" }",
+        "The operators' listener.",
+    ),
+    key(
+        "access_log",
+        &[Form::Words(&["stdout", "off"]), Form::Keys],
+        "stdout",
+        "Destination of the access log.",
+    ),
+    key(
+        "drain",
+        &[Form::Keys],
+        "{ deadline: 30s }",
+        "How the gateway stops.",
+    ),
+    key(
+        "listeners",
+        &[Form::Named(&[Form::Keys])],
+        "",
+        "Where connections come in, by name. Required.",
+    ),
+    key(
+        "pools",
+        &[Form::Named(&[Form::Keys])],
+        "",
+        "The named sets of workers. Required.",
+    ),
+    key(
+        "routes",
+        &[Form::List(&[Form::Keys])],
+        "",
+        "Which request goes where. The most specific route wins; the order has no meaning. Required.",
+    ),
+];

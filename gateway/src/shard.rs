@@ -13,6 +13,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use crate::config::model::ListenerId;
 use crate::io::Scratch;
 use crate::io::timer::{REST, TICK, Timers};
 use crate::limit::network::counted_as;
@@ -29,7 +30,7 @@ pub struct Shared {
     /// Open connections and who opened them.
     pub clients: Clients,
     /// Exchanges in flight, tunnels included.
-    pub in_flight: AtomicU64,
+    pub in_flight: InFlight,
     /// Where the listeners really listen, by their places.
     listening: Mutex<Vec<(usize, SocketAddr)>>,
     /// Counts what data threads have to look at: plans, the beginning of a drain, the end.
@@ -51,7 +52,7 @@ impl Shared {
             plan: ArcSwap::new(plan),
             log,
             clients: Clients::new(LISTENERS_MAX),
-            in_flight: AtomicU64::new(0),
+            in_flight: InFlight::new(LISTENERS_MAX),
             listening: Mutex::default(),
             generation: watch::Sender::new(0),
             accepting: AtomicUsize::new(0),
@@ -121,6 +122,78 @@ impl Shared {
     /// Whether the gateway is stopping.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+}
+
+/// Exchanges that have not ended, counted per listener.
+pub struct InFlight(Vec<Busy>);
+
+/// Those of a listener.
+#[derive(Default)]
+struct Busy {
+    http1: AtomicU64,
+    http2: AtomicU64,
+    /// Counted above as well.
+    tunnels: AtomicU64,
+}
+
+/// What an exchange in flight is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flight {
+    /// A request of HTTP/1.
+    Http1,
+    /// A stream of HTTP/2.
+    Http2,
+    /// One of them that has become a tunnel.
+    Tunnel,
+}
+
+/// One more in flight, until dropped.
+pub struct Flying<'a>(&'a AtomicU64);
+
+impl InFlight {
+    fn new(listeners: usize) -> InFlight {
+        InFlight((0..listeners).map(|_| Busy::default()).collect())
+    }
+
+    /// Counts one.
+    pub fn begin(&self, on: ListenerId, flight: Flight) -> Flying<'_> {
+        // A plan has no more listeners than there are places.
+        let busy = &self.0[usize::from(on.0).min(self.0.len() - 1)];
+        let count = match flight {
+            Flight::Http1 => &busy.http1,
+            Flight::Http2 => &busy.http2,
+            Flight::Tunnel => &busy.tunnels,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        Flying(count)
+    }
+
+    /// All exchanges.
+    pub fn total(&self) -> u64 {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let all = self.0.iter();
+        all.map(|busy| load(&busy.http1) + load(&busy.http2)).sum()
+    }
+
+    /// Open HTTP/2 streams of a listener.
+    pub fn streams(&self, listener: usize) -> u64 {
+        self.0
+            .get(listener)
+            .map_or(0, |busy| busy.http2.load(Ordering::Relaxed))
+    }
+
+    /// Open tunnels of a listener.
+    pub fn tunnels(&self, listener: usize) -> u64 {
+        self.0
+            .get(listener)
+            .map_or(0, |busy| busy.tunnels.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Flying<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

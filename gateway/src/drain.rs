@@ -4,7 +4,6 @@
 //! SIGINT ends at once. SIGQUIT starts another process in our place: when it serves, what is open here has a deadline of
 //! its own; when it fails, nothing has changed. Other signals do no harm.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -221,7 +220,7 @@ impl Drain {
         let started = Instant::now();
         let mut news = started;
         loop {
-            let in_flight = self.shared.in_flight.load(Ordering::Relaxed);
+            let in_flight = self.shared.in_flight.total();
             let connections = self.shared.clients.open_total();
             if in_flight == 0 && accept::is_empty(&self.shared) {
                 tracing::info!(taken = ?started.elapsed(), "drained");

@@ -14,6 +14,7 @@ mod headers;
 mod http10;
 mod independence;
 mod limits;
+mod metrics;
 mod metrics_denied;
 mod networks;
 mod pipelining;

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin};
+use crate::config::contents::read_contents;
 use crate::config::model::{self, Config, ListenerId};
 use crate::config::{Problem, Severity, Source, ephemeral, parse, reference, render};
 use crate::discover;
@@ -48,9 +49,10 @@ pub fn check(path: &Path) -> ExitCode {
     let Ok(source) = read(path) else {
         return ExitCode::FAILURE;
     };
-    let checked = parse(&source, &|name| std::env::var(name).ok());
+    let mut checked = parse(&source, &|name| std::env::var(name).ok());
     let mut problems = checked.problems;
-    if let Some(config) = &checked.config {
+    if let Some(config) = &mut checked.config {
+        problems.extend(read_contents(config));
         problems.extend(tls::server::check(config, SystemTime::now()));
         problems.extend(ephemeral_warnings(config));
     }
@@ -229,6 +231,10 @@ fn serve(
     inherited: Vec<Inherited>,
 ) -> Result<(), Refusal> {
     let metrics = Arc::new(Metrics::new().context("metrics")?);
+    let problems = read_contents(&mut config);
+    if !problems.is_empty() {
+        return Err(refuse(source, &problems));
+    }
     let (tls, doubts) = tls_of(&config, None).map_err(|problems| refuse(source, &problems))?;
     tell(source, &doubts);
     let (doors, admin_socket) = open_sockets(source, &config, inherited, predecessor)?;

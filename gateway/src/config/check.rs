@@ -6,8 +6,10 @@
 //! route which names it is not told off for that as well.
 
 mod actions;
+mod answers;
 mod balance;
 mod binds;
+mod changes;
 mod conditions;
 mod health;
 mod limits;
@@ -20,6 +22,7 @@ mod pools;
 mod ports;
 mod rate;
 mod reach;
+mod rewrites;
 mod routes;
 mod same;
 mod secure;
@@ -75,6 +78,8 @@ pub(super) fn check(root: &Node, reader: &mut Reader) -> Option<Config> {
             listeners: &listeners,
             pools: &pools,
             deny_segments: &globals.deny_segments,
+            request_changes: &globals.changes.request,
+            response_changes: &globals.changes.response,
         },
         reader,
     );
@@ -93,6 +98,8 @@ pub(super) fn check(root: &Node, reader: &mut Reader) -> Option<Config> {
         drain: globals.stop.drain,
         upgrade: globals.stop.upgrade,
         deny_segments: globals.deny_segments,
+        response_changes: Some(Box::new(globals.changes.response))
+            .filter(|changes| !changes.is_empty()),
     })
 }
 
@@ -103,6 +110,7 @@ struct Globals {
     admin: Option<Admin>,
     access_log: AccessLog,
     stop: stop::Stop,
+    changes: changes::Both,
 }
 
 impl Default for Globals {
@@ -116,6 +124,7 @@ impl Default for Globals {
             }),
             access_log: AccessLog::Stdout,
             stop: stop::Stop::default(),
+            changes: changes::Both::default(),
         }
     }
 }
@@ -132,6 +141,7 @@ impl Globals {
         keys.set(reader, "admin", &mut self.admin, admin);
         keys.set(reader, "access_log", &mut self.access_log, access_log);
         self.stop.read(keys, reader);
+        self.changes = changes::both(keys, reader);
     }
 }
 

@@ -21,6 +21,7 @@ mod pools;
 mod protocols;
 mod proxy_protocol;
 mod rates;
+mod refusals;
 mod reload;
 mod review;
 mod route_limits;

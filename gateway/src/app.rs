@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin};
 use crate::config::contents::read_contents;
-use crate::config::model::{self, Config, ListenerId};
+use crate::config::model::{self, Config, ListenerId, LogFormat, LogServer, LogTo};
 use crate::config::{Problem, Severity, Source, ephemeral, parse, reference, render};
 use crate::discover;
 use crate::drain::Drain;
@@ -28,8 +28,12 @@ use crate::host;
 use crate::listener::accept::{Balance, Door, Handed, accept, receive};
 use crate::listener::inherited::{self, Inheritance, Inherited};
 use crate::listener::socket;
-use crate::observe::access_log::AccessLog;
+use crate::observe::access_log::{AccessLog, Destination, Settings};
+use crate::observe::file::{LogFile, Stdout};
+use crate::observe::format::Format;
+use crate::observe::journal::{self, Journal};
 use crate::observe::metrics::Metrics;
+use crate::observe::syslog::{self, Syslog};
 use crate::plan::Plan;
 use crate::reload::{
     Discovered, OpenDoor, Reload, addresses, own_addresses, settle_redirects, tls_of,
@@ -424,19 +428,39 @@ fn open_control(
     Ok(Some((path, socket)))
 }
 
-fn open_log(to: &model::AccessLog) -> anyhow::Result<AccessLog> {
-    Ok(match to {
-        model::AccessLog::Off => AccessLog::off(),
-        model::AccessLog::Stdout => AccessLog::to(Box::new(std::io::stdout()))?,
-        model::AccessLog::File(path) => {
-            let file = std::fs::OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(path)
-                .with_context(|| format!("access log {} cannot be written", path.display()))?;
-            AccessLog::to(Box::new(file))?
+fn open_log(log: &model::AccessLog) -> anyhow::Result<AccessLog> {
+    let to: Box<dyn Destination> = match &log.to {
+        LogTo::Off => return Ok(AccessLog::off()),
+        LogTo::Stdout => Box::new(Stdout),
+        LogTo::File(path) => Box::new(
+            LogFile::open(path.clone())
+                .with_context(|| format!("access log {} cannot be written", path.display()))?,
+        ),
+        LogTo::Syslog(server, facility) => {
+            let server = match server {
+                LogServer::Local(path) => syslog::Server::Local(path.clone()),
+                LogServer::Udp(address) => syslog::Server::Udp(*address),
+                LogServer::Tcp(address) => syslog::Server::Tcp(*address),
+            };
+            Box::new(Syslog::new(server, *facility))
         }
-    })
+        LogTo::Journald(socket) => {
+            let path = socket.clone().unwrap_or_else(|| journal::SOCKET.into());
+            Box::new(Journal::new(path))
+        }
+    };
+    let settings = Settings {
+        format: match log.format {
+            LogFormat::Json => Format::Json,
+            LogFormat::Haproxy => Format::Haproxy,
+            LogFormat::Combined => Format::Combined,
+        },
+        journal: matches!(log.to, LogTo::Journald(_)),
+        sample: log.sample,
+        refused_per_second: log.refused_per_second,
+        user_agent: log.user_agent,
+    };
+    Ok(AccessLog::to(to, settings)?)
 }
 
 /// `ready name=address[,address] … admin=address`: what scripts wait for.

@@ -57,6 +57,8 @@ struct Signals {
     int: Signal,
     hup: Signal,
     quit: Signal,
+    /// The access log's file begins anew.
+    usr1: Signal,
 }
 
 impl Signals {
@@ -66,6 +68,7 @@ impl Signals {
             int: signal(SignalKind::interrupt())?,
             hup: signal(SignalKind::hangup())?,
             quit: signal(SignalKind::quit())?,
+            usr1: signal(SignalKind::user_defined1())?,
         })
     }
 
@@ -122,6 +125,10 @@ impl Drain {
                 _ = signals.int.recv() => return End::AtOnce,
                 _ = signals.hup.recv() => {
                     self.reload();
+                    continue;
+                }
+                _ = signals.usr1.recv() => {
+                    self.shared.log.reopen();
                     continue;
                 }
                 _ = signals.quit.recv() => None,

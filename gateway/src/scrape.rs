@@ -35,6 +35,8 @@ fn itself(text: &mut Exposition, shared: &Shared) {
         .line(&[], shared.in_flight.total());
     text.family(&names::LOG_DROPPED)
         .line(&[], shared.log.dropped());
+    text.family(&names::LOG_LEFT_OUT)
+        .line(&[], shared.log.left_out());
 }
 
 fn listeners(text: &mut Exposition, shared: &Shared, plan: &Plan) {

@@ -18,6 +18,8 @@ use crate::io::Scratch;
 use crate::io::timer::{REST, TICK, Timers};
 use crate::limit::network::counted_as;
 use crate::observe::access_log::{AccessLog, Lines};
+use crate::observe::record::Record;
+use crate::observe::time::Moment;
 use crate::plan::{LISTENERS_MAX, Plan};
 use crate::upstream::Connections;
 
@@ -366,7 +368,7 @@ impl Shard {
         shared.shards.fetch_add(1, Ordering::SeqCst);
         Rc::new(Shard {
             upstream: Connections::new(timers.clone()),
-            lines: RefCell::new(Lines::new(shared.log.clone())),
+            lines: RefCell::new(Lines::new(shared.log.clone(), Instant::now())),
             scratch: Scratch::new(),
             random: RefCell::new(fastrand::Rng::with_seed(seed)),
             wall: Cell::new(wall_now()),
@@ -406,6 +408,23 @@ impl Shard {
                 // Idle connections sit in wait for their deadline: woken, they see that it is time to go.
                 self.timers.wake_all();
             }
+        }
+    }
+
+    /// Tells the access log of a connection that was closed before there was a request, and why.
+    pub fn tell_refused(&self, listener: &str, client: SocketAddr, end: &str) {
+        let mut lines = self.lines.borrow_mut();
+        if !lines.wanted() {
+            return;
+        }
+        let now = Instant::now();
+        if let Some(left_out) = lines.admits_refusal(now) {
+            lines.add(&Record {
+                end,
+                left_out,
+                open: (self.shared.clients.open_total(), 0),
+                ..Record::new(Moment(self.unix_ms(now)), listener, client)
+            });
         }
     }
 

@@ -5,6 +5,7 @@
 //! questions that need everything. A draft that failed is left out but its name is kept, so that a
 //! route which names it is not told off for that as well.
 
+mod access_log;
 mod actions;
 mod answers;
 mod balance;
@@ -122,7 +123,7 @@ impl Default for Globals {
                 bind: SocketAddr::from(([127, 0, 0, 1], 9901)),
                 place: Place::default(),
             }),
-            access_log: AccessLog::Stdout,
+            access_log: AccessLog::default(),
             stop: stop::Stop::default(),
             changes: changes::Both::default(),
         }
@@ -139,7 +140,9 @@ impl Globals {
             deny_segments,
         );
         keys.set(reader, "admin", &mut self.admin, admin);
-        keys.set(reader, "access_log", &mut self.access_log, access_log);
+        keys.set(reader, "access_log", &mut self.access_log, |r, f| {
+            access_log::access_log(f, r)
+        });
         self.stop.read(keys, reader);
         self.changes = changes::both(keys, reader);
     }
@@ -203,19 +206,6 @@ fn admin(reader: &mut Reader, field: &Field<'_>) -> Option<Option<Admin>> {
         bind: address,
         place,
     }))
-}
-
-fn access_log(reader: &mut Reader, field: &Field<'_>) -> Option<AccessLog> {
-    if matches!(&field.node.value, Value::Text(_)) {
-        return reader.word(
-            field,
-            &[("stdout", AccessLog::Stdout), ("off", AccessLog::Off)],
-        );
-    }
-    let mut keys = reader.keys(field, "`stdout`, `off` or `{ file: PATH }`")?;
-    let file = keys.need(reader, "file");
-    keys.done(reader);
-    path(reader, &file?).map(AccessLog::File)
 }
 
 /// The path of a file, as written: relative ones count from the current directory.

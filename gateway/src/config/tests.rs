@@ -369,7 +369,7 @@ routes:
         )
     );
     assert!(config.admin.is_none());
-    assert_eq!(config.access_log, AccessLog::File("/var/log/x.log".into()));
+    assert_eq!(config.access_log.to, LogTo::File("/var/log/x.log".into()));
     assert_eq!(config.drain.deadline, Duration::from_secs(300));
     assert_eq!(
         config.upgrade,
@@ -559,6 +559,51 @@ routes:
 }
 
 /// What is changed in the small file, what must be told (on which line), and part of the fix.
+#[test]
+fn an_access_log_is_read_in_every_form() {
+    let read = |log: &str| {
+        let text = small(&[("listeners:", &format!("access_log: {log}\nlisteners:"))]);
+        good(&text).access_log
+    };
+    let local = |path: &str| LogServer::Local(path.into());
+    for (written, to) in [
+        ("off", LogTo::Off),
+        ("stdout", LogTo::Stdout),
+        ("/var/log/x.log", LogTo::File("/var/log/x.log".into())),
+        ("{ file: x.log }", LogTo::File("x.log".into())),
+        ("{ to: logs/x.log }", LogTo::File("logs/x.log".into())),
+        ("syslog", LogTo::Syslog(local("/dev/log"), 16)),
+        ("journald", LogTo::Journald(None)),
+        (
+            "{ to: { journald: /x } }",
+            LogTo::Journald(Some("/x".into())),
+        ),
+        (
+            "{ to: { syslog: /x, facility: daemon } }",
+            LogTo::Syslog(local("/x"), 3),
+        ),
+        (
+            "{ to: { syslog: \"tcp://[::1]:601\" } }",
+            LogTo::Syslog(LogServer::Tcp("[::1]:601".parse().unwrap()), 16),
+        ),
+    ] {
+        let wanted = AccessLog {
+            to,
+            ..AccessLog::default()
+        };
+        assert_eq!(read(written), wanted, "{written}");
+    }
+    let all = read("{ format: combined, sample: 0.5%, refused_per_second: 0, user_agent: on }");
+    let wanted = AccessLog {
+        to: LogTo::Stdout,
+        format: LogFormat::Combined,
+        sample: 5_000,
+        refused_per_second: 0,
+        user_agent: true,
+    };
+    assert_eq!(all, wanted);
+}
+
 #[test]
 fn every_mistake_is_told_with_place_and_fix() {
     let cases: &[(Change<'_>, u32, &str, &str)] = &[
@@ -1168,6 +1213,57 @@ fn every_mistake_is_told_with_place_and_fix() {
             1,
             "not known",
             "did you mean `stdout`?",
+        ),
+        (
+            &[("listeners:", "access_log: { to: off }\nlisteners:")],
+            1,
+            "not known",
+            "known are",
+        ),
+        (
+            &[("listeners:", "access_log: { to: x/y, file: z }\nlisteners:")],
+            1,
+            "there is `file` as well",
+            "name one destination",
+        ),
+        (
+            &[("listeners:", "access_log: { format: jsn }\nlisteners:")],
+            1,
+            "not known",
+            "did you mean `json`?",
+        ),
+        (
+            &[("listeners:", "access_log: { sample: 101% }\nlisteners:")],
+            1,
+            "not a percentage",
+            "at most `100%`",
+        ),
+        (
+            &[(
+                "listeners:",
+                "access_log: { to: { syslog: \"udp://logs:514\" } }\nlisteners:",
+            )],
+            1,
+            "not a log server",
+            "names are not resolved",
+        ),
+        (
+            &[(
+                "listeners:",
+                "access_log: { to: { facility: local0 } }\nlisteners:",
+            )],
+            1,
+            "one of `syslog` and `journald` is needed",
+            "to: journald",
+        ),
+        (
+            &[(
+                "listeners:",
+                "access_log: { to: { syslog: /dev/log, facility: local9 } }\nlisteners:",
+            )],
+            1,
+            "not known",
+            "did you mean `local0`?",
         ),
         // Rates.
         (

@@ -11,8 +11,10 @@ use crate::exchange::failure::Failure;
 use crate::exchange::fields::Filling;
 use crate::exchange::origin::Origin;
 use crate::message::{Request, Version};
+use crate::observe::format::Format;
 use crate::observe::metrics::{Ended, PoolMetrics};
-use crate::observe::record::{Record, rfc3339};
+use crate::observe::record::Record;
+use crate::observe::time::Moment;
 use crate::plan::Plan;
 
 /// No call of gRPC, or none that came to a status.
@@ -165,21 +167,14 @@ impl<'a> Summary<'a> {
             Version::Http2 => 2,
         };
         self.count(taken, protocol);
-        let target = String::from_utf8_lossy(&request.target);
-        self.line(
-            taken,
-            request.version.name(),
-            request.method.as_str(),
-            &request.authority,
-            &target,
-        );
+        self.line(taken, request.version.name(), Some(request));
     }
 
     /// Tells of a request whose head was refused.
     pub fn finish_headless(self, protocol: &str) {
         let taken = self.started.elapsed();
         self.count(taken, usize::from(protocol != "HTTP/1.1") + 1);
-        self.line(taken, protocol, "", b"", "");
+        self.line(taken, protocol, None);
     }
 
     fn count(&self, taken: Duration, protocol: usize) {
@@ -209,34 +204,79 @@ impl<'a> Summary<'a> {
         )
     }
 
-    fn line(&self, taken: Duration, protocol: &str, method: &str, authority: &[u8], target: &str) {
-        let mut lines = self.cx.shard.lines.borrow_mut();
+    fn line(&self, taken: Duration, protocol: &str, request: Option<&Request>) {
+        let shard = &self.cx.shard;
+        let mut lines = shard.lines.borrow_mut();
         if !lines.wanted() {
             return;
         }
+        let mut left_out = 0;
+        if self.end == "ok" && self.status < 500 {
+            if !lines.samples(|| shard.random()) {
+                return;
+            }
+        } else if request.is_none() || self.end == "rate_limited" {
+            match lines.admits_refusal(Instant::now()) {
+                Some(before) => left_out = before,
+                None => return,
+            }
+        }
+        let settings = *lines.settings();
+        let field = |name: &str| Some(String::from_utf8_lossy(request?.fields.get(name)?));
+        let combined = settings.format == Format::Combined;
+        let user_agent = (combined || settings.user_agent)
+            .then(|| field("user-agent"))
+            .flatten();
+        let referer = combined.then(|| field("referer")).flatten();
+        let text = |bytes| String::from_utf8_lossy(bytes);
+        let authority = text(request.map_or(&b""[..], |request| &request.authority));
+        let target = text(request.map_or(&b""[..], |request| &request.target));
         let (route, pool) = self.named();
-        let mut time = String::with_capacity(24);
-        rfc3339(&mut time, self.cx.shard.unix_ms(self.started));
+        let time = Moment(shard.unix_ms(self.started));
+        let listener = self.plan.listener(self.cx.listener);
+        let grpc_status = self.grpc_status.get();
         lines.add(&Record {
-            time: &time,
-            listener: &self.plan.listener(self.cx.listener).name,
             client: self.client(),
             protocol,
             tls: self.cx.tls,
-            method,
-            host: &String::from_utf8_lossy(authority),
-            path: target.split_once('?').map_or(target, |(path, _)| path),
+            method: request.map_or("", |request| request.method.as_str()),
+            host: &authority,
+            path: without_query(&target),
             status: self.status,
             route,
             pool,
             worker: self.worker,
             request_id: &self.request_id,
+            user_agent: user_agent.as_deref(),
+            referer: referer.as_deref().map(without_query),
             bytes_in: self.bytes_in.get(),
             bytes_out: self.bytes_out.get(),
-            duration_ms: taken.as_micros() as f64 / 1000.0,
-            wait_ms: self.wait.as_micros() as f64 / 1000.0,
+            duration_ms: ms(taken),
+            wait_ms: ms(self.wait),
+            connect_ms: ms(self.connect),
+            first_byte_ms: self.first_byte.map(ms),
             retries: self.retries,
+            grpc_status: (grpc_status != NO_STATUS).then_some(grpc_status),
             end: self.end,
+            left_out,
+            open: match settings.format {
+                Format::Haproxy => {
+                    let clients = &shard.shared.clients;
+                    let here = clients.open(usize::from(self.cx.listener.0));
+                    (clients.open_total(), here.into())
+                }
+                Format::Json | Format::Combined => (0, 0),
+            },
+            ..Record::new(time, &listener.name, self.cx.client)
         });
     }
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_micros() as f64 / 1000.0
+}
+
+/// What comes behind `?` or `#` may hold secrets.
+fn without_query(target: &str) -> &str {
+    target.split(['?', '#']).next().unwrap_or_default()
 }

@@ -229,7 +229,10 @@ fn let_in(
     let (peer, counted) = match trusted.is_some_and(|from| from.contains(client.ip())) {
         // All its clients come from one address: they are judged and counted once it has said who they are.
         true => (Peer::Balancer(client), None),
-        false if !plan.listeners[listener].admits(client) => return metrics.refused_network.inc(),
+        false if !plan.listeners[listener].admits(client) => {
+            metrics.refused_network.inc();
+            return shard.tell_refused(&model.name, client, "connection_denied");
+        }
         false => (Peer::Client(client), Some(client.ip())),
     };
     let admitted =
@@ -241,8 +244,14 @@ fn let_in(
         });
     let admission = match admitted {
         Ok(admission) => admission,
-        Err(Full::Listener) => return metrics.refused_total.inc(),
-        Err(Full::Client) => return metrics.refused_client.inc(),
+        Err(full) => {
+            let (counter, end) = match full {
+                Full::Listener => (&metrics.refused_total, "connections_max"),
+                Full::Client => (&metrics.refused_client, "connections_per_client_max"),
+            };
+            counter.inc();
+            return shard.tell_refused(&model.name, client, end);
+        }
     };
     let thread = balance.choose(me);
     if thread == me {
@@ -318,6 +327,7 @@ async fn establish(
                 Ok(Ok(told)) => told,
                 refused => {
                     metrics.refused_proxy_protocol.inc();
+                    shard.tell_refused(&listener.name, balancer, "proxy_protocol");
                     tracing::debug!(%balancer, ?refused, "no client was told of");
                     return None;
                 }
@@ -335,6 +345,7 @@ async fn establish(
             };
             if !plan.listeners[usize::from(door.0)].admits(client) {
                 metrics.refused_network.inc();
+                shard.tell_refused(&listener.name, client, "connection_denied");
                 return None;
             }
             if let Some(destination) = destination {
@@ -342,6 +353,7 @@ async fn establish(
                 let cap = listener.limits.connections_per_client_max;
                 if admission.count_client(client.ip(), cap).is_err() {
                     metrics.refused_client.inc();
+                    shard.tell_refused(&listener.name, client, "connections_per_client_max");
                     return None;
                 }
             }
@@ -367,7 +379,14 @@ async fn establish(
             Connection::Http1(context(""), Rc::new(stream))
         });
     };
-    let (stream, handshake) = handshake(&shard, metrics, patience, tcp, config).await?;
+    let handshake = handshake(&shard, metrics, patience, tcp, config).await;
+    let (stream, handshake) = match handshake {
+        Ok(done) => done,
+        Err(end) => {
+            shard.tell_refused(&listener.name, client, end);
+            return None;
+        }
+    };
     let cx = context(handshake.version);
     // A gRPC client that offers no ALPN speaks HTTP/2 all the same.
     Some(if handshake.h2 || (grpc && !handshake.alpn) {
@@ -383,7 +402,7 @@ async fn handshake(
     patience: Duration,
     tcp: TcpStream,
     config: Arc<rustls::ServerConfig>,
-) -> Option<(Stream, Handshake)> {
+) -> Result<(Stream, Handshake), &'static str> {
     let slot = shard.timers.slot();
     match slot
         .within(patience, tls::accept(tcp, config, &shard.scratch))
@@ -391,20 +410,20 @@ async fn handshake(
     {
         Ok(Ok((stream, handshake))) => {
             metrics.handshake(handshake.version, handshake.resumed);
-            Some((stream, handshake))
+            Ok((stream, handshake))
         }
         Ok(Err(HandshakeError::Lost(_))) => {
             metrics.handshake_lost.inc();
-            None
+            Err("handshake_lost")
         }
         Ok(Err(error)) => {
             metrics.handshake_refused.inc();
             tracing::debug!(%error, "TLS handshake refused");
-            None
+            Err("handshake_refused")
         }
         Err(_) => {
             metrics.handshake_timeout.inc();
-            None
+            Err("handshake_timeout")
         }
     }
 }

@@ -3,7 +3,12 @@
 pub mod access_log;
 pub mod exposition;
 pub mod few;
+pub mod file;
+pub mod format;
 pub mod histogram;
+pub mod journal;
 pub mod metrics;
 pub mod names;
 pub mod record;
+pub mod syslog;
+pub mod time;

@@ -147,6 +147,8 @@ families! {
         "1 while the last reload was refused, so that the file is not what runs, else 0.";
     LOG_DROPPED = Counter "portcullis_access_log_lines_dropped_total" []
         "Lines of the access log lost because its destination did not follow.";
+    LOG_LEFT_OUT = Counter "portcullis_access_log_lines_left_out_total" []
+        "Lines about refusals that were not written because there were more than refused_per_second.";
 
     // The process, as Prometheus' own libraries name it.
     PROCESS_CPU = Counter "process_cpu_seconds_total" []

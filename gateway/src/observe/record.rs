@@ -4,15 +4,20 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 
-/// One exchange, as the access log tells it. Names are stable.
-#[derive(Debug, Serialize)]
+use super::time::Moment;
+
+/// One exchange, as the access log tells it; or a connection that was refused before there was one. Names are stable.
+#[derive(Clone, Debug, Serialize)]
 pub struct Record<'a> {
-    /// When it began, RFC 3339 in UTC with milliseconds.
-    pub time: &'a str,
+    /// When it began.
+    pub time: Moment,
     /// Name of the listener.
     pub listener: &'a str,
     /// The client's address.
     pub client: IpAddr,
+    /// The client's port.
+    #[serde(skip)]
+    pub client_port: u16,
     /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2.0`; empty where none was spoken.
     pub protocol: &'a str,
     /// `TLSv1.2` or `TLSv1.3`; absent on plain connections.
@@ -35,6 +40,12 @@ pub struct Record<'a> {
     pub worker: Option<SocketAddr>,
     /// The request's id.
     pub request_id: &'a str,
+    /// What the client calls itself; absent unless it is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<&'a str>,
+    /// Where the client says that it comes from, without the query.
+    #[serde(skip)]
+    pub referer: Option<&'a str>,
     /// Bytes of the request body.
     pub bytes_in: u64,
     /// Bytes of the response body.
@@ -43,52 +54,121 @@ pub struct Record<'a> {
     pub duration_ms: f64,
     /// Waited for a worker, milliseconds.
     pub wait_ms: f64,
+    /// Opened connections to workers, milliseconds.
+    pub connect_ms: f64,
+    /// From the head to the response's head, milliseconds; absent where there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_byte_ms: Option<f64>,
     /// Attempts after the first.
     pub retries: u32,
+    /// How a gRPC call ended; absent for others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grpc_status: Option<u8>,
     /// `ok`, or who ended it and why.
     pub end: &'a str,
+    /// Lines about refusals that were left out before this one, because there were too many; absent where there were none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub left_out: u64,
+    /// Open connections of the process and of the listener; read only where the format tells of them.
+    #[serde(skip)]
+    pub open: (u64, u64),
 }
 
-/// RFC 3339 in UTC with milliseconds, from milliseconds since 1970.
-pub fn rfc3339(out: &mut String, unix_ms: u64) {
-    use std::fmt::Write;
-    let days = (unix_ms / 86_400_000) as i64;
-    let ms = unix_ms % 86_400_000;
-    // Days to a civil date by eras of 400 years, with March as the first month.
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let day_of_era = z.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let (h, m, s, ms) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60, ms % 1000);
-    let _ = write!(
-        out,
-        "{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{ms:03}Z"
-    );
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl<'a> Record<'a> {
+    /// Of a client on a listener; nothing is known of it yet.
+    pub fn new(time: Moment, listener: &'a str, client: SocketAddr) -> Record<'a> {
+        Record {
+            time,
+            listener,
+            client: client.ip().to_canonical(),
+            client_port: client.port(),
+            protocol: "",
+            tls: "",
+            method: "",
+            host: "",
+            path: "",
+            status: 0,
+            route: "",
+            pool: "",
+            worker: None,
+            request_id: "",
+            user_agent: None,
+            referer: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            duration_ms: 0.0,
+            wait_ms: 0.0,
+            connect_ms: 0.0,
+            first_byte_ms: None,
+            retries: 0,
+            grpc_status: None,
+            end: "ok",
+            left_out: 0,
+            open: (0, 0),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    const PAGE: &str = include_str!("../../../docs/access-log.md");
+
     #[test]
-    fn times_are_told_in_rfc_3339() {
-        for (ms, text) in [
-            (0, "1970-01-01T00:00:00.000Z"),
-            (951_782_400_123, "2000-02-29T00:00:00.123Z"),
-            (1_795_456_799_999, "2026-11-23T17:59:59.999Z"),
-            (4_107_542_399_000, "2100-02-28T23:59:59.000Z"),
-        ] {
-            let mut out = String::new();
-            super::rfc3339(&mut out, ms);
-            assert_eq!(out, text);
+    fn the_documentation_tells_of_every_field_in_order() {
+        let client = SocketAddr::from(([127, 0, 0, 1], 1));
+        let whole = Record {
+            tls: "x",
+            worker: Some(client),
+            user_agent: Some("x"),
+            first_byte_ms: Some(1.0),
+            grpc_status: Some(0),
+            left_out: 1,
+            ..Record::new(Moment(0), "x", client)
+        };
+        let text = serde_json::to_string(&whole).unwrap();
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        // The order of the line, which a map of the library does not keep.
+        let mut fields: Vec<_> = line.as_object().unwrap().keys().collect();
+        fields.sort_by_key(|field| text.find(&format!("\"{field}\":")));
+        let (_, table) = PAGE.split_once("<!-- fields -->\n").unwrap();
+        let table = table.split("\n\n").next().unwrap();
+        let told: Vec<_> = table
+            .lines()
+            .skip(2)
+            .filter_map(|row| row.split('`').nth(1))
+            .collect();
+        assert_eq!(told, fields);
+    }
+
+    #[test]
+    fn the_documentation_tells_of_every_end() {
+        // The words stand in the tables of failures and where connections are refused.
+        let failures = include_str!("../exchange/failure.rs");
+        let (_, words) = failures.split_once("pub fn word").unwrap();
+        let words = words.split("\n    }\n").next().unwrap();
+        let accept = include_str!("../listener/accept.rs");
+        let refused = accept.split('"').skip(1).step_by(2).filter(|word| {
+            [
+                "handshake_",
+                "connection_",
+                "connections_",
+                "proxy_protocol",
+            ]
+            .iter()
+            .any(|begin| word.starts_with(begin))
+        });
+        let all: Vec<_> = words.split('"').skip(1).step_by(2).chain(refused).collect();
+        assert!(all.len() > 25, "{all:?}");
+        let (_, table) = PAGE.split_once("### The words of `end`").unwrap();
+        let table = table.split("## `format").next().unwrap();
+        for word in all {
+            assert!(table.contains(&format!("`{word}`")), "`{word}`");
         }
     }
 }

@@ -28,12 +28,76 @@ pub(super) const SECTIONS: &[Section] = &[
         title: "Access log",
         at: &["access_log"],
         what: "Where one line for each exchange goes.",
-        keys: &[key(
-            "file",
-            &[Form::Text("/var/log/portcullis/access.log")],
-            "",
-            "A file that lines are appended to.",
-        )],
+        keys: &[
+            key(
+                "to",
+                &[
+                    Form::Words(&["stdout", "syslog", "journald"]),
+                    Form::Text("/var/log/portcullis/access.log"),
+                    Form::Keys,
+                ],
+                "stdout",
+                "Where lines go; `syslog` is `/dev/log`. A file that was renamed is begun anew, at once on SIGUSR1.",
+            ),
+            key(
+                "file",
+                &[Form::Text("/var/log/portcullis/access.log")],
+                "",
+                "Short for `to:` with a path.",
+            ),
+            key(
+                "format",
+                &[Form::Words(&["json", "haproxy", "combined"])],
+                "json",
+                "How a line is written: a JSON object, HAProxy's HTTP log format, NCSA's combined format.",
+            ),
+            key(
+                "sample",
+                &[Form::Text("10%")],
+                "100%",
+                "Share of the exchanges that are written, of those that ended well with a status below 500; all others always are.",
+            ),
+            key(
+                "refused_per_second",
+                &[Form::Number(0, 1_000_000)],
+                "100",
+                "Lines per second and data thread about bad heads, refused connections, failed handshakes and requests over a rate; the rest is counted.",
+            ),
+            key(
+                "user_agent",
+                &[Form::Words(&["off", "on"])],
+                "off",
+                "Whether lines have the client's `User-Agent`; the combined format has it always.",
+            ),
+        ],
+    },
+    Section {
+        title: "Destination of the access log",
+        at: &["access_log.to"],
+        what: "One of `syslog` and `journald`.",
+        keys: &[
+            key(
+                "syslog",
+                &[Form::Text("udp://192.0.2.1:514")],
+                "",
+                "A local socket, `udp://ADDRESS:PORT` or `tcp://ADDRESS:PORT` that takes RFC 5424.",
+            ),
+            key(
+                "facility",
+                &[Form::Words(&[
+                    "user", "daemon", "authpriv", "ftp", "local0", "local1", "local2", "local3",
+                    "local4", "local5", "local6", "local7",
+                ])],
+                "local0",
+                "Facility of syslog.",
+            ),
+            key(
+                "journald",
+                &[Form::Text("/run/systemd/journal/socket")],
+                "",
+                "The socket of the journal.",
+            ),
+        ],
     },
     Section {
         title: "Drain",
@@ -99,9 +163,13 @@ const TOP: &[Key] = &[
     ),
     key(
         "access_log",
-        &[Form::Words(&["stdout", "off"]), Form::Keys],
+        &[
+            Form::Words(&["stdout", "off", "syslog", "journald"]),
+            Form::Text("/var/log/portcullis/access.log"),
+            Form::Keys,
+        ],
         "stdout",
-        "Destination of the access log.",
+        "One line for each exchange, see [access-log.md](access-log.md). Read at start only.",
     ),
     key(
         "drain",

@@ -16,6 +16,7 @@ use pingora_core::services::Service;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::socket::{self as admin_socket, Socket};
 use crate::admin::{self, Admin};
 use crate::config::model::{self, Config, ListenerId};
 use crate::config::{Problem, Severity, Source, ephemeral, parse, render};
@@ -29,7 +30,7 @@ use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
 use crate::plan::{Plan, Tls};
 use crate::reload::{
-    Discovered, OpenDoor, Reload, addresses, own_addresses, settle_redirects, tls_of,
+    Discovered, OpenDoor, Reload, addresses, own_addresses, settle_redirects, settle_token, tls_of,
 };
 use crate::shard::{Shard, Shared};
 use crate::tls;
@@ -146,9 +147,15 @@ fn serve(source: &Source, path: &Path, mut config: Config) -> anyhow::Result<Exi
     let Some(tls) = load_tls(source, &config) else {
         return Ok(ExitCode::FAILURE);
     };
-    let Some((doors, admin_socket)) = open_sockets(source, &config) else {
+    if let Err(problem) = settle_token(&mut config) {
+        tell(source, &[problem]);
+        return Ok(ExitCode::FAILURE);
+    }
+    let Some((doors, admin_tcp)) = open_sockets(source, &config) else {
         return Ok(ExitCode::FAILURE);
     };
+    let admin_socket = open_admin_socket(&config)?;
+    let trace = admin_socket.as_ref().map(Socket::trace);
     settle_redirects(&mut config, doors.iter());
     host::raise_open_files(&config);
     let log = open_log(&config.access_log)?;
@@ -158,7 +165,7 @@ fn serve(source: &Source, path: &Path, mut config: Config) -> anyhow::Result<Exi
     };
     let deadline = config.drain_deadline;
     let plan = Arc::new(Plan::build(config, tls, &metrics, None, Instant::now()));
-    let admin_address = admin_socket
+    let admin_address = admin_tcp
         .as_ref()
         .and_then(|socket| socket.local_addr().ok());
     let own = own_addresses(&doors, admin_address);
@@ -179,11 +186,13 @@ fn serve(source: &Source, path: &Path, mut config: Config) -> anyhow::Result<Exi
         admin: admin_address,
         threads: senders,
         discovery,
+        alone: Mutex::default(),
     });
     let admin = Arc::new(Admin {
         shared: shared.clone(),
         metrics,
         since: Instant::now(),
+        reload: reload.clone(),
     });
 
     let conf = ServerConf {
@@ -196,6 +205,7 @@ fn serve(source: &Source, path: &Path, mut config: Config) -> anyhow::Result<Exi
     server.add_service(Control {
         discovered,
         admin,
+        tcp: admin_tcp,
         socket: admin_socket,
     });
     server.add_service(Edge {
@@ -211,6 +221,9 @@ fn serve(source: &Source, path: &Path, mut config: Config) -> anyhow::Result<Exi
             reload,
         }),
     });
+    if let Some(trace) = trace {
+        trace.remove();
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -256,14 +269,37 @@ fn open_sockets(source: &Source, config: &Config) -> Option<(Vec<OpenDoor>, Opti
         }
     }
     let admin = config.admin.as_ref().and_then(|admin| {
+        let address = admin.bind?;
         open(&model::Bind {
-            host: Some(admin.bind.ip()),
-            port: admin.bind.port(),
+            host: Some(address.ip()),
+            port: address.port(),
             place: admin.place,
         })
     });
     tell(source, &problems);
     problems.is_empty().then_some((doors, admin))
+}
+
+/// The operators' unix socket. One that was asked for must be had; the usual one may be missing, which is told.
+fn open_admin_socket(config: &Config) -> anyhow::Result<Option<Socket>> {
+    let Some(admin) = &config.admin else {
+        return Ok(None);
+    };
+    let runtime = std::env::var("RUNTIME_DIRECTORY").ok();
+    let Some(path) = admin_socket::path_of(admin, runtime.as_deref()) else {
+        return Ok(None);
+    };
+    match admin_socket::open(&path, admin.socket_mode, false) {
+        Ok(socket) => {
+            tracing::info!(path = %path.display(), "operators' socket");
+            Ok(Some(socket))
+        }
+        Err(error) if admin.socket == model::AdminSocket::Usual => {
+            tracing::warn!(%error, "no socket for operators; choose a place with `admin: {{ socket: PATH }}`");
+            Ok(None)
+        }
+        Err(error) => bail!("the operators' socket cannot be opened: {error}"),
+    }
 }
 
 fn open_log(to: &model::AccessLog) -> anyhow::Result<AccessLog> {
@@ -436,7 +472,8 @@ fn data_thread(
 struct Control {
     discovered: watch::Receiver<Discovered>,
     admin: Arc<Admin>,
-    socket: Option<TcpListener>,
+    tcp: Option<TcpListener>,
+    socket: Option<Socket>,
 }
 
 #[async_trait]
@@ -454,19 +491,27 @@ impl Service for Control {
                 }
             }
         };
-        let admin = self.admin.clone();
-        let socket = self.socket.take();
-        let operating = async move {
-            match socket {
-                Some(socket) => {
-                    if let Err(error) = admin::serve(admin, socket).await {
-                        tracing::error!(%error, "the operators' listener failed");
-                    }
-                }
-                None => std::future::pending().await,
+        let (tcp, socket) = (self.tcp.take(), self.socket.take());
+        let over_tcp = async {
+            if let Some(tcp) = tcp
+                && let Err(error) = admin::serve_tcp(self.admin.clone(), tcp).await
+            {
+                tracing::error!(%error, "the operators' address failed");
             }
         };
-        tokio::join!(discovering, operating, host::keep_watchdog_fed());
+        let over_socket = async {
+            if let Some(socket) = socket
+                && let Err(error) = admin::serve_socket(self.admin.clone(), socket.listener).await
+            {
+                tracing::error!(%error, "the operators' socket failed");
+            }
+        };
+        tokio::join!(
+            discovering,
+            over_tcp,
+            over_socket,
+            host::keep_watchdog_fed()
+        );
     }
 
     fn name(&self) -> &str {

@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::host;
 use crate::listener::accept;
-use crate::reload::Reload;
+use crate::reload::{Reload, Way};
 use crate::shard::Shared;
 
 /// Between two looks at what is still in flight.
@@ -63,26 +63,13 @@ impl Drain {
             tokio::select! {
                 _ = term.recv() => return true,
                 _ = int.recv() => return false,
-                _ = hup.recv() => self.reload(),
+                _ = hup.recv() => {
+                    // Told by itself.
+                    let _ = self.reload.reload(Way::Signal);
+                }
                 _ = quit.recv() => tracing::warn!("SIGQUIT: handing over to a new binary is not there yet"),
             }
         }
-    }
-
-    fn reload(&self) {
-        host::tell_reloading();
-        match self.reload.reload() {
-            Ok(changes) => tracing::info!(
-                opened = changes.opened,
-                closed = changes.closed,
-                pools_kept = changes.pools_kept,
-                pools_built = changes.pools_built,
-                routes = changes.routes,
-                "reloaded"
-            ),
-            Err(problems) => tracing::error!("reload refused, nothing changed\n{problems}"),
-        }
-        host::tell_ready();
     }
 
     /// Waits until the data threads have given their last lines to the access log, a tick at most.

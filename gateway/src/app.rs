@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::socket::{self as admin_socket, Socket};
 use crate::admin::{self, Admin};
 use crate::config::model::{self, Config, ListenerId};
-use crate::config::{Problem, Severity, Source, ephemeral, parse, render};
+use crate::config::{Problem, Severity, Source, ephemeral, parse, reference, render};
 use crate::discover;
 use crate::drain::Drain;
 use crate::explain::{self, Question};
@@ -66,6 +66,13 @@ pub fn check(path: &Path) -> ExitCode {
             config.routes.len()
         );
     }
+    ExitCode::SUCCESS
+}
+
+/// Prints the JSON Schema of configuration files.
+pub fn schema() -> ExitCode {
+    // A reader that went away (`| head`) is no failure.
+    let _ = writeln!(std::io::stdout(), "{:#}", reference::schema());
     ExitCode::SUCCESS
 }
 

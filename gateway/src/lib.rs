@@ -22,6 +22,7 @@ pub mod plan;
 pub mod pool;
 pub mod reload;
 pub mod route;
+pub mod scrape;
 pub mod shard;
 pub mod tls;
 pub mod upstream;

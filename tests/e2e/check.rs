@@ -197,3 +197,21 @@ fn nonsense_on_the_command_line_is_refused() {
         assert!(matches!(code, Some(1 | 2)), "{words:?}: {code:?}");
     }
 }
+
+#[test]
+fn editors_get_a_schema_without_any_file() {
+    let said = command()
+        .args(["check", "--schema"])
+        .current_dir(std::env::temp_dir())
+        .output()
+        .expect("portcullis");
+    assert!(said.status.success());
+    let schema: serde_json::Value = serde_json::from_slice(&said.stdout).expect("JSON");
+    let pool = &schema["properties"]["pools"]["additionalProperties"]["properties"];
+    assert!(
+        pool["hold"]["description"]
+            .as_str()
+            .is_some_and(|text| text.contains("Default: 30s")),
+        "{pool}"
+    );
+}

@@ -11,12 +11,13 @@ use serde_json::{Value, json};
 
 use super::access::{self, Via};
 use super::http::Answer;
-use super::{metrics, status};
+use super::status;
 use crate::config::model::AdminToken;
 use crate::config::{Problem, Severity};
 use crate::message::Request;
 use crate::observe::metrics::Metrics;
 use crate::reload::{Changes, Refused, Reload, Way};
+use crate::scrape;
 use crate::shard::Shared;
 
 /// Methods and paths that are answered. GET ones answer HEAD, too.
@@ -68,7 +69,7 @@ impl Admin {
             "/readyz" if self.shared.is_draining() => Answer::text(503, "draining\n"),
             "/readyz" => Answer::text(200, "ready\n"),
             "/metrics" => {
-                let text = metrics::metrics(&self.shared, &self.metrics);
+                let text = scrape::text(&self.shared, &self.metrics);
                 Answer::of(200, "text/plain; version=0.0.4", text)
             }
             "/status" | "/v1/status" => {

@@ -6,7 +6,7 @@
 //! | `access` | Who may ask, and who may change something? |
 //! | `http` | How do operators talk to us? |
 //! | `api` | What can be asked, and who answers? |
-//! | `status`, `metrics` | What is told? |
+//! | `status` | What is told of listeners, pools and workers? |
 //! | `client` | How does the command line ask? |
 //!
 //! Promises: answers from live state, costs the data threads nothing. Connections are bounded.
@@ -15,7 +15,6 @@ pub mod access;
 pub mod api;
 pub mod client;
 mod http;
-mod metrics;
 pub mod socket;
 mod status;
 

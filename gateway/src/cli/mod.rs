@@ -41,6 +41,9 @@ enum Command {
         /// Configuration file.
         #[arg(default_value = "routes.yaml", value_name = "FILE")]
         config: PathBuf,
+        /// Print a JSON Schema of configuration files for editors, and check nothing.
+        #[arg(long)]
+        schema: bool,
     },
     /// Tell what would become of a request: listener, certificate, route and why, pool, workers, deadlines.
     Explain {
@@ -87,7 +90,8 @@ enum Command {
 pub fn run(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Run { config } => app::run(&config),
-        Command::Check { config } => app::check(&config),
+        Command::Check { schema: true, .. } => app::schema(),
+        Command::Check { config, .. } => app::check(&config),
         Command::Explain {
             config,
             from,

@@ -10,6 +10,7 @@ pub mod model;
 pub mod network;
 pub mod problem;
 mod read;
+pub mod reference;
 mod tree;
 mod units;
 
@@ -32,8 +33,16 @@ pub struct Checked {
 
 /// Reads and checks a configuration. `env` is asked for the variables in `${NAME}`.
 pub fn parse(source: &Source, env: &dyn Fn(&str) -> Option<String>) -> Checked {
+    parse_with(source, env, read::Reader::default()).0
+}
+
+/// The reader comes back, for those who want to know what was asked.
+fn parse_with(
+    source: &Source,
+    env: &dyn Fn(&str) -> Option<String>,
+    mut reader: read::Reader,
+) -> (Checked, read::Reader) {
     let mut problems = Vec::new();
-    let mut reader = read::Reader::default();
     let tree = tree::parse(source, &mut problems).map(|mut tree| {
         expand::expand(&mut tree, env, &mut problems);
         tree
@@ -43,8 +52,9 @@ pub fn parse(source: &Source, env: &dyn Fn(&str) -> Option<String>) -> Checked {
         .for_each(|problem| reader.tell(problem));
     let config = tree.and_then(|tree| check::check(&tree, &mut reader));
     let (problems, failed) = reader.finish();
-    Checked {
+    let checked = Checked {
         config: config.filter(|_| !failed),
         problems,
-    }
+    };
+    (checked, reader)
 }

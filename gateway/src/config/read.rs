@@ -21,6 +21,12 @@ const PROBLEMS_MAX: usize = 200;
 pub(super) struct Reader {
     problems: Vec<Problem>,
     failed: bool,
+    /// What the readers asked for, for the test that compares it with the reference.
+    #[cfg(test)]
+    pub asked: Vec<(String, Vec<&'static str>)>,
+    /// Maps whose keys are the operator's.
+    #[cfg(test)]
+    pub named: Vec<String>,
 }
 
 /// May a duration be zero?
@@ -67,10 +73,10 @@ impl Reader {
     }
 
     /// The problems in the order of the file, and whether any of them is an error.
-    pub fn finish(mut self) -> (Vec<Problem>, bool) {
-        self.problems
-            .sort_by_key(|problem| (problem.place.line, problem.place.column));
-        (self.problems, self.failed)
+    pub fn finish(&mut self) -> (Vec<Problem>, bool) {
+        let mut problems = std::mem::take(&mut self.problems);
+        problems.sort_by_key(|problem| (problem.place.line, problem.place.column));
+        (problems, self.failed)
     }
 
     fn wrong<T>(&mut self, field: &Field<'_>, result: Result<T, Wrong>) -> Option<T> {
@@ -271,6 +277,8 @@ impl Reader {
 
     /// The entries of a map whose names the operator gives.
     pub fn named<'n>(&mut self, field: &Field<'n>, wanted: &str) -> Vec<(&'n Key, Field<'n>)> {
+        #[cfg(test)]
+        self.named.push(field.path.clone());
         match &field.node.value {
             Value::Map(entries) => entries
                 .iter()
@@ -347,6 +355,8 @@ impl<'n> Keys<'n> {
 
     /// Tells the keys that nobody asked for.
     pub fn done(self, reader: &mut Reader) {
+        #[cfg(test)]
+        reader.asked.push((self.path.clone(), self.asked.clone()));
         for (key, _) in self.entries.iter().flatten() {
             let whose = if self.path.is_empty() {
                 String::new()

@@ -1,10 +1,15 @@
-//! What is counted? Prometheus' text: what is counted as it happens, then what pools and listeners keep.
+//! What does `/metrics` tell? What is counted as it happens, then what pools and listeners keep.
+//!
+//! Promises: reads live state and costs the data threads nothing. Does not: count.
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::observe::metrics::Metrics;
+use crate::pool::Stats;
 use crate::shard::Shared;
 
 /// What is counted as it happens, then what pools and listeners keep.
-pub fn metrics(shared: &Shared, metrics: &Metrics) -> Vec<u8> {
+pub fn text(shared: &Shared, metrics: &Metrics) -> Vec<u8> {
     let mut out = Vec::new();
     if let Err(error) = metrics.text(&mut out) {
         tracing::error!(%error, "metrics could not be written");
@@ -19,7 +24,7 @@ pub fn metrics(shared: &Shared, metrics: &Metrics) -> Vec<u8> {
     text.line(
         "portcullis_exchanges_in_flight",
         &[],
-        shared.in_flight.load(std::sync::atomic::Ordering::Relaxed),
+        shared.in_flight.load(Ordering::Relaxed),
     );
     text.head(
         "portcullis_connections_open",
@@ -62,7 +67,7 @@ pub fn metrics(shared: &Shared, metrics: &Metrics) -> Vec<u8> {
             text.line(
                 name,
                 &[("pool", pool.name())],
-                read(pool.stats()).load(std::sync::atomic::Ordering::Relaxed),
+                read(pool.stats()).load(Ordering::Relaxed),
             );
         }
     }
@@ -70,11 +75,7 @@ pub fn metrics(shared: &Shared, metrics: &Metrics) -> Vec<u8> {
     out
 }
 
-type PoolCounter = (
-    &'static str,
-    &'static str,
-    fn(&crate::pool::Stats) -> &std::sync::atomic::AtomicU64,
-);
+type PoolCounter = (&'static str, &'static str, fn(&Stats) -> &AtomicU64);
 
 const POOL_COUNTERS: [PoolCounter; 15] = [
     (

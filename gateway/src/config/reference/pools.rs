@@ -1,0 +1,314 @@
+//! Which keys has a pool?
+
+use super::{Form, Key, OFF, Section, key};
+
+pub(super) const SECTIONS: &[Section] = &[
+    Section {
+        title: "Pool",
+        at: &["pools.NAME"],
+        what: "A named set of workers: hosts times ranges of ports.",
+        keys: POOL,
+    },
+    Section {
+        title: "Host of a pool",
+        at: &["pools.NAME.hosts[]"],
+        what: "A machine with workers.",
+        keys: &[
+            key(
+                "address",
+                &[Form::Text("10.0.0.2")],
+                "",
+                "IPv4 or IPv6 address. Required.",
+            ),
+            key(
+                "weight",
+                &[Form::Number(1, 1_000)],
+                "100",
+                "Share of each worker of this host.",
+            ),
+        ],
+    },
+    Section {
+        title: "Hash key",
+        at: &["pools.NAME.hash"],
+        what: "What is hashed; one of these.",
+        keys: &[
+            key(
+                "header",
+                &[Form::Text("X-Computer-ID")],
+                "",
+                "A field's value.",
+            ),
+            key("cookie", &[Form::Text("session")], "", "A cookie's value."),
+        ],
+    },
+    Section {
+        title: "Health check",
+        at: &["pools.NAME.health"],
+        what: "Active checks beyond finding the listener. One of `tcp`, `http` and `grpc` says which.",
+        keys: HEALTH,
+    },
+    Section {
+        title: "Outlier detection",
+        at: &["pools.NAME.outlier"],
+        what: "A worker that fails in a row rests.",
+        keys: OUTLIER,
+    },
+    Section {
+        title: "Hold and queue",
+        at: &["pools.NAME.hold", "pools.NAME.queue"],
+        what: "Requests that wait. The default of `requests_max` is 10000 for `hold` and 1000 for `queue`.",
+        keys: &[
+            key(
+                "time",
+                &[Form::Duration, OFF],
+                "30s",
+                "Longest wait; then 503 with `Retry-After`.",
+            ),
+            key(
+                "requests_max",
+                &[Form::Number(1, 10_000_000)],
+                "10000, 1000",
+                "Requests that wait at once; one more is answered 503.",
+            ),
+        ],
+    },
+    Section {
+        title: "Retries",
+        at: &["pools.NAME.retry"],
+        what: "When a request is tried again on another worker. One that may have been processed is repeated only when its \
+               method is idempotent.",
+        keys: RETRY,
+    },
+];
+
+const POOL: &[Key] = &[
+    key(
+        "ports",
+        &[Form::List(&[
+            Form::Text("8080-8089"),
+            Form::Number(1, 65_535),
+        ])],
+        "",
+        "Ports and ranges of ports. Required.",
+    ),
+    key(
+        "hosts",
+        &[Form::List(&[Form::Text("127.0.0.1"), Form::Keys])],
+        "127.0.0.1",
+        "Machines with such workers.",
+    ),
+    key(
+        "protocol",
+        &[Form::Words(&["http1", "h2c"])],
+        "http1",
+        "What workers speak: HTTP/1.1, or HTTP/2 in plain text, as gRPC needs it.",
+    ),
+    key(
+        "balance",
+        &[Form::Words(&[
+            "least-loaded",
+            "round-robin",
+            "least-connections",
+            "hash",
+        ])],
+        "least-loaded",
+        "`least-loaded` is the better of two random ones, `least-connections` the best of all.",
+    ),
+    key(
+        "hash",
+        &[Form::Words(&["address"]), Form::Keys],
+        "",
+        "With `balance: hash`: what of a request decides.",
+    ),
+    key(
+        "discovery",
+        &[Form::Words(&["auto", "probe", "static"])],
+        "auto",
+        "How live workers are found: the kernel's listen table for this machine and probing for others, probing always, or \
+         not at all (every port is taken to be up).",
+    ),
+    key(
+        "health",
+        &[Form::Words(&["off", "tcp", "http", "grpc"]), Form::Keys],
+        "off",
+        "Active checks.",
+    ),
+    key("outlier", &[OFF, Form::Keys], "on", "Passive checks."),
+    key(
+        "hold",
+        &[Form::Duration, OFF, Form::Keys],
+        "30s",
+        "What happens to requests while no worker is up.",
+    ),
+    key(
+        "queue",
+        &[Form::Duration, OFF, Form::Keys],
+        "30s",
+        "What happens to requests while every worker is at its cap.",
+    ),
+    key(
+        "worker_in_flight_max",
+        &[OFF, Form::Number(1, 1_000_000)],
+        "off",
+        "Exchanges one worker may have at once.",
+    ),
+    key(
+        "slow_start",
+        &[Form::Duration, OFF],
+        "0s",
+        "Time over which a new worker's share grows from a tenth to the whole.",
+    ),
+    key(
+        "connect_timeout",
+        &[Form::Duration],
+        "3s",
+        "For the TCP connection to a worker.",
+    ),
+    key(
+        "response_timeout",
+        &[Form::Duration],
+        "305s",
+        "From the end of a request to the head of its response; then 504. Not for gRPC.",
+    ),
+    key(
+        "body_timeout",
+        &[Form::Duration],
+        "305s",
+        "Between two pieces of a response's body. Not for tunnels and gRPC.",
+    ),
+    key(
+        "idle_timeout",
+        &[Form::Duration],
+        "30s",
+        "A kept connection to a worker is closed after this long without use.",
+    ),
+    key("retry", &[OFF, Form::Keys], "on", "Retries."),
+    key(
+        "head_bytes_max",
+        &[Form::Size],
+        "64KiB",
+        "A response's head; more is answered 502.",
+    ),
+    key(
+        "streams_max",
+        &[Form::Number(1, 100_000)],
+        "100",
+        "Streams of one HTTP/2 connection to a worker.",
+    ),
+    key(
+        "send_proxy",
+        &[Form::Words(&["off", "v1", "v2"])],
+        "off",
+        "Each connection to a worker begins with a header of the PROXY protocol that names the client, and serves one \
+         exchange.",
+    ),
+];
+
+const HEALTH: &[Key] = &[
+    key(
+        "tcp",
+        &[Form::Words(&["on", "true"])],
+        "",
+        "A connection is enough.",
+    ),
+    key("http", &[Form::Text("/ping")], "", "Path of a request."),
+    key(
+        "grpc",
+        &[Form::Text("a service")],
+        "",
+        "`grpc.health.v1.Health/Check` for this service; \"\" for the whole server.",
+    ),
+    key(
+        "method",
+        &[Form::Text("GET")],
+        "GET",
+        "Method of an HTTP check.",
+    ),
+    key(
+        "host",
+        &[Form::Text("example.com")],
+        "the worker's address",
+        "`Host` of an HTTP check.",
+    ),
+    key(
+        "expect",
+        &[Form::Text("200-399"), Form::Number(100, 599)],
+        "200-399",
+        "Good statuses of an HTTP check.",
+    ),
+    key(
+        "interval",
+        &[Form::Duration],
+        "5s",
+        "Between checks of a worker that is up.",
+    ),
+    key(
+        "interval_failing",
+        &[Form::Duration],
+        "1s",
+        "Between checks of a worker that is down.",
+    ),
+    key("timeout", &[Form::Duration], "2s", "For one check."),
+    key(
+        "rise",
+        &[Form::Number(1, 1_000)],
+        "1",
+        "Good checks in a row that bring a worker up.",
+    ),
+    key(
+        "fall",
+        &[Form::Number(1, 1_000)],
+        "3",
+        "Failed checks in a row that take it down.",
+    ),
+];
+
+const OUTLIER: &[Key] = &[
+    key(
+        "consecutive_failures",
+        &[Form::Number(0, 10_000)],
+        "5",
+        "Failures in a row (connection lost, timeout, 502, 503, 504) that eject; 0 turns it off.",
+    ),
+    key(
+        "rest",
+        &[Form::Duration],
+        "10s",
+        "First rest; the n-th in a row is n times as long.",
+    ),
+    key("rest_max", &[Form::Duration], "300s", "Longest rest."),
+    key(
+        "ejected_share_max",
+        &[Form::Percent(100)],
+        "50%",
+        "Largest share of the live workers that may rest at once. One always stays.",
+    ),
+];
+
+const RETRY: &[Key] = &[
+    key(
+        "attempts_max",
+        &[Form::Number(0, 100)],
+        "3",
+        "Attempts after the first.",
+    ),
+    key(
+        "budget_percent",
+        &[Form::Percent(1_000)],
+        "20%",
+        "Retries may be this share of the requests. Connections refused before a byte was sent do not count.",
+    ),
+    key(
+        "budget_min_per_second",
+        &[Form::Number(0, 1_000_000)],
+        "10",
+        "Retries that are always allowed.",
+    ),
+    key(
+        "body_bytes_max",
+        &[Form::Size],
+        "64KiB",
+        "Bytes of a request's body that are kept for another attempt.",
+    ),
+];

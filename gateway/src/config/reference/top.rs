@@ -1,0 +1,125 @@
+//! Which keys stand at the top?
+
+use super::{Form, Key, OFF, Section, key};
+
+pub(super) const SECTIONS: &[Section] = &[
+    Section {
+        title: "Top",
+        at: &[""],
+        what: "The whole file.",
+        keys: TOP,
+    },
+    Section {
+        title: "Operators' doors",
+        at: &["admin"],
+        what: "Where operators ask and act: a unix socket, and an address where reading is free and changes need a token. Read at start only, but for the token.",
+        keys: &[
+            key(
+                "socket",
+                &[
+                    Form::Words(&["auto", "off"]),
+                    Form::Text("/run/portcullis/admin.sock"),
+                ],
+                "auto",
+                "The unix socket. `auto` is `admin.sock` in the service's own directory (`RUNTIME_DIRECTORY`), else in `/run/portcullis`; where it cannot be had, that is told and there is none.",
+            ),
+            key(
+                "socket_mode",
+                &[Form::Text("0660")],
+                "0660",
+                "Permissions of the socket's file, in octal. Who may open it may change what runs.",
+            ),
+            key(
+                "bind",
+                &[OFF, Form::Text("127.0.0.1:9901")],
+                "127.0.0.1:9901",
+                "Address and port of `/healthz`, `/readyz`, `/metrics`, `/status` and the rest of the API. Reading needs no password: keep it on loopback.",
+            ),
+            key(
+                "token",
+                &[OFF, Form::Text("${TOKEN}")],
+                "off",
+                "What changes have to show, as `Authorization: Bearer`; 16 to 512 visible characters of ASCII. Without one, changes are taken over the socket alone.",
+            ),
+            key(
+                "token_file",
+                &[OFF, Form::Text("/etc/portcullis/token")],
+                "off",
+                "The same from the first line of a file, which is read at start and at every reload.",
+            ),
+        ],
+    },
+    Section {
+        title: "Access log",
+        at: &["access_log"],
+        what: "Where one line for each exchange goes.",
+        keys: &[key(
+            "file",
+            &[Form::Text("/var/log/portcullis/access.log")],
+            "",
+            "A file that lines are appended to.",
+        )],
+    },
+    Section {
+        title: "Drain",
+        at: &["drain"],
+        what: "How the gateway stops.",
+        keys: &[key(
+            "deadline",
+            &[Form::Duration, OFF],
+            "30s",
+            "On SIGTERM, what is not finished by then is cut.",
+        )],
+    },
+];
+
+const TOP: &[Key] = &[
+    key(
+        "threads",
+        &[Form::Words(&["auto"]), Form::Number(1, 1024)],
+        "auto",
+        "Data threads; `auto` is one for each core that the process may use. Read at start only.",
+    ),
+    key(
+        "deny_segments",
+        &[Form::List(&[Form::Text("metrics")])],
+        "[metrics]",
+        "A request whose first or last path segment is one of these is denied, in every spelling.",
+    ),
+    key(
+        "admin",
+        &[OFF, Form::Text("127.0.0.1:9901"), Form::Keys],
+        "127.0.0.1:9901",
+        "Where operators ask and act. An address alone leaves the other keys at their defaults.",
+    ),
+    key(
+        "access_log",
+        &[Form::Words(&["stdout", "off"]), Form::Keys],
+        "stdout",
+        "Destination of the access log.",
+    ),
+    key(
+        "drain",
+        &[Form::Keys],
+        "{ deadline: 30s }",
+        "How the gateway stops.",
+    ),
+    key(
+        "listeners",
+        &[Form::Named(&[Form::Keys])],
+        "",
+        "Where connections come in, by name. Required.",
+    ),
+    key(
+        "pools",
+        &[Form::Named(&[Form::Keys])],
+        "",
+        "The named sets of workers. Required.",
+    ),
+    key(
+        "routes",
+        &[Form::List(&[Form::Keys])],
+        "",
+        "Which request goes where. The most specific route wins; the order has no meaning. Required.",
+    ),
+];

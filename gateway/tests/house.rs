@@ -93,7 +93,8 @@ const HOUSE: [(&str, &[&str]); 25] = [
             "config", "http1", "message", "observe", "plan", "pool", "reload", "scrape", "shard",
         ],
     ),
-    ("drain", &["host", "listener", "reload", "shard"]),
+    ("upgrade", &["config::model", "listener", "reload", "shard"]),
+    ("drain", &["host", "listener", "reload", "shard", "upgrade"]),
     // Why a request would go where it goes.
     (
         "explain",
@@ -107,7 +108,7 @@ const HOUSE: [(&str, &[&str]); 25] = [
         &[
             "admin", "config", "discover", "drain", "exchange", "explain", "host", "http1", "io",
             "listener", "message", "observe", "plan", "pool", "reload", "route", "scrape", "shard",
-            "tls", "upstream",
+            "tls", "upgrade", "upstream",
         ],
     ),
     ("cli", &["admin", "app", "config", "explain", "reload"]),

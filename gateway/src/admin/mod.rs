@@ -37,20 +37,24 @@ const CONNECTIONS_MAX: usize = 64;
 /// After an accept that failed: descriptors may be short.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// Serves operators over TCP until the process ends.
+/// Serves operators over TCP until the process ends, or another takes over.
 pub async fn serve_tcp(admin: Arc<Admin>, socket: StdListener) -> std::io::Result<()> {
     let listener = TcpListener::from_std(socket)?;
     let loopback = listener.local_addr()?.ip().is_loopback();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            () = admin.shared.handed_over() => return Ok(()),
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
             Ok((stream, _)) => meet(&admin, &places, stream, Via::Tcp { loopback }),
             Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
         }
     }
 }
 
-/// Serves operators over the unix socket until the process ends.
+/// Serves operators over the unix socket until the process ends, or another takes over.
 pub async fn serve_socket(
     admin: Arc<Admin>,
     socket: std::os::unix::net::UnixListener,
@@ -58,7 +62,11 @@ pub async fn serve_socket(
     let listener = UnixListener::from_std(socket)?;
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            () = admin.shared.handed_over() => return Ok(()),
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
             Ok((stream, _)) => meet(&admin, &places, stream, Via::Socket),
             Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
         }
@@ -85,7 +93,15 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut buf = BytesMut::new();
-    while let Some(parsed) = http::next(&mut stream, &mut buf).await? {
+    loop {
+        let next = tokio::select! {
+            // Who asks is to ask the process that serves.
+            () = admin.shared.handed_over() => return Ok(()),
+            next = http::next(&mut stream, &mut buf) => next?,
+        };
+        let Some(parsed) = next else {
+            return Ok(());
+        };
         let request = parsed.request;
         let (answer, whole) = match admin.refuses(via, &request) {
             // A stranger's body is not read.
@@ -99,8 +115,7 @@ where
         let to_head = request.method == Method::HEAD;
         http::send(&mut stream, &answer, keep, to_head).await?;
         if !keep {
-            break;
+            return Ok(());
         }
     }
-    Ok(())
 }

@@ -3,7 +3,6 @@
 //! Promises: from live state, at no cost to the data threads. Names of fields are stable.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -39,7 +38,7 @@ pub fn status(shared: &Shared, since: Instant) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "state": if shared.is_draining() { "draining" } else { "ready" },
         "seconds": since.elapsed().as_secs(),
-        "exchanges_in_flight": shared.in_flight.load(Ordering::Relaxed),
+        "exchanges_in_flight": shared.in_flight.total(),
         "listeners": listeners,
         "pools": pools,
     })

@@ -30,7 +30,7 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve until SIGTERM (drains first) or SIGINT (at once).
+    /// Serve until SIGTERM (drains first) or SIGINT (at once). SIGHUP reloads, SIGQUIT upgrades.
     Run {
         /// Configuration file.
         #[arg(short, long, default_value = "routes.yaml", value_name = "FILE")]
@@ -44,6 +44,12 @@ enum Command {
         /// Print a JSON Schema of configuration files for editors, and check nothing.
         #[arg(long)]
         schema: bool,
+    },
+    /// Replace the running process by the binary and the configuration as they are now, without closing a socket.
+    Upgrade {
+        /// Its configuration file, which names the socket to ask at.
+        #[arg(short, long, default_value = "routes.yaml", value_name = "FILE")]
+        config: PathBuf,
     },
     /// Tell what would become of a request: listener, certificate, route and why, pool, workers, deadlines.
     Explain {
@@ -92,6 +98,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Run { config } => app::run(&config),
         Command::Check { schema: true, .. } => app::schema(),
         Command::Check { config, .. } => app::check(&config),
+        Command::Upgrade { config } => app::upgrade(&config),
         Command::Explain {
             config,
             from,

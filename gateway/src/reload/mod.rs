@@ -9,6 +9,7 @@ mod places;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -16,6 +17,7 @@ use rustls::ServerConfig;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::contents::read_contents;
 use crate::config::model::{AdminToken, Bind, Config, ListenerId};
 use crate::config::{Problem, Severity, Source, parse, render};
 use crate::discover;
@@ -39,6 +41,8 @@ pub struct OpenDoor {
     pub socket: std::net::TcpListener,
     /// Ends the accept loops.
     pub closed: CancellationToken,
+    /// Somebody else has the socket, too; see [`Door::held_elsewhere`].
+    pub held_elsewhere: Arc<AtomicBool>,
 }
 
 impl OpenDoor {
@@ -48,6 +52,7 @@ impl OpenDoor {
             listener: self.listener,
             socket: self.socket.try_clone()?,
             closed: self.closed.clone(),
+            held_elsewhere: self.held_elsewhere.clone(),
         })
     }
 }
@@ -73,6 +78,8 @@ pub struct Reload {
     pub discovery: watch::Sender<Discovered>,
     /// Held by the reload that runs.
     pub alone: Mutex<()>,
+    /// Another process is taking over: what it took note of stays as it is.
+    pub frozen: AtomicBool,
 }
 
 /// Who asked for a reload.
@@ -158,6 +165,9 @@ impl Reload {
         host::tell_reloading();
         let result = if self.shared.is_draining() {
             Err(Refused::from("the gateway is stopping".to_owned()))
+        } else if self.frozen.load(Ordering::SeqCst) {
+            let why = "another process is taking over, with the configuration as it is now";
+            Err(Refused::from(why.to_owned()))
         } else {
             self.try_reload()
         };
@@ -216,7 +226,11 @@ impl Reload {
                 "{name}: more than {LISTENERS_MAX} listeners in the life of one process; restart"
             )));
         }
-        settle_token(&mut config).map_err(|problem| Refused::of(source, vec![problem]))?;
+        let mut unread = read_contents(&mut config);
+        unread.extend(settle_token(&mut config).err());
+        if !unread.is_empty() {
+            return Err(Refused::of(source, unread));
+        }
         let (tls, more) =
             tls_of(&config, Some(before)).map_err(|problems| Refused::of(source, problems))?;
         doubts.extend(more);
@@ -449,6 +463,7 @@ fn open_missing(
                     bind: *bind,
                     socket,
                     closed: CancellationToken::new(),
+                    held_elsewhere: Arc::default(),
                 }),
                 Err(error) => {
                     let (what, hint) = socket::explain(bind, &error);
@@ -477,7 +492,8 @@ fn restart_for(config: &Config, before: &Config) -> Vec<&'static str> {
         ("threads", config.threads != before.threads),
         ("admin", admin(config) != admin(before)),
         ("access_log", config.access_log != before.access_log),
-        ("drain", config.drain_deadline != before.drain_deadline),
+        ("drain", config.drain != before.drain),
+        ("upgrade", config.upgrade != before.upgrade),
     ]
     .into_iter()
     .filter_map(|(key, changed)| changed.then_some(key))

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use super::logs::{AccessLog, LogFormat, LogServer, LogTo};
 pub use super::network::Trusted;
 
 /// Position of a listener in [`Config::listeners`].
@@ -49,7 +50,7 @@ pub struct Config {
     pub pool_places: Vec<Place>,
     /// Which request goes where. Order has no meaning.
     pub routes: Vec<Route>,
-    /// The operators' listener: `/healthz`, `/readyz`, `/metrics`, `/status`.
+    /// Where operators ask and act; `None` for nowhere.
     pub admin: Option<Admin>,
     /// Where the access log goes.
     pub access_log: AccessLog,
@@ -112,77 +113,62 @@ impl Default for Upgrade {
     }
 }
 
-/// The operators' listener.
+/// Where operators ask and act.
 #[derive(Clone, Debug)]
 pub struct Admin {
-    /// Address, loopback unless the operator insists. Default `127.0.0.1:9901`.
-    pub bind: SocketAddr,
-    /// Where it stands in the file.
+    /// The unix socket. Default [`AdminSocket::Usual`].
+    pub socket: AdminSocket,
+    /// Permissions of the socket's file: who may open it may change what runs. Default `0o660`.
+    pub socket_mode: u32,
+    /// The TCP address, loopback unless the operator insists; `None` for none. Default `127.0.0.1:9901`.
+    pub bind: Option<SocketAddr>,
+    /// What changes have to show, over the socket and over TCP. Default none: then changes are taken over the socket
+    /// alone.
+    pub token: Option<AdminToken>,
+    /// Where the address stands in the file.
     pub place: Place,
 }
 
-/// The access log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccessLog {
-    /// Where it goes.
-    pub to: LogTo,
-    /// How a line is written.
-    pub format: LogFormat,
-    /// So many of the exchanges that ended well, in parts per million. Default: all.
-    pub sample: u32,
-    /// Lines per second and data thread about refusals that cost a stranger nothing. Default 100.
-    pub refused_per_second: u32,
-    /// With the client's `User-Agent`. Default: no.
-    pub user_agent: bool,
-}
-
-impl Default for AccessLog {
-    fn default() -> Self {
-        AccessLog {
-            to: LogTo::Stdout,
-            format: LogFormat::Json,
-            sample: 1_000_000,
-            refused_per_second: 100,
-            user_agent: false,
+impl Default for Admin {
+    fn default() -> Admin {
+        Admin {
+            socket: AdminSocket::Usual,
+            socket_mode: 0o660,
+            bind: Some(SocketAddr::from(([127, 0, 0, 1], 9901))),
+            token: None,
+            place: Place::default(),
         }
     }
 }
 
-/// How a line of the access log is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// A JSON object (the default).
-    Json,
-    /// HAProxy's HTTP log format.
-    Haproxy,
-    /// NCSA's combined log format.
-    Combined,
-}
-
-/// A server that speaks syslog.
+/// The operators' unix socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LogServer {
-    /// A local socket.
-    Local(PathBuf),
-    /// By UDP.
-    Udp(SocketAddr),
-    /// By TCP.
-    Tcp(SocketAddr),
-}
-
-/// Destination of the access log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LogTo {
-    /// Standard output (the default).
-    Stdout,
-    /// Appended to this file.
-    File(PathBuf),
-    /// A log server, and the facility (RFC 5424 section 6.2.1).
-    Syslog(LogServer, u8),
-    /// The journal, at this socket or where it usually is.
-    Journald(Option<PathBuf>),
-    /// Not written.
+pub enum AdminSocket {
+    /// `admin.sock` in the service's own directory (`RUNTIME_DIRECTORY`), else in `/run/portcullis`. Where it cannot be
+    /// had, that is told and there is none.
+    Usual,
+    /// At this path. Where it cannot be had, the gateway does not start.
+    At(PathBuf),
+    /// None.
     Off,
+}
+
+/// A word that only operators know.
+#[derive(Clone, PartialEq, Eq)]
+pub enum AdminToken {
+    /// As written; 16 to 512 visible characters of ASCII.
+    Text(String),
+    /// The first line of this file, under the same rule. Read at start and at every reload.
+    File(PathBuf, Place),
+}
+
+impl std::fmt::Debug for AdminToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            AdminToken::Text(_) => f.write_str("Text(…)"),
+            AdminToken::File(path, _) => f.debug_tuple("File").field(path).finish(),
+        }
+    }
 }
 
 /// An address that accepts connections.

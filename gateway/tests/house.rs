@@ -100,7 +100,17 @@ const HOUSE: [(&str, &[&str]); 25] = [
         ],
     ),
     ("upgrade", &["config::model", "listener", "reload", "shard"]),
-    ("drain", &["host", "listener", "reload", "shard", "upgrade"]),
+    (
+        "drain",
+        &[
+            "config::model",
+            "host",
+            "listener",
+            "reload",
+            "shard",
+            "upgrade",
+        ],
+    ),
     // Why a request would go where it goes.
     (
         "explain",

@@ -3,7 +3,9 @@
 
 mod access_log;
 mod admin;
+mod admin_api;
 mod check;
+mod cli;
 mod deadlines;
 mod drain;
 mod fixed;

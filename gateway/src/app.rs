@@ -31,6 +31,7 @@ use crate::plan::{Plan, Tls};
 use crate::reload::{
     Discovered, OpenDoor, Reload, addresses, own_addresses, settle_redirects, tls_of,
 };
+use crate::renewal;
 use crate::shard::{Shard, Shared};
 use crate::tls;
 
@@ -473,7 +474,8 @@ impl Service for Control {
                 None => std::future::pending().await,
             }
         };
-        tokio::join!(discovering, operating, host::keep_watchdog_fed());
+        let renewing = renewal::run(self.admin.shared.clone(), self.admin.metrics.clone());
+        tokio::join!(discovering, operating, renewing, host::keep_watchdog_fed());
     }
 
     fn name(&self) -> &str {

@@ -40,6 +40,22 @@ pub fn text(shared: &Shared, metrics: &Metrics) -> Vec<u8> {
         );
     }
     text.head(
+        "portcullis_certificate_expiry_timestamp_seconds",
+        "gauge",
+        "When the first certificate of a chain ends, by listener and file, in seconds since 1970.",
+    );
+    for (listener, running) in plan.config.listeners.iter().zip(&plan.listeners) {
+        let live = running.tls.as_ref().filter(|_| !listener.bind.is_empty());
+        for shown in live.map(|live| live.shown()).unwrap_or_default() {
+            let chain = shown.chain.to_string_lossy();
+            text.line(
+                "portcullis_certificate_expiry_timestamp_seconds",
+                &[("listener", &listener.name), ("certificate", &chain)],
+                u64::try_from(shown.expires).unwrap_or(0),
+            );
+        }
+    }
+    text.head(
         "portcullis_access_log_blocks_dropped_total",
         "counter",
         "Blocks of log lines lost to a slow writer.",

@@ -3,7 +3,9 @@
 
 mod access_log;
 mod admin;
+mod certificates_on_disk;
 mod check;
+mod client_certificates;
 mod deadlines;
 mod drain;
 mod foreign;

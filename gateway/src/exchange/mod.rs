@@ -33,6 +33,7 @@ use crate::message::{Known, Request, Upgrade, Version};
 use crate::plan::Plan;
 use crate::pool::{Kind, Lease, Outcome, Pool, WorkerId};
 use crate::shard::Shard;
+use crate::tls::identity::Identity;
 use crate::upstream::ConnectError;
 use admit::{Admitted, Decision};
 use attempt::attempt;
@@ -61,6 +62,8 @@ pub struct Context {
     pub came_to: SocketAddr,
     /// TLS version, empty on plain connections.
     pub tls: &'static str,
+    /// What the client's certificate says, where it has shown one.
+    pub certificate: Option<Box<Identity>>,
 }
 
 impl Context {
@@ -93,6 +96,7 @@ pub async fn serve(
         &plan,
         cx.listener,
         summary.client(),
+        cx.certificate.as_deref(),
         &request,
         summary.started,
     ) {
@@ -309,6 +313,7 @@ async fn forward(
             tls: !cx.tls.is_empty(),
             port: cx.came_to.port(),
             request_id: &id,
+            certificate: cx.certificate.as_deref(),
             set: &set,
         },
         to_head: request.method == Method::HEAD,

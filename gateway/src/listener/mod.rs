@@ -5,4 +5,5 @@ pub mod http1;
 pub mod http2;
 pub mod preface;
 pub mod proxy_protocol;
+pub mod refused;
 pub mod socket;

@@ -3,6 +3,7 @@
 //! Promises: names and labels are stable, no label comes from a request, counting is an atomic addition on a handle
 //! that was looked up before. Does not: collect what others keep (pools, connections); the admin page adds those.
 
+use super::handshake::Reason;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
     TextEncoder,
@@ -26,6 +27,7 @@ pub struct Metrics {
     handshakes: IntCounterVec,
     handshake_failures: IntCounterVec,
     reloads: IntCounterVec,
+    pickups: IntCounterVec,
 }
 
 impl Metrics {
@@ -83,6 +85,11 @@ impl Metrics {
             "Reloads of the configuration, by result (done, refused).",
             &["result"],
         )?;
+        let pickups = counter(
+            "portcullis_certificate_pickups_total",
+            "Certificates and lists that were replaced on the disk, by listener and result (done, refused).",
+            &["listener", "result"],
+        )?;
         let duration = HistogramVec::new(
             HistogramOpts::new(
                 "portcullis_request_duration_seconds",
@@ -107,6 +114,7 @@ impl Metrics {
             handshakes,
             handshake_failures,
             reloads,
+            pickups,
         })
     }
 
@@ -114,6 +122,13 @@ impl Metrics {
     pub fn reload(&self, done: bool) {
         self.reloads
             .with_label_values(&[if done { "done" } else { "refused" }])
+            .inc();
+    }
+
+    /// Counts files of a listener's TLS that were replaced, and taken over or refused.
+    pub fn pickup(&self, listener: &str, done: bool) {
+        self.pickups
+            .with_label_values(&[listener, if done { "done" } else { "refused" }])
             .inc();
     }
 
@@ -151,15 +166,10 @@ impl Metrics {
                         .with_label_values(&[listener, version, resumed])
                 })
             }),
-            handshake_lost: self
-                .handshake_failures
-                .with_label_values(&[listener, "lost"]),
-            handshake_refused: self
-                .handshake_failures
-                .with_label_values(&[listener, "refused"]),
-            handshake_timeout: self
-                .handshake_failures
-                .with_label_values(&[listener, "timeout"]),
+            handshake_failures: Reason::ALL.map(|reason| {
+                self.handshake_failures
+                    .with_label_values(&[listener, reason.word()])
+            }),
         }
     }
 
@@ -207,12 +217,7 @@ pub struct ListenerMetrics {
     /// Requests over the listener's rate.
     pub rate_limited: IntCounter,
     handshakes: [[IntCounter; 2]; 2],
-    /// The connection broke within the handshake.
-    pub handshake_lost: IntCounter,
-    /// Nothing in common, or the client broke the protocol.
-    pub handshake_refused: IntCounter,
-    /// The handshake took too long.
-    pub handshake_timeout: IntCounter,
+    handshake_failures: [IntCounter; Reason::ALL.len()],
 }
 
 /// Handles of one route with limits on one listener: what was refused.
@@ -259,6 +264,11 @@ impl ListenerMetrics {
     /// Counts a handshake.
     pub fn handshake(&self, version: &str, resumed: bool) {
         self.handshakes[usize::from(version != "TLSv1.2")][usize::from(resumed)].inc();
+    }
+
+    /// Counts a handshake that failed.
+    pub fn handshake_failed(&self, reason: Reason) {
+        self.handshake_failures[reason as usize].inc();
     }
 }
 

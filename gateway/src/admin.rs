@@ -187,7 +187,7 @@ fn status(admin: &Admin) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "state": if admin.shared.is_draining() { "draining" } else { "ready" },
         "seconds": admin.since.elapsed().as_secs(),
-        "exchanges_in_flight": admin.shared.in_flight.load(std::sync::atomic::Ordering::Relaxed),
+        "exchanges_in_flight": admin.shared.in_flight.total(),
         "listeners": listeners,
         "pools": pools,
     })

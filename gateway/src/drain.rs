@@ -4,7 +4,6 @@
 //! SIGINT ends at once. Other signals do no harm.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -99,7 +98,7 @@ impl Drain {
         self.shared.start_drain();
         tracing::info!(deadline = ?self.deadline, "draining");
         loop {
-            let in_flight = self.shared.in_flight.load(Ordering::Relaxed);
+            let in_flight = self.shared.in_flight.total();
             if in_flight == 0 && accept::is_empty(&self.shared) {
                 tracing::info!(taken = ?started.elapsed(), "drained");
                 return;

@@ -13,8 +13,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use crate::config::model::ListenerId;
 use crate::io::Scratch;
-use crate::io::timer::{TICK, Timers};
+use crate::io::timer::{REST, TICK, Timers};
 use crate::limit::network::counted_as;
 use crate::observe::access_log::{AccessLog, Lines};
 use crate::plan::{LISTENERS_MAX, Plan};
@@ -29,11 +30,11 @@ pub struct Shared {
     /// Open connections and who opened them.
     pub clients: Clients,
     /// Exchanges in flight, tunnels included.
-    pub in_flight: AtomicU64,
+    pub in_flight: InFlight,
     /// Where the listeners really listen, by their places.
     listening: Mutex<Vec<(usize, SocketAddr)>>,
-    /// Counts plans.
-    generation: AtomicU64,
+    /// Counts what data threads have to look at: plans, the beginning of a drain, the end.
+    generation: watch::Sender<u64>,
     /// Accept loops that run.
     pub accepting: AtomicUsize,
     draining: AtomicBool,
@@ -51,9 +52,9 @@ impl Shared {
             plan: ArcSwap::new(plan),
             log,
             clients: Clients::new(LISTENERS_MAX),
-            in_flight: AtomicU64::new(0),
+            in_flight: InFlight::new(LISTENERS_MAX),
             listening: Mutex::default(),
-            generation: AtomicU64::new(0),
+            generation: watch::Sender::new(0),
             accepting: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             drain: watch::Sender::new(false),
@@ -86,12 +87,18 @@ impl Shared {
     /// From now on requests are served by this plan.
     pub fn replace_plan(&self, plan: Arc<Plan>) {
         self.plan.store(plan);
-        self.generation.fetch_add(1, Ordering::Release);
+        self.wake_shards();
     }
 
     /// Asks the data threads for the log lines that they still hold.
     pub fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
+        self.wake_shards();
+    }
+
+    /// Data threads that rest shall look at what changed.
+    fn wake_shards(&self) {
+        self.generation.send_modify(|generation| *generation += 1);
     }
 
     /// Whether every data thread has handed over since [`Shared::close`].
@@ -103,6 +110,7 @@ impl Shared {
     pub fn start_drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
         self.drain.send_replace(true);
+        self.wake_shards();
     }
 
     /// Waits until the gateway is to stop.
@@ -114,6 +122,78 @@ impl Shared {
     /// Whether the gateway is stopping.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+}
+
+/// Exchanges that have not ended, counted per listener.
+pub struct InFlight(Vec<Busy>);
+
+/// Those of a listener.
+#[derive(Default)]
+struct Busy {
+    http1: AtomicU64,
+    http2: AtomicU64,
+    /// Counted above as well.
+    tunnels: AtomicU64,
+}
+
+/// What an exchange in flight is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flight {
+    /// A request of HTTP/1.
+    Http1,
+    /// A stream of HTTP/2.
+    Http2,
+    /// One of them that has become a tunnel.
+    Tunnel,
+}
+
+/// One more in flight, until dropped.
+pub struct Flying<'a>(&'a AtomicU64);
+
+impl InFlight {
+    fn new(listeners: usize) -> InFlight {
+        InFlight((0..listeners).map(|_| Busy::default()).collect())
+    }
+
+    /// Counts one.
+    pub fn begin(&self, on: ListenerId, flight: Flight) -> Flying<'_> {
+        // A plan has no more listeners than there are places.
+        let busy = &self.0[usize::from(on.0).min(self.0.len() - 1)];
+        let count = match flight {
+            Flight::Http1 => &busy.http1,
+            Flight::Http2 => &busy.http2,
+            Flight::Tunnel => &busy.tunnels,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        Flying(count)
+    }
+
+    /// All exchanges.
+    pub fn total(&self) -> u64 {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let all = self.0.iter();
+        all.map(|busy| load(&busy.http1) + load(&busy.http2)).sum()
+    }
+
+    /// Open HTTP/2 streams of a listener.
+    pub fn streams(&self, listener: usize) -> u64 {
+        self.0
+            .get(listener)
+            .map_or(0, |busy| busy.http2.load(Ordering::Relaxed))
+    }
+
+    /// Open tunnels of a listener.
+    pub fn tunnels(&self, listener: usize) -> u64 {
+        self.0
+            .get(listener)
+            .map_or(0, |busy| busy.tunnels.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Flying<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -267,28 +347,32 @@ impl Shard {
 
     /// Ticks, sweeps and hands over log lines, for ever.
     pub async fn keep_time(self: Rc<Self>) {
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let (mut drained, mut closed) = (false, false);
-        let mut generation = 0;
-        for count in 0u64.. {
-            ticks.tick().await;
+        let mut changes = self.shared.generation.subscribe();
+        let mut closed = false;
+        let mut swept = Instant::now();
+        let mut wait = TICK;
+        loop {
+            let changed = tokio::select! {
+                () = self.timers.rest(wait) => false,
+                // The sender lives as long as `self`.
+                _ = changes.changed() => true,
+            };
             let now = Instant::now();
-            self.timers.tick(now);
+            let had_lines = self.lines.borrow_mut().hand_over();
+            wait = self.timers.tick(now);
+            if had_lines {
+                wait = TICK;
+            }
             self.wall.set(wall_now());
-            let closing = self.shared.closing.load(Ordering::SeqCst);
-            self.lines.borrow_mut().hand_over();
-            if closing && !closed {
+            if self.shared.closing.load(Ordering::SeqCst) && !closed {
                 closed = true;
                 self.shared.shards_closed.fetch_add(1, Ordering::SeqCst);
             }
-            if count % 10 == 0 {
+            if now.duration_since(swept) >= REST {
+                swept = now;
                 self.upstream.sweep(now, std::time::Duration::from_secs(60));
             }
-            let newest = self.shared.generation.load(Ordering::Acquire);
-            if (self.shared.is_draining() && !drained) || newest != generation {
-                drained = self.shared.is_draining();
-                generation = newest;
+            if changed {
                 // Idle connections sit in wait for their deadline: woken, they see that it is time to go.
                 self.timers.wake_all();
             }

@@ -15,6 +15,7 @@ mod headers;
 mod http10;
 mod independence;
 mod limits;
+mod metrics;
 mod metrics_denied;
 mod networks;
 mod pipelining;

@@ -3,6 +3,7 @@
 //! Promises: the path is normalised once, what is matched is what is forwarded. Waiting for a worker is bounded in
 //! time and number.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -238,15 +239,8 @@ fn fnv(bytes: &[u8]) -> u64 {
     })
 }
 
-/// A worker and how long it was waited for.
-pub struct Admitted {
-    /// The place at the worker.
-    pub lease: Lease,
-    /// Had to wait.
-    pub waited: bool,
-}
-
-/// Gets a place at a worker, waiting where the pool allows it: while none is up, and while all are at their cap.
+/// Gets a place at a worker, waiting where the pool allows it: while none is up, and while all are at their cap. `since`
+/// tells when it began to wait, if it did.
 pub async fn admit(
     pool: &Arc<Pool>,
     key: Option<u64>,
@@ -254,27 +248,22 @@ pub async fn admit(
     kind: Kind,
     random: impl Fn() -> u64,
     timers: &Timers,
-) -> Result<Admitted, Failure> {
+    since: &Cell<Option<Instant>>,
+) -> Result<Lease, Failure> {
     let want = || Want {
         key,
         avoid,
         random: random(),
         kind,
     };
-    match pool.pick(&want(), Instant::now()) {
-        Pick::Worker(lease) => {
-            return Ok(Admitted {
-                lease,
-                waited: false,
-            });
-        }
-        Pick::Empty => wait(pool, Failure::NoWorker, &want, timers).await,
-        Pick::Full => wait(pool, Failure::Busy, &want, timers).await,
-    }
-    .map(|lease| Admitted {
-        lease,
-        waited: true,
-    })
+    let now = Instant::now();
+    let why = match pool.pick(&want(), now) {
+        Pick::Worker(lease) => return Ok(lease),
+        Pick::Empty => Failure::NoWorker,
+        Pick::Full => Failure::Busy,
+    };
+    since.set(Some(now));
+    wait(pool, why, &want, timers).await
 }
 
 async fn wait<'a>(

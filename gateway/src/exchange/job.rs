@@ -9,6 +9,7 @@ use bytes::Bytes;
 use h2::Reason;
 use h2::client::SendRequest;
 
+use crate::config::model::ListenerId;
 use crate::exchange::failure::Failure;
 use crate::exchange::flow::{Cause, Pace};
 use crate::exchange::forward::{After, Passage};
@@ -52,6 +53,10 @@ pub struct Job<'a> {
     pub bytes_in: &'a Cell<u64>,
     /// Response body bytes.
     pub bytes_out: &'a Cell<u64>,
+    /// What `grpc-status` says, once it is known.
+    pub grpc_status: &'a Cell<u8>,
+    /// Where the client came in.
+    pub listener: ListenerId,
 }
 
 /// The time and size bounds of an exchange. Zero means none.

@@ -12,6 +12,7 @@ pub mod origin;
 mod reply;
 mod tunnel;
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
@@ -32,10 +33,10 @@ use crate::io::timer::{TICK, Timers};
 use crate::message::{Known, Request, Upgrade, Version};
 use crate::plan::Plan;
 use crate::pool::{Kind, Lease, Outcome, Pool, WorkerId};
-use crate::shard::Shard;
+use crate::shard::{Flight, Shard};
 use crate::tls::identity::Identity;
 use crate::upstream::ConnectError;
-use admit::{Admitted, Decision};
+use admit::Decision;
 use attempt::attempt;
 use client::Client;
 use failure::{Answer, Failure, GrpcStatus};
@@ -84,7 +85,11 @@ pub async fn serve(
 ) -> After {
     let shard = &cx.shard;
     let plan = shard.shared.plan.load_full();
-    let _counted = InFlight::new(shard);
+    let flight = match request.version {
+        Version::Http2 => Flight::Http2,
+        Version::Http10 | Version::Http11 => Flight::Http1,
+    };
+    let _counted = shard.shared.in_flight.begin(cx.listener, flight);
     let mut summary = Summary::new(cx, &plan, request_id(shard, &request));
     if let Some(trusted) = &plan.listener(cx.listener).forwarded {
         summary.origin = origin::of(trusted, cx.client.ip(), &request.fields);
@@ -151,22 +156,6 @@ pub async fn serve(
     after
 }
 
-/// One exchange more in flight, until dropped.
-struct InFlight<'a>(&'a Shard);
-
-impl InFlight<'_> {
-    fn new(shard: &Shard) -> InFlight<'_> {
-        shard.shared.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(shard)
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.shared.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// The client's id where it is fit for logs and headers, else a new one.
 fn request_id(shard: &Shard, request: &Request) -> String {
     if let Some(id) = request.fields.known(Known::RequestId)
@@ -205,6 +194,9 @@ async fn say(
     summary: &mut Summary<'_>,
 ) -> After {
     summary.status = if grpc { 200 } else { answer.status };
+    if grpc {
+        summary.grpc_status.set(answer.grpc.number());
+    }
     let close = close || summary.cx.shard.shared.is_draining();
     let said = client.answer(Some(request), answer, location, grpc, close);
     let timer = summary.cx.shard.timers.slot();
@@ -304,6 +296,7 @@ async fn forward(
         .map_or(&cx.client_text, |origin| &origin.client_text);
     let set = set_headers(forward, request, client_text, &id);
     let (bytes_in, bytes_out) = (summary.bytes_in.clone(), summary.bytes_out.clone());
+    let grpc_status = summary.grpc_status.clone();
     let job = Job {
         passage: Passage {
             target: target.as_deref().unwrap_or(&request.target),
@@ -328,6 +321,8 @@ async fn forward(
         shared: &cx.shard.shared,
         bytes_in: &bytes_in,
         bytes_out: &bytes_out,
+        grpc_status: &grpc_status,
+        listener: cx.listener,
         request,
         bounds: bounds(
             plan.listener(cx.listener),
@@ -440,30 +435,44 @@ async fn attempts(
     } else {
         Kind::Request
     };
-    let budget = pool.retry_budget();
-    budget.deposit();
+    pool.retry_budget().deposit();
     let mut tried: Vec<WorkerId> = Vec::new();
     let (mut unsent, mut retries) = (0, 0);
     loop {
-        let Admitted { lease, waited } = {
-            let admitting = admit::admit(pool, key, &tried, kind, || shard.random(), &shard.timers);
-            unless_gone(client, admitting)
-                .await
-                .map_err(|f| (f, None))?
-        };
-        if waited {
-            summary.wait = summary.started.elapsed();
+        let since = Cell::new(None);
+        let admitting = admit::admit(
+            pool,
+            key,
+            &tried,
+            kind,
+            || shard.random(),
+            &shard.timers,
+            &since,
+        );
+        let admitted = unless_gone(client, admitting).await;
+        if let Some(since) = since.get() {
+            let waited = since.elapsed();
+            summary.wait += waited;
+            if admitted.is_ok() {
+                summary.pool_metrics().wait.observe(waited);
+            }
+        }
+        let lease = admitted.map_err(|failure| (failure, None))?;
+        // The usual exchange needs no look at the clock here: nothing has taken time yet.
+        if since.get().is_some() || summary.retries > 0 {
+            summary.sent = Instant::now();
         }
         let worker = lease.worker();
         summary.worker = Some(lease.addr());
-        let lost = match try_worker(cx, pool, job, body, ahead, client, lease).await {
+        let lost = match try_worker(cx, pool, job, body, ahead, client, lease, summary).await {
             Ok(done) => return Ok(done),
             Err(lost) => lost,
         };
         // A kept connection that had gone stale says nothing of the worker: it may have restarted since.
         let stale = lost.sent == Sent::Perhaps { stale: true };
         if let Some(outcome) = lost.outcome.filter(|_| !stale) {
-            report(pool, worker, outcome);
+            summary.pool_metrics().failed(word(outcome));
+            report(pool, worker, outcome, Instant::now());
         }
         let again =
             body.rewind() && lost.failure != Failure::ClientGone && lost.outcome_allows_retry();
@@ -485,10 +494,10 @@ async fn attempts(
             {
                 let goes_on = summary.started.elapsed() < pool.model().hold.time;
                 if goes_on {
-                    unless_gone(client, pause(&shard.timers))
-                        .await
-                        .map_err(|f| (f, None))?;
-                    summary.wait = summary.started.elapsed();
+                    let since = Instant::now();
+                    let paused = unless_gone(client, pause(&shard.timers)).await;
+                    summary.wait += since.elapsed();
+                    paused.map_err(|failure| (failure, None))?;
                 }
                 goes_on
             }
@@ -500,8 +509,7 @@ async fn attempts(
                 retries += 1;
                 retries <= pool.model().retry.attempts_max
                     && safe(&lost, job.request)
-                    && (lost.sent == Sent::Perhaps { stale: true }
-                        || budget.withdraw(Instant::now()))
+                    && (lost.sent == Sent::Perhaps { stale: true } || withdraw(pool))
             }
         };
         if !allowed {
@@ -514,6 +522,28 @@ async fn attempts(
         if !tried.contains(&worker) {
             tried.push(worker);
         }
+    }
+}
+
+/// Takes a retry from the pool's budget, where there is one left.
+fn withdraw(pool: &Pool) -> bool {
+    let allowed = pool.retry_budget().withdraw(Instant::now());
+    if !allowed {
+        let denied = &pool.stats().retries_denied;
+        denied.fetch_add(1, Ordering::Relaxed);
+    }
+    allowed
+}
+
+/// The word for the metrics.
+fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Answered(_) => "answered",
+        Outcome::ConnectRefused => "connect_refused",
+        Outcome::ConnectTimeout => "connect_timeout",
+        Outcome::ConnectionLost => "connection_lost",
+        Outcome::ResponseTimeout => "response_timeout",
+        Outcome::BadAnswer => "bad_answer",
     }
 }
 
@@ -565,6 +595,10 @@ impl Lost {
     }
 }
 
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the stages of one exchange share exactly these"
+)]
 async fn try_worker(
     cx: &Context,
     pool: &Arc<Pool>,
@@ -573,11 +607,14 @@ async fn try_worker(
     ahead: &mut BytesMut,
     client: &mut Client,
     mut lease: Lease,
+    summary: &mut Summary<'_>,
 ) -> Result<Done, Lost> {
     let (addr, worker) = (lease.addr(), lease.worker());
-    let connection = connect(cx, pool, job, addr).await?;
+    let connection = connect(cx, pool, job, addr, summary).await?;
     let done = attempt(job, body, ahead, client, connection, |status, stream| {
-        report(pool, worker, Outcome::Answered(status));
+        let now = Instant::now();
+        summary.answered(now);
+        report(pool, worker, Outcome::Answered(status), now);
         if stream {
             lease.make_stream();
         }
@@ -592,9 +629,38 @@ async fn try_worker(
     }
     // How a tunnel ends is its protocol's own: many close with bytes unread, which TCP tells as a reset.
     if done.failure == Some(Failure::WorkerLost) && job.upgrade.is_none() {
-        report(pool, worker, Outcome::ConnectionLost);
+        let outcome = Outcome::ConnectionLost;
+        summary.pool_metrics().failed(word(outcome));
+        report(pool, worker, outcome, Instant::now());
     }
     Ok(done)
+}
+
+/// A connection that is there already.
+fn at_hand(
+    cx: &Context,
+    protocol: WorkerProtocol,
+    job: &Job<'_>,
+    addr: SocketAddr,
+) -> Option<Connection> {
+    match protocol {
+        WorkerProtocol::Http1 => {
+            // A request that must not be sent twice asks the kernel first: a connection that is gone is found before.
+            let careful = !safe(
+                &Lost {
+                    sent: Sent::Perhaps { stale: true },
+                    ..Lost::unsent()
+                },
+                job.request,
+            );
+            let stream = cx.shard.upstream.take(addr, careful)?;
+            Some(Connection::Http1(stream, true))
+        }
+        WorkerProtocol::H2c => {
+            let (send, ticket) = cx.shard.upstream.at_hand(addr)?;
+            Some(Connection::Http2(send, ticket))
+        }
+    }
 }
 
 async fn connect(
@@ -602,6 +668,7 @@ async fn connect(
     pool: &Pool,
     job: &Job<'_>,
     addr: SocketAddr,
+    summary: &mut Summary<'_>,
 ) -> Result<Connection, Lost> {
     let model = pool.model();
     let preface = model.send_proxy.map(|version| {
@@ -617,27 +684,19 @@ async fn connect(
             ProxyVersion::V2 => proxy_protocol::v2(client, cx.came_to),
         }
     });
+    if preface.is_none()
+        && let Some(kept) = at_hand(cx, model.protocol, job, addr)
+    {
+        return Ok(kept);
+    }
+    let began = Instant::now();
     let connected = match model.protocol {
-        WorkerProtocol::Http1 => {
-            // A request that must not be sent twice asks the kernel first: a connection that is gone is found before.
-            let careful = !safe(
-                &Lost {
-                    sent: Sent::Perhaps { stale: true },
-                    ..Lost::unsent()
-                },
-                job.request,
-            );
-            if preface.is_none()
-                && let Some(stream) = cx.shard.upstream.take(addr, careful)
-            {
-                return Ok(Connection::Http1(stream, true));
-            }
-            cx.shard
-                .upstream
-                .connect(addr, model.connect_timeout, preface.as_deref())
-                .await
-                .map(|tcp| Connection::Http1(Rc::new(crate::io::Stream::plain(tcp)), false))
-        }
+        WorkerProtocol::Http1 => cx
+            .shard
+            .upstream
+            .connect(addr, model.connect_timeout, preface.as_deref())
+            .await
+            .map(|tcp| Connection::Http1(Rc::new(crate::io::Stream::plain(tcp)), false)),
         WorkerProtocol::H2c => cx
             .shard
             .upstream
@@ -651,6 +710,12 @@ async fn connect(
             .await
             .map(|(send, ticket)| Connection::Http2(send, ticket)),
     };
+    let now = Instant::now();
+    let taken = now - began;
+    summary.connected(taken, now);
+    if connected.is_ok() {
+        summary.pool_metrics().connect.observe(taken);
+    }
     connected.map_err(|error| Lost {
         outcome: Some(match error {
             ConnectError::Refused => Outcome::ConnectRefused,
@@ -672,8 +737,8 @@ impl Lost {
     }
 }
 
-fn report(pool: &Pool, worker: WorkerId, outcome: Outcome) {
-    if let Some(transition) = pool.report(worker, outcome, Instant::now()) {
+fn report(pool: &Pool, worker: WorkerId, outcome: Outcome, now: Instant) {
+    if let Some(transition) = pool.report(worker, outcome, now) {
         tracing::warn!(
             pool = pool.name(),
             worker = %transition.worker,

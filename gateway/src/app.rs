@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin};
+use crate::config::contents::read_contents;
 use crate::config::model::{self, Config, ListenerId};
 use crate::config::{Problem, Severity, Source, ephemeral, parse, reference, render};
 use crate::discover;
@@ -44,9 +45,10 @@ pub fn check(path: &Path) -> ExitCode {
         Ok(source) => source,
         Err(code) => return code,
     };
-    let checked = parse(&source, &|name| std::env::var(name).ok());
+    let mut checked = parse(&source, &|name| std::env::var(name).ok());
     let mut problems = checked.problems;
-    if let Some(config) = &checked.config {
+    if let Some(config) = &mut checked.config {
+        problems.extend(read_contents(config));
         problems.extend(tls::server::check(config, SystemTime::now()));
         problems.extend(ephemeral_warnings(config));
     }
@@ -151,6 +153,11 @@ fn ephemeral_warnings(config: &Config) -> Vec<Problem> {
 
 fn serve(source: &Source, path: &Path, mut config: Config) -> anyhow::Result<ExitCode> {
     let metrics = Arc::new(Metrics::new().context("metrics")?);
+    let problems = read_contents(&mut config);
+    if !problems.is_empty() {
+        tell(source, &problems);
+        return Ok(ExitCode::FAILURE);
+    }
     let Some(tls) = load_tls(source, &config) else {
         return Ok(ExitCode::FAILURE);
     };

@@ -224,7 +224,7 @@ impl Plan {
     pub fn forward(&self, id: RouteId) -> Option<&Forward> {
         match &self.route(id).action {
             Action::Forward(forward) => Some(forward),
-            Action::Deny(_) => None,
+            Action::Deny(_) | Action::Redirect(_) | Action::Respond(_) => None,
         }
     }
 

@@ -13,6 +13,7 @@ use std::time::{Instant, SystemTime};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::contents::read_contents;
 use crate::config::model::{Bind, Config, ListenerId};
 use crate::config::{Problem, Severity, Source, parse, render};
 use crate::discover;
@@ -100,6 +101,10 @@ impl Reload {
         let checked = parse(&source, &|name| std::env::var(name).ok());
         let told = |problems: &[Problem]| render(&source, problems, false);
         let mut config = checked.config.ok_or_else(|| told(&checked.problems))?;
+        let problems = read_contents(&mut config);
+        if !problems.is_empty() {
+            return Err(told(&problems));
+        }
         let before = self.shared.plan.load_full();
         keep_places(&mut config, &before.config);
         if config.listeners.len() > LISTENERS_MAX {

@@ -6,8 +6,10 @@
 //! route which names it is not told off for that as well.
 
 mod actions;
+mod answers;
 mod balance;
 mod binds;
+mod changes;
 mod conditions;
 mod health;
 mod limits;
@@ -20,6 +22,7 @@ mod pools;
 mod ports;
 mod rate;
 mod reach;
+mod rewrites;
 mod routes;
 mod same;
 mod secure;
@@ -75,6 +78,8 @@ pub(super) fn check(root: &Node, reader: &mut Reader) -> Option<Config> {
             listeners: &listeners,
             pools: &pools,
             deny_segments: &globals.deny_segments,
+            request_changes: &globals.changes.request,
+            response_changes: &globals.changes.response,
         },
         reader,
     );
@@ -92,6 +97,8 @@ pub(super) fn check(root: &Node, reader: &mut Reader) -> Option<Config> {
         access_log: globals.access_log,
         drain_deadline: globals.drain_deadline,
         deny_segments: globals.deny_segments,
+        response_changes: Some(Box::new(globals.changes.response))
+            .filter(|changes| !changes.is_empty()),
     })
 }
 
@@ -102,6 +109,7 @@ struct Globals {
     admin: Option<Admin>,
     access_log: AccessLog,
     drain_deadline: Duration,
+    changes: changes::Both,
 }
 
 impl Default for Globals {
@@ -115,6 +123,7 @@ impl Default for Globals {
             }),
             access_log: AccessLog::Stdout,
             drain_deadline: Duration::from_secs(30),
+            changes: changes::Both::default(),
         }
     }
 }
@@ -130,6 +139,7 @@ impl Globals {
         );
         keys.set(reader, "admin", &mut self.admin, admin);
         keys.set(reader, "access_log", &mut self.access_log, access_log);
+        self.changes = changes::both(keys, reader);
         if let Some(field) = keys.take("drain")
             && let Some(mut drain) = reader.keys(&field, "`{ deadline: 30s }`")
         {

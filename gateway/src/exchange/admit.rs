@@ -12,9 +12,10 @@ use std::time::Instant;
 use http::Method;
 
 use crate::config::model::{
-    Action, Balance, HashKey, ListenerId, PathMatch, Protocol, RedirectHttps, RouteId,
+    Action, Balance, HashKey, ListenerId, Protocol, RedirectHttps, RouteId,
 };
 use crate::exchange::failure::Failure;
+use crate::exchange::rewrite;
 use crate::io::timer::Timers;
 use crate::limit::in_flight::Place;
 use crate::limit::rate::{Limiter, retry_after};
@@ -33,6 +34,11 @@ pub enum Decision {
         route: RouteId,
         /// Path and query for the worker, where the client's bytes do not go on unchanged.
         target: Option<Vec<u8>>,
+    },
+    /// The gateway answers by itself, as the route says.
+    Answer {
+        /// The route.
+        route: RouteId,
     },
     /// The client is sent to the TLS port.
     Redirect {
@@ -73,7 +79,7 @@ pub fn judge(
         return refused;
     }
     let decision = decide(plan, on, client, request);
-    if let Decision::Forward { route, .. } = decision
+    if let Decision::Forward { route, .. } | Decision::Answer { route } = decision
         && let Some(limits) = plan.limits(route)
         && let Some(refused) = paced(&limits.rate, Some(route))
     {
@@ -141,22 +147,24 @@ pub fn decide(plan: &Plan, on: ListenerId, client: IpAddr, request: &Request) ->
             route: Some(route),
             failure: Failure::Denied(*status),
         },
+        Action::Redirect(_) | Action::Respond(_) => Decision::Answer { route },
         Action::Forward(forward) => {
-            let mut target = normal.forward().map(|path| [path, query].concat());
-            if forward.strip_prefix
-                && let PathMatch::Prefix(prefix) = &plan.route(route).path
-            {
-                let stripped = path::strip_prefix(normal.forward().unwrap_or(path_part), prefix);
-                // What was in the middle of the path may be in front now.
-                if path::denied(stripped, &plan.config.deny_segments) {
-                    return Decision::Refuse {
-                        route: Some(route),
-                        failure: Failure::Denied(403),
-                    };
-                }
-                target = Some([stripped, query].concat());
+            let Some(change) = &forward.rewrite else {
+                let target = normal.forward().map(|path| [path, query].concat());
+                return Decision::Forward { route, target };
+            };
+            let sent = normal.forward().unwrap_or(path_part);
+            let deny = &plan.config.deny_segments;
+            match rewrite::changed(change, sent, &plan.route(route).path, deny) {
+                Ok(path) => Decision::Forward {
+                    route,
+                    target: Some([&path[..], query].concat()),
+                },
+                Err(failure) => Decision::Refuse {
+                    route: Some(route),
+                    failure,
+                },
             }
-            Decision::Forward { route, target }
         }
     }
 }

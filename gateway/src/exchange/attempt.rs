@@ -163,7 +163,7 @@ async fn converse(
     } else {
         After::Close
     };
-    let (mut to_client, after) = match client.start(response, job.to_head, wanted) {
+    let (mut to_client, after) = match client.start(response, job.to_head, wanted, job.made) {
         Ok(started) => started,
         Err(_) => return Ok(Answered::Whole(Done::failed(status, Failure::ClientGone))),
     };

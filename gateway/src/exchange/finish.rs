@@ -3,11 +3,12 @@
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::config::model::{PoolId, RouteId};
 use crate::exchange::Context;
 use crate::exchange::failure::Failure;
+use crate::exchange::fields::Filling;
 use crate::exchange::origin::Origin;
 use crate::message::{Request, Version};
 use crate::observe::metrics::{Ended, PoolMetrics};
@@ -21,7 +22,8 @@ pub const NO_STATUS: u8 = u8::MAX;
 pub struct Summary<'a> {
     /// The connection it came on.
     pub cx: &'a Context,
-    plan: &'a Plan,
+    /// The running snapshot.
+    pub plan: &'a Plan,
     /// When its head was complete.
     pub started: Instant,
     /// Its id.
@@ -112,6 +114,23 @@ impl<'a> Summary<'a> {
             Failure::BodyTooLarge => metrics.body.inc(),
             _ => {}
         }
+    }
+
+    /// What placeholders are filled from.
+    pub fn filling<'s>(&'s self, request: &'s Request) -> Filling<'s> {
+        Filling {
+            cx: self.cx,
+            plan: self.plan,
+            request,
+            request_id: &self.request_id,
+            route: self.route,
+            origin: self.origin.as_deref(),
+        }
+    }
+
+    /// When it began, by the clock on the wall.
+    pub fn wall_clock(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.cx.shard.unix_ms(self.started))
     }
 
     /// The counters of its pool.

@@ -11,6 +11,7 @@ use h2::client::SendRequest;
 
 use crate::config::model::ListenerId;
 use crate::exchange::failure::Failure;
+use crate::exchange::fields::Made;
 use crate::exchange::flow::{Cause, Pace};
 use crate::exchange::forward::{After, Passage};
 use crate::http1::head::Limits;
@@ -35,6 +36,8 @@ pub struct Job<'a> {
     pub request: &'a Request,
     /// What the worker is told beside it.
     pub passage: Passage<'a>,
+    /// What the route changes about the response.
+    pub made: Option<&'a Made<'a>>,
     /// The request was a HEAD.
     pub to_head: bool,
     /// The client speaks gRPC.

@@ -4,12 +4,15 @@ pub mod admit;
 pub mod attempt;
 pub mod client;
 pub mod failure;
+pub mod fields;
 pub mod finish;
+mod fixed;
 pub mod flow;
 pub mod forward;
 pub mod job;
 pub mod origin;
 mod reply;
+mod rewrite;
 mod tunnel;
 
 use std::cell::Cell;
@@ -25,7 +28,7 @@ use bytes::BytesMut;
 use http::Method;
 
 use crate::config::model::{
-    Forward, Listener, ListenerId, Piece, Protocol, ProxyVersion, RouteId, Template, WorkerProtocol,
+    Forward, Listener, ListenerId, Protocol, ProxyVersion, RouteId, WorkerProtocol,
 };
 use crate::http1::head::Limits;
 use crate::io::proxy_protocol;
@@ -40,6 +43,7 @@ use admit::Decision;
 use attempt::attempt;
 use client::Client;
 use failure::{Answer, Failure, GrpcStatus};
+use fields::{Filling, Made};
 use finish::Summary;
 use flow::{Pace, Replay, Source};
 use forward::{After, Passage};
@@ -121,6 +125,20 @@ pub async fn serve(
             )
             .await
         }
+        Decision::Answer { route } => {
+            summary.route = Some(route);
+            let done = source.is_done();
+            // Boxed: rare beside requests that are forwarded.
+            Box::pin(fixed::answer(
+                &request,
+                done,
+                client,
+                route,
+                grpc,
+                &mut summary,
+            ))
+            .await
+        }
         Decision::Redirect { status, location } => {
             let answer = Answer {
                 status,
@@ -193,6 +211,11 @@ async fn say(
     close: bool,
     summary: &mut Summary<'_>,
 ) -> After {
+    if !grpc && fixed::is_changed(summary) {
+        let (response, body) = fixed::own(answer, location);
+        let said = fixed::deliver(request, !close, client, response, body, summary);
+        return Box::pin(said).await;
+    }
     summary.status = if grpc { 200 } else { answer.status };
     if grpc {
         summary.grpc_status.set(answer.grpc.number());
@@ -291,10 +314,18 @@ async fn forward(
     };
     let id = summary.request_id.clone();
     let origin = summary.origin.clone();
-    let client_text = origin
-        .as_ref()
-        .map_or(&cx.client_text, |origin| &origin.client_text);
-    let set = set_headers(forward, request, client_text, &id);
+    let (made, response_made) = {
+        let filling = Filling {
+            cx,
+            plan,
+            request,
+            request_id: &id,
+            route: Some(route),
+            origin: origin.as_deref(),
+        };
+        let made = Made::of(&forward.changes, &filling);
+        (made, Made::of_response(&filling))
+    };
     let (bytes_in, bytes_out) = (summary.bytes_in.clone(), summary.bytes_out.clone());
     let grpc_status = summary.grpc_status.clone();
     let job = Job {
@@ -307,8 +338,9 @@ async fn forward(
             port: cx.came_to.port(),
             request_id: &id,
             certificate: cx.certificate.as_deref(),
-            set: &set,
+            made: &made,
         },
+        made: response_made.as_deref(),
         to_head: request.method == Method::HEAD,
         grpc,
         upgrade,
@@ -392,30 +424,6 @@ fn bounds(
         half_closed_timeout: limits.body_timeout,
         patience: limits.body_timeout,
     }
-}
-
-fn set_headers<'a>(
-    forward: &'a Forward,
-    request: &Request,
-    client: &str,
-    id: &str,
-) -> Vec<(&'a str, Vec<u8>)> {
-    let value = |template: &Template| {
-        template.0.iter().fold(Vec::new(), |mut value, piece| {
-            value.extend_from_slice(match piece {
-                Piece::Text(text) => text.as_bytes(),
-                Piece::Host => &request.authority,
-                Piece::Client => client.as_bytes(),
-                Piece::RequestId => id.as_bytes(),
-            });
-            value
-        })
-    };
-    forward
-        .set_headers
-        .iter()
-        .map(|(name, template)| (name.as_str(), value(template)))
-        .collect()
 }
 
 /// Tries workers until one answers, or nothing more can be tried.

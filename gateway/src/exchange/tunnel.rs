@@ -46,7 +46,7 @@ pub(super) async fn tunnel(
         response
     };
     let status = response.status;
-    let Ok((mut to_client, _)) = client.start(response, false, After::Upgrade) else {
+    let Ok((mut to_client, _)) = client.start(response, false, After::Upgrade, job.made) else {
         return Done::failed(status, Failure::ClientGone);
     };
     let head = job

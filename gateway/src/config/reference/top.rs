@@ -1,5 +1,9 @@
 //! Which keys stand at the top?
 
+use super::routes::{
+    ADD_HEADERS, ADD_RESPONSE_HEADERS, REMOVE_HEADERS, REMOVE_RESPONSE_HEADERS, SET_HEADERS,
+    SET_RESPONSE_HEADERS,
+};
 use super::{Form, Key, OFF, Section, key};
 
 pub(super) const SECTIONS: &[Section] = &[
@@ -75,6 +79,13 @@ const TOP: &[Key] = &[
         "{ deadline: 30s }",
         "How the gateway stops.",
     ),
+    // Defaults for every route: what a route says of a field takes the place of what is said here.
+    SET_HEADERS,
+    ADD_HEADERS,
+    REMOVE_HEADERS,
+    SET_RESPONSE_HEADERS,
+    ADD_RESPONSE_HEADERS,
+    REMOVE_RESPONSE_HEADERS,
     key(
         "listeners",
         &[Form::Named(&[Form::Keys])],

@@ -25,6 +25,7 @@ mod protocols;
 mod proxy_protocol;
 mod rates;
 mod redirects;
+mod refusals;
 mod reload;
 mod review;
 mod rewrite;

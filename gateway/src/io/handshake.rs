@@ -94,9 +94,9 @@ pub async fn connect(
     scratch: &Rc<Scratch>,
 ) -> Result<(Stream, bool), HandshakeError> {
     let conn = UnbufferedClientConnection::new(config, name);
-    let mut conn = Box::new(conn.map_err(HandshakeError::Refused)?);
+    let mut conn = conn.map_err(HandshakeError::Refused)?;
     let mut buffers = Buffers::default();
-    buffers.shake(&mut tcp, &mut *conn).await?;
+    buffers.shake(&mut tcp, &mut conn).await?;
     let h2 = conn.alpn_protocol() == Some(b"h2");
     Ok((buffers.stream(tcp, End::Client(conn), scratch), h2))
 }

@@ -49,7 +49,7 @@ pub(super) enum End {
     /// Ours towards a client.
     Server(UnbufferedServerConnection),
     /// Ours towards a worker.
-    Client(Box<UnbufferedClientConnection>),
+    Client(UnbufferedClientConnection),
 }
 
 /// What both kinds of connections of the library do in the same way.
@@ -185,7 +185,7 @@ impl Tls {
     fn open(&mut self, input: &mut [u8], buf: &mut BytesMut) -> io::Result<usize> {
         let (at, closed) = match &mut self.end {
             End::Server(conn) => open(conn, input, buf, &mut self.pending),
-            End::Client(conn) => open(&mut **conn, input, buf, &mut self.pending),
+            End::Client(conn) => open(conn, input, buf, &mut self.pending),
         }?;
         self.peer_closed |= closed;
         Ok(at)
@@ -250,7 +250,7 @@ impl Tls {
     fn seal(&mut self, data: &[u8], out: &mut [u8]) -> io::Result<usize> {
         let (sealed, closed) = match &mut self.end {
             End::Server(conn) => seal(conn, data, out),
-            End::Client(conn) => seal(&mut **conn, data, out),
+            End::Client(conn) => seal(conn, data, out),
         }?;
         self.peer_closed |= closed;
         Ok(sealed)
@@ -285,7 +285,7 @@ impl Tls {
             self.close_sent = true;
             match &mut self.end {
                 End::Server(conn) => close(conn, &mut self.pending),
-                End::Client(conn) => close(&mut **conn, &mut self.pending),
+                End::Client(conn) => close(conn, &mut self.pending),
             }
         }
         self.poll_flush(tcp, cx)

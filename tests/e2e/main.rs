@@ -34,4 +34,5 @@ mod routing;
 mod service;
 mod smuggling;
 mod tls;
+mod upgrade;
 mod websocket;

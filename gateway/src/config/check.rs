@@ -26,17 +26,17 @@ mod rewrites;
 mod routes;
 mod same;
 mod secure;
+mod stop;
 mod templates;
 mod tokens;
 mod trusted;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::model::{AccessLog, Admin, Config, Place};
 use super::problem::quoted;
-use super::read::{Field, Keys, Reader, Zero};
+use super::read::{Field, Keys, Reader};
 use super::tree::{Node, Value};
 
 /// The configuration as far as it could be read; the caller drops it when an error was told.
@@ -95,7 +95,8 @@ pub(super) fn check(root: &Node, reader: &mut Reader) -> Option<Config> {
         routes: routes.into_iter().map(|draft| draft.route).collect(),
         admin: globals.admin,
         access_log: globals.access_log,
-        drain_deadline: globals.drain_deadline,
+        drain: globals.stop.drain,
+        upgrade: globals.stop.upgrade,
         deny_segments: globals.deny_segments,
         response_changes: Some(Box::new(globals.changes.response))
             .filter(|changes| !changes.is_empty()),
@@ -108,7 +109,7 @@ struct Globals {
     deny_segments: Vec<String>,
     admin: Option<Admin>,
     access_log: AccessLog,
-    drain_deadline: Duration,
+    stop: stop::Stop,
     changes: changes::Both,
 }
 
@@ -122,7 +123,7 @@ impl Default for Globals {
                 place: Place::default(),
             }),
             access_log: AccessLog::Stdout,
-            drain_deadline: Duration::from_secs(30),
+            stop: stop::Stop::default(),
             changes: changes::Both::default(),
         }
     }
@@ -139,15 +140,8 @@ impl Globals {
         );
         keys.set(reader, "admin", &mut self.admin, admin);
         keys.set(reader, "access_log", &mut self.access_log, access_log);
+        self.stop.read(keys, reader);
         self.changes = changes::both(keys, reader);
-        if let Some(field) = keys.take("drain")
-            && let Some(mut drain) = reader.keys(&field, "`{ deadline: 30s }`")
-        {
-            drain.set(reader, "deadline", &mut self.drain_deadline, |r, f| {
-                r.duration(f, Zero::Allowed)
-            });
-            drain.done(reader);
-        }
     }
 }
 

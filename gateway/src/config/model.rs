@@ -53,13 +53,63 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// Where the access log goes.
     pub access_log: AccessLog,
-    /// How long a drain may take before what is left is cut. Default 30 s.
-    pub drain_deadline: Duration,
+    /// How the process stops.
+    pub drain: Drain,
+    /// How the process is replaced by another.
+    pub upgrade: Upgrade,
     /// A request whose first or last path segment is one of these (lower case) is denied, in every
     /// spelling. Default `metrics`.
     pub deny_segments: Vec<String>,
     /// What is changed about responses that belong to no route. Routes have these defaults in their own changes.
     pub response_changes: Option<Box<Changes>>,
+}
+
+/// How the process stops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// How long a drain may take before what is left is cut. Default 30 s.
+    pub deadline: Duration,
+}
+
+/// How the process is replaced by another, which takes its sockets over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upgrade {
+    /// How long what is in flight at the old process may live on; zero means as long as it likes. Default 1 h.
+    pub deadline: Duration,
+    /// How long the new process may take to build everything, before it is given up. Default 60 s.
+    pub start_timeout: Duration,
+    /// Where `portcullis upgrade` finds the running process.
+    pub socket: UpgradeSocket,
+}
+
+/// Where `portcullis upgrade` finds the running process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpgradeSocket {
+    /// `upgrade.sock` in the directory that the service manager made (`RUNTIME_DIRECTORY`), where it made one (the
+    /// default).
+    Runtime,
+    /// Here; the directory is made where it is missing, for our user alone.
+    At(PathBuf),
+    /// Nowhere: SIGQUIT alone begins an upgrade.
+    Off,
+}
+
+impl Default for Drain {
+    fn default() -> Drain {
+        Drain {
+            deadline: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for Upgrade {
+    fn default() -> Upgrade {
+        Upgrade {
+            deadline: Duration::from_secs(3600),
+            start_timeout: Duration::from_secs(60),
+            socket: UpgradeSocket::Runtime,
+        }
+    }
 }
 
 /// The operators' listener.

@@ -296,7 +296,8 @@ fn every_key_of_the_reference_is_known_and_its_default_is_true() {
         Some(Rate::new(100, Duration::from_secs(1))),
         "`off` hides the defaults of the keys, so the reference has them in an example"
     );
-    assert_eq!(config.drain_deadline, Duration::from_secs(30));
+    assert_eq!(config.drain, Drain::default());
+    assert_eq!(config.upgrade, Upgrade::default());
     let written = |key: &str| reference.contains(&format!("{key}:"));
     for key in [
         "exact",
@@ -327,6 +328,7 @@ deny_segments: [Metrics, server-status]
 admin: off
 access_log: { file: /var/log/x.log }
 drain: { deadline: 5m }
+upgrade: { deadline: off, start_timeout: 5s, socket: /run/x/upgrade.sock }
 listeners:
   a:
     bind: [\":443\", \"127.0.0.1:444\", \"[::1]:0\"]
@@ -369,6 +371,15 @@ routes:
     );
     assert!(config.admin.is_none());
     assert_eq!(config.access_log, AccessLog::File("/var/log/x.log".into()));
+    assert_eq!(config.drain.deadline, Duration::from_secs(300));
+    assert_eq!(
+        config.upgrade,
+        Upgrade {
+            deadline: Duration::ZERO,
+            start_timeout: Duration::from_secs(5),
+            socket: UpgradeSocket::At("/run/x/upgrade.sock".into()),
+        }
+    );
     let a = &config.listeners[0];
     let binds: Vec<_> = a
         .bind
@@ -1182,6 +1193,18 @@ fn every_mistake_is_told_with_place_and_fix() {
             1,
             "no unit",
             "`30s`",
+        ),
+        (
+            &[("listeners:", "upgrade: { start_timeout: 0s }\nlisteners:")],
+            1,
+            "start_timeout",
+            "",
+        ),
+        (
+            &[("listeners:", "upgrade: { dedline: 1h }\nlisteners:")],
+            1,
+            "unknown key",
+            "`deadline`",
         ),
         (
             &[("listeners:", "access_log: stdot\nlisteners:")],

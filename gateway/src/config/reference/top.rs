@@ -46,6 +46,36 @@ pub(super) const SECTIONS: &[Section] = &[
             "On SIGTERM, what is not finished by then is cut.",
         )],
     },
+    Section {
+        title: "Upgrade",
+        at: &["upgrade"],
+        what: "How the process is replaced by another, which takes its sockets over; docs/upgrade.md tells how.",
+        keys: UPGRADE,
+    },
+];
+
+const UPGRADE: &[Key] = &[
+    key(
+        "deadline",
+        &[Form::Duration, OFF],
+        "1h",
+        "What the old process has in flight lives on so long; `off`: as long as it likes.",
+    ),
+    key(
+        "start_timeout",
+        &[Form::Duration],
+        "60s",
+        "The new process is given up when it does not serve by then; the old one serves on.",
+    ),
+    key(
+        "socket",
+        &[
+            Form::Words(&["default", "off"]),
+            Form::Text("/run/portcullis/upgrade.sock"),
+        ],
+        "default",
+        "Where `portcullis upgrade` finds the running process. `default` is `upgrade.sock` in the directory that the service manager made (`RUNTIME_DIRECTORY`), or none.",
+    ),
 ];
 
 const TOP: &[Key] = &[
@@ -86,6 +116,12 @@ const TOP: &[Key] = &[
     SET_RESPONSE_HEADERS,
     ADD_RESPONSE_HEADERS,
     REMOVE_RESPONSE_HEADERS,
+    key(
+        "upgrade",
+        &[Form::Keys],
+        "{ deadline: 1h, start_timeout: 60s, socket: default }",
+        "How the process is replaced by another.",
+    ),
     key(
         "listeners",
         &[Form::Named(&[Form::Keys])],

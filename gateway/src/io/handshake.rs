@@ -142,11 +142,10 @@ impl Buffers {
                         return Err(HandshakeError::TooLong);
                     }
                     self.incoming.reserve(4096);
-                    // No record of TLS begins with a letter, every method of HTTP does.
                     match tcp.read_buf(&mut self.incoming).await? {
                         0 => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
                         // An alert would be noise to it.
-                        _ if total == 0 && self.incoming[0].is_ascii_uppercase() => {
+                        _ if total == 0 && is_http(&self.incoming) => {
                             return Err(HandshakeError::PlainHttp);
                         }
                         n => total += n,
@@ -160,6 +159,22 @@ impl Buffers {
         self.incoming.shrink_to_fit();
         Stream::with_tls(tcp, Tls::new(end, scratch, self.incoming, self.early))
     }
+}
+
+/// Whether this is the record of an alert: by its type, or in TLS 1.3 by the length of what is sealed (RFC 8446 section 5.2:
+/// two bytes, the type and the tag).
+fn is_alert(record: &[u8]) -> bool {
+    matches!(record, [21, ..] | [23, _, _, 0, 19, ..])
+}
+
+/// Whether a request line of HTTP begins here. No record of TLS begins with a letter.
+fn is_http(begin: &[u8]) -> bool {
+    let Some(space) = begin.iter().take(16).position(|byte| *byte == b' ') else {
+        return false;
+    };
+    let target = begin.get(space + 1);
+    begin[..space].iter().all(u8::is_ascii_uppercase)
+        && target.is_some_and(|byte| matches!(byte, b'/' | b'*' | b'h'))
 }
 
 /// Answers and reads what still comes, within bounds: closing with bytes unread would make the kernel reset the connection,
@@ -193,6 +208,7 @@ fn step<C: Records>(
 ) -> Result<Progress, rustls::Error> {
     let mut failed = None;
     loop {
+        let before = outgoing.len();
         let UnbufferedStatus { discard, state } = conn.process(&mut incoming[*at..]);
         let next = match state {
             Ok(ConnectionState::EncodeTlsData(mut data)) => {
@@ -224,6 +240,12 @@ fn step<C: Records>(
             }
         };
         *at += discard;
+        // The alert is the last word: asked again, the library would read the same fault a second time.
+        if is_alert(&outgoing[before..])
+            && let Some(error) = failed
+        {
+            return Err(error);
+        }
         if let Some(next) = next {
             return match failed {
                 Some(error) => Err(error),

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::host;
 use crate::listener::accept;
-use crate::reload::Reload;
+use crate::reload::{Reload, Way};
 use crate::shard::Shared;
 use crate::upgrade::control::Ask;
 use crate::upgrade::hand_over::HandOver;
@@ -121,7 +121,8 @@ impl Drain {
                 _ = signals.term.recv() => return End::Drain,
                 _ = signals.int.recv() => return End::AtOnce,
                 _ = signals.hup.recv() => {
-                    self.reload();
+                    // Told by itself.
+                    let _ = self.reload.reload(Way::Signal);
                     continue;
                 }
                 _ = signals.quit.recv() => None,
@@ -143,22 +144,6 @@ impl Drain {
                 return End::HandedOver;
             }
         }
-    }
-
-    fn reload(&self) {
-        host::tell_reloading();
-        match self.reload.reload() {
-            Ok(changes) => tracing::info!(
-                opened = changes.opened,
-                closed = changes.closed,
-                pools_kept = changes.pools_kept,
-                pools_built = changes.pools_built,
-                routes = changes.routes,
-                "reloaded"
-            ),
-            Err(problems) => tracing::error!("reload refused, nothing changed\n{problems}"),
-        }
-        host::tell_ready();
     }
 
     /// Starts another process in our place: its number, or why there is none. A signal that ends us ends the attempt.

@@ -49,7 +49,7 @@ pub struct Config {
     pub pool_places: Vec<Place>,
     /// Which request goes where. Order has no meaning.
     pub routes: Vec<Route>,
-    /// The operators' listener: `/healthz`, `/readyz`, `/metrics`, `/status`.
+    /// Where operators ask and act; `None` for nowhere.
     pub admin: Option<Admin>,
     /// Where the access log goes.
     pub access_log: AccessLog,
@@ -112,13 +112,62 @@ impl Default for Upgrade {
     }
 }
 
-/// The operators' listener.
+/// Where operators ask and act.
 #[derive(Clone, Debug)]
 pub struct Admin {
-    /// Address, loopback unless the operator insists. Default `127.0.0.1:9901`.
-    pub bind: SocketAddr,
-    /// Where it stands in the file.
+    /// The unix socket. Default [`AdminSocket::Usual`].
+    pub socket: AdminSocket,
+    /// Permissions of the socket's file: who may open it may change what runs. Default `0o660`.
+    pub socket_mode: u32,
+    /// The TCP address, loopback unless the operator insists; `None` for none. Default `127.0.0.1:9901`.
+    pub bind: Option<SocketAddr>,
+    /// What changes have to show, over the socket and over TCP. Default none: then changes are taken over the socket
+    /// alone.
+    pub token: Option<AdminToken>,
+    /// Where the address stands in the file.
     pub place: Place,
+}
+
+impl Default for Admin {
+    fn default() -> Admin {
+        Admin {
+            socket: AdminSocket::Usual,
+            socket_mode: 0o660,
+            bind: Some(SocketAddr::from(([127, 0, 0, 1], 9901))),
+            token: None,
+            place: Place::default(),
+        }
+    }
+}
+
+/// The operators' unix socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminSocket {
+    /// `admin.sock` in the service's own directory (`RUNTIME_DIRECTORY`), else in `/run/portcullis`. Where it cannot be
+    /// had, that is told and there is none.
+    Usual,
+    /// At this path. Where it cannot be had, the gateway does not start.
+    At(PathBuf),
+    /// None.
+    Off,
+}
+
+/// A word that only operators know.
+#[derive(Clone, PartialEq, Eq)]
+pub enum AdminToken {
+    /// As written; 16 to 512 visible characters of ASCII.
+    Text(String),
+    /// The first line of this file, under the same rule. Read at start and at every reload.
+    File(PathBuf, Place),
+}
+
+impl std::fmt::Debug for AdminToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            AdminToken::Text(_) => f.write_str("Text(…)"),
+            AdminToken::File(path, _) => f.debug_tuple("File").field(path).finish(),
+        }
+    }
 }
 
 /// Destination of the access log.

@@ -563,9 +563,40 @@ routes:
         (&Action::Deny(403), "/internal -> deny 403")
     );
     assert_eq!(
-        good(SMALL).admin.map(|admin| admin.bind),
+        good(SMALL).admin.and_then(|admin| admin.bind),
         Some(SocketAddr::from(([127, 0, 0, 1], 9901)))
     );
+}
+
+#[test]
+fn operators_have_a_socket_and_an_address_unless_told_otherwise() {
+    let admin = |written: &str| {
+        let text = SMALL.replacen("listeners:", &format!("admin: {written}\nlisteners:"), 1);
+        good(&text).admin
+    };
+    let short = admin("127.0.0.1:9001").unwrap();
+    assert_eq!(short.bind, Some(SocketAddr::from(([127, 0, 0, 1], 9001))));
+    assert_eq!(
+        (short.socket, short.socket_mode),
+        (AdminSocket::Usual, 0o660)
+    );
+    let long =
+        admin("{ socket: /run/a.sock, socket_mode: 0600, bind: off, token: 0123456789abcdef }");
+    let long = long.unwrap();
+    assert_eq!(long.socket, AdminSocket::At("/run/a.sock".into()));
+    assert_eq!((long.socket_mode, long.bind), (0o600, None));
+    assert_eq!(
+        long.token,
+        Some(AdminToken::Text("0123456789abcdef".into()))
+    );
+    assert!(
+        !format!("{long:?}").contains("0123456789abcdef"),
+        "a token is not told by accident"
+    );
+    let file = admin("{ socket: off, token_file: a.token }").unwrap();
+    assert_eq!(file.socket, AdminSocket::Off);
+    assert!(matches!(file.token, Some(AdminToken::File(path, _)) if path == *"a.token"));
+    assert!(admin("off").is_none());
 }
 
 /// What is changed in the small file, what must be told (on which line), and part of the fix.
@@ -1177,6 +1208,42 @@ fn every_mistake_is_told_with_place_and_fix() {
             "127.0.0.1:9901",
         ),
         (
+            &[("listeners:", "admin: { socket_mode: 0999 }\nlisteners:")],
+            1,
+            "`0999` are no permissions",
+            "0660",
+        ),
+        (
+            &[("listeners:", "admin: { token: short }\nlisteners:")],
+            1,
+            "16 to 512 visible characters",
+            "openssl rand",
+        ),
+        (
+            &[(
+                "listeners:",
+                "admin: { token: 0123456789abcdef, token_file: a }\nlisteners:",
+            )],
+            1,
+            "both given",
+            "leave one of them out",
+        ),
+        (
+            &[("listeners:", "admin: { sockets: /a }\nlisteners:")],
+            1,
+            "unknown key `sockets`",
+            "did you mean `socket`?",
+        ),
+        (
+            &[(
+                "listeners:",
+                "admin: { socket: /aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa }\nlisteners:",
+            )],
+            1,
+            "at most 90 bytes",
+            "shorter",
+        ),
+        (
             &[("listeners:", "threads: many\nlisteners:")],
             1,
             "not a whole number",
@@ -1341,6 +1408,17 @@ fn doubts_are_warnings_and_do_not_stop_anybody() {
                 "admin: { bind: \"0.0.0.0:9901\" }\nlisteners:",
             )],
             "from other machines",
+        ),
+        (
+            &[("listeners:", "admin: { socket_mode: 0666 }\nlisteners:")],
+            "everybody on this machine",
+        ),
+        (
+            &[(
+                "listeners:",
+                "admin: { socket: off, bind: off }\nlisteners:",
+            )],
+            "neither a socket nor an address",
         ),
         (
             &[("path: /, to: app ", "path: /x/metrics, to: app ")],

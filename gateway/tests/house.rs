@@ -97,7 +97,17 @@ const HOUSE: [(&str, &[&str]); 27] = [
     ),
     ("renewal", &["observe", "plan", "shard", "tls"]),
     ("upgrade", &["config::model", "listener", "reload", "shard"]),
-    ("drain", &["host", "listener", "reload", "shard", "upgrade"]),
+    (
+        "drain",
+        &[
+            "config::model",
+            "host",
+            "listener",
+            "reload",
+            "shard",
+            "upgrade",
+        ],
+    ),
     // Why a request would go where it goes.
     (
         "explain",

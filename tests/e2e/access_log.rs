@@ -470,7 +470,11 @@ async fn connections_that_were_never_served_are_told_too() {
     let strange = gateway.tls().alpn(&["nonsense"]);
     assert!(strange.connect(gateway.port("https")).await.is_err());
     let lines = gateway.access_log(3).await;
-    for (end, listener) in [("connections_max", "http"), ("handshake_refused", "https")] {
+    let failed = lines
+        .iter()
+        .find(|line| line["detail"] == "no_shared_protocol");
+    assert!(failed.is_some(), "{lines:#?}");
+    for (end, listener) in [("connections_max", "http"), ("handshake_failed", "https")] {
         let line = lines.iter().find(|line| line["end"] == end);
         let line = line.unwrap_or_else(|| panic!("no `{end}` in {lines:#?}"));
         assert_eq!(line["listener"], listener, "{line}");

@@ -257,6 +257,12 @@ impl<'a> Summary<'a> {
             first_byte_ms: self.first_byte.map(ms),
             retries: self.retries,
             grpc_status: (grpc_status != NO_STATUS).then_some(grpc_status),
+            client_subject: self.cx.certificate.as_ref().map(|shown| &*shown.subject),
+            client_fingerprint: self
+                .cx
+                .certificate
+                .as_ref()
+                .map(|shown| &*shown.fingerprint),
             end: self.end,
             left_out,
             open: match settings.format {

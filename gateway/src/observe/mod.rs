@@ -5,6 +5,7 @@ pub mod exposition;
 pub mod few;
 pub mod file;
 pub mod format;
+pub mod handshake;
 pub mod histogram;
 pub mod journal;
 pub mod metrics;

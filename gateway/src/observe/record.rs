@@ -23,6 +23,12 @@ pub struct Record<'a> {
     /// `TLSv1.2` or `TLSv1.3`; absent on plain connections.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub tls: &'a str,
+    /// Subject of the client's certificate; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_subject: Option<&'a str>,
+    /// SHA-256 of the client's certificate in hexadecimal; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_fingerprint: Option<&'a str>,
     /// Method.
     pub method: &'a str,
     /// `Host` or `:authority`.
@@ -66,6 +72,9 @@ pub struct Record<'a> {
     pub grpc_status: Option<u8>,
     /// `ok`, or who ended it and why.
     pub end: &'a str,
+    /// More about the end; absent where the word says it all.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub detail: &'a str,
     /// Lines about refusals that were left out before this one, because there were too many; absent where there were none.
     #[serde(skip_serializing_if = "is_zero")]
     pub left_out: u64,
@@ -88,6 +97,8 @@ impl<'a> Record<'a> {
             client_port: client.port(),
             protocol: "",
             tls: "",
+            client_subject: None,
+            client_fingerprint: None,
             method: "",
             host: "",
             path: "",
@@ -107,6 +118,7 @@ impl<'a> Record<'a> {
             retries: 0,
             grpc_status: None,
             end: "ok",
+            detail: "",
             left_out: 0,
             open: (0, 0),
         }
@@ -124,6 +136,9 @@ mod tests {
         let client = SocketAddr::from(([127, 0, 0, 1], 1));
         let whole = Record {
             tls: "x",
+            client_subject: Some("x"),
+            client_fingerprint: Some("x"),
+            detail: "x",
             worker: Some(client),
             user_agent: Some("x"),
             first_byte_ms: Some(1.0),

@@ -36,3 +36,4 @@ mod smuggling;
 mod tls;
 mod upgrade;
 mod websocket;
+mod worker_admin;

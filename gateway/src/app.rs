@@ -328,8 +328,8 @@ fn serve(
     server.run(RunArgs {
         shutdown_signal: Box::new(Drain {
             shared: shared.clone(),
-            deadline: drain.deadline,
-            upgrade_deadline: upgrade.deadline,
+            model: drain,
+            upgrade_model: upgrade.clone(),
             reload: reload.clone(),
             hand_over: HandOver {
                 start,

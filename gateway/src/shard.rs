@@ -1,6 +1,8 @@
 //! What does a data thread own? Everything that its connections share without locks, and the way to what all threads
 //! share.
 
+mod farewell;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -8,10 +10,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
+
+pub use farewell::{Farewell, StreamKind};
 
 use crate::config::model::ListenerId;
 use crate::io::Scratch;
@@ -45,6 +49,10 @@ pub struct Shared {
     pub accepting: AtomicUsize,
     ending: AtomicU8,
     drain: watch::Sender<u8>,
+    /// When long streams have to go.
+    farewell: Mutex<Farewell>,
+    /// Streams that have asked.
+    leaving: AtomicU32,
     /// The data threads shall hand over what they still hold.
     closing: AtomicBool,
     shards: AtomicUsize,
@@ -64,6 +72,8 @@ impl Shared {
             accepting: AtomicUsize::new(0),
             ending: AtomicU8::new(SERVES),
             drain: watch::Sender::new(SERVES),
+            farewell: Mutex::default(),
+            leaving: AtomicU32::new(0),
             closing: AtomicBool::new(false),
             shards: AtomicUsize::new(0),
             shards_closed: AtomicUsize::new(0),
@@ -118,19 +128,23 @@ impl Shared {
     }
 
     /// From now on no new connection is taken, and connections end after what they are doing.
-    pub fn start_drain(&self) {
-        self.end(match self.is_handed_over() {
-            true => STOPS_HANDED_OVER,
-            false => STOPS,
-        });
+    pub fn start_drain(&self, farewell: Farewell) {
+        self.end(
+            farewell,
+            match self.is_handed_over() {
+                true => STOPS_HANDED_OVER,
+                false => STOPS,
+            },
+        );
     }
 
     /// From now on another process takes the new connections. What is open here has time.
-    pub fn hand_over(&self) {
-        self.end(HANDED_OVER);
+    pub fn hand_over(&self, farewell: Farewell) {
+        self.end(farewell, HANDED_OVER);
     }
 
-    fn end(&self, how: u8) {
+    fn end(&self, farewell: Farewell, how: u8) {
+        *self.farewell.lock().unwrap_or_else(PoisonError::into_inner) = farewell;
         self.ending.store(how, Ordering::SeqCst);
         self.drain.send_replace(how);
         self.wake_shards();
@@ -155,6 +169,22 @@ impl Shared {
     /// Whether the gateway is stopping, or another process has taken over.
     pub fn is_draining(&self) -> bool {
         self.ending.load(Ordering::Relaxed) != SERVES
+    }
+
+    /// How it ends; zero while it serves. Another value means another [`Shared::leave_after`].
+    pub fn ending(&self) -> u8 {
+        self.ending.load(Ordering::Relaxed)
+    }
+
+    /// How long a stream may still live, never zero; `None` for as long as it likes.
+    pub fn leave_after(&self, kind: StreamKind, now: Instant) -> Option<Duration> {
+        let farewell = *self.farewell.lock().unwrap_or_else(PoisonError::into_inner);
+        let moment = farewell.moment(kind, self.leaving.fetch_add(1, Ordering::Relaxed))?;
+        Some(
+            moment
+                .saturating_duration_since(now)
+                .max(Duration::from_nanos(1)),
+        )
     }
 
     /// Whether another process has taken over, so that there is no haste.

@@ -94,7 +94,17 @@ const HOUSE: [(&str, &[&str]); 26] = [
         ],
     ),
     ("upgrade", &["config::model", "listener", "reload", "shard"]),
-    ("drain", &["host", "listener", "reload", "shard", "upgrade"]),
+    (
+        "drain",
+        &[
+            "config::model",
+            "host",
+            "listener",
+            "reload",
+            "shard",
+            "upgrade",
+        ],
+    ),
     // Why a request would go where it goes.
     (
         "explain",

@@ -69,6 +69,9 @@ pub struct Config {
 pub struct Drain {
     /// How long a drain may take before what is left is cut. Default 30 s.
     pub deadline: Duration,
+    /// Long streams are ended at moments spread over this time, so that their clients do not come back all at once: within
+    /// the deadline, WebSockets from its beginning on, calls of gRPC towards its end. Default 10 s.
+    pub spread: Duration,
 }
 
 /// How the process is replaced by another, which takes its sockets over.
@@ -98,6 +101,7 @@ impl Default for Drain {
     fn default() -> Drain {
         Drain {
             deadline: Duration::from_secs(30),
+            spread: Duration::from_secs(10),
         }
     }
 }

@@ -327,7 +327,7 @@ threads: 4
 deny_segments: [Metrics, server-status]
 admin: off
 access_log: { file: /var/log/x.log }
-drain: { deadline: 5m }
+drain: { deadline: 5m, spread: off }
 upgrade: { deadline: off, start_timeout: 5s, socket: /run/x/upgrade.sock }
 listeners:
   a:
@@ -370,7 +370,8 @@ routes:
     );
     assert!(config.admin.is_none());
     assert_eq!(config.access_log, AccessLog::File("/var/log/x.log".into()));
-    assert_eq!(config.drain.deadline, Duration::from_secs(300));
+    let (deadline, spread) = (Duration::from_secs(300), Duration::ZERO);
+    assert_eq!(config.drain, Drain { deadline, spread });
     assert_eq!(
         config.upgrade,
         Upgrade {

@@ -10,10 +10,12 @@ mod fixed;
 pub mod flow;
 pub mod forward;
 pub mod job;
+mod leave;
 pub mod origin;
 mod reply;
 mod rewrite;
 mod tunnel;
+mod websocket;
 
 use std::cell::Cell;
 use std::net::SocketAddr;

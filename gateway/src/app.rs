@@ -35,6 +35,7 @@ use crate::plan::Plan;
 use crate::reload::{
     Discovered, OpenDoor, Reload, addresses, own_addresses, settle_redirects, settle_token, tls_of,
 };
+use crate::renewal;
 use crate::shard::{Shard, Shared};
 use crate::tls;
 use crate::upgrade::control::{self, Ask};
@@ -688,6 +689,7 @@ impl Service for Control {
                 tracing::error!(%error, "the operators' address failed");
             }
         };
+        let renewing = renewal::run(self.shared.clone(), self.admin.metrics.clone());
         let socket = std::mem::replace(&mut self.socket, AdminSocket::None);
         let over_socket = async {
             self.serving.cancelled().await;
@@ -715,7 +717,7 @@ impl Service for Control {
                 () = self.shared.handed_over() => {}
             }
         };
-        tokio::join!(discovering, over_tcp, over_socket, asked, feeding);
+        tokio::join!(discovering, over_tcp, over_socket, renewing, asked, feeding);
     }
 
     fn name(&self) -> &str {

@@ -38,3 +38,4 @@ mod smuggling;
 mod tls;
 mod upgrade;
 mod websocket;
+mod worker_admin;

@@ -289,11 +289,14 @@ async fn a_strangers_header_is_no_header() {
         assert!(!alert.starts_with(b"HTTP"), "{alert:?}");
     }
     assert_eq!(worker.connections(), 0);
-    for line in gateway.access_log(2).await {
-        assert_eq!(
-            (&line["client"], &line["status"]),
-            (&"127.0.0.1".into(), &400.into())
-        );
+    for line in gateway.access_log(4).await {
+        assert_eq!(line["client"], "127.0.0.1", "{line}");
+        let (listener, end) = (&line["listener"], &line["end"]);
+        if listener == "strangers" {
+            assert_eq!((&line["status"], end), (&400.into(), &"bad_head".into()));
+        } else {
+            assert_eq!(end, "handshake_failed", "{line}");
+        }
     }
     let mut client = Raw::tcp(gateway.port("strangers")).await;
     let seen = seen(&client.get("/").await);

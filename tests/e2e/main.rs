@@ -3,6 +3,8 @@
 
 mod access_log;
 mod admin;
+mod backends;
+mod backends_edge;
 mod check;
 mod deadlines;
 mod drain;

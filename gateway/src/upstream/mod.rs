@@ -136,6 +136,11 @@ impl Connections {
         }
     }
 
+    /// A place in a session to `worker` that is open and has room.
+    pub fn at_hand(&self, worker: SocketAddr) -> Option<(SendRequest<Bytes>, Ticket)> {
+        self.http2.borrow().get(&worker)?.find(&self.timers)
+    }
+
     /// A place in a session to `worker`, which is opened where none has room. One that begins with a `preface` is opened
     /// for this stream alone.
     pub async fn session(

@@ -40,3 +40,4 @@ mod smuggling;
 mod tls;
 mod upgrade;
 mod websocket;
+mod worker_admin;

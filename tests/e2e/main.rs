@@ -3,9 +3,9 @@
 
 mod access_log;
 mod admin;
+mod admin_api;
 mod backends;
 mod backends_edge;
-mod admin_api;
 mod certificates_on_disk;
 mod check;
 mod cli;

@@ -16,6 +16,7 @@ mod conditions;
 mod health;
 mod limits;
 mod listeners;
+mod metrics;
 mod names;
 mod networks;
 mod paths;
@@ -35,7 +36,7 @@ mod trusted;
 
 use std::path::PathBuf;
 
-use super::model::{AccessLog, Admin, Config, Place};
+use super::model::{AccessLog, Admin, Config, Metrics, Place};
 use super::problem::quoted;
 use super::read::{Field, Keys, Reader};
 use super::tree::{Node, Value};
@@ -96,6 +97,7 @@ pub(super) fn check(root: &Node, reader: &mut Reader) -> Option<Config> {
         routes: routes.into_iter().map(|draft| draft.route).collect(),
         admin: globals.admin,
         access_log: globals.access_log,
+        metrics: globals.metrics,
         drain: globals.stop.drain,
         upgrade: globals.stop.upgrade,
         deny_segments: globals.deny_segments,
@@ -110,6 +112,7 @@ struct Globals {
     deny_segments: Vec<String>,
     admin: Option<Admin>,
     access_log: AccessLog,
+    metrics: Metrics,
     stop: stop::Stop,
     changes: changes::Both,
 }
@@ -121,6 +124,7 @@ impl Default for Globals {
             deny_segments: vec!["metrics".to_owned()],
             admin: Some(Admin::default()),
             access_log: AccessLog::default(),
+            metrics: Metrics::default(),
             stop: stop::Stop::default(),
             changes: changes::Both::default(),
         }
@@ -139,6 +143,9 @@ impl Globals {
         keys.set(reader, "admin", &mut self.admin, admin::read);
         keys.set(reader, "access_log", &mut self.access_log, |r, f| {
             access_log::access_log(f, r)
+        });
+        keys.set(reader, "metrics", &mut self.metrics, |r, f| {
+            metrics::metrics(f, r)
         });
         self.stop.read(keys, reader);
         self.changes = changes::both(keys, reader);

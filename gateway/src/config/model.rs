@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-pub use super::logs::{AccessLog, LogFormat, LogServer, LogTo};
+pub use super::logs::{AccessLog, LogFormat, LogServer, LogTo, Metrics};
 pub use super::network::Trusted;
 
 /// Position of a listener in [`Config::listeners`].
@@ -54,6 +54,8 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// Where the access log goes.
     pub access_log: AccessLog,
+    /// What the metrics tell besides.
+    pub metrics: Metrics,
     /// How the process stops.
     pub drain: Drain,
     /// How the process is replaced by another.

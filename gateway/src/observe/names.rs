@@ -47,6 +47,8 @@ macro_rules! families {
     };
 }
 
+pub mod haproxy;
+
 families! {
     // Requests.
     REQUESTS = Counter "portcullis_requests_total" ["listener", "route", "pool", "class", "protocol"]
@@ -139,6 +141,14 @@ families! {
         "Active checks, by pool.";
     POOL_CHECKS_FAILED = Counter "portcullis_pool_checks_failed_total" ["pool"]
         "Active checks that failed, by pool.";
+
+    // Workers, where `metrics: { per_worker: true }`.
+    WORKER_UP = Gauge "portcullis_worker_up" ["pool", "worker"]
+        "1 for a worker that gets traffic, 0 for one that listens and gets none; only with per_worker.";
+    WORKER_IN_FLIGHT = Gauge "portcullis_worker_in_flight" ["pool", "worker", "kind"]
+        "Exchanges at a worker, by kind (request, stream); only with per_worker.";
+    WORKER_FAILURES = Gauge "portcullis_worker_failures_in_a_row" ["pool", "worker"]
+        "Failures of a worker since its last good answer; only with per_worker.";
 
     // The gateway itself.
     BUILD = Gauge "portcullis_build_info" ["version"]

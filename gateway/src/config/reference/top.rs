@@ -101,6 +101,25 @@ pub(super) const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        title: "Metrics",
+        at: &["metrics"],
+        what: "What `/metrics` tells besides what it always does, see [metrics.md](metrics.md).",
+        keys: &[
+            key(
+                "per_worker",
+                &[Form::Flag],
+                "false",
+                "Series of each worker that listens; a range may have a thousand.",
+            ),
+            key(
+                "haproxy_names",
+                &[Form::Flag],
+                "false",
+                "The names of HAProxy's exporter as well, for boards and alerts that ask for them.",
+            ),
+        ],
+    },
+    Section {
         title: "Destination of the access log",
         at: &["access_log.to"],
         what: "One of `syslog` and `journald`.",
@@ -207,6 +226,12 @@ const TOP: &[Key] = &[
         ],
         "stdout",
         "One line for each exchange, see [access-log.md](access-log.md). Read at start only.",
+    ),
+    key(
+        "metrics",
+        &[Form::Keys],
+        "{ per_worker: false, haproxy_names: false }",
+        "What `/metrics` tells besides.",
     ),
     key(
         "drain",

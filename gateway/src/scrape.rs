@@ -47,6 +47,12 @@ fn itself(text: &mut Exposition, shared: &Shared) {
         .line(&[], shared.log.dropped());
     text.family(&names::LOG_LEFT_OUT)
         .line(&[], shared.log.left_out());
+    if let Some(tracer) = &shared.tracer {
+        text.family(&names::TRACES_EXPORTED)
+            .line(&[], tracer.exported());
+        text.family(&names::TRACES_DROPPED)
+            .line(&[], tracer.dropped());
+    }
 }
 
 fn listeners(text: &mut Exposition, shared: &Shared, plan: &Plan) {

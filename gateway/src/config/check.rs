@@ -32,11 +32,12 @@ mod secure;
 mod stop;
 mod templates;
 mod tokens;
+mod traces;
 mod trusted;
 
 use std::path::PathBuf;
 
-use super::model::{AccessLog, Admin, Config, Metrics, Place};
+use super::model::{AccessLog, Admin, Config, Metrics, Place, Traces};
 use super::problem::quoted;
 use super::read::{Field, Keys, Reader};
 use super::tree::{Node, Value};
@@ -98,6 +99,7 @@ pub(super) fn check(root: &Node, reader: &mut Reader) -> Option<Config> {
         admin: globals.admin,
         access_log: globals.access_log,
         metrics: globals.metrics,
+        traces: globals.traces,
         drain: globals.stop.drain,
         upgrade: globals.stop.upgrade,
         deny_segments: globals.deny_segments,
@@ -113,6 +115,7 @@ struct Globals {
     admin: Option<Admin>,
     access_log: AccessLog,
     metrics: Metrics,
+    traces: Option<Traces>,
     stop: stop::Stop,
     changes: changes::Both,
 }
@@ -125,6 +128,7 @@ impl Default for Globals {
             admin: Some(Admin::default()),
             access_log: AccessLog::default(),
             metrics: Metrics::default(),
+            traces: None,
             stop: stop::Stop::default(),
             changes: changes::Both::default(),
         }
@@ -146,6 +150,9 @@ impl Globals {
         });
         keys.set(reader, "metrics", &mut self.metrics, |r, f| {
             metrics::metrics(f, r)
+        });
+        keys.set(reader, "traces", &mut self.traces, |r, f| {
+            traces::traces(f, r)
         });
         self.stop.read(keys, reader);
         self.changes = changes::both(keys, reader);

@@ -161,6 +161,10 @@ families! {
         "1 while the last reload was refused, so that the file is not what runs, else 0.";
     LOG_DROPPED = Counter "portcullis_access_log_lines_dropped_total" []
         "Lines of the access log lost because its destination did not follow.";
+    TRACES_EXPORTED = Counter "portcullis_trace_spans_exported_total" []
+        "Spans that the collector has taken.";
+    TRACES_DROPPED = Counter "portcullis_trace_spans_dropped_total" []
+        "Spans that were lost: the exporter could not follow, or the collector did not take them.";
     LOG_LEFT_OUT = Counter "portcullis_access_log_lines_left_out_total" []
         "Lines about refusals that were not written because there were more than refused_per_second.";
 

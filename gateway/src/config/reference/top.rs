@@ -120,6 +120,37 @@ pub(super) const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        title: "Traces",
+        at: &["traces"],
+        what: "A span of each sampled exchange goes to a collector, see [traces.md](traces.md). Read at start only.",
+        keys: &[
+            key(
+                "otlp",
+                &[Form::Text("http://127.0.0.1:4318")],
+                "",
+                "Where a collector takes OTLP over HTTP; without a path, `/v1/traces` is meant. Required.",
+            ),
+            key(
+                "sample",
+                &[Form::Text("1%")],
+                "1%",
+                "Share of the exchanges that begin a trace.",
+            ),
+            key(
+                "parent_based",
+                &[Form::Flag],
+                "true",
+                "An exchange that belongs to a trace is sampled when its caller was; else `sample` decides.",
+            ),
+            key(
+                "service",
+                &[Form::Text("portcullis")],
+                "portcullis",
+                "The `service.name` of the spans.",
+            ),
+        ],
+    },
+    Section {
         title: "Destination of the access log",
         at: &["access_log.to"],
         what: "One of `syslog` and `journald`.",
@@ -232,6 +263,12 @@ const TOP: &[Key] = &[
         &[Form::Keys],
         "{ per_worker: false, haproxy_names: false }",
         "What `/metrics` tells besides.",
+    ),
+    key(
+        "traces",
+        &[OFF, Form::Keys],
+        "off",
+        "Who hears of traces. Without them, `traceparent` passes as it is.",
     ),
     key(
         "drain",

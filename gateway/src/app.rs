@@ -35,6 +35,7 @@ use crate::observe::format::Format;
 use crate::observe::journal::{self, Journal};
 use crate::observe::metrics::Metrics;
 use crate::observe::syslog::{self, Syslog};
+use crate::observe::trace::{self, Tracer};
 use crate::plan::Plan;
 use crate::reload::{
     Discovered, OpenDoor, Reload, addresses, own_addresses, settle_redirects, settle_token, tls_of,
@@ -251,6 +252,7 @@ fn serve(
     settle_redirects(&mut config, doors.iter());
     host::raise_open_files(&config);
     let log = open_log(&config.access_log)?;
+    let tracer = start_traces(config.traces.as_ref())?;
     let threads = match config.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
@@ -264,7 +266,7 @@ fn serve(
     let own = own_addresses(&doors, admin_address);
     discover::first_scan(&plan.pools, &own);
     let ready = ready_line(&plan.config, &doors, admin_address);
-    let shared = Arc::new(Shared::new(plan.clone(), log));
+    let shared = Arc::new(Shared::new(plan.clone(), log, tracer));
     shared.set_listening(addresses(&doors));
     let doors = Arc::new(Mutex::new(doors));
     let (senders, receivers) = (0..threads)
@@ -533,6 +535,19 @@ fn open_log(log: &model::AccessLog) -> anyhow::Result<AccessLog> {
         user_agent: log.user_agent,
     };
     Ok(AccessLog::to(to, settings)?)
+}
+
+fn start_traces(traces: Option<&model::Traces>) -> anyhow::Result<Option<Tracer>> {
+    let Some(traces) = traces else {
+        return Ok(None);
+    };
+    let settings = trace::Settings {
+        url: traces.url.clone(),
+        service: traces.service.clone(),
+        sample: traces.sample,
+        parent_based: traces.parent_based,
+    };
+    Ok(Some(Tracer::start(settings).context("traces")?))
 }
 
 /// `ready name=address[,address] … admin=address`: what scripts wait for.

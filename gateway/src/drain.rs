@@ -106,6 +106,9 @@ impl ShutdownSignalWatch for Drain {
         }
         self.last_lines().await;
         self.shared.log.flush();
+        if let Some(tracer) = &self.shared.tracer {
+            tracer.flush();
+        }
         // Nothing is left to wait for: the runtimes may end now.
         ShutdownSignal::FastShutdown
     }

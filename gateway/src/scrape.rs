@@ -2,13 +2,15 @@
 //!
 //! Promises: reads live state and costs the data threads nothing; every name is of `observe::names`. Does not: count.
 
+mod haproxy;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::observe::exposition::Exposition;
 use crate::observe::metrics::Metrics;
 use crate::observe::names::{self, Family};
 use crate::plan::Plan;
-use crate::pool::{State, Stats};
+use crate::pool::{Snapshot, State, Stats};
 use crate::shard::Shared;
 
 /// All metrics in Prometheus' text format.
@@ -22,7 +24,14 @@ pub fn text(shared: &Shared, metrics: &Metrics) -> Vec<u8> {
     itself(&mut text, shared);
     listeners(&mut text, shared, &plan);
     certificates(&mut text, &plan);
-    pools(&mut text, &plan);
+    let snapshots: Vec<_> = plan.pools.iter().map(|pool| pool.snapshot()).collect();
+    pools(&mut text, &plan, &snapshots);
+    if plan.config.metrics.per_worker {
+        workers(&mut text, &plan, &snapshots);
+    }
+    if plan.config.metrics.haproxy_names {
+        haproxy::tell(&mut text, shared, metrics, &plan, &snapshots);
+    }
     out.extend_from_slice(text.into_text().as_bytes());
     out
 }
@@ -38,6 +47,12 @@ fn itself(text: &mut Exposition, shared: &Shared) {
         .line(&[], shared.log.dropped());
     text.family(&names::LOG_LEFT_OUT)
         .line(&[], shared.log.left_out());
+    if let Some(tracer) = &shared.tracer {
+        text.family(&names::TRACES_EXPORTED)
+            .line(&[], tracer.exported());
+        text.family(&names::TRACES_DROPPED)
+            .line(&[], tracer.dropped());
+    }
 }
 
 fn listeners(text: &mut Exposition, shared: &Shared, plan: &Plan) {
@@ -84,9 +99,8 @@ const STATES: [State; 5] = [
     State::Draining,
 ];
 
-fn pools(text: &mut Exposition, plan: &Plan) {
-    let snapshots: Vec<_> = plan.pools.iter().map(|pool| pool.snapshot()).collect();
-    let pools = || plan.pools.iter().zip(&snapshots);
+fn pools(text: &mut Exposition, plan: &Plan, snapshots: &[Vec<Snapshot>]) {
+    let pools = || plan.pools.iter().zip(snapshots);
     let mut series = text.family(&names::POOL_SLOTS);
     for (pool, workers) in pools() {
         series.line(&[pool.name()], workers.len() as u64);
@@ -127,6 +141,28 @@ fn pools(text: &mut Exposition, plan: &Plan) {
             series.line(&[pool.name()], read(pool.stats()).load(Ordering::Relaxed));
         }
     }
+}
+
+/// Each worker that is there.
+fn workers(text: &mut Exposition, plan: &Plan, snapshots: &[Vec<Snapshot>]) {
+    let each = |tell: &mut dyn FnMut(&str, &str, &Snapshot)| {
+        for (pool, workers) in plan.pools.iter().zip(snapshots) {
+            for worker in workers.iter().filter(|w| w.state != State::Absent) {
+                tell(pool.name(), &worker.addr.to_string(), worker);
+            }
+        }
+    };
+    let mut series = text.family(&names::WORKER_UP);
+    each(&mut |pool, at, worker| {
+        series.line(&[pool, at], (worker.state == State::Up).into());
+    });
+    let mut series = text.family(&names::WORKER_IN_FLIGHT);
+    each(&mut |pool, at, worker| {
+        series.line(&[pool, at, "request"], worker.requests.into());
+        series.line(&[pool, at, "stream"], worker.streams.into());
+    });
+    let mut series = text.family(&names::WORKER_FAILURES);
+    each(&mut |pool, at, worker| series.line(&[pool, at], worker.failures.into()));
 }
 
 type PoolCounter = (&'static Family, fn(&Stats) -> &AtomicU64);

@@ -24,6 +24,7 @@ use crate::limit::network::counted_as;
 use crate::observe::access_log::{AccessLog, Lines};
 use crate::observe::record::Record;
 use crate::observe::time::Moment;
+use crate::observe::trace::Tracer;
 use crate::plan::{LISTENERS_MAX, Plan};
 use crate::upstream::Connections;
 
@@ -39,6 +40,8 @@ pub struct Shared {
     pub plan: ArcSwap<Plan>,
     /// The access log.
     pub log: AccessLog,
+    /// Takes spans, where traces are wanted.
+    pub tracer: Option<Tracer>,
     /// Open connections and who opened them.
     pub clients: Clients,
     /// Exchanges in flight, tunnels included.
@@ -63,10 +66,11 @@ pub struct Shared {
 
 impl Shared {
     /// With no connection yet.
-    pub fn new(plan: Arc<Plan>, log: AccessLog) -> Shared {
+    pub fn new(plan: Arc<Plan>, log: AccessLog, tracer: Option<Tracer>) -> Shared {
         Shared {
             plan: ArcSwap::new(plan),
             log,
+            tracer,
             clients: Clients::new(LISTENERS_MAX),
             in_flight: InFlight::new(LISTENERS_MAX),
             listening: Mutex::default(),

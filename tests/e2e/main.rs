@@ -38,6 +38,7 @@ mod routing;
 mod service;
 mod smuggling;
 mod tls;
+mod traces;
 mod upgrade;
 mod websocket;
 mod worker_admin;

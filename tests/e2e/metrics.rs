@@ -343,3 +343,79 @@ async fn every_metric_is_documented_and_has_help() {
         assert!(page.contains(&format!("| `{name}` |")), "{name}");
     }
 }
+
+#[tokio::test]
+async fn workers_have_series_of_their_own_where_the_file_says_so() {
+    let port = e2e::free_range(2);
+    let _worker = Worker::start_on(port, replying(200)).await;
+    for (top, told) in [("", None), ("metrics: { per_worker: true }", Some(1.0))] {
+        let gateway = Edge::to_ports([port, port + 1]).top(top).start().await;
+        assert_eq!(gateway.http().await.get("/").await.status(), 200);
+        let line =
+            |port: u16| format!(r#"portcullis_worker_up{{pool="app",worker="127.0.0.1:{port}"}}"#);
+        assert_eq!(gateway.metric(&line(port)).await, told, "{top}");
+        assert_eq!(
+            gateway.metric(&line(port + 1)).await,
+            None,
+            "nobody is there"
+        );
+    }
+}
+
+#[tokio::test]
+async fn haproxys_names_are_answered_where_the_file_says_so() {
+    let worker = Worker::start(e2e::scripts::mirroring()).await;
+    let gateway = Edge::to(&worker).start().await;
+    gateway.http().await.get("/").await;
+    assert!(!gateway.admin("/metrics").await.text().contains("haproxy_"));
+
+    let gateway = Edge::to(&worker)
+        .top("metrics: { haproxy_names: true }")
+        .start()
+        .await;
+    let mut client = gateway.http().await;
+    client.ask("POST", "/", &[], b"12345").await;
+    client.get("/metrics").await;
+    let server = format!("127.0.0.1:{}", worker.port());
+    for (line, value) in [
+        (r#"haproxy_frontend_http_requests_total{proxy="http"}"#, 2.0),
+        (
+            r#"haproxy_frontend_http_responses_total{proxy="http",code="2xx"}"#,
+            1.0,
+        ),
+        (
+            r#"haproxy_frontend_http_responses_total{proxy="http",code="4xx"}"#,
+            1.0,
+        ),
+        (
+            r#"haproxy_frontend_requests_denied_total{proxy="http"}"#,
+            1.0,
+        ),
+        (r#"haproxy_frontend_bytes_in_total{proxy="http"}"#, 5.0),
+        (r#"haproxy_frontend_current_sessions{proxy="http"}"#, 1.0),
+        (
+            r#"haproxy_backend_http_responses_total{proxy="app",code="2xx"}"#,
+            1.0,
+        ),
+        (r#"haproxy_backend_bytes_out_total{proxy="app"}"#, 5.0),
+        (r#"haproxy_backend_status{proxy="app",state="UP"}"#, 1.0),
+        (r#"haproxy_backend_active_servers{proxy="app"}"#, 1.0),
+        (r#"haproxy_backend_current_queue{proxy="app"}"#, 0.0),
+        (
+            &*format!(r#"haproxy_server_status{{proxy="app",server="{server}",state="UP"}}"#),
+            1.0,
+        ),
+        ("haproxy_process_current_connections", 1.0),
+    ] {
+        is(&gateway, line, value).await;
+    }
+    let average = r#"haproxy_backend_response_time_average_seconds{proxy="app"}"#;
+    assert!(gateway.metric(average).await > Some(0.0));
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let text = gateway.admin("/metrics").await.text();
+    for name in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let name = name.split(' ').next().unwrap();
+        assert!(page.contains(&format!("| `{name}` |")), "{name}");
+    }
+}

@@ -16,6 +16,7 @@ mod conditions;
 mod health;
 mod limits;
 mod listeners;
+mod metrics;
 mod names;
 mod networks;
 mod paths;
@@ -31,11 +32,12 @@ mod secure;
 mod stop;
 mod templates;
 mod tokens;
+mod traces;
 mod trusted;
 
 use std::path::PathBuf;
 
-use super::model::{AccessLog, Admin, Config, Place};
+use super::model::{AccessLog, Admin, Config, Metrics, Place, Traces};
 use super::problem::quoted;
 use super::read::{Field, Keys, Reader};
 use super::tree::{Node, Value};
@@ -96,6 +98,8 @@ pub(super) fn check(root: &Node, reader: &mut Reader) -> Option<Config> {
         routes: routes.into_iter().map(|draft| draft.route).collect(),
         admin: globals.admin,
         access_log: globals.access_log,
+        metrics: globals.metrics,
+        traces: globals.traces,
         drain: globals.stop.drain,
         upgrade: globals.stop.upgrade,
         deny_segments: globals.deny_segments,
@@ -110,6 +114,8 @@ struct Globals {
     deny_segments: Vec<String>,
     admin: Option<Admin>,
     access_log: AccessLog,
+    metrics: Metrics,
+    traces: Option<Traces>,
     stop: stop::Stop,
     changes: changes::Both,
 }
@@ -121,6 +127,8 @@ impl Default for Globals {
             deny_segments: vec!["metrics".to_owned()],
             admin: Some(Admin::default()),
             access_log: AccessLog::default(),
+            metrics: Metrics::default(),
+            traces: None,
             stop: stop::Stop::default(),
             changes: changes::Both::default(),
         }
@@ -139,6 +147,12 @@ impl Globals {
         keys.set(reader, "admin", &mut self.admin, admin::read);
         keys.set(reader, "access_log", &mut self.access_log, |r, f| {
             access_log::access_log(f, r)
+        });
+        keys.set(reader, "metrics", &mut self.metrics, |r, f| {
+            metrics::metrics(f, r)
+        });
+        keys.set(reader, "traces", &mut self.traces, |r, f| {
+            traces::traces(f, r)
         });
         self.stop.read(keys, reader);
         self.changes = changes::both(keys, reader);

@@ -1,4 +1,4 @@
-//! What shall be told, and where to? The access log as `model` has it.
+//! What shall be told, and where to? The access log, the metrics and traces as `model` has them.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -65,4 +65,26 @@ pub enum LogTo {
     Journald(Option<PathBuf>),
     /// Not written.
     Off,
+}
+
+/// What the metrics tell besides what is always told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// Series of each worker that listens. Default: no, ranges may have a thousand.
+    pub per_worker: bool,
+    /// The names of HAProxy's exporter as well. Default: no.
+    pub haproxy_names: bool,
+}
+
+/// Traces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traces {
+    /// Where a collector takes spans by OTLP over HTTP.
+    pub url: String,
+    /// So many traces are begun, in parts per million. Default 1%.
+    pub sample: u32,
+    /// The caller decides, where there is one. Default: yes.
+    pub parent_based: bool,
+    /// What the gateway is called there. Default `portcullis`.
+    pub service: String,
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-pub use super::logs::{AccessLog, LogFormat, LogServer, LogTo};
+pub use super::logs::{AccessLog, LogFormat, LogServer, LogTo, Metrics, Traces};
 pub use super::network::Trusted;
 
 /// Position of a listener in [`Config::listeners`].
@@ -54,6 +54,10 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// Where the access log goes.
     pub access_log: AccessLog,
+    /// What the metrics tell besides.
+    pub metrics: Metrics,
+    /// Who hears of traces; `None` for nobody (default).
+    pub traces: Option<Traces>,
     /// How the process stops.
     pub drain: Drain,
     /// How the process is replaced by another.

@@ -647,6 +647,32 @@ fn an_access_log_is_read_in_every_form() {
 }
 
 #[test]
+fn metrics_and_traces_are_read() {
+    let read = |keys: &str| good(&small(&[("listeners:", &format!("{keys}\nlisteners:"))]));
+    let config = read("metrics: { haproxy_names: true }");
+    assert_eq!(
+        (config.metrics.per_worker, config.metrics.haproxy_names),
+        (false, true)
+    );
+    assert_eq!(config.traces, None);
+    for (otlp, url) in [
+        ("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/traces"),
+        ("http://collector:4318/", "http://collector:4318/v1/traces"),
+        ("http://[::1]:4318/x/y", "http://[::1]:4318/x/y"),
+    ] {
+        let config = read(&format!("traces: {{ otlp: \"{otlp}\", sample: 0.1% }}"));
+        let wanted = Traces {
+            url: url.to_owned(),
+            sample: 1_000,
+            parent_based: true,
+            service: "portcullis".to_owned(),
+        };
+        assert_eq!(config.traces, Some(wanted));
+    }
+    assert_eq!(read("traces: off").traces, None);
+}
+
+#[test]
 fn every_mistake_is_told_with_place_and_fix() {
     let cases: &[(Change<'_>, u32, &str, &str)] = &[
         // Ports.
@@ -1324,6 +1350,27 @@ fn every_mistake_is_told_with_place_and_fix() {
             1,
             "not known",
             "did you mean `stdout`?",
+        ),
+        (
+            &[(
+                "listeners:",
+                "traces: { otlp: \"https://a:4318\" }\nlisteners:",
+            )],
+            1,
+            "not the address of a collector",
+            "let a collector on this machine send on",
+        ),
+        (
+            &[("listeners:", "traces: { sample: 1% }\nlisteners:")],
+            1,
+            "`otlp` is missing",
+            "add `otlp:`",
+        ),
+        (
+            &[("listeners:", "metrics: { per_workers: true }\nlisteners:")],
+            1,
+            "unknown key",
+            "did you mean `per_worker`?",
         ),
         (
             &[("listeners:", "access_log: { to: off }\nlisteners:")],

@@ -15,6 +15,8 @@ use crate::observe::format::Format;
 use crate::observe::metrics::{Ended, PoolMetrics};
 use crate::observe::record::Record;
 use crate::observe::time::Moment;
+use crate::observe::trace::Part;
+use crate::observe::trace::span::{Span, Value};
 use crate::plan::Plan;
 
 /// No call of gRPC, or none that came to a status.
@@ -34,6 +36,8 @@ pub struct Summary<'a> {
     pub route: Option<RouteId>,
     /// Its pool.
     pub pool: Option<PoolId>,
+    /// Its part in a trace.
+    pub trace: Option<Part>,
     /// What a trusted hop told of it.
     pub origin: Option<Rc<Origin>>,
     /// The worker that was tried last.
@@ -72,6 +76,7 @@ impl<'a> Summary<'a> {
             request_id,
             route: None,
             pool: None,
+            trace: None,
             origin: None,
             worker: None,
             status: 0,
@@ -168,6 +173,9 @@ impl<'a> Summary<'a> {
         };
         self.count(taken, protocol);
         self.line(taken, request.version.name(), Some(request));
+        if let (Some(part), Some(tracer)) = (self.trace, &self.cx.shard.shared.tracer) {
+            tracer.end(Box::new(self.span(part, taken, request)));
+        }
     }
 
     /// Tells of a request whose head was refused.
@@ -204,6 +212,73 @@ impl<'a> Summary<'a> {
         )
     }
 
+    /// By the conventions of OpenTelemetry for HTTP servers.
+    fn span(&self, part: Part, taken: Duration, request: &Request) -> Span {
+        let (route, pool) = self.named();
+        let text = |name, value: &str| (name, Value::Text(value.to_owned()));
+        let lossy = |name, value: &[u8]| (name, Value::Text(String::from_utf8_lossy(value).into()));
+        let number = |name, value: u64| (name, Value::Number(value as i64));
+        let target = String::from_utf8_lossy(&request.target);
+        let scheme = if self.cx.tls.is_empty() {
+            "http"
+        } else {
+            "https"
+        };
+        let version = request.version.name().trim_start_matches("HTTP/");
+        let mut attributes = vec![
+            text("http.request.method", request.method.as_str()),
+            text("url.scheme", scheme),
+            text("url.path", without_query(&target)),
+            lossy("server.address", &request.authority),
+            text("client.address", &self.client().to_string()),
+            text("network.protocol.version", version.trim_end_matches(".0")),
+            text(
+                "portcullis.listener",
+                &self.plan.listener(self.cx.listener).name,
+            ),
+            text("portcullis.request_id", &self.request_id),
+            text("portcullis.end", self.end),
+            number("portcullis.retries", self.retries.into()),
+            number("http.request.body.size", self.bytes_in.get()),
+            number("http.response.body.size", self.bytes_out.get()),
+            ("portcullis.wait_ms", Value::Real(ms(self.wait))),
+            ("portcullis.connect_ms", Value::Real(ms(self.connect))),
+        ];
+        if self.route.is_some() {
+            attributes.push(text("http.route", route));
+        }
+        if self.pool.is_some() {
+            attributes.push(text("portcullis.pool", pool));
+        }
+        if let Some(worker) = self.worker {
+            attributes.push(text("portcullis.worker", &worker.to_string()));
+        }
+        if self.status != 0 {
+            attributes.push(number("http.response.status_code", self.status.into()));
+        }
+        if let Some(first_byte) = self.first_byte {
+            attributes.push(("portcullis.first_byte_ms", Value::Real(ms(first_byte))));
+        }
+        if self.grpc_status.get() != NO_STATUS {
+            let code = self.grpc_status.get();
+            attributes.push(number("rpc.grpc.status_code", code.into()));
+        }
+        let failed = self.status == 0 || self.status >= 500;
+        Span {
+            trace_id: part.here.trace_id,
+            span_id: part.here.span_id,
+            parent: part.parent,
+            name: match self.route {
+                Some(_) => format!("{} {route}", request.method),
+                None => request.method.to_string(),
+            },
+            began: self.cx.shard.unix_ms(self.started) * 1_000_000,
+            taken,
+            failed: failed.then_some(self.end),
+            attributes,
+        }
+    }
+
     fn line(&self, taken: Duration, protocol: &str, request: Option<&Request>) {
         let shard = &self.cx.shard;
         let mut lines = shard.lines.borrow_mut();
@@ -222,6 +297,9 @@ impl<'a> Summary<'a> {
             }
         }
         let settings = *lines.settings();
+        let trace_id = self
+            .trace
+            .map(|part| format!("{:032x}", part.here.trace_id));
         let field = |name: &str| Some(String::from_utf8_lossy(request?.fields.get(name)?));
         let combined = settings.format == Format::Combined;
         let user_agent = (combined || settings.user_agent)
@@ -247,6 +325,7 @@ impl<'a> Summary<'a> {
             pool,
             worker: self.worker,
             request_id: &self.request_id,
+            trace_id: trace_id.as_deref(),
             user_agent: user_agent.as_deref(),
             referer: referer.as_deref().map(without_query),
             bytes_in: self.bytes_in.get(),

@@ -32,6 +32,8 @@ pub struct Passage<'a> {
     pub request_id: &'a str,
     /// What the client's certificate says.
     pub certificate: Option<&'a Identity>,
+    /// Our place in the trace as `traceparent`, and whether `tracestate` belongs to it.
+    pub trace: Option<(&'a str, bool)>,
     /// What the route changes about the fields.
     pub made: &'a Made<'a>,
 }
@@ -110,10 +112,19 @@ fn each_request_field<'a>(
             Known::WebSocketKey => matches!(request.upgrade, Some(Upgrade::Connect(_))),
             _ => true,
         };
+        let ours = ours || is_of_another_trace(passage, name);
         if !ours && !nominated.has(name) && !taken(passage.made, name) {
             visit(known, name, value);
         }
     });
+}
+
+/// Whether a field tells of the place in a trace that was ours to tell.
+fn is_of_another_trace(passage: &Passage<'_>, name: &[u8]) -> bool {
+    passage.trace.is_some_and(|(_, keeps_state)| {
+        name.eq_ignore_ascii_case(b"traceparent")
+            || (!keeps_state && name.eq_ignore_ascii_case(b"tracestate"))
+    })
 }
 
 /// The fields that the gateway sets, but for those that the route sets.
@@ -153,6 +164,9 @@ fn each_own_field(
         );
     }
     visit("x-request-id", passage.request_id.as_bytes());
+    if let Some((traceparent, _)) = passage.trace {
+        visit("traceparent", traceparent.as_bytes());
+    }
 }
 
 /// Writes a request head for an HTTP/1.1 worker; returns how its body must be framed. `websocket_key` is the key of

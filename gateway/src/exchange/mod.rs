@@ -97,6 +97,10 @@ pub async fn serve(
     };
     let _counted = shard.shared.in_flight.begin(cx.listener, flight);
     let mut summary = Summary::new(cx, &plan, request_id(shard, &request));
+    if let Some(tracer) = &shard.shared.tracer {
+        let caller = request.fields.get("traceparent");
+        summary.trace = tracer.begin(caller, || shard.random());
+    }
     if let Some(trusted) = &plan.listener(cx.listener).forwarded {
         summary.origin = origin::of(trusted, cx.client.ip(), &request.fields);
     }
@@ -330,6 +334,8 @@ async fn forward(
     };
     let (bytes_in, bytes_out) = (summary.bytes_in.clone(), summary.bytes_out.clone());
     let grpc_status = summary.grpc_status.clone();
+    let traceparent = summary.trace.map(|part| part.here.field());
+    let has_caller = summary.trace.is_some_and(|part| part.parent.is_some());
     let job = Job {
         passage: Passage {
             target: target.as_deref().unwrap_or(&request.target),
@@ -340,6 +346,7 @@ async fn forward(
             port: cx.came_to.port(),
             request_id: &id,
             certificate: cx.certificate.as_deref(),
+            trace: traceparent.as_deref().map(|here| (here, has_caller)),
             made: &made,
         },
         made: response_made.as_deref(),

@@ -15,7 +15,7 @@ use prometheus::{Encoder, IntCounter, IntCounterVec, Opts, Registry, TextEncoder
 use super::exposition::Exposition;
 use super::few::Few;
 use super::handshake::Reason;
-use super::histogram::Histogram;
+use super::histogram::{Counted, Histogram};
 use super::names::{self, Family};
 
 /// The registry and what is counted in it.
@@ -71,17 +71,23 @@ impl Histograms {
         series.entry(key).or_default().clone()
     }
 
-    /// Those in which something was counted.
-    fn tell(&self, text: &mut Exposition) {
-        let mut told = text.family(self.family);
+    /// Visits those in which something was counted.
+    fn each(&self, mut visit: impl FnMut(&[String], &Counted)) {
         let series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
         for (labels, histogram) in &*series {
             let counted = histogram.counted();
             if counted.count > 0 {
-                let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
-                told.histogram(&labels, &counted);
+                visit(labels, &counted);
             }
         }
+    }
+
+    fn tell(&self, text: &mut Exposition) {
+        let mut told = text.family(self.family);
+        self.each(|labels, counted| {
+            let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+            told.histogram(&labels, counted);
+        });
     }
 }
 
@@ -403,6 +409,10 @@ impl PoolMetrics {
         self.failed.get(reason, make).inc();
     }
 }
+
+mod totals;
+
+pub use totals::{Sum, Totals};
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! What do we tell? The access log and the metrics. Knows nobody: it takes plain values.
+//! What do we tell? The access log, the metrics and traces. Knows nobody: it takes plain values.
 
 pub mod access_log;
 pub mod exposition;
@@ -13,3 +13,4 @@ pub mod names;
 pub mod record;
 pub mod syslog;
 pub mod time;
+pub mod trace;

@@ -47,6 +47,8 @@ macro_rules! families {
     };
 }
 
+pub mod haproxy;
+
 families! {
     // Requests.
     REQUESTS = Counter "portcullis_requests_total" ["listener", "route", "pool", "class", "protocol"]
@@ -140,6 +142,14 @@ families! {
     POOL_CHECKS_FAILED = Counter "portcullis_pool_checks_failed_total" ["pool"]
         "Active checks that failed, by pool.";
 
+    // Workers, where `metrics: { per_worker: true }`.
+    WORKER_UP = Gauge "portcullis_worker_up" ["pool", "worker"]
+        "1 for a worker that gets traffic, 0 for one that listens and gets none; only with per_worker.";
+    WORKER_IN_FLIGHT = Gauge "portcullis_worker_in_flight" ["pool", "worker", "kind"]
+        "Exchanges at a worker, by kind (request, stream); only with per_worker.";
+    WORKER_FAILURES = Gauge "portcullis_worker_failures_in_a_row" ["pool", "worker"]
+        "Failures of a worker since its last good answer; only with per_worker.";
+
     // The gateway itself.
     BUILD = Gauge "portcullis_build_info" ["version"]
         "1, with the version as a label.";
@@ -151,6 +161,10 @@ families! {
         "1 while the last reload was refused, so that the file is not what runs, else 0.";
     LOG_DROPPED = Counter "portcullis_access_log_lines_dropped_total" []
         "Lines of the access log lost because its destination did not follow.";
+    TRACES_EXPORTED = Counter "portcullis_trace_spans_exported_total" []
+        "Spans that the collector has taken.";
+    TRACES_DROPPED = Counter "portcullis_trace_spans_dropped_total" []
+        "Spans that were lost: the exporter could not follow, or the collector did not take them.";
     LOG_LEFT_OUT = Counter "portcullis_access_log_lines_left_out_total" []
         "Lines about refusals that were not written because there were more than refused_per_second.";
 

@@ -46,6 +46,9 @@ pub struct Record<'a> {
     pub worker: Option<SocketAddr>,
     /// The request's id.
     pub request_id: &'a str,
+    /// The trace that it has a part in; absent unless a span of it is sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<&'a str>,
     /// What the client calls itself; absent unless it is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<&'a str>,
@@ -107,6 +110,7 @@ impl<'a> Record<'a> {
             pool: "",
             worker: None,
             request_id: "",
+            trace_id: None,
             user_agent: None,
             referer: None,
             bytes_in: 0,
@@ -140,6 +144,7 @@ mod tests {
             client_fingerprint: Some("x"),
             detail: "x",
             worker: Some(client),
+            trace_id: Some("x"),
             user_agent: Some("x"),
             first_byte_ms: Some(1.0),
             grpc_status: Some(0),

@@ -477,6 +477,7 @@ fn restart_for(config: &Config, before: &Config) -> Vec<&'static str> {
         ("threads", config.threads != before.threads),
         ("admin", admin(config) != admin(before)),
         ("access_log", config.access_log != before.access_log),
+        ("traces", config.traces != before.traces),
         ("drain", config.drain != before.drain),
         ("upgrade", config.upgrade != before.upgrade),
     ]

@@ -101,6 +101,56 @@ pub(super) const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        title: "Metrics",
+        at: &["metrics"],
+        what: "What `/metrics` tells besides what it always does, see [metrics.md](metrics.md).",
+        keys: &[
+            key(
+                "per_worker",
+                &[Form::Flag],
+                "false",
+                "Series of each worker that listens; a range may have a thousand.",
+            ),
+            key(
+                "haproxy_names",
+                &[Form::Flag],
+                "false",
+                "The names of HAProxy's exporter as well, for boards and alerts that ask for them.",
+            ),
+        ],
+    },
+    Section {
+        title: "Traces",
+        at: &["traces"],
+        what: "A span of each sampled exchange goes to a collector, see [traces.md](traces.md). Read at start only.",
+        keys: &[
+            key(
+                "otlp",
+                &[Form::Text("http://127.0.0.1:4318")],
+                "",
+                "Where a collector takes OTLP over HTTP; without a path, `/v1/traces` is meant. Required.",
+            ),
+            key(
+                "sample",
+                &[Form::Text("1%")],
+                "1%",
+                "Share of the exchanges that begin a trace.",
+            ),
+            key(
+                "parent_based",
+                &[Form::Flag],
+                "true",
+                "An exchange that belongs to a trace is sampled when its caller was; else `sample` decides.",
+            ),
+            key(
+                "service",
+                &[Form::Text("portcullis")],
+                "portcullis",
+                "The `service.name` of the spans.",
+            ),
+        ],
+    },
+    Section {
         title: "Destination of the access log",
         at: &["access_log.to"],
         what: "One of `syslog` and `journald`.",
@@ -207,6 +257,18 @@ const TOP: &[Key] = &[
         ],
         "stdout",
         "One line for each exchange, see [access-log.md](access-log.md). Read at start only.",
+    ),
+    key(
+        "metrics",
+        &[Form::Keys],
+        "{ per_worker: false, haproxy_names: false }",
+        "What `/metrics` tells besides.",
+    ),
+    key(
+        "traces",
+        &[OFF, Form::Keys],
+        "off",
+        "Who hears of traces. Without them, `traceparent` passes as it is.",
     ),
     key(
         "drain",

@@ -53,7 +53,9 @@ fn sources() -> String {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if !path.ends_with("observe/names.rs") {
+            } else if !path.ends_with("observe/names.rs")
+                && !path.ends_with("observe/names/haproxy.rs")
+            {
                 sources += &read(&path);
             }
         }
@@ -66,6 +68,7 @@ fn whatever_is_in_the_table_is_told() {
     let sources = sources();
     let untold: Vec<_> = ALL
         .iter()
+        .chain(haproxy::ALL)
         // Those of the process are the work of the library's collector.
         .filter(|(id, family)| {
             !family.name.starts_with("process_") && !sources.contains(&format!("names::{id}"))
@@ -99,7 +102,9 @@ const END: &str = "<!-- end -->\n";
 fn table() -> String {
     let chapter = |name: &str| {
         let begins = |with: &[&str]| with.iter().any(|with| name.starts_with(with));
-        if begins(&["process_"]) {
+        if begins(&["haproxy_"]) {
+            "HAProxy's names, with `metrics: { haproxy_names: true }`"
+        } else if begins(&["process_"]) {
             "The process"
         } else if begins(&["portcullis_pool_", "portcullis_worker_"]) {
             "Pools and workers"
@@ -121,7 +126,7 @@ fn table() -> String {
     };
     let mut out = String::new();
     let mut before = "";
-    for (_, family) in ALL {
+    for (_, family) in ALL.iter().chain(haproxy::ALL) {
         let chapter = chapter(family.name);
         if chapter != before {
             before = chapter;
@@ -163,4 +168,87 @@ fn the_documentation_tells_of_every_metric() {
             "docs/metrics.md is out of date: UPDATE_DOCS=1 cargo test -p gateway names"
         );
     }
+}
+
+/// Names of ours in a text, without the endings of histograms.
+fn names_in(text: &str) -> HashSet<String> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    words
+        .filter(|word| word.starts_with("portcullis_") || word.starts_with("process_"))
+        .map(|word| {
+            let is_known = ALL.iter().any(|(_, family)| family.name == word);
+            let base = ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|ending| word.strip_suffix(ending));
+            match base {
+                Some(base) if !is_known => base.to_owned(),
+                _ => word.to_owned(),
+            }
+        })
+        .collect()
+}
+
+fn are_known(names: &HashSet<String>, whose: &str) {
+    for name in names {
+        assert!(
+            ALL.iter().any(|(_, family)| family.name == name),
+            "{whose} asks for `{name}`, which there is not"
+        );
+    }
+}
+
+#[test]
+fn the_dashboard_asks_for_what_there_is() {
+    let text = read(&root().join("deploy/grafana/portcullis.json"));
+    let board: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let panels = board["panels"].as_array().unwrap();
+    let exprs: Vec<&str> = panels
+        .iter()
+        .filter_map(|panel| panel["targets"].as_array())
+        .flatten()
+        .map(|target| target["expr"].as_str().unwrap())
+        .collect();
+    assert!(exprs.len() > 40, "{}", exprs.len());
+    for expr in exprs {
+        let names = names_in(expr);
+        assert!(!names.is_empty(), "{expr}");
+        are_known(&names, expr);
+        let balanced = |open, close| expr.matches(open).count() == expr.matches(close).count();
+        assert!(
+            balanced('(', ')') && balanced('{', '}') && balanced('[', ']'),
+            "{expr}"
+        );
+    }
+    for variable in board["templating"]["list"].as_array().unwrap() {
+        are_known(&names_in(&variable["query"].to_string()), "a variable");
+    }
+}
+
+#[test]
+fn the_alerts_ask_for_what_there_is() {
+    let text = read(&root().join("deploy/prometheus/alerts.yaml"));
+    let rules: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
+    let mut alerts = HashSet::new();
+    for group in rules["groups"].as_array().unwrap() {
+        for rule in group["rules"].as_array().unwrap() {
+            let name = rule["alert"].as_str().unwrap();
+            assert!(alerts.insert(name), "{name} is there twice");
+            let expr = rule["expr"].as_str().unwrap();
+            let names = names_in(expr);
+            assert!(!names.is_empty(), "{name}: {expr}");
+            are_known(&names, name);
+            for note in ["summary", "description"] {
+                assert!(rule["annotations"][note].is_string(), "{name}: {note}");
+            }
+            assert!(rule["labels"]["severity"].is_string(), "{name}");
+        }
+    }
+    assert!(alerts.len() > 10, "{alerts:?}");
+}
+
+#[test]
+fn the_queries_of_the_documentation_ask_for_what_there_is() {
+    let page = read(&root().join("docs/metrics.md"));
+    let (head, _) = page.split_once(BEGIN).unwrap();
+    are_known(&names_in(head), "docs/metrics.md");
 }

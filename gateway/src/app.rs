@@ -22,6 +22,7 @@ use crate::admin::{self, Admin};
 use crate::config::contents::read_contents;
 use crate::config::model::{self, Config, ListenerId};
 use crate::config::{Problem, Severity, Source, ephemeral, parse, reference, render};
+use crate::confine;
 use crate::discover;
 use crate::drain::Drain;
 use crate::explain::{self, Question};
@@ -241,11 +242,14 @@ fn serve(
     tell(source, &doubts);
     let (doors, admin_tcp) = open_sockets(source, &config, inherited, predecessor)?;
     let control_socket = open_control(&config, predecessor)?;
-    let admin_socket = open_admin_socket(&config, predecessor.is_some())?;
+    let admin_socket = open_admin_socket(&config, predecessor.as_mut())?;
     let trace = Arc::new(Mutex::new(admin_socket.trace()));
     settle_redirects(&mut config, doors.iter());
     host::raise_open_files(&config);
-    let log = open_log(&config.access_log)?;
+    let log = log_file(&config.access_log)?;
+    let mut start = start;
+    confine_to(&config, path, &mut start, predecessor.as_ref())?;
+    let log = open_log(&config.access_log, log)?;
     let threads = match config.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
@@ -288,6 +292,10 @@ fn serve(
             (Some(asked), Some(socket)) => Some((asked, socket.try_clone()?)),
             _ => None,
         },
+        admin_socket: match &admin_socket {
+            AdminSocket::Open(socket) => Some((socket.path.clone(), socket.listener.try_clone()?)),
+            AdminSocket::None | AdminSocket::Later { .. } => None,
+        },
         control: match &control_socket {
             Some((path, socket)) => Some((path.clone(), socket.try_clone()?)),
             None => None,
@@ -325,6 +333,7 @@ fn serve(
         predecessor: predecessor.take(),
         serving,
     });
+    let handed = shared.clone();
     server.run(RunArgs {
         shutdown_signal: Box::new(Drain {
             shared: shared.clone(),
@@ -341,6 +350,10 @@ fn serve(
             asks: Mutex::new(Some(asks)),
         }),
     });
+    // The process that has taken over has the path, too.
+    if handed.was_handed_over() {
+        return Ok(());
+    }
     if let Some(trace) = &*trace.lock().unwrap_or_else(PoisonError::into_inner) {
         trace.remove();
     }
@@ -470,7 +483,10 @@ impl AdminSocket {
 }
 
 /// The operators' unix socket. One that was asked for must be had; the usual one may be missing, which is told.
-fn open_admin_socket(config: &Config, replaces: bool) -> anyhow::Result<AdminSocket> {
+fn open_admin_socket(
+    config: &Config,
+    predecessor: Option<&mut Predecessor>,
+) -> anyhow::Result<AdminSocket> {
     let Some(admin) = &config.admin else {
         return Ok(AdminSocket::None);
     };
@@ -479,8 +495,10 @@ fn open_admin_socket(config: &Config, replaces: bool) -> anyhow::Result<AdminSoc
         return Ok(AdminSocket::None);
     };
     let mode = admin.socket_mode;
-    if replaces {
-        return Ok(AdminSocket::Later { path, mode });
+    if let Some(predecessor) = predecessor {
+        let taken = predecessor.take_admin_socket(&path);
+        let adopted = taken.and_then(|socket| admin_socket::adopt(&path, socket).ok());
+        return Ok(adopted.map_or(AdminSocket::Later { path, mode }, AdminSocket::Open));
     }
     match admin_socket::open(&path, mode, false) {
         Ok(socket) => {
@@ -495,19 +513,82 @@ fn open_admin_socket(config: &Config, replaces: bool) -> anyhow::Result<AdminSoc
     }
 }
 
-fn open_log(to: &model::AccessLog) -> anyhow::Result<AccessLog> {
-    Ok(match to {
-        model::AccessLog::Off => AccessLog::off(),
-        model::AccessLog::Stdout => AccessLog::to(Box::new(std::io::stdout()))?,
-        model::AccessLog::File(path) => {
-            let file = std::fs::OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(path)
-                .with_context(|| format!("access log {} cannot be written", path.display()))?;
-            AccessLog::to(Box::new(file))?
-        }
+/// The access log's file, where it has one, opened while everything may be.
+fn log_file(to: &model::AccessLog) -> anyhow::Result<Option<std::fs::File>> {
+    let model::AccessLog::File(path) = to else {
+        return Ok(None);
+    };
+    std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .with_context(|| format!("access log {} cannot be written", path.display()))
+        .map(Some)
+}
+
+/// Its writer is the first thread beside this one.
+fn open_log(to: &model::AccessLog, file: Option<std::fs::File>) -> anyhow::Result<AccessLog> {
+    Ok(match (to, file) {
+        (_, Some(file)) => AccessLog::to(Box::new(file))?,
+        (model::AccessLog::Stdout, None) => AccessLog::to(Box::new(std::io::stdout()))?,
+        (_, None) => AccessLog::off(),
     })
+}
+
+/// Gives up what the process does not need any more, and tells what a reload will miss.
+fn confine_to(
+    config: &Config,
+    path: &Path,
+    start: &mut Start,
+    predecessor: Option<&Predecessor>,
+) -> anyhow::Result<()> {
+    let before = predecessor.and_then(Predecessor::confined);
+    let reach = reach_of(config, path, start);
+    let confined = confine::confine(&config.process, &reach, before.as_deref())?;
+    if let Some(user) = &confined.user {
+        tracing::info!(%user, low_ports = config.process.low_ports, "privileges dropped");
+    }
+    if let Some(files) = &confined.files {
+        tracing::info!("landlock: {files}; and what any program on this machine needs");
+    }
+    if confined.user.is_some() || confined.files.is_some() {
+        for (path, error) in confine::unreadable(files_of(config, path)) {
+            let path = path.display();
+            tracing::warn!(%path, %error, "this file cannot be read any more: a reload will be refused");
+        }
+    }
+    start.confined(confined.files);
+    Ok(())
+}
+
+/// The files that a reload reads.
+fn files_of(config: &Config, path: &Path) -> Vec<PathBuf> {
+    let tls = config.listeners.iter().filter_map(|it| it.tls.as_ref());
+    let certificates = tls.flat_map(|tls| &tls.certificates);
+    let files = certificates.flat_map(|certificate| [&certificate.chain, &certificate.key]);
+    files.cloned().chain([path.to_owned()]).collect()
+}
+
+fn reach_of(config: &Config, path: &Path, start: &Start) -> confine::Reach {
+    let process = &config.process;
+    let files = files_of(config, path);
+    let folders = files.iter().map(|file| confine::folder_of(file));
+    let log = match &config.access_log {
+        model::AccessLog::File(file) => Some(confine::folder_of(file)),
+        model::AccessLog::Stdout | model::AccessLog::Off => None,
+    };
+    let admin = config.admin.as_ref().and_then(|admin| {
+        let runtime = std::env::var("RUNTIME_DIRECTORY").ok();
+        admin_socket::path_of(admin, runtime.as_deref())
+    });
+    let sockets = [admin, control::path(&config.upgrade.socket)];
+    let sockets = sockets.into_iter().flatten();
+    let writable = sockets.map(|socket| confine::folder_of(&socket)).chain(log);
+    confine::Reach {
+        readable: folders.chain(process.readable.iter().cloned()).collect(),
+        writable: writable.chain(process.writable.iter().cloned()).collect(),
+        programs: [confine::folder_of(start.program())].into(),
+    }
 }
 
 /// `ready name=address[,address] … admin=address`: what scripts wait for.

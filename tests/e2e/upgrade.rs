@@ -409,6 +409,36 @@ async fn the_old_process_has_a_deadline_and_obeys_signals() {
 }
 
 #[tokio::test]
+async fn operators_find_the_new_process_where_the_old_one_was() {
+    let House {
+        mut gateway,
+        _workers,
+    } = house("60s").await;
+    let file = |gateway: &Gateway| {
+        use std::os::unix::fs::MetadataExt;
+        std::fs::metadata(gateway.socket()).unwrap().ino()
+    };
+    let before = file(&gateway);
+    for _ in 0..2 {
+        let (done, said) = gateway.upgrade().await;
+        assert!(done, "{said}");
+        until_alone(&gateway).await;
+        assert_eq!(file(&gateway), before, "the socket itself was handed over");
+        let told = gateway.cli(&["status"]).await;
+        assert!(told.out.contains("ready for"), "{told:?}");
+        assert_eq!(gateway.admin("/readyz").await.status(), 200);
+    }
+    gateway.terminate();
+    until_gone(&gateway).await;
+    assert!(!gateway.socket().exists(), "the last one takes it along");
+}
+
+async fn until_gone(gateway: &Gateway) {
+    let gone = || async { gateway.alive().is_empty().then_some(()) };
+    eventually("the last process ends", gone).await;
+}
+
+#[tokio::test]
 async fn streams_of_the_old_process_are_told_to_go_before_its_deadline() {
     let House {
         mut gateway,

@@ -51,6 +51,8 @@ pub(super) enum Offered {
     },
     /// The operators' listener, bound as configured.
     Admin { host: IpAddr, port: u16 },
+    /// The operators' unix socket.
+    AdminSocket { path: String },
     /// Where `portcullis upgrade` comes to.
     Control { path: String },
 }

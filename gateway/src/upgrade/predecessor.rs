@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use rustix::net::sockopt;
 
-use super::VARIABLE;
 use super::link::{Link, Message, Offered};
+use super::{CONFINED, VARIABLE};
 use crate::listener::inherited::{From, Inherited};
 
 /// For the offer, which was written before we were started, and for the word to go, which comes at once or never.
@@ -26,6 +26,7 @@ pub struct Predecessor {
     pub pid: u32,
     taken: Vec<usize>,
     admin: Option<(usize, SocketAddr, TcpListener)>,
+    admin_socket: Option<(usize, PathBuf, UnixListener)>,
     control: Option<(usize, PathBuf, UnixListener)>,
 }
 
@@ -50,6 +51,7 @@ pub fn find() -> io::Result<Option<(Predecessor, Vec<Inherited>)>> {
         pid,
         taken: Vec::new(),
         admin: None,
+        admin_socket: None,
         control: None,
     };
     let mut listeners = Vec::new();
@@ -65,6 +67,10 @@ pub fn find() -> io::Result<Option<(Predecessor, Vec<Inherited>)>> {
                 let asked = SocketAddr::new(host, port);
                 predecessor.admin = Some((at, asked, TcpListener::from(descriptor)));
             }
+            Offered::AdminSocket { path } => {
+                let socket = UnixListener::from(descriptor);
+                predecessor.admin_socket = Some((at, PathBuf::from(path), socket));
+            }
             Offered::Control { path } => {
                 let socket = UnixListener::from(descriptor);
                 predecessor.control = Some((at, PathBuf::from(path), socket));
@@ -75,6 +81,11 @@ pub fn find() -> io::Result<Option<(Predecessor, Vec<Inherited>)>> {
 }
 
 impl Predecessor {
+    /// The files that it was held to, as it told; we are, too.
+    pub fn confined(&self) -> Option<String> {
+        std::env::var(CONFINED).ok()
+    }
+
     /// A listener's socket was taken.
     pub fn take(&mut self, from: From) {
         if let From::Predecessor(at) = from {
@@ -89,6 +100,13 @@ impl Predecessor {
         Some(socket)
     }
 
+    /// The operators' unix socket, where it lies at this path.
+    pub fn take_admin_socket(&mut self, path: &std::path::Path) -> Option<UnixListener> {
+        let (at, _, socket) = self.admin_socket.take_if(|(_, was, _)| was == path)?;
+        self.taken.push(at);
+        Some(socket)
+    }
+
     /// The socket for `portcullis upgrade`, where it lies at this path.
     pub fn take_control(&mut self, path: &std::path::Path) -> Option<UnixListener> {
         let (at, _, socket) = self.control.take_if(|(_, was, _)| was == path)?;
@@ -98,7 +116,7 @@ impl Predecessor {
 
     /// Says that everything is built, and waits for the word to go. What was not taken is closed.
     pub fn prepared(&mut self) -> io::Result<()> {
-        (self.admin, self.control) = (None, None);
+        (self.admin, self.admin_socket, self.control) = (None, None, None);
         self.link.say(&Message::Prepared {
             pid: std::process::id(),
             taken: self.taken.clone(),

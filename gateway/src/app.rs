@@ -1,5 +1,7 @@
 //! Who is tied to whom? From the text of the configuration to a running gateway, and to its end.
 
+mod confining;
+
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
@@ -20,9 +22,9 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::socket::{self as admin_socket, Socket, Trace};
 use crate::admin::{self, Admin};
 use crate::config::contents::read_contents;
+use crate::config::files::files;
 use crate::config::model::{self, Config, ListenerId};
 use crate::config::{Problem, Severity, Source, ephemeral, parse, reference, render};
-use crate::confine;
 use crate::discover;
 use crate::drain::Drain;
 use crate::explain::{self, Question};
@@ -36,6 +38,7 @@ use crate::plan::Plan;
 use crate::reload::{
     Discovered, OpenDoor, Reload, addresses, own_addresses, settle_redirects, settle_token, tls_of,
 };
+use crate::renewal;
 use crate::shard::{Shard, Shared};
 use crate::tls;
 use crate::upgrade::control::{self, Ask};
@@ -234,6 +237,8 @@ fn serve(
 ) -> Result<(), Refusal> {
     let metrics = Arc::new(Metrics::new().context("metrics")?);
     let mut problems = read_contents(&mut config);
+    let mut files = files(&config);
+    files.push(path.to_owned());
     problems.extend(settle_token(&mut config).err());
     if !problems.is_empty() {
         return Err(refuse(source, &problems));
@@ -248,7 +253,9 @@ fn serve(
     host::raise_open_files(&config);
     let log = log_file(&config.access_log)?;
     let mut start = start;
-    confine_to(&config, path, &mut start, predecessor.as_ref())?;
+    let confined_to = predecessor.as_ref().and_then(Predecessor::confined);
+    let confined = confining::confine(&config, files, &start, confined_to).context("process")?;
+    start.confined(confined);
     let log = open_log(&config.access_log, log)?;
     let threads = match config.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -535,62 +542,6 @@ fn open_log(to: &model::AccessLog, file: Option<std::fs::File>) -> anyhow::Resul
     })
 }
 
-/// Gives up what the process does not need any more, and tells what a reload will miss.
-fn confine_to(
-    config: &Config,
-    path: &Path,
-    start: &mut Start,
-    predecessor: Option<&Predecessor>,
-) -> anyhow::Result<()> {
-    let before = predecessor.and_then(Predecessor::confined);
-    let reach = reach_of(config, path, start);
-    let confined = confine::confine(&config.process, &reach, before.as_deref())?;
-    if let Some(user) = &confined.user {
-        tracing::info!(%user, low_ports = config.process.low_ports, "privileges dropped");
-    }
-    if let Some(files) = &confined.files {
-        tracing::info!("landlock: {files}; and what any program on this machine needs");
-    }
-    if confined.user.is_some() || confined.files.is_some() {
-        for (path, error) in confine::unreadable(files_of(config, path)) {
-            let path = path.display();
-            tracing::warn!(%path, %error, "this file cannot be read any more: a reload will be refused");
-        }
-    }
-    start.confined(confined.files);
-    Ok(())
-}
-
-/// The files that a reload reads.
-fn files_of(config: &Config, path: &Path) -> Vec<PathBuf> {
-    let tls = config.listeners.iter().filter_map(|it| it.tls.as_ref());
-    let certificates = tls.flat_map(|tls| &tls.certificates);
-    let files = certificates.flat_map(|certificate| [&certificate.chain, &certificate.key]);
-    files.cloned().chain([path.to_owned()]).collect()
-}
-
-fn reach_of(config: &Config, path: &Path, start: &Start) -> confine::Reach {
-    let process = &config.process;
-    let files = files_of(config, path);
-    let folders = files.iter().map(|file| confine::folder_of(file));
-    let log = match &config.access_log {
-        model::AccessLog::File(file) => Some(confine::folder_of(file)),
-        model::AccessLog::Stdout | model::AccessLog::Off => None,
-    };
-    let admin = config.admin.as_ref().and_then(|admin| {
-        let runtime = std::env::var("RUNTIME_DIRECTORY").ok();
-        admin_socket::path_of(admin, runtime.as_deref())
-    });
-    let sockets = [admin, control::path(&config.upgrade.socket)];
-    let sockets = sockets.into_iter().flatten();
-    let writable = sockets.map(|socket| confine::folder_of(&socket)).chain(log);
-    confine::Reach {
-        readable: folders.chain(process.readable.iter().cloned()).collect(),
-        writable: writable.chain(process.writable.iter().cloned()).collect(),
-        programs: [confine::folder_of(start.program())].into(),
-    }
-}
-
 /// `ready name=address[,address] … admin=address`: what scripts wait for.
 fn ready_line(config: &Config, doors: &[OpenDoor], admin: Option<SocketAddr>) -> String {
     let mut line = "ready".to_owned();
@@ -769,6 +720,7 @@ impl Service for Control {
                 tracing::error!(%error, "the operators' address failed");
             }
         };
+        let renewing = renewal::run(self.shared.clone(), self.admin.metrics.clone());
         let socket = std::mem::replace(&mut self.socket, AdminSocket::None);
         let over_socket = async {
             self.serving.cancelled().await;
@@ -796,7 +748,7 @@ impl Service for Control {
                 () = self.shared.handed_over() => {}
             }
         };
-        tokio::join!(discovering, over_tcp, over_socket, asked, feeding);
+        tokio::join!(discovering, over_tcp, over_socket, renewing, asked, feeding);
     }
 
     fn name(&self) -> &str {

@@ -112,6 +112,11 @@ impl Shared {
         self.wake_shards();
     }
 
+    /// Data threads shall close the connections that they keep to workers which an operator took out.
+    pub fn workers_changed(&self) {
+        self.wake_shards();
+    }
+
     /// Data threads that rest shall look at what changed.
     fn wake_shards(&self) {
         self.generation.send_modify(|generation| *generation += 1);
@@ -390,6 +395,8 @@ pub struct Shard {
     /// Lines of the access log.
     pub lines: RefCell<Lines>,
     random: RefCell<fastrand::Rng>,
+    /// When it last told of a client that it refused.
+    told: Cell<Option<Instant>>,
     /// The wall clock at a moment of the steady one: one clock reading an exchange serves both.
     wall: Cell<(Instant, u64)>,
 }
@@ -404,6 +411,7 @@ impl Shard {
             lines: RefCell::new(Lines::new(shared.log.clone())),
             scratch: Scratch::new(),
             random: RefCell::new(fastrand::Rng::with_seed(seed)),
+            told: Cell::new(None),
             wall: Cell::new(wall_now()),
             timers,
             shared,
@@ -438,6 +446,9 @@ impl Shard {
                 self.upstream.sweep(now, std::time::Duration::from_secs(60));
             }
             if changed {
+                let plan = self.shared.plan.load();
+                let out = plan.pools.iter().flat_map(|pool| pool.taken_out());
+                self.upstream.retire(out.collect());
                 // Idle connections sit in wait for their deadline: woken, they see that it is time to go.
                 self.timers.wake_all();
             }
@@ -447,6 +458,16 @@ impl Shard {
     /// A random number.
     pub fn random(&self) -> u64 {
         self.random.borrow_mut().u64(..)
+    }
+
+    /// Whether the log may be told of another client that was refused: once a second, because strangers can cause it.
+    pub fn may_tell(&self, now: Instant) -> bool {
+        let told = self.told.get();
+        let may = told.is_none_or(|told| now.duration_since(told) >= Duration::from_secs(1));
+        if may {
+            self.told.set(Some(now));
+        }
+        may
     }
 
     /// Milliseconds since 1970 at `at`.

@@ -4,8 +4,10 @@
 mod access_log;
 mod admin;
 mod admin_api;
+mod certificates_on_disk;
 mod check;
 mod cli;
+mod client_certificates;
 mod deadlines;
 mod drain;
 mod fixed;
@@ -37,3 +39,4 @@ mod smuggling;
 mod tls;
 mod upgrade;
 mod websocket;
+mod worker_admin;

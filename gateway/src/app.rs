@@ -34,7 +34,7 @@ use crate::listener::inherited::{self, Inheritance, Inherited};
 use crate::listener::socket;
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
-use crate::plan::Plan;
+use crate::plan::{Plan, Tls};
 use crate::reload::{
     Discovered, OpenDoor, Reload, addresses, own_addresses, settle_redirects, settle_token, tls_of,
 };
@@ -245,6 +245,9 @@ fn serve(
     }
     let (tls, doubts) = tls_of(&config, None).map_err(|problems| refuse(source, &problems))?;
     tell(source, &doubts);
+    if let Some(predecessor) = predecessor {
+        resume_sessions(&config, &tls, predecessor)?;
+    }
     let (doors, admin_tcp) = open_sockets(source, &config, inherited, predecessor)?;
     let control_socket = open_control(&config, predecessor)?;
     let admin_socket = open_admin_socket(&config, predecessor.as_mut())?;
@@ -433,6 +436,20 @@ fn open_sockets(
     } else {
         Err(refuse(source, &problems))
     }
+}
+
+/// Clients go on resuming the TLS sessions that they had with the process before this one.
+fn resume_sessions(
+    config: &Config,
+    tls: &[Tls],
+    predecessor: &mut Predecessor,
+) -> anyhow::Result<()> {
+    for (listener, tls) in config.listeners.iter().zip(tls) {
+        if let (Some(tls), Some(keys)) = (tls, predecessor.take_sessions(&listener.name)) {
+            tls.resume(keys)?;
+        }
+    }
+    Ok(())
 }
 
 type ControlSocket = Option<(PathBuf, UnixListener)>;

@@ -98,7 +98,10 @@ const HOUSE: [(&str, &[&str]); 28] = [
         ],
     ),
     ("renewal", &["observe", "plan", "shard", "tls"]),
-    ("upgrade", &["config::model", "listener", "reload", "shard"]),
+    (
+        "upgrade",
+        &["config::model", "listener", "reload", "shard", "tls"],
+    ),
     (
         "drain",
         &[

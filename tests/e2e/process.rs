@@ -152,8 +152,12 @@ async fn what_the_user_cannot_read_any_more_is_told_at_the_start() {
 
 #[tokio::test]
 async fn files_outside_the_configuration_are_out_of_reach() {
-    let (inside, outside) = (TempDir::new(), TempDir::new());
-    Certs::write(inside.path());
+    let (inside, outside, really) = (TempDir::new(), TempDir::new(), TempDir::new());
+    // As tools that renew certificates have it: links into another folder.
+    Certs::write(really.path());
+    for file in ["edge.pem", "edge.key"] {
+        std::os::unix::fs::symlink(really.path().join(file), inside.path().join(file)).unwrap();
+    }
     Certs::write(outside.path());
     let there = |dir: &TempDir| dir.path().display().to_string();
     for (more, result) in [
@@ -170,6 +174,8 @@ async fn files_outside_the_configuration_are_out_of_reach() {
             let (done, said) = gateway.upgrade().await;
             assert!(done, "{said}");
         }
+        let told = gateway.reload(|text| text + "\n# again\n").await;
+        assert!(told.contains("reloaded"), "{told}");
         let told = gateway
             .reload(|text| text.replace(&there(&inside), &there(&outside)))
             .await;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use e2e::grpc;
 use e2e::h2_client::request;
 use e2e::h2_scripts::h2_mirroring;
-use e2e::raw::{Raw, Tls};
+use e2e::raw::{Raw, Session, Tls};
 use e2e::scripts::{held, replying, upgrading};
 use e2e::websocket::{opening, text_frame};
 use e2e::{Edge, Gate, Gateway, H2, Worker, eventually};
@@ -267,6 +267,8 @@ async fn nothing_changed(change: impl FnOnce(&Gateway), start_timeout: &str, why
         load.goes_on(20).await;
     }
     load.end().await;
+    let failed = gateway.metric("portcullis_upgrades_failed_total").await;
+    assert_eq!(failed, Some(2.0));
     streams.echo("still here").await;
     assert_eq!(gateway.alive(), [before], "the failed one is gone");
     assert_eq!(gateway.admin("/readyz").await.status(), 200);
@@ -436,6 +438,28 @@ async fn operators_find_the_new_process_where_the_old_one_was() {
 async fn until_gone(gateway: &Gateway) {
     let gone = || async { gateway.alive().is_empty().then_some(()) };
     eventually("the last process ends", gone).await;
+}
+
+#[tokio::test]
+async fn tls_sessions_are_resumed_at_the_new_process() {
+    let House {
+        mut gateway,
+        _workers,
+    } = house("60s").await;
+    let tls = gateway.tls();
+    let resumed = async |gateway: &Gateway| {
+        let stream = tls.connect(gateway.port("https")).await.unwrap();
+        let session = Session::of(&stream);
+        assert_eq!(Raw::over(stream).get("/").await.status(), 200);
+        session.resumed
+    };
+    assert!(!resumed(&gateway).await, "the first session is new");
+    assert!(resumed(&gateway).await);
+    for _ in 0..2 {
+        let (done, said) = gateway.upgrade().await;
+        assert!(done, "{said}");
+        assert!(resumed(&gateway).await);
+    }
 }
 
 #[tokio::test]

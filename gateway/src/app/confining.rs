@@ -2,7 +2,7 @@
 //!
 //! Promises: the rest is given up, as far as the configuration says so; what a reload will miss is told.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::admin::socket as admin_socket;
 use crate::config::model::{self, Config};
@@ -35,9 +35,16 @@ pub(super) fn confine(
     Ok(confined.files)
 }
 
+/// The folder in which a file lies, and the one in which it really does, where a link leads there.
+fn folders_of(file: &Path) -> impl Iterator<Item = PathBuf> {
+    let really = std::fs::canonicalize(file).ok();
+    let really = really.map(|file| folder_of(&file));
+    std::iter::once(folder_of(file)).chain(really)
+}
+
 fn reach_of(config: &Config, files: &[PathBuf], start: &Start) -> Reach {
     let process = &config.process;
-    let folders = files.iter().map(|file| folder_of(file));
+    let folders = files.iter().flat_map(|file| folders_of(file));
     let log = match &config.access_log {
         model::AccessLog::File(file) => Some(folder_of(file)),
         model::AccessLog::Stdout | model::AccessLog::Off => None,
@@ -52,6 +59,6 @@ fn reach_of(config: &Config, files: &[PathBuf], start: &Start) -> Reach {
     Reach {
         readable: folders.chain(process.readable.iter().cloned()).collect(),
         writable: writable.chain(process.writable.iter().cloned()).collect(),
-        programs: [folder_of(start.program())].into(),
+        programs: folders_of(start.program()).collect(),
     }
 }

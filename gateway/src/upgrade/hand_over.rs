@@ -96,6 +96,11 @@ impl HandOver {
             let name = &plan.listener(door.listener).name;
             places.push(offer.listener(name, (door.bind.host, door.bind.port), &door.socket)?);
         }
+        for (listener, running) in plan.config.listeners.iter().zip(&plan.listeners) {
+            if let Some(tls) = running.tls.as_ref().filter(|_| !listener.bind.is_empty()) {
+                offer.sessions(&listener.name, tls.session_keys());
+            }
+        }
         let beside = self.beside.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((asked, socket)) = &beside.admin {
             offer.admin(*asked, socket)?;
@@ -126,5 +131,6 @@ impl HandOver {
     /// Nothing has changed: reloads are possible again.
     pub fn failed(&self) {
         self.reload.frozen.store(false, Ordering::SeqCst);
+        self.reload.metrics.upgrade_failed();
     }
 }

@@ -15,6 +15,7 @@ use rustix::net::sockopt;
 use super::link::{Link, Message, Offered};
 use super::{CONFINED, VARIABLE};
 use crate::listener::inherited::{From, Inherited};
+use crate::tls::live::SessionKeys;
 
 /// For the offer, which was written before we were started, and for the word to go, which comes at once or never.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -25,6 +26,7 @@ pub struct Predecessor {
     /// Its number.
     pub pid: u32,
     taken: Vec<usize>,
+    sessions: Vec<(String, SessionKeys)>,
     admin: Option<(usize, SocketAddr, TcpListener)>,
     admin_socket: Option<(usize, PathBuf, UnixListener)>,
     control: Option<(usize, PathBuf, UnixListener)>,
@@ -42,7 +44,12 @@ pub fn find() -> io::Result<Option<(Predecessor, Vec<Inherited>)>> {
         )));
     }
     let mut link = Link::new(UnixStream::from(input));
-    let Some(Message::Offer { pid, sockets }) = link.hear(PATIENCE)? else {
+    let Some(Message::Offer {
+        pid,
+        sockets,
+        sessions,
+    }) = link.hear(PATIENCE)?
+    else {
         return Err(io::Error::other("no sockets were offered"));
     };
     let descriptors = link.receive_descriptors(sockets.len(), PATIENCE)?;
@@ -50,6 +57,7 @@ pub fn find() -> io::Result<Option<(Predecessor, Vec<Inherited>)>> {
         link,
         pid,
         taken: Vec::new(),
+        sessions,
         admin: None,
         admin_socket: None,
         control: None,
@@ -91,6 +99,15 @@ impl Predecessor {
         if let From::Predecessor(at) = from {
             self.taken.push(at);
         }
+    }
+
+    /// The keys of a listener's TLS sessions.
+    pub fn take_sessions(&mut self, listener: &str) -> Option<SessionKeys> {
+        let at = self
+            .sessions
+            .iter()
+            .position(|(name, _)| name == listener)?;
+        Some(self.sessions.swap_remove(at).1)
     }
 
     /// The operators' socket, where it is bound as asked.

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::link::{Link, Message, Offered};
 use super::{CONFINED, VARIABLE};
+use crate::tls::live::SessionKeys;
 
 /// Between two looks whether the new process still runs.
 const LOOK: Duration = Duration::from_millis(50);
@@ -64,6 +65,7 @@ impl Start {
 #[derive(Default)]
 pub struct Offer {
     names: Vec<Offered>,
+    sessions: Vec<(String, SessionKeys)>,
     sockets: Vec<OwnedFd>,
 }
 
@@ -95,6 +97,11 @@ impl Offer {
     pub fn control(&mut self, path: &Path, socket: &UnixListener) -> io::Result<()> {
         let path = path.display().to_string();
         self.add(Offered::Control { path }, socket).map(drop)
+    }
+
+    /// Adds the keys of a listener's TLS sessions.
+    pub fn sessions(&mut self, listener: &str, keys: SessionKeys) {
+        self.sessions.push((listener.to_owned(), keys));
     }
 
     fn add(&mut self, name: Offered, socket: &impl AsFd) -> io::Result<usize> {
@@ -186,6 +193,7 @@ impl Attempt {
         let message = Message::Offer {
             pid: std::process::id(),
             sockets: offer.names.clone(),
+            sessions: offer.sessions.clone(),
         };
         let descriptors: Vec<_> = offer.sockets.iter().map(AsFd::as_fd).collect();
         let told = self.link.say(&message);

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 const YAML: &str = r#"
 threads: 2
 admin: { bind: "127.0.0.1:0" }
-drain: { deadline: 2s }
+drain: { deadline: 2s, spread: 1s }
 upgrade: { socket: <dir>/run/upgrade.sock, <upgrade> }
 listeners:
   http:  { bind: "127.0.0.1:0", redirect_https: none }
@@ -294,7 +294,7 @@ async fn a_successor_that_crashes_changes_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_successor_that_hangs_is_given_up() {
     let hang = |gateway: &Gateway| gateway.install("exec sleep 300");
-    nothing_changed(hang, "500ms", "did not serve in time").await;
+    nothing_changed(hang, "3s", "did not serve in time").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -467,7 +467,7 @@ async fn streams_of_the_old_process_are_told_to_go_before_its_deadline() {
     let House {
         mut gateway,
         _workers,
-    } = house_with("deadline: 3s").await;
+    } = house_with("deadline: 5s").await;
     let mut streams = Streams::open(&gateway).await;
     let (done, said) = gateway.upgrade().await;
     assert!(done, "{said}");

@@ -1,5 +1,7 @@
 //! Who is tied to whom? From the text of the configuration to a running gateway, and to its end.
 
+mod confining;
+
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
@@ -20,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::socket::{self as admin_socket, Socket, Trace};
 use crate::admin::{self, Admin};
 use crate::config::contents::read_contents;
+use crate::config::files::files;
 use crate::config::model::{self, Config, ListenerId, LogFormat, LogServer, LogTo};
 use crate::config::{Problem, Severity, Source, ephemeral, parse, reference, render};
 use crate::discover;
@@ -36,7 +39,7 @@ use crate::observe::journal::{self, Journal};
 use crate::observe::metrics::Metrics;
 use crate::observe::syslog::{self, Syslog};
 use crate::observe::trace::{self, Tracer};
-use crate::plan::Plan;
+use crate::plan::{Plan, Tls};
 use crate::reload::{
     Discovered, OpenDoor, Reload, addresses, own_addresses, settle_redirects, settle_token, tls_of,
 };
@@ -239,19 +242,29 @@ fn serve(
 ) -> Result<(), Refusal> {
     let metrics = Arc::new(Metrics::new().context("metrics")?);
     let mut problems = read_contents(&mut config);
+    let mut files = files(&config);
+    files.push(path.to_owned());
     problems.extend(settle_token(&mut config).err());
     if !problems.is_empty() {
         return Err(refuse(source, &problems));
     }
     let (tls, doubts) = tls_of(&config, None).map_err(|problems| refuse(source, &problems))?;
     tell(source, &doubts);
+    if let Some(predecessor) = predecessor {
+        resume_sessions(&config, &tls, predecessor)?;
+    }
     let (doors, admin_tcp) = open_sockets(source, &config, inherited, predecessor)?;
     let control_socket = open_control(&config, predecessor)?;
-    let admin_socket = open_admin_socket(&config, predecessor.is_some())?;
+    let admin_socket = open_admin_socket(&config, predecessor.as_mut())?;
     let trace = Arc::new(Mutex::new(admin_socket.trace()));
     settle_redirects(&mut config, doors.iter());
     host::raise_open_files(&config);
-    let log = open_log(&config.access_log)?;
+    let log = log_destination(&config.access_log)?;
+    let mut start = start;
+    let confined_to = predecessor.as_ref().and_then(Predecessor::confined);
+    let confined = confining::confine(&config, files, &start, confined_to).context("process")?;
+    start.confined(confined);
+    let log = start_log(&config.access_log, log)?;
     let tracer = start_traces(config.traces.as_ref())?;
     let threads = match config.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -295,6 +308,10 @@ fn serve(
             (Some(asked), Some(socket)) => Some((asked, socket.try_clone()?)),
             _ => None,
         },
+        admin_socket: match &admin_socket {
+            AdminSocket::Open(socket) => Some((socket.path.clone(), socket.listener.try_clone()?)),
+            AdminSocket::None | AdminSocket::Later { .. } => None,
+        },
         control: match &control_socket {
             Some((path, socket)) => Some((path.clone(), socket.try_clone()?)),
             None => None,
@@ -332,6 +349,7 @@ fn serve(
         predecessor: predecessor.take(),
         serving,
     });
+    let handed = shared.clone();
     server.run(RunArgs {
         shutdown_signal: Box::new(Drain {
             shared: shared.clone(),
@@ -348,6 +366,10 @@ fn serve(
             asks: Mutex::new(Some(asks)),
         }),
     });
+    // The process that has taken over has the path, too.
+    if handed.was_handed_over() {
+        return Ok(());
+    }
     if let Some(trace) = &*trace.lock().unwrap_or_else(PoisonError::into_inner) {
         trace.remove();
     }
@@ -422,6 +444,20 @@ fn open_sockets(
     }
 }
 
+/// Clients go on resuming the TLS sessions that they had with the process before this one.
+fn resume_sessions(
+    config: &Config,
+    tls: &[Tls],
+    predecessor: &mut Predecessor,
+) -> anyhow::Result<()> {
+    for (listener, tls) in config.listeners.iter().zip(tls) {
+        if let (Some(tls), Some(keys)) = (tls, predecessor.take_sessions(&listener.name)) {
+            tls.resume(keys)?;
+        }
+    }
+    Ok(())
+}
+
 type ControlSocket = Option<(PathBuf, UnixListener)>;
 
 /// Where `portcullis upgrade` comes to. Without it there is still SIGQUIT.
@@ -477,7 +513,10 @@ impl AdminSocket {
 }
 
 /// The operators' unix socket. One that was asked for must be had; the usual one may be missing, which is told.
-fn open_admin_socket(config: &Config, replaces: bool) -> anyhow::Result<AdminSocket> {
+fn open_admin_socket(
+    config: &Config,
+    predecessor: Option<&mut Predecessor>,
+) -> anyhow::Result<AdminSocket> {
     let Some(admin) = &config.admin else {
         return Ok(AdminSocket::None);
     };
@@ -486,8 +525,10 @@ fn open_admin_socket(config: &Config, replaces: bool) -> anyhow::Result<AdminSoc
         return Ok(AdminSocket::None);
     };
     let mode = admin.socket_mode;
-    if replaces {
-        return Ok(AdminSocket::Later { path, mode });
+    if let Some(predecessor) = predecessor {
+        let taken = predecessor.take_admin_socket(&path);
+        let adopted = taken.and_then(|socket| admin_socket::adopt(&path, socket).ok());
+        return Ok(adopted.map_or(AdminSocket::Later { path, mode }, AdminSocket::Open));
     }
     match admin_socket::open(&path, mode, false) {
         Ok(socket) => {
@@ -502,9 +543,10 @@ fn open_admin_socket(config: &Config, replaces: bool) -> anyhow::Result<AdminSoc
     }
 }
 
-fn open_log(log: &model::AccessLog) -> anyhow::Result<AccessLog> {
-    let to: Box<dyn Destination> = match &log.to {
-        LogTo::Off => return Ok(AccessLog::off()),
+/// Where the access log goes, opened while everything may be.
+fn log_destination(log: &model::AccessLog) -> anyhow::Result<Option<Box<dyn Destination>>> {
+    Ok(Some(match &log.to {
+        LogTo::Off => return Ok(None),
         LogTo::Stdout => Box::new(Stdout),
         LogTo::File(path) => Box::new(
             LogFile::open(path.clone())
@@ -522,6 +564,15 @@ fn open_log(log: &model::AccessLog) -> anyhow::Result<AccessLog> {
             let path = socket.clone().unwrap_or_else(|| journal::SOCKET.into());
             Box::new(Journal::new(path))
         }
+    }))
+}
+
+fn start_log(
+    log: &model::AccessLog,
+    to: Option<Box<dyn Destination>>,
+) -> anyhow::Result<AccessLog> {
+    let Some(to) = to else {
+        return Ok(AccessLog::off());
     };
     let settings = Settings {
         format: match log.format {

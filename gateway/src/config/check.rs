@@ -23,6 +23,7 @@ mod paths;
 mod patience;
 mod pools;
 mod ports;
+mod process;
 mod rate;
 mod reach;
 mod rewrites;
@@ -37,7 +38,7 @@ mod trusted;
 
 use std::path::PathBuf;
 
-use super::model::{AccessLog, Admin, Config, Metrics, Place, Traces};
+use super::model::{AccessLog, Admin, Config, Metrics, Place, Process, Traces};
 use super::problem::quoted;
 use super::read::{Field, Keys, Reader};
 use super::tree::{Node, Value};
@@ -102,6 +103,7 @@ pub(super) fn check(root: &Node, reader: &mut Reader) -> Option<Config> {
         traces: globals.traces,
         drain: globals.stop.drain,
         upgrade: globals.stop.upgrade,
+        process: globals.process,
         deny_segments: globals.deny_segments,
         response_changes: Some(Box::new(globals.changes.response))
             .filter(|changes| !changes.is_empty()),
@@ -117,6 +119,7 @@ struct Globals {
     metrics: Metrics,
     traces: Option<Traces>,
     stop: stop::Stop,
+    process: Process,
     changes: changes::Both,
 }
 
@@ -130,6 +133,7 @@ impl Default for Globals {
             metrics: Metrics::default(),
             traces: None,
             stop: stop::Stop::default(),
+            process: Process::default(),
             changes: changes::Both::default(),
         }
     }
@@ -155,6 +159,7 @@ impl Globals {
             traces::traces(f, r)
         });
         self.stop.read(keys, reader);
+        self.process = process::read(keys, reader);
         self.changes = changes::both(keys, reader);
     }
 }

@@ -8,6 +8,7 @@ mod check;
 pub mod contents;
 pub mod ephemeral;
 mod expand;
+pub mod files;
 mod logs;
 pub mod model;
 pub mod network;

@@ -480,6 +480,7 @@ fn restart_for(config: &Config, before: &Config) -> Vec<&'static str> {
         ("traces", config.traces != before.traces),
         ("drain", config.drain != before.drain),
         ("upgrade", config.upgrade != before.upgrade),
+        ("process", config.process != before.process),
     ]
     .into_iter()
     .filter_map(|(key, changed)| changed.then_some(key))

@@ -5,6 +5,7 @@ mod access_log;
 mod admin;
 mod backends;
 mod backends_edge;
+mod backends_pages;
 mod check;
 mod deadlines;
 mod drain;

@@ -11,7 +11,7 @@ use std::time::Instant;
 use rustls::ServerConfig;
 
 use crate::config::model::{
-    Action, Config, Forward, Listener, ListenerId, PoolId, Rate, Route, RouteId,
+    Action, Config, Forward, Listener, ListenerId, PoolId, Rate, Route, RouteId, Statuses,
 };
 use crate::limit::in_flight::Places;
 use crate::limit::network::Gate;
@@ -40,6 +40,8 @@ pub struct Plan {
     pub listeners: Vec<ListenerPlan>,
     /// By [`RouteId`]; a route without limits costs the look at one word.
     limits: Vec<Option<Box<RouteLimits>>>,
+    /// Somewhere answers of workers are replaced.
+    intercepts: bool,
 }
 
 /// A listener, ready for connections.
@@ -185,7 +187,14 @@ impl Plan {
                 RouteLimits::build(route, &config, metrics, before, now)
             })
             .collect();
+        let intercepts = config.intercept_errors.is_some()
+            || config.routes.iter().any(|r| r.intercept_errors.is_some())
+            || config
+                .listeners
+                .iter()
+                .any(|l| l.intercept_errors.is_some());
         Plan {
+            intercepts,
             routes: RouteTable::build(&config),
             pools,
             pool_metrics,
@@ -219,6 +228,17 @@ impl Plan {
     pub fn body_bytes_max(&self, on: ListenerId, route: RouteId) -> u64 {
         let listener = self.listener(on).limits.body_bytes_max;
         self.route(route).body_bytes_max.unwrap_or(listener)
+    }
+
+    /// Statuses of workers whose answers are replaced by ours.
+    pub fn intercepted(&self, on: ListenerId, route: RouteId) -> &[Statuses] {
+        if !self.intercepts {
+            return &[];
+        }
+        let of_route = self.route(route).intercept_errors.as_deref();
+        let of_listener = self.listener(on).intercept_errors.as_deref();
+        let of_top = self.config.intercept_errors.as_deref();
+        of_route.or(of_listener).or(of_top).unwrap_or_default()
     }
 
     /// Where a route forwards to, if it does.

@@ -6,6 +6,7 @@ mod admin;
 mod check;
 mod deadlines;
 mod drain;
+mod error_pages;
 mod fixed;
 mod foreign;
 mod forwarded;

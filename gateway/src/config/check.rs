@@ -11,6 +11,7 @@ mod balance;
 mod binds;
 mod changes;
 mod conditions;
+mod errors;
 mod health;
 mod limits;
 mod listeners;
@@ -34,7 +35,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::model::{AccessLog, Admin, Config, Place};
+use super::model::{AccessLog, Admin, Config, ErrorPages, Place, Statuses};
 use super::problem::quoted;
 use super::read::{Field, Keys, Reader, Zero};
 use super::tree::{Node, Value};
@@ -99,6 +100,8 @@ pub(super) fn check(root: &Node, reader: &mut Reader) -> Option<Config> {
         deny_segments: globals.deny_segments,
         response_changes: Some(Box::new(globals.changes.response))
             .filter(|changes| !changes.is_empty()),
+        errors: globals.errors,
+        intercept_errors: globals.intercept_errors,
     })
 }
 
@@ -110,6 +113,8 @@ struct Globals {
     access_log: AccessLog,
     drain_deadline: Duration,
     changes: changes::Both,
+    errors: Option<Box<ErrorPages>>,
+    intercept_errors: Option<Vec<Statuses>>,
 }
 
 impl Default for Globals {
@@ -124,6 +129,8 @@ impl Default for Globals {
             access_log: AccessLog::Stdout,
             drain_deadline: Duration::from_secs(30),
             changes: changes::Both::default(),
+            errors: None,
+            intercept_errors: None,
         }
     }
 }
@@ -140,6 +147,7 @@ impl Globals {
         keys.set(reader, "admin", &mut self.admin, admin);
         keys.set(reader, "access_log", &mut self.access_log, access_log);
         self.changes = changes::both(keys, reader);
+        (self.errors, self.intercept_errors) = errors::both(keys, reader);
         if let Some(field) = keys.take("drain")
             && let Some(mut drain) = reader.keys(&field, "`{ deadline: 30s }`")
         {

@@ -60,6 +60,10 @@ pub struct Config {
     pub deny_segments: Vec<String>,
     /// What is changed about responses that belong to no route. Routes have these defaults in their own changes.
     pub response_changes: Option<Box<Changes>>,
+    /// What clients read of errors, where neither route nor listener says.
+    pub errors: Option<Box<ErrorPages>>,
+    /// Statuses of workers whose answers are replaced, where neither route nor listener says.
+    pub intercept_errors: Option<Vec<Statuses>>,
 }
 
 /// The operators' listener.
@@ -113,6 +117,10 @@ pub struct Listener {
     pub networks: Option<Networks>,
     /// How often one client may ask here; `None` for any (default).
     pub rate: Option<Rate>,
+    /// What clients read of errors, where the route does not say. Default `None`: what the top says.
+    pub errors: Option<Box<ErrorPages>>,
+    /// Statuses of workers whose answers are replaced, where the route does not say. Default `None`: what the top says.
+    pub intercept_errors: Option<Vec<Statuses>>,
 }
 
 /// How often one client may ask: a bucket of tokens per key.
@@ -626,6 +634,10 @@ pub struct Route {
     pub in_flight_max: Option<u32>,
     /// Request body, bytes, in place of the listener's; 0 means no limit. Default `None`: the listener's.
     pub body_bytes_max: Option<u64>,
+    /// What clients read of errors. Default `None`: what the listener or the top says, else the built-in forms.
+    pub errors: Option<Box<ErrorPages>>,
+    /// Statuses of workers whose answers are replaced by ours. Default `None`: what the listener or the top says, else none.
+    pub intercept_errors: Option<Vec<Statuses>>,
     /// What is changed about every response of the route, the defaults of the file's top included. `None` for nothing.
     pub response_changes: Option<Box<Changes>>,
     /// Where it stands in the file.
@@ -766,6 +778,39 @@ pub struct Content {
 impl Content {
     /// Most bytes of a file that is read whole.
     pub const BYTES_MAX: u64 = 1024 * 1024;
+}
+
+/// What clients read when something went wrong, by status. The nearest span of statuses goes first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ErrorPages(pub Vec<ErrorPage>);
+
+/// The pages of a status or a class of them. A form that is missing is the built-in one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorPage {
+    /// Which statuses.
+    pub statuses: Statuses,
+    /// For who asks for HTML by name.
+    pub html: Option<Content>,
+    /// For who asks for JSON by name, or sent some.
+    pub json: Option<Content>,
+    /// For everybody else.
+    pub text: Option<Content>,
+}
+
+impl ErrorPage {
+    /// Most bytes of a page's file: it is filled in for each answer.
+    pub const BYTES_MAX: u64 = 64 * 1024;
+}
+
+/// An inclusive span of statuses, 400 to 599.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Statuses(pub u16, pub u16);
+
+impl Statuses {
+    /// Whether a status is one of them.
+    pub fn contains(&self, status: u16) -> bool {
+        (self.0..=self.1).contains(&status)
+    }
 }
 
 /// A field value with placeholders.

@@ -231,6 +231,36 @@ fn what_a_route_does_besides_forwarding_is_read_with_its_defaults() {
 }
 
 #[test]
+fn pages_are_texts_or_files_by_how_they_begin() {
+    let config = good(&small(&[
+        ("listeners:", "intercept_errors: 5xx\nlisteners:"),
+        (
+            "to: app ",
+            "to: app, errors: { 503: { html: a.html, json: '{}', text: a.txt }, 4xx: { html: ' <p>' } }, intercept_errors: off ",
+        ),
+    ]));
+    let route = &config.routes[0];
+    assert_eq!(config.intercept_errors, Some(vec![Statuses(500, 599)]));
+    assert_eq!(route.intercept_errors, Some(Vec::new()));
+    let pages = &route.errors.as_ref().expect("pages").0;
+    let seen = |content: &Option<Content>| {
+        let content = content.as_ref().expect("a page");
+        (
+            content.file.as_ref().map(|file| file.display().to_string()),
+            String::from_utf8(content.bytes.to_vec()).unwrap(),
+        )
+    };
+    assert_eq!(pages[0].statuses, Statuses(503, 503));
+    assert_eq!(
+        seen(&pages[0].html),
+        (Some("a.html".to_owned()), String::new())
+    );
+    assert_eq!(seen(&pages[0].json), (None, "{}".to_owned()));
+    assert_eq!(seen(&pages[0].text), (None, "a.txt".to_owned()));
+    assert_eq!(seen(&pages[1].html), (None, " <p>".to_owned()));
+}
+
+#[test]
 fn what_the_top_changes_holds_for_every_route_that_does_not_speak_of_it() {
     let config = good(&small(&[
         (
@@ -1015,6 +1045,33 @@ fn every_mistake_is_told_with_place_and_fix() {
             1,
             "how the exchange went",
             "another",
+        ),
+        (
+            &[("to: app ", "to: app, errors: { 200: { text: x } } ")],
+            9,
+            "not the status of an error",
+            "5xx",
+        ),
+        (
+            &[("to: app ", "to: app, errors: { 503: { htm: x } } ")],
+            9,
+            "unknown key `htm`",
+            "did you mean `html`?",
+        ),
+        (
+            &[(
+                "to: app ",
+                "to: app, errors: { 5xx: { text: x }, 5XX: { text: y } } ",
+            )],
+            9,
+            "a second time",
+            "together",
+        ),
+        (
+            &[("to: app ", "to: app, intercept_errors: [503, 401] ")],
+            9,
+            "what it needs",
+            "leave it out",
         ),
         (
             &[("to: app ", "to: app, strip_prefix: true, rewrite: /x ")],

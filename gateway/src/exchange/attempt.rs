@@ -145,6 +145,14 @@ async fn converse(
     };
     let status = response.status;
     on_head(status, job.grpc && sending.busy);
+    if let Some(failure) = intercepted(job, &response) {
+        return Err(Lost {
+            failure,
+            sent: Sent::Perhaps { stale: false },
+            outcome: None,
+            reset: None,
+        });
+    }
     if waits_for_100 && status < 300 {
         // A worker that agrees before it has read the body wants it.
         waits_for_100 = false;
@@ -212,6 +220,21 @@ async fn converse(
         reusable,
         unread: !sent_whole,
     }))
+}
+
+/// Whether an answer of ours takes the place of the worker's.
+fn intercepted(job: &Job<'_>, response: &Response) -> Option<Failure> {
+    let status = response.status;
+    let covered = job.intercepted.iter().any(|s| s.contains(status));
+    // These tell the client what it needs to go on; and a call has its own way to fail.
+    if !covered || job.grpc || matches!(status, 401 | 407 | 426) {
+        return None;
+    }
+    let retry_after = response.fields.get("retry-after");
+    Some(Failure::Intercepted {
+        status,
+        retry_after: retry_after.and_then(|value| std::str::from_utf8(value).ok()?.parse().ok()),
+    })
 }
 
 /// The response's body, whose trailers are looked at as they pass.

@@ -43,6 +43,13 @@ pub enum Failure {
     BadAnswer,
     /// The worker did not answer in time.
     WorkerTimeout,
+    /// The worker answered with an error that is replaced by ours.
+    Intercepted {
+        /// Its status.
+        status: u16,
+        /// Its `Retry-After`, in seconds.
+        retry_after: Option<u16>,
+    },
     /// The protocol asked for cannot reach this pool.
     NotImplemented,
     /// More connections than allowed.
@@ -132,6 +139,13 @@ impl Failure {
             Failure::WorkerLost => answer(502, "the worker went away"),
             Failure::BadAnswer => answer(502, "the worker's answer could not be understood"),
             Failure::WorkerTimeout => answer(504, "the worker did not answer in time"),
+            Failure::Intercepted {
+                status,
+                retry_after,
+            } => Answer {
+                retry_after,
+                ..answer(status, "the worker answered with an error")
+            },
             Failure::NotImplemented => answer(501, "this protocol is not available here"),
             Failure::TooManyConnections => later(503, "too many connections"),
             Failure::Stopping => later(503, "restarting"),
@@ -158,6 +172,7 @@ impl Failure {
             Failure::WorkerLost => "worker_lost",
             Failure::BadAnswer => "bad_answer",
             Failure::WorkerTimeout => "worker_timeout",
+            Failure::Intercepted { .. } => "intercepted",
             Failure::NotImplemented => "not_implemented",
             Failure::TooManyConnections => "too_many_connections",
             Failure::Stopping => "stopping",
@@ -179,6 +194,7 @@ impl Failure {
                 | Failure::WorkerLost
                 | Failure::BadAnswer
                 | Failure::WorkerTimeout
+                | Failure::Intercepted { .. }
                 | Failure::BadPath
                 | Failure::BadHost
                 | Failure::NotImplemented

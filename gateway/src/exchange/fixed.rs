@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, header};
 
 use crate::config::model::{Action, Fixed, Redirect, RouteId};
 use crate::exchange::client::{self, Client};
+use crate::exchange::errors::Form;
 use crate::exchange::failure::{Answer, Failure};
 use crate::exchange::fields::Made;
 use crate::exchange::finish::Summary;
@@ -100,10 +101,14 @@ pub(super) fn is_changed(summary: &Summary<'_>) -> bool {
     }
 }
 
-/// What a failure is answered with, in the form that can be changed.
-pub(super) fn own(answer: Answer, location: Option<&str>) -> (Response, Bytes) {
+/// What a failure is answered with, in the client's form, and such that it can be changed.
+pub(super) fn own(
+    answer: Answer,
+    location: Option<&str>,
+    page: Option<(Form, Bytes)>,
+) -> (Response, Bytes) {
     let mut map = HeaderMap::new();
-    let body = client::body_of(answer);
+    let (form, body) = page.unwrap_or_else(|| (Form::Text, client::body_of(answer).into()));
     if let Some(location) = location.and_then(|location| HeaderValue::from_str(location).ok()) {
         map.insert(header::LOCATION, location);
     }
@@ -114,10 +119,15 @@ pub(super) fn own(answer: Answer, location: Option<&str>) -> (Response, Bytes) {
         map.insert(header::ALLOW, HeaderValue::from_static(client::METHODS));
     }
     if !body.is_empty() {
-        let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+        let kind = HeaderValue::from_static(form.content_type());
         map.insert(header::CONTENT_TYPE, kind);
     }
-    response(answer.status, map, body.into())
+    if form != Form::Text {
+        // Another client reads another form, and some errors may be kept (RFC 9110 section 15.1).
+        map.insert(header::VARY, HeaderValue::from_static("accept"));
+        map.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    response(answer.status, map, body)
 }
 
 fn response(status: u16, map: HeaderMap, body: Bytes) -> (Response, Bytes) {

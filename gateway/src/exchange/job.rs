@@ -9,7 +9,7 @@ use bytes::Bytes;
 use h2::Reason;
 use h2::client::SendRequest;
 
-use crate::config::model::ListenerId;
+use crate::config::model::{ListenerId, Statuses};
 use crate::exchange::failure::Failure;
 use crate::exchange::fields::Made;
 use crate::exchange::flow::{Cause, Pace};
@@ -38,6 +38,8 @@ pub struct Job<'a> {
     pub passage: Passage<'a>,
     /// What the route changes about the response.
     pub made: Option<&'a Made<'a>>,
+    /// Statuses of workers whose answers are replaced by ours.
+    pub intercepted: &'a [Statuses],
     /// The request was a HEAD.
     pub to_head: bool,
     /// The client speaks gRPC.

@@ -3,6 +3,7 @@
 pub mod admit;
 pub mod attempt;
 pub mod client;
+pub mod errors;
 pub mod failure;
 pub mod fields;
 pub mod finish;
@@ -207,8 +208,19 @@ async fn say(
     close: bool,
     summary: &mut Summary<'_>,
 ) -> After {
-    if !grpc && fixed::is_changed(summary) {
-        let (response, body) = fixed::own(answer, location);
+    let page = match location {
+        None if !grpc => errors::page(
+            summary.plan,
+            summary.cx.listener,
+            summary.route,
+            request,
+            answer,
+            &summary.request_id,
+        ),
+        _ => None,
+    };
+    if page.is_some() || (!grpc && fixed::is_changed(summary)) {
+        let (response, body) = fixed::own(answer, location, page);
         let said = fixed::deliver(request, !close, client, response, body, summary);
         return Box::pin(said).await;
     }
@@ -336,6 +348,7 @@ async fn forward(
             made: &made,
         },
         made: response_made.as_deref(),
+        intercepted: plan.intercepted(cx.listener, route),
         to_head: request.method == Method::HEAD,
         grpc,
         upgrade,

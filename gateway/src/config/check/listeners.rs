@@ -5,6 +5,7 @@
 
 use super::binds::binds;
 use super::check_name;
+use super::errors;
 use super::limits::read_limits;
 use super::networks::networks;
 use super::rate::rate;
@@ -107,6 +108,7 @@ fn listener(name: &str, field: &Field<'_>, reader: &mut Reader) -> Option<(Liste
     let networks = networks(allow.as_ref(), deny.as_ref(), reader);
     let mut paced = None;
     keys.set(reader, "rate", &mut paced, |r, f| rate(f, r));
+    let (errors, intercept_errors) = errors::both(&mut keys, reader);
     keys.done(reader);
     if protocol == Protocol::Grpc && tls.is_none() {
         reader.warning(
@@ -137,6 +139,8 @@ fn listener(name: &str, field: &Field<'_>, reader: &mut Reader) -> Option<(Liste
         limits,
         networks,
         rate: paced,
+        errors,
+        intercept_errors,
     };
     Some((listener, redirect))
 }

@@ -1,5 +1,6 @@
 //! Which keys has a listener?
 
+use super::routes::{ERRORS, INTERCEPT_ERRORS};
 use super::{Form, Key, OFF, Section, key};
 
 pub(super) const SECTIONS: &[Section] = &[
@@ -142,6 +143,8 @@ const LISTENER: &[Key] = &[
         "off",
         "How often one client may ask here.",
     ),
+    ERRORS,
+    INTERCEPT_ERRORS,
     key("limits", &[Form::Keys], "", "Bounds, each with a default."),
 ];
 

@@ -74,6 +74,35 @@ pub(super) const SECTIONS: &[Section] = &[
             ),
         ],
     },
+    Section {
+        title: "Pages of a status",
+        at: &[
+            "errors.NAME",
+            "listeners.NAME.errors.NAME",
+            "routes[].errors.NAME",
+        ],
+        what: "What is read by whom. `{status}`, `{reason}`, `{message}`, `{request_id}` and `{retry_after}` are filled in, escaped; other braces stand for themselves. Files have at most 64 KiB and are read at start and on reload.",
+        keys: &[
+            key(
+                "html",
+                &[Form::Text("pages/503.html")],
+                "a built-in page",
+                "For who names HTML in `Accept`, as browsers do: a file, or a text that begins with `<`.",
+            ),
+            key(
+                "json",
+                &[Form::Text("pages/503.json")],
+                "built-in",
+                "For who names JSON in `Accept`, or sent JSON: a file, or a text that begins with a brace or a bracket. `{retry_after}` is `null` where there is none.",
+            ),
+            key(
+                "text",
+                &[Form::Text("try again later")],
+                "a short sentence",
+                "For everybody else.",
+            ),
+        ],
+    },
 ];
 
 pub(super) const SET_HEADERS: Key = key(
@@ -111,6 +140,22 @@ pub(super) const REMOVE_RESPONSE_HEADERS: Key = key(
     &[Form::List(&[Form::Text("Server")])],
     "none",
     "Fields that do not go to clients.",
+);
+
+pub(super) const ERRORS: Key = key(
+    "errors",
+    &[Form::Named(&[Form::Keys])],
+    "built-in forms",
+    "What clients read of errors, by status (`503`, `5xx`). A route's pages go before its listener's, these before the top's.",
+);
+pub(super) const INTERCEPT_ERRORS: Key = key(
+    "intercept_errors",
+    &[
+        OFF,
+        Form::List(&[Form::Number(400, 599), Form::Words(&["4xx", "5xx"])]),
+    ],
+    "off",
+    "Statuses of workers whose answers are replaced by such a page, on a route in place of its listener's, there in place of the top's. Never 401, 407 and 426, whose fields clients need, and never calls of gRPC.",
 );
 
 const ROUTE: &[Key] = &[
@@ -215,6 +260,8 @@ const ROUTE: &[Key] = &[
     SET_RESPONSE_HEADERS,
     ADD_RESPONSE_HEADERS,
     REMOVE_RESPONSE_HEADERS,
+    ERRORS,
+    INTERCEPT_ERRORS,
     key(
         "response_timeout",
         &[Form::Duration],

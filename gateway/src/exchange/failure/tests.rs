@@ -17,6 +17,7 @@ fn all() -> Vec<Failure> {
             Failure::WorkerLost | Failure::BadAnswer | Failure::WorkerTimeout => {}
             Failure::NotImplemented | Failure::TooManyConnections | Failure::Stopping => {}
             Failure::Network | Failure::RateLimited(_) | Failure::RouteFull => {}
+            Failure::Intercepted { .. } => {}
         }
         failure
     }
@@ -44,6 +45,10 @@ fn all() -> Vec<Failure> {
         Failure::WorkerLost,
         Failure::BadAnswer,
         Failure::WorkerTimeout,
+        Failure::Intercepted {
+            status: 500,
+            retry_after: None,
+        },
         Failure::NotImplemented,
         Failure::TooManyConnections,
         Failure::Stopping,

@@ -23,6 +23,7 @@ use crate::config::{Problem, Severity, Source, ephemeral, parse, reference, rend
 use crate::discover;
 use crate::drain::Drain;
 use crate::explain::{self, Question};
+use crate::files;
 use crate::host;
 use crate::listener::accept::{Balance, Door, Handed, accept, receive};
 use crate::listener::socket;
@@ -48,6 +49,7 @@ pub fn check(path: &Path) -> ExitCode {
     let mut problems = checked.problems;
     if let Some(config) = &mut checked.config {
         problems.extend(read_contents(config));
+        problems.extend(files::problems(config));
         problems.extend(tls::server::check(config, SystemTime::now()));
         problems.extend(ephemeral_warnings(config));
     }
@@ -152,7 +154,8 @@ fn ephemeral_warnings(config: &Config) -> Vec<Problem> {
 
 fn serve(source: &Source, path: &Path, mut config: Config) -> anyhow::Result<ExitCode> {
     let metrics = Arc::new(Metrics::new().context("metrics")?);
-    let problems = read_contents(&mut config);
+    let mut problems = read_contents(&mut config);
+    problems.extend(files::problems(&config));
     if !problems.is_empty() {
         tell(source, &problems);
         return Ok(ExitCode::FAILURE);

@@ -544,6 +544,7 @@ fn own_answer(action: &Action, grpc: bool) -> String {
             Some(file) => format!("{}, with the file {}", fixed.status, file.display()),
             None => format!("{}, {} bytes", fixed.status, fixed.body.bytes.len()),
         },
+        Action::Static(folder) => format!("a file below {}", folder.root.display()),
         Action::Deny(_) | Action::Forward(_) => String::new(),
     }
 }

@@ -10,6 +10,7 @@ pub mod discover;
 pub mod drain;
 pub mod exchange;
 pub mod explain;
+pub mod files;
 pub mod host;
 pub mod http1;
 pub mod io;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rustls::ServerConfig;
+use tokio::sync::Semaphore;
 
 use crate::config::model::{
     Action, Config, Forward, Listener, ListenerId, PoolId, Rate, Route, RouteId, Statuses,
@@ -22,6 +23,9 @@ use crate::route::table::RouteTable;
 
 /// Most listeners in the life of a process, those that reloads have taken away included.
 pub const LISTENERS_MAX: usize = 256;
+
+/// Files read at once, by all data threads together: a disk that hangs holds no more threads than this.
+const FILE_READERS: usize = 16;
 
 /// TLS of a listener, or none.
 pub type Tls = Option<Arc<ServerConfig>>;
@@ -40,6 +44,8 @@ pub struct Plan {
     pub listeners: Vec<ListenerPlan>,
     /// By [`RouteId`]; a route without limits costs the look at one word.
     limits: Vec<Option<Box<RouteLimits>>>,
+    /// Places for reading files, on threads that may block.
+    pub file_readers: Arc<Semaphore>,
     /// Somewhere answers of workers are replaced.
     intercepts: bool,
 }
@@ -195,6 +201,10 @@ impl Plan {
                 .any(|l| l.intercept_errors.is_some());
         Plan {
             intercepts,
+            file_readers: before.map_or_else(
+                || Arc::new(Semaphore::new(FILE_READERS)),
+                |before| before.file_readers.clone(),
+            ),
             routes: RouteTable::build(&config),
             pools,
             pool_metrics,
@@ -245,7 +255,7 @@ impl Plan {
     pub fn forward(&self, id: RouteId) -> Option<&Forward> {
         match &self.route(id).action {
             Action::Forward(forward) => Some(forward),
-            Action::Deny(_) | Action::Redirect(_) | Action::Respond(_) => None,
+            Action::Deny(_) | Action::Redirect(_) | Action::Respond(_) | Action::Static(_) => None,
         }
     }
 

@@ -18,6 +18,7 @@ use crate::config::contents::read_contents;
 use crate::config::model::{Bind, Config, ListenerId};
 use crate::config::{Problem, Severity, Source, parse, render};
 use crate::discover;
+use crate::files;
 use crate::listener::accept::Door;
 use crate::listener::socket;
 use crate::observe::metrics::Metrics;
@@ -102,7 +103,8 @@ impl Reload {
         let checked = parse(&source, &|name| std::env::var(name).ok());
         let told = |problems: &[Problem]| render(&source, problems, false);
         let mut config = checked.config.ok_or_else(|| told(&checked.problems))?;
-        let problems = read_contents(&mut config);
+        let mut problems = read_contents(&mut config);
+        problems.extend(files::problems(&config));
         if !problems.is_empty() {
             return Err(told(&problems));
         }

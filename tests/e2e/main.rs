@@ -31,5 +31,6 @@ mod route_limits;
 mod routing;
 mod service;
 mod smuggling;
+mod static_files;
 mod tls;
 mod websocket;

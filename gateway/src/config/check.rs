@@ -12,6 +12,7 @@ mod binds;
 mod changes;
 mod conditions;
 mod errors;
+mod folders;
 mod health;
 mod limits;
 mod listeners;

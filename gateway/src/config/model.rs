@@ -684,6 +684,8 @@ pub enum Action {
     Redirect(Redirect),
     /// The gateway answers with what the file says.
     Respond(Fixed),
+    /// The gateway answers with a file of a folder.
+    Static(Folder),
 }
 
 /// How a request is forwarded.
@@ -762,6 +764,25 @@ pub struct Fixed {
     pub content_type: String,
     /// The body.
     pub body: Content,
+}
+
+/// A folder whose files are served below the route's path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folder {
+    /// Where it lies.
+    pub root: PathBuf,
+    /// The file that stands for a folder; `None` for none. Default `index.html`.
+    pub index: Option<String>,
+    /// `Cache-Control: max-age`, seconds; `None` for none (default).
+    pub cache: Option<Duration>,
+    /// A file beside it with `.zst`, `.br` or `.gz` is sent to who takes that. Default: no.
+    pub precompressed: bool,
+    /// Files and folders whose names begin with a dot are served. `.well-known` always is. Default: no.
+    pub dotfiles: bool,
+    /// Symbolic links that stay within the folder are followed. Default: no.
+    pub symlinks: bool,
+    /// Where it stands in the file.
+    pub place: Place,
 }
 
 /// Bytes that the file names or holds.

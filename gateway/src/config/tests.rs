@@ -231,6 +231,25 @@ fn what_a_route_does_besides_forwarding_is_read_with_its_defaults() {
 }
 
 #[test]
+fn a_folder_is_read_with_its_defaults() {
+    let folder = |does: &str| match &good(&small(&[("to: app ", does)])).routes[0].action {
+        Action::Static(folder) => folder.clone(),
+        action => panic!("{action:?}"),
+    };
+    let short = folder("static: /srv/www");
+    assert_eq!(short.root.as_os_str(), "/srv/www");
+    assert_eq!(
+        (short.index.as_deref(), short.cache, short.symlinks),
+        (Some("index.html"), None, false)
+    );
+    let long = folder("static: { root: www, index: off, cache: 1h, symlinks: true }");
+    assert_eq!(
+        (long.index, long.cache, long.symlinks, long.dotfiles),
+        (None, Some(Duration::from_secs(3600)), true, false)
+    );
+}
+
+#[test]
 fn pages_are_texts_or_files_by_how_they_begin() {
     let config = good(&small(&[
         ("listeners:", "intercept_errors: 5xx\nlisteners:"),
@@ -1045,6 +1064,24 @@ fn every_mistake_is_told_with_place_and_fix() {
             1,
             "how the exchange went",
             "another",
+        ),
+        (
+            &[("to: app ", "static: { index: x } ")],
+            9,
+            "`root` is missing",
+            "root:",
+        ),
+        (
+            &[("to: app ", "static: { root: /srv, index: a/b } ")],
+            9,
+            "not the name of a file",
+            "`off`",
+        ),
+        (
+            &[("to: agent,", "static: /srv,")],
+            10,
+            "would not understand",
+            "deny: 503",
         ),
         (
             &[("to: app ", "to: app, errors: { 200: { text: x } } ")],

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use crate::config::model::{Content, ErrorPage, ErrorPages, ListenerId, RouteId};
+use crate::exchange::accept::quality;
 use crate::exchange::failure::Answer;
 use crate::message::{Fields, Known, Request};
 use crate::plan::Plan;
@@ -135,18 +136,6 @@ fn named(kind: &[u8]) -> Option<Form> {
     } else {
         None
     }
-}
-
-/// `q=0.8` in thousandths (RFC 9110 section 12.4.2).
-pub(super) fn quality(parameter: &[u8]) -> Option<u16> {
-    let (name, value) = parameter.split_at_checked(2)?;
-    if !name.eq_ignore_ascii_case(b"q=") {
-        return None;
-    }
-    let value: f32 = std::str::from_utf8(value).ok()?.trim().parse().ok()?;
-    (0.0..=1.0)
-        .contains(&value)
-        .then_some((value * 1000.0) as u16)
 }
 
 /// The template with its placeholders filled in; any other brace stands for itself.

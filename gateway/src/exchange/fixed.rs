@@ -15,10 +15,10 @@ use crate::exchange::errors::Form;
 use crate::exchange::failure::{Answer, Failure};
 use crate::exchange::fields::Made;
 use crate::exchange::finish::Summary;
-use crate::exchange::flow::{Cause, Frame, Pace, Pull, pump};
+use crate::exchange::flow::{Cause, Frame, Pace, Pull, Side, pump};
 use crate::exchange::forward::After;
 use crate::exchange::job::Lost;
-use crate::exchange::{admit, refuse};
+use crate::exchange::{admit, files, refuse};
 use crate::message::{BodyKind, Fields, Request, Response};
 
 /// Bytes written at a time.
@@ -52,6 +52,9 @@ pub(super) async fn answer(
             }
         },
         Action::Respond(fixed) => responded(fixed),
+        Action::Static(folder) => {
+            return files::serve(request, body_done, client, route, folder, summary).await;
+        }
         Action::Forward(_) | Action::Deny(_) => return After::Close,
     };
     deliver(request, body_done, client, response, body, summary).await
@@ -213,7 +216,11 @@ pub(super) async fn write(
         Err(error) => {
             sink.reset(Reason::CANCEL);
             if summary.end == "ok" {
-                summary.end = Lost::client(&error.cause).failure.word();
+                let failure = match error.side {
+                    Side::Sink => Lost::client(&error.cause).failure,
+                    Side::Source => Failure::FileBroken,
+                };
+                summary.end = failure.word();
             }
             After::Close
         }

@@ -1,11 +1,13 @@
 //! What happens to a request? From its head to its last byte: decide, admit, attempt (and attempt again), finish.
 
+mod accept;
 pub mod admit;
 pub mod attempt;
 pub mod client;
 pub mod errors;
 pub mod failure;
 pub mod fields;
+mod files;
 pub mod finish;
 mod fixed;
 pub mod flow;

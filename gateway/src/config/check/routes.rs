@@ -202,6 +202,7 @@ fn default_name(
         Action::Deny(status) => format!("deny {status}"),
         Action::Redirect(redirect) => format!("redirect {}", redirect.status),
         Action::Respond(fixed) => format!("respond {}", fixed.status),
+        Action::Static(folder) => format!("static {}", folder.root.display()),
     };
     format!("{methods}{host}{path} -> {target}")
 }

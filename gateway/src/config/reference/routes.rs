@@ -75,6 +75,49 @@ pub(super) const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        title: "Folder of files",
+        at: &["routes[].static"],
+        what: "Files below the route's path, for GET and HEAD: with validators, conditions and single ranges. There is no way out of the folder, and no list of what is in it. Not on gRPC listeners.",
+        keys: &[
+            key(
+                "root",
+                &[Form::Text("/srv/www")],
+                "",
+                "The folder. Required.",
+            ),
+            key(
+                "index",
+                &[OFF, Form::Text("index.html")],
+                "index.html",
+                "The file that stands for a folder.",
+            ),
+            key(
+                "cache",
+                &[OFF, Form::Duration],
+                "off",
+                "`Cache-Control: max-age` of files.",
+            ),
+            key(
+                "precompressed",
+                &[Form::Flag],
+                "false",
+                "`x.zst`, `x.br` or `x.gz` beside `x` is sent to who takes it.",
+            ),
+            key(
+                "dotfiles",
+                &[Form::Flag],
+                "false",
+                "Files and folders whose names begin with a dot are served; `.well-known` always is.",
+            ),
+            key(
+                "symlinks",
+                &[Form::Flag],
+                "false",
+                "Symbolic links that stay within the folder are followed.",
+            ),
+        ],
+    },
+    Section {
         title: "Pages of a status",
         at: &[
             "errors.NAME",
@@ -217,6 +260,12 @@ const ROUTE: &[Key] = &[
         &[Form::Number(200, 599), Form::Keys],
         "",
         "The gateway answers so, in place of `to`.",
+    ),
+    key(
+        "static",
+        &[Form::Text("/srv/www"), Form::Keys],
+        "",
+        "Files of a folder are served below the path, in place of `to`.",
     ),
     key(
         "allow",

@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod cli;
 pub mod config;
 pub mod discover;
 pub mod drain;
@@ -25,4 +26,5 @@ pub mod route;
 pub mod scrape;
 pub mod shard;
 pub mod tls;
+pub mod upgrade;
 pub mod upstream;

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -20,6 +20,12 @@ use crate::limit::network::counted_as;
 use crate::observe::access_log::{AccessLog, Lines};
 use crate::plan::{LISTENERS_MAX, Plan};
 use crate::upstream::Connections;
+
+/// Values of [`Shared::ending`].
+const SERVES: u8 = 0;
+const HANDED_OVER: u8 = 1;
+const STOPS: u8 = 2;
+const STOPS_HANDED_OVER: u8 = 3;
 
 /// What all data threads share.
 pub struct Shared {
@@ -37,8 +43,8 @@ pub struct Shared {
     generation: watch::Sender<u64>,
     /// Accept loops that run.
     pub accepting: AtomicUsize,
-    draining: AtomicBool,
-    drain: watch::Sender<bool>,
+    ending: AtomicU8,
+    drain: watch::Sender<u8>,
     /// The data threads shall hand over what they still hold.
     closing: AtomicBool,
     shards: AtomicUsize,
@@ -56,8 +62,8 @@ impl Shared {
             listening: Mutex::default(),
             generation: watch::Sender::new(0),
             accepting: AtomicUsize::new(0),
-            draining: AtomicBool::new(false),
-            drain: watch::Sender::new(false),
+            ending: AtomicU8::new(SERVES),
+            drain: watch::Sender::new(SERVES),
             closing: AtomicBool::new(false),
             shards: AtomicUsize::new(0),
             shards_closed: AtomicUsize::new(0),
@@ -106,22 +112,49 @@ impl Shared {
         self.shards_closed.load(Ordering::SeqCst) >= self.shards.load(Ordering::SeqCst)
     }
 
-    /// From now on no new connection or request is taken.
+    /// From now on no new connection is taken, and connections end after what they are doing.
     pub fn start_drain(&self) {
-        self.draining.store(true, Ordering::SeqCst);
-        self.drain.send_replace(true);
+        self.end(match self.is_handed_over() {
+            true => STOPS_HANDED_OVER,
+            false => STOPS,
+        });
+    }
+
+    /// From now on another process takes the new connections. What is open here has time.
+    pub fn hand_over(&self) {
+        self.end(HANDED_OVER);
+    }
+
+    fn end(&self, how: u8) {
+        self.ending.store(how, Ordering::SeqCst);
+        self.drain.send_replace(how);
         self.wake_shards();
     }
 
-    /// Waits until the gateway is to stop.
+    /// Waits until no new connection is to be taken.
     pub async fn drain_started(&self) {
-        // The sender lives as long as `self`: waiting cannot fail.
-        let _ = self.drain.subscribe().wait_for(|draining| *draining).await;
+        self.until(|ending| ending != SERVES).await;
     }
 
-    /// Whether the gateway is stopping.
+    /// Waits until another process has taken over.
+    pub async fn handed_over(&self) {
+        self.until(|ending| [HANDED_OVER, STOPS_HANDED_OVER].contains(&ending))
+            .await;
+    }
+
+    async fn until(&self, reached: impl Fn(u8) -> bool) {
+        // The sender lives as long as `self`: waiting cannot fail.
+        let _ = self.drain.subscribe().wait_for(|now| reached(*now)).await;
+    }
+
+    /// Whether the gateway is stopping, or another process has taken over.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.ending.load(Ordering::Relaxed) != SERVES
+    }
+
+    /// Whether another process has taken over, so that there is no haste.
+    pub fn is_handed_over(&self) -> bool {
+        self.ending.load(Ordering::Relaxed) == HANDED_OVER
     }
 }
 

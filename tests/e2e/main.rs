@@ -3,7 +3,9 @@
 
 mod access_log;
 mod admin;
+mod admin_api;
 mod check;
+mod cli;
 mod deadlines;
 mod drain;
 mod error_pages;
@@ -24,6 +26,7 @@ mod protocols;
 mod proxy_protocol;
 mod rates;
 mod redirects;
+mod refusals;
 mod reload;
 mod review;
 mod rewrite;
@@ -33,4 +36,5 @@ mod service;
 mod smuggling;
 mod static_files;
 mod tls;
+mod upgrade;
 mod websocket;

@@ -120,8 +120,12 @@ async fn a_redirect_can_be_limited_and_a_host_is_needed() {
     client.send("GET /old HTTP/1.0\r\n\r\n").await;
     let reply = client.reply().await;
     assert_eq!(reply.status(), 400);
-    let line = gateway.access_log(3).await.remove(2);
-    assert_eq!(line["end"], "bad_host", "{line}");
+    // Each data thread writes its lines in its own time.
+    let lines = gateway.access_log(3).await;
+    assert!(
+        lines.iter().any(|line| line["end"] == "bad_host"),
+        "{lines:?}"
+    );
 }
 
 #[tokio::test]

@@ -49,12 +49,14 @@ pub struct Config {
     pub pool_places: Vec<Place>,
     /// Which request goes where. Order has no meaning.
     pub routes: Vec<Route>,
-    /// The operators' listener: `/healthz`, `/readyz`, `/metrics`, `/status`.
+    /// Where operators ask and act; `None` for nowhere.
     pub admin: Option<Admin>,
     /// Where the access log goes.
     pub access_log: AccessLog,
-    /// How long a drain may take before what is left is cut. Default 30 s.
-    pub drain_deadline: Duration,
+    /// How the process stops.
+    pub drain: Drain,
+    /// How the process is replaced by another.
+    pub upgrade: Upgrade,
     /// A request whose first or last path segment is one of these (lower case) is denied, in every
     /// spelling. Default `metrics`.
     pub deny_segments: Vec<String>,
@@ -66,13 +68,110 @@ pub struct Config {
     pub intercept_errors: Option<Vec<Statuses>>,
 }
 
-/// The operators' listener.
+/// How the process stops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// How long a drain may take before what is left is cut. Default 30 s.
+    pub deadline: Duration,
+}
+
+/// How the process is replaced by another, which takes its sockets over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upgrade {
+    /// How long what is in flight at the old process may live on; zero means as long as it likes. Default 1 h.
+    pub deadline: Duration,
+    /// How long the new process may take to build everything, before it is given up. Default 60 s.
+    pub start_timeout: Duration,
+    /// Where `portcullis upgrade` finds the running process.
+    pub socket: UpgradeSocket,
+}
+
+/// Where `portcullis upgrade` finds the running process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpgradeSocket {
+    /// `upgrade.sock` in the directory that the service manager made (`RUNTIME_DIRECTORY`), where it made one (the
+    /// default).
+    Runtime,
+    /// Here; the directory is made where it is missing, for our user alone.
+    At(PathBuf),
+    /// Nowhere: SIGQUIT alone begins an upgrade.
+    Off,
+}
+
+impl Default for Drain {
+    fn default() -> Drain {
+        Drain {
+            deadline: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for Upgrade {
+    fn default() -> Upgrade {
+        Upgrade {
+            deadline: Duration::from_secs(3600),
+            start_timeout: Duration::from_secs(60),
+            socket: UpgradeSocket::Runtime,
+        }
+    }
+}
+
+/// Where operators ask and act.
 #[derive(Clone, Debug)]
 pub struct Admin {
-    /// Address, loopback unless the operator insists. Default `127.0.0.1:9901`.
-    pub bind: SocketAddr,
-    /// Where it stands in the file.
+    /// The unix socket. Default [`AdminSocket::Usual`].
+    pub socket: AdminSocket,
+    /// Permissions of the socket's file: who may open it may change what runs. Default `0o660`.
+    pub socket_mode: u32,
+    /// The TCP address, loopback unless the operator insists; `None` for none. Default `127.0.0.1:9901`.
+    pub bind: Option<SocketAddr>,
+    /// What changes have to show, over the socket and over TCP. Default none: then changes are taken over the socket
+    /// alone.
+    pub token: Option<AdminToken>,
+    /// Where the address stands in the file.
     pub place: Place,
+}
+
+impl Default for Admin {
+    fn default() -> Admin {
+        Admin {
+            socket: AdminSocket::Usual,
+            socket_mode: 0o660,
+            bind: Some(SocketAddr::from(([127, 0, 0, 1], 9901))),
+            token: None,
+            place: Place::default(),
+        }
+    }
+}
+
+/// The operators' unix socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminSocket {
+    /// `admin.sock` in the service's own directory (`RUNTIME_DIRECTORY`), else in `/run/portcullis`. Where it cannot be
+    /// had, that is told and there is none.
+    Usual,
+    /// At this path. Where it cannot be had, the gateway does not start.
+    At(PathBuf),
+    /// None.
+    Off,
+}
+
+/// A word that only operators know.
+#[derive(Clone, PartialEq, Eq)]
+pub enum AdminToken {
+    /// As written; 16 to 512 visible characters of ASCII.
+    Text(String),
+    /// The first line of this file, under the same rule. Read at start and at every reload.
+    File(PathBuf, Place),
+}
+
+impl std::fmt::Debug for AdminToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            AdminToken::Text(_) => f.write_str("Text(…)"),
+            AdminToken::File(path, _) => f.debug_tuple("File").field(path).finish(),
+        }
+    }
 }
 
 /// Destination of the access log.

@@ -345,7 +345,8 @@ fn every_key_of_the_reference_is_known_and_its_default_is_true() {
         Some(Rate::new(100, Duration::from_secs(1))),
         "`off` hides the defaults of the keys, so the reference has them in an example"
     );
-    assert_eq!(config.drain_deadline, Duration::from_secs(30));
+    assert_eq!(config.drain, Drain::default());
+    assert_eq!(config.upgrade, Upgrade::default());
     let written = |key: &str| reference.contains(&format!("{key}:"));
     for key in [
         "exact",
@@ -376,6 +377,7 @@ deny_segments: [Metrics, server-status]
 admin: off
 access_log: { file: /var/log/x.log }
 drain: { deadline: 5m }
+upgrade: { deadline: off, start_timeout: 5s, socket: /run/x/upgrade.sock }
 listeners:
   a:
     bind: [\":443\", \"127.0.0.1:444\", \"[::1]:0\"]
@@ -417,6 +419,15 @@ routes:
     );
     assert!(config.admin.is_none());
     assert_eq!(config.access_log, AccessLog::File("/var/log/x.log".into()));
+    assert_eq!(config.drain.deadline, Duration::from_secs(300));
+    assert_eq!(
+        config.upgrade,
+        Upgrade {
+            deadline: Duration::ZERO,
+            start_timeout: Duration::from_secs(5),
+            socket: UpgradeSocket::At("/run/x/upgrade.sock".into()),
+        }
+    );
     let a = &config.listeners[0];
     let binds: Vec<_> = a
         .bind
@@ -591,9 +602,40 @@ routes:
         (&Action::Deny(403), "/internal -> deny 403")
     );
     assert_eq!(
-        good(SMALL).admin.map(|admin| admin.bind),
+        good(SMALL).admin.and_then(|admin| admin.bind),
         Some(SocketAddr::from(([127, 0, 0, 1], 9901)))
     );
+}
+
+#[test]
+fn operators_have_a_socket_and_an_address_unless_told_otherwise() {
+    let admin = |written: &str| {
+        let text = SMALL.replacen("listeners:", &format!("admin: {written}\nlisteners:"), 1);
+        good(&text).admin
+    };
+    let short = admin("127.0.0.1:9001").unwrap();
+    assert_eq!(short.bind, Some(SocketAddr::from(([127, 0, 0, 1], 9001))));
+    assert_eq!(
+        (short.socket, short.socket_mode),
+        (AdminSocket::Usual, 0o660)
+    );
+    let long =
+        admin("{ socket: /run/a.sock, socket_mode: 0600, bind: off, token: 0123456789abcdef }");
+    let long = long.unwrap();
+    assert_eq!(long.socket, AdminSocket::At("/run/a.sock".into()));
+    assert_eq!((long.socket_mode, long.bind), (0o600, None));
+    assert_eq!(
+        long.token,
+        Some(AdminToken::Text("0123456789abcdef".into()))
+    );
+    assert!(
+        !format!("{long:?}").contains("0123456789abcdef"),
+        "a token is not told by accident"
+    );
+    let file = admin("{ socket: off, token_file: a.token }").unwrap();
+    assert_eq!(file.socket, AdminSocket::Off);
+    assert!(matches!(file.token, Some(AdminToken::File(path, _)) if path == *"a.token"));
+    assert!(admin("off").is_none());
 }
 
 /// What is changed in the small file, what must be told (on which line), and part of the fix.
@@ -1217,6 +1259,42 @@ fn every_mistake_is_told_with_place_and_fix() {
             "127.0.0.1:9901",
         ),
         (
+            &[("listeners:", "admin: { socket_mode: 0999 }\nlisteners:")],
+            1,
+            "`0999` are no permissions",
+            "0660",
+        ),
+        (
+            &[("listeners:", "admin: { token: short }\nlisteners:")],
+            1,
+            "16 to 512 visible characters",
+            "openssl rand",
+        ),
+        (
+            &[(
+                "listeners:",
+                "admin: { token: 0123456789abcdef, token_file: a }\nlisteners:",
+            )],
+            1,
+            "both given",
+            "leave one of them out",
+        ),
+        (
+            &[("listeners:", "admin: { sockets: /a }\nlisteners:")],
+            1,
+            "unknown key `sockets`",
+            "did you mean `socket`?",
+        ),
+        (
+            &[(
+                "listeners:",
+                "admin: { socket: /aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa }\nlisteners:",
+            )],
+            1,
+            "at most 90 bytes",
+            "shorter",
+        ),
+        (
             &[("listeners:", "threads: many\nlisteners:")],
             1,
             "not a whole number",
@@ -1233,6 +1311,18 @@ fn every_mistake_is_told_with_place_and_fix() {
             1,
             "no unit",
             "`30s`",
+        ),
+        (
+            &[("listeners:", "upgrade: { start_timeout: 0s }\nlisteners:")],
+            1,
+            "start_timeout",
+            "",
+        ),
+        (
+            &[("listeners:", "upgrade: { dedline: 1h }\nlisteners:")],
+            1,
+            "unknown key",
+            "`deadline`",
         ),
         (
             &[("listeners:", "access_log: stdot\nlisteners:")],
@@ -1369,6 +1459,17 @@ fn doubts_are_warnings_and_do_not_stop_anybody() {
                 "admin: { bind: \"0.0.0.0:9901\" }\nlisteners:",
             )],
             "from other machines",
+        ),
+        (
+            &[("listeners:", "admin: { socket_mode: 0666 }\nlisteners:")],
+            "everybody on this machine",
+        ),
+        (
+            &[(
+                "listeners:",
+                "admin: { socket: off, bind: off }\nlisteners:",
+            )],
+            "neither a socket nor an address",
         ),
         (
             &[("path: /, to: app ", "path: /x/metrics, to: app ")],

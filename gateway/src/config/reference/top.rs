@@ -14,15 +14,44 @@ pub(super) const SECTIONS: &[Section] = &[
         keys: TOP,
     },
     Section {
-        title: "Operators' listener",
+        title: "Operators' doors",
         at: &["admin"],
-        what: "Where operators ask.",
-        keys: &[key(
-            "bind",
-            &[Form::Text("127.0.0.1:9901")],
-            "127.0.0.1:9901",
-            "Address and port of `/healthz`, `/readyz`, `/metrics` and `/status`. It has no password: keep it on loopback.",
-        )],
+        what: "Where operators ask and act: a unix socket, and an address where reading is free and changes need a token. Read at start only, but for the token.",
+        keys: &[
+            key(
+                "socket",
+                &[
+                    Form::Words(&["auto", "off"]),
+                    Form::Text("/run/portcullis/admin.sock"),
+                ],
+                "auto",
+                "The unix socket. `auto` is `admin.sock` in the service's own directory (`RUNTIME_DIRECTORY`), else in `/run/portcullis`; where it cannot be had, that is told and there is none.",
+            ),
+            key(
+                "socket_mode",
+                &[Form::Text("0660")],
+                "0660",
+                "Permissions of the socket's file, in octal. Who may open it may change what runs.",
+            ),
+            key(
+                "bind",
+                &[OFF, Form::Text("127.0.0.1:9901")],
+                "127.0.0.1:9901",
+                "Address and port of `/healthz`, `/readyz`, `/metrics`, `/status` and the rest of the API. Reading needs no password: keep it on loopback.",
+            ),
+            key(
+                "token",
+                &[OFF, Form::Text("${TOKEN}")],
+                "off",
+                "What changes have to show, as `Authorization: Bearer`; 16 to 512 visible characters of ASCII. Without one, changes are taken over the socket alone.",
+            ),
+            key(
+                "token_file",
+                &[OFF, Form::Text("/etc/portcullis/token")],
+                "off",
+                "The same from the first line of a file, which is read at start and at every reload.",
+            ),
+        ],
     },
     Section {
         title: "Access log",
@@ -46,6 +75,36 @@ pub(super) const SECTIONS: &[Section] = &[
             "On SIGTERM, what is not finished by then is cut.",
         )],
     },
+    Section {
+        title: "Upgrade",
+        at: &["upgrade"],
+        what: "How the process is replaced by another, which takes its sockets over; docs/upgrade.md tells how.",
+        keys: UPGRADE,
+    },
+];
+
+const UPGRADE: &[Key] = &[
+    key(
+        "deadline",
+        &[Form::Duration, OFF],
+        "1h",
+        "What the old process has in flight lives on so long; `off`: as long as it likes.",
+    ),
+    key(
+        "start_timeout",
+        &[Form::Duration],
+        "60s",
+        "The new process is given up when it does not serve by then; the old one serves on.",
+    ),
+    key(
+        "socket",
+        &[
+            Form::Words(&["default", "off"]),
+            Form::Text("/run/portcullis/upgrade.sock"),
+        ],
+        "default",
+        "Where `portcullis upgrade` finds the running process. `default` is `upgrade.sock` in the directory that the service manager made (`RUNTIME_DIRECTORY`), or none.",
+    ),
 ];
 
 const TOP: &[Key] = &[
@@ -63,9 +122,9 @@ const TOP: &[Key] = &[
     ),
     key(
         "admin",
-        &[OFF, Form::Keys],
-        "{ bind: \"127.0.0.1:9901\" }",
-        "The operators' listener.",
+        &[OFF, Form::Text("127.0.0.1:9901"), Form::Keys],
+        "127.0.0.1:9901",
+        "Where operators ask and act. An address alone leaves the other keys at their defaults.",
     ),
     key(
         "access_log",
@@ -88,6 +147,12 @@ const TOP: &[Key] = &[
     REMOVE_RESPONSE_HEADERS,
     ERRORS,
     INTERCEPT_ERRORS,
+    key(
+        "upgrade",
+        &[Form::Keys],
+        "{ deadline: 1h, start_timeout: 60s, socket: default }",
+        "How the process is replaced by another.",
+    ),
     key(
         "listeners",
         &[Form::Named(&[Form::Keys])],

@@ -36,6 +36,7 @@ use crate::plan::Plan;
 use crate::reload::{
     Discovered, OpenDoor, Reload, addresses, own_addresses, settle_redirects, settle_token, tls_of,
 };
+use crate::renewal;
 use crate::shard::{Shard, Shared};
 use crate::tls;
 use crate::upgrade::control::{self, Ask};
@@ -331,8 +332,8 @@ fn serve(
     server.run(RunArgs {
         shutdown_signal: Box::new(Drain {
             shared: shared.clone(),
-            deadline: drain.deadline,
-            upgrade_deadline: upgrade.deadline,
+            model: drain,
+            upgrade_model: upgrade.clone(),
             reload: reload.clone(),
             hand_over: HandOver {
                 start,
@@ -691,6 +692,7 @@ impl Service for Control {
                 tracing::error!(%error, "the operators' address failed");
             }
         };
+        let renewing = renewal::run(self.shared.clone(), self.admin.metrics.clone());
         let socket = std::mem::replace(&mut self.socket, AdminSocket::None);
         let over_socket = async {
             self.serving.cancelled().await;
@@ -718,7 +720,7 @@ impl Service for Control {
                 () = self.shared.handed_over() => {}
             }
         };
-        tokio::join!(discovering, over_tcp, over_socket, asked, feeding);
+        tokio::join!(discovering, over_tcp, over_socket, renewing, asked, feeding);
     }
 
     fn name(&self) -> &str {

@@ -22,6 +22,7 @@ pub mod observe;
 pub mod plan;
 pub mod pool;
 pub mod reload;
+pub mod renewal;
 pub mod route;
 pub mod scrape;
 pub mod shard;

@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use rustls::ServerConfig;
 use tokio::sync::Semaphore;
 
 use crate::config::model::{
@@ -20,6 +19,7 @@ use crate::limit::rate::Limiter;
 use crate::observe::metrics::{ListenerMetrics, Metrics, PoolMetrics, RouteMetrics};
 use crate::pool::Pool;
 use crate::route::table::RouteTable;
+use crate::tls::live::Live;
 
 /// Most listeners in the life of a process, those that reloads have taken away included.
 pub const LISTENERS_MAX: usize = 256;
@@ -28,7 +28,7 @@ pub const LISTENERS_MAX: usize = 256;
 const FILE_READERS: usize = 16;
 
 /// TLS of a listener, or none.
-pub type Tls = Option<Arc<ServerConfig>>;
+pub type Tls = Option<Arc<Live>>;
 
 /// The running snapshot.
 pub struct Plan {

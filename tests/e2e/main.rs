@@ -4,8 +4,10 @@
 mod access_log;
 mod admin;
 mod admin_api;
+mod certificates_on_disk;
 mod check;
 mod cli;
+mod client_certificates;
 mod deadlines;
 mod drain;
 mod error_pages;

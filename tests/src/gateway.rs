@@ -22,6 +22,7 @@ use crate::raw::{Raw, Tls};
 pub struct Plan {
     yaml: String,
     env: Vec<(String, String)>,
+    files: Vec<(String, String)>,
     by_link: bool,
     passed: Option<std::os::fd::OwnedFd>,
 }
@@ -36,6 +37,12 @@ impl Plan {
     /// Puts any text in place of `<name>`.
     pub fn text(mut self, name: &str, text: &str) -> Plan {
         self.yaml = self.yaml.replace(&format!("<{name}>"), text);
+        self
+    }
+
+    /// Puts a file into the gateway's directory.
+    pub fn file(mut self, name: &str, text: &str) -> Plan {
+        self.files.push((name.to_owned(), text.to_owned()));
         self
     }
 
@@ -64,6 +71,9 @@ impl Plan {
         let passed = self.passed.take();
         let dir = TempDir::new();
         let certs = Certs::write(dir.path());
+        for (name, text) in std::mem::take(&mut self.files) {
+            dir.write(&name, &text);
+        }
         let yaml = self.text("dir", &dir.path().display().to_string()).yaml;
         let file = dir.write("routes.yaml", &yaml);
         let program = match by_link {
@@ -132,6 +142,7 @@ impl Gateway {
         Plan {
             yaml: yaml.to_owned(),
             env: Vec::new(),
+            files: Vec::new(),
             by_link: false,
             passed: None,
         }
@@ -153,6 +164,12 @@ impl Gateway {
     /// A file of this gateway's directory, such as `ca.pem`.
     pub fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// Puts a file into this gateway's directory as a careful program does: whole, by a rename.
+    pub fn put(&self, name: &str, text: &str) {
+        let fresh = self.dir.write(&format!(".{name}.new"), text);
+        std::fs::rename(fresh, self.file(name)).expect("a file can be renamed within a directory");
     }
 
     /// TLS settings of a client that trusts this gateway, without ALPN.

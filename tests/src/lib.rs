@@ -33,7 +33,7 @@ pub mod websocket;
 pub mod wire;
 pub mod worker;
 
-pub use certs::Certs;
+pub use certs::{Authority, Certs, Issued, Leaf};
 pub use dir::TempDir;
 pub use edge::Edge;
 pub use eventually::{eventually, for_a_while, patience, within};

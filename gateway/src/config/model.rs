@@ -73,6 +73,9 @@ pub struct Config {
 pub struct Drain {
     /// How long a drain may take before what is left is cut. Default 30 s.
     pub deadline: Duration,
+    /// Long streams are ended at moments spread over this time, so that their clients do not come back all at once: within
+    /// the deadline, WebSockets from its beginning on, calls of gRPC towards its end. Default 10 s.
+    pub spread: Duration,
 }
 
 /// How the process is replaced by another, which takes its sockets over.
@@ -102,6 +105,7 @@ impl Default for Drain {
     fn default() -> Drain {
         Drain {
             deadline: Duration::from_secs(30),
+            spread: Duration::from_secs(10),
         }
     }
 }
@@ -258,6 +262,8 @@ pub enum RateKey {
     Address,
     /// A value of this field, name in lower case. Requests without it are counted by address.
     Header(String),
+    /// The certificate that the client has shown. Clients without one are counted by address.
+    Certificate,
 }
 
 /// A network, or one address as a network of its own. The bits behind the prefix are zero, and IPv4 is never in the
@@ -309,6 +315,24 @@ pub struct Tls {
     pub unknown_names: UnknownNames,
     /// Oldest version spoken. Default 1.2.
     pub min_version: TlsVersion,
+    /// Files that are replaced are picked up without a reload. Default: yes.
+    pub watch: bool,
+    /// What clients must show of themselves; `None` for nothing (default).
+    pub client_certificates: Option<ClientCertificates>,
+}
+
+/// Certificates that clients show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificates {
+    /// A client without one is refused; else it is served as any other.
+    pub required: bool,
+    /// PEM file with the authorities that may have issued them.
+    pub ca: PathBuf,
+    /// PEM files with lists of revoked certificates. Where there are any, each certificate of a client's chain must be
+    /// covered by one.
+    pub crls: Vec<PathBuf>,
+    /// Where it stands in the file.
+    pub place: Place,
 }
 
 /// A certificate chain and its key.

@@ -376,12 +376,13 @@ threads: 4
 deny_segments: [Metrics, server-status]
 admin: off
 access_log: { file: /var/log/x.log }
-drain: { deadline: 5m }
+drain: { deadline: 5m, spread: off }
 upgrade: { deadline: off, start_timeout: 5s, socket: /run/x/upgrade.sock }
 listeners:
   a:
     bind: [\":443\", \"127.0.0.1:444\", \"[::1]:0\"]
-    tls: { certificates: [a.pem, { chain: b.crt, key: b.key }], unknown_names: refuse, min_version: 1.3 }
+    tls: { certificates: [a.pem, { chain: b.crt, key: b.key }], unknown_names: refuse, min_version: 1.3, watch: off,
+      client_certificates: { mode: optional, ca: ca.pem, crl: [one.crl, two.crl] } }
     limits: { head_timeout: 1s, body_bytes_max: 1GiB, tunnel_timeout: off, fields_max: 50 }
     allow: [10.0.0.0/8, \"2001:db8::/32\"]
     deny: 10.1.2.3
@@ -419,7 +420,8 @@ routes:
     );
     assert!(config.admin.is_none());
     assert_eq!(config.access_log, AccessLog::File("/var/log/x.log".into()));
-    assert_eq!(config.drain.deadline, Duration::from_secs(300));
+    let (deadline, spread) = (Duration::from_secs(300), Duration::ZERO);
+    assert_eq!(config.drain, Drain { deadline, spread });
     assert_eq!(
         config.upgrade,
         Upgrade {
@@ -444,8 +446,17 @@ routes:
     );
     let tls = a.tls.as_ref().expect("tls");
     assert_eq!(
-        (tls.unknown_names, tls.min_version),
-        (UnknownNames::Refuse, TlsVersion::Tls13)
+        (tls.unknown_names, tls.min_version, tls.watch),
+        (UnknownNames::Refuse, TlsVersion::Tls13, false)
+    );
+    let clients = tls.client_certificates.as_ref().expect("whom to trust");
+    assert_eq!(
+        (clients.required, clients.ca.as_os_str()),
+        (false, "ca.pem".as_ref())
+    );
+    assert_eq!(
+        clients.crls,
+        ["one.crl", "two.crl"].map(std::path::PathBuf::from)
     );
     assert_eq!(
         (
@@ -806,6 +817,39 @@ fn every_mistake_is_told_with_place_and_fix() {
             3,
             "`key` is missing",
             "add `key:`",
+        ),
+        (
+            &[("[edge.pem] } }", "[edge.pem], watch: yes } }")],
+            3,
+            "`yes` is not known",
+            "`off`, `on`",
+        ),
+        (
+            &[(
+                "[edge.pem] } }",
+                "[edge.pem], client_certificates: { mode: required } } }",
+            )],
+            3,
+            "does not say whom to trust",
+            "ca: FILE",
+        ),
+        (
+            &[(
+                "[edge.pem] } }",
+                "[edge.pem], client_certificates: { ca: ca.pem } } }",
+            )],
+            3,
+            "`mode` is missing",
+            "add `mode:`",
+        ),
+        (
+            &[(
+                "[edge.pem] } }",
+                "[edge.pem], client_certificates: { mode: maybe, ca: ca.pem } } }",
+            )],
+            3,
+            "`maybe` is not known",
+            "`off`, `optional`, `required`",
         ),
         (
             &[(
@@ -1495,6 +1539,13 @@ fn doubts_are_warnings_and_do_not_stop_anybody() {
                 "\":80\", forwarded: { from: [10.0.0.0/8, 0.0.0.0/0] } }",
             )],
             "trusts everybody",
+        ),
+        (
+            &[(
+                "\":80\" }",
+                "\":80\", rate: { per: certificate, requests: 1/s } }",
+            )],
+            "a rate per certificate, but asks clients for none",
         ),
         (
             &[("50052, protocol: h2c", "50052")],

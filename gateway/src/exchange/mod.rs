@@ -13,10 +13,12 @@ mod fixed;
 pub mod flow;
 pub mod forward;
 pub mod job;
+mod leave;
 pub mod origin;
 mod reply;
 mod rewrite;
 mod tunnel;
+mod websocket;
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -40,6 +42,7 @@ use crate::message::{Known, Request, Upgrade, Version};
 use crate::plan::Plan;
 use crate::pool::{Kind, Lease, Outcome, Pool, WorkerId};
 use crate::shard::{Flight, Shard};
+use crate::tls::identity::Identity;
 use crate::upstream::ConnectError;
 use admit::Decision;
 use attempt::attempt;
@@ -69,6 +72,8 @@ pub struct Context {
     pub came_to: SocketAddr,
     /// TLS version, empty on plain connections.
     pub tls: &'static str,
+    /// What the client's certificate says, where it has shown one.
+    pub certificate: Option<Box<Identity>>,
 }
 
 impl Context {
@@ -105,6 +110,7 @@ pub async fn serve(
         &plan,
         cx.listener,
         summary.client(),
+        cx.certificate.as_deref(),
         &request,
         summary.started,
     ) {
@@ -347,6 +353,7 @@ async fn forward(
             tls: !cx.tls.is_empty(),
             port: cx.came_to.port(),
             request_id: &id,
+            certificate: cx.certificate.as_deref(),
             made: &made,
         },
         made: response_made.as_deref(),

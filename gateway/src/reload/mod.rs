@@ -13,7 +13,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use rustls::ServerConfig;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -26,10 +25,10 @@ use crate::host;
 use crate::listener::accept::Door;
 use crate::listener::socket;
 use crate::observe::metrics::Metrics;
-use crate::plan::{LISTENERS_MAX, ListenerPlan, Plan, Tls};
+use crate::plan::{LISTENERS_MAX, Plan, Tls};
 use crate::pool::Pool;
 use crate::shard::Shared;
-use crate::tls;
+use crate::tls::live::Live;
 use places::keep_places;
 
 /// A socket that is listened on.
@@ -354,13 +353,11 @@ pub fn tls_of(
                 .and_then(|listener| listener.tls.clone()),
             None => None,
             Some(tls) => {
-                match tls::server::server_config(tls, listener.protocol, SystemTime::now()) {
-                    Ok((config, warnings)) => {
+                let before = before.and_then(|before| before.listeners.get(id)?.tls.as_deref());
+                match Live::open(tls, listener.protocol, SystemTime::now(), before) {
+                    Ok((live, warnings)) => {
                         problems.extend(warnings);
-                        Some(with_tickets_of(
-                            before.and_then(|before| before.listeners.get(id)),
-                            config,
-                        ))
+                        Some(Arc::new(live))
                     }
                     Err(errors) => {
                         problems.extend(errors);
@@ -377,18 +374,6 @@ pub fn tls_of(
         Err(problems)
     } else {
         Ok((all, problems))
-    }
-}
-
-/// Clients go on resuming their sessions: the keys of the tickets outlive the reload.
-fn with_tickets_of(before: Option<&ListenerPlan>, config: Arc<ServerConfig>) -> Arc<ServerConfig> {
-    match before.and_then(|before| before.tls.as_ref()) {
-        Some(old) => {
-            let mut config = (*config).clone();
-            config.ticketer = old.ticketer.clone();
-            Arc::new(config)
-        }
-        None => config,
     }
 }
 

@@ -68,12 +68,20 @@ pub(super) const SECTIONS: &[Section] = &[
         title: "Drain",
         at: &["drain"],
         what: "How the gateway stops.",
-        keys: &[key(
-            "deadline",
-            &[Form::Duration, OFF],
-            "30s",
-            "On SIGTERM, what is not finished by then is cut.",
-        )],
+        keys: &[
+            key(
+                "deadline",
+                &[Form::Duration, OFF],
+                "30s",
+                "On SIGTERM, what is not finished by then is cut.",
+            ),
+            key(
+                "spread",
+                &[Form::Duration, OFF],
+                "10s",
+                "Long streams are ended at moments spread over this time, so that their clients do not come back all at once: WebSockets (Close 1001) from the beginning on, calls of gRPC (UNAVAILABLE) towards the deadline. After an upgrade, both towards the end of `upgrade.deadline`.",
+            ),
+        ],
     },
     Section {
         title: "Upgrade",
@@ -135,7 +143,7 @@ const TOP: &[Key] = &[
     key(
         "drain",
         &[Form::Keys],
-        "{ deadline: 30s }",
+        "{ deadline: 30s, spread: 10s }",
         "How the gateway stops.",
     ),
     // Defaults for every route: what a route says of a field takes the place of what is said here.

@@ -40,3 +40,4 @@ mod static_files;
 mod tls;
 mod upgrade;
 mod websocket;
+mod worker_admin;

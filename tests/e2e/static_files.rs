@@ -57,12 +57,12 @@ async fn site() -> Site {
 }
 
 impl Site {
-    async fn old(&self, method: &str, target: &str, fields: &[&str]) -> Message {
+    async fn h1(&self, method: &str, target: &str, fields: &[&str]) -> Message {
         let mut client = self.gateway.http().await;
         client.ask(method, target, fields, b"").await
     }
 
-    async fn new(&self, method: &str, target: &str, fields: &[&str]) -> H2Reply {
+    async fn h2(&self, method: &str, target: &str, fields: &[&str]) -> H2Reply {
         let mut asked = request(method, target);
         for field in fields {
             let (name, value) = field.split_once(": ").unwrap();
@@ -80,10 +80,10 @@ impl Site {
         fields: &[&str],
         names: &[&str],
     ) -> (u16, Vec<Option<String>>, String) {
-        let old = self.old(method, target, fields).await;
+        let old = self.h1(method, target, fields).await;
         let of = |name: &&str| old.field(name).map(str::to_owned);
         let first = (old.status(), names.iter().map(of).collect(), old.text());
-        let new = self.new(method, target, fields).await;
+        let new = self.h2(method, target, fields).await;
         let of = |name: &&str| {
             let value = new.headers.get(*name)?;
             Some(value.to_str().unwrap().to_owned())
@@ -126,7 +126,7 @@ async fn a_file_comes_with_what_clients_need_to_keep_it() {
     );
     let (status, seen, body) = site.both("HEAD", "/static/a.txt", &[], &names).await;
     assert_eq!((status, seen, body.as_str()), (200, want, ""));
-    let reply = site.old("GET", "/short/a.txt", &[]).await;
+    let reply = site.h1("GET", "/short/a.txt", &[]).await;
     assert_eq!(
         (reply.text(), reply.field("cache-control")),
         ("0123456789".to_owned(), None)
@@ -134,7 +134,7 @@ async fn a_file_comes_with_what_clients_need_to_keep_it() {
     for name in ["etag", "last-modified", "date"] {
         assert_eq!(reply.fields(name).len(), 1, "{name}: {}", reply.head);
     }
-    let reply = site.old("GET", "/static/empty", &[]).await;
+    let reply = site.h1("GET", "/static/empty", &[]).await;
     assert_eq!(
         (reply.status(), reply.field("content-length")),
         (200, Some("0"))
@@ -155,7 +155,7 @@ async fn a_file_comes_with_what_clients_need_to_keep_it() {
 #[tokio::test]
 async fn who_has_it_is_told_so() {
     let site = site().await;
-    let reply = site.old("GET", "/static/a.txt", &[]).await;
+    let reply = site.h1("GET", "/static/a.txt", &[]).await;
     let (tag, date) = (
         reply.field("etag").unwrap().to_owned(),
         reply.field("last-modified").unwrap().to_owned(),
@@ -189,14 +189,14 @@ async fn who_has_it_is_told_so() {
     }
     assert_eq!(client.get("/static/a.txt").await.text(), "0123456789");
     fs::write(site.files.path().join("root/a.txt"), "changed").unwrap();
-    let reply = site.old("GET", "/static/a.txt", &[&condition]).await;
+    let reply = site.h1("GET", "/static/a.txt", &[&condition]).await;
     assert_eq!((reply.status(), reply.text().as_str()), (200, "changed"));
 }
 
 #[tokio::test]
 async fn a_download_that_broke_off_goes_on() {
     let site = site().await;
-    let reply = site.old("GET", "/static/a.txt", &[]).await;
+    let reply = site.h1("GET", "/static/a.txt", &[]).await;
     let date = format!("If-Range: {}", reply.field("last-modified").unwrap());
     let tag = format!("If-Range: {}", reply.field("etag").unwrap());
     let names = ["content-range", "content-length"];
@@ -275,8 +275,8 @@ async fn there_is_no_way_out_of_the_folder() {
         "/links/up/root/a.txt",
     ];
     for target in targets {
-        let old = site.old("GET", target, &[]).await;
-        let new = site.new("GET", target, &[]).await;
+        let old = site.h1("GET", target, &[]).await;
+        let new = site.h2("GET", target, &[]).await;
         // What leaves the path of the route is the worker's.
         let elsewhere = !old.text().contains("secret") && old.text() == "ok";
         assert!(
@@ -289,9 +289,9 @@ async fn there_is_no_way_out_of_the_folder() {
         assert_eq!(new.text(), old.text(), "{target} over HTTP/2");
     }
     for (target, body) in [("/links/in", "0123456789"), ("/links/.hidden", "hidden")] {
-        assert_eq!(site.old("GET", target, &[]).await.text(), body, "{target}");
+        assert_eq!(site.h1("GET", target, &[]).await.text(), body, "{target}");
     }
-    let reply = site.old("GET", "/static/none", &[]).await;
+    let reply = site.h1("GET", "/static/none", &[]).await;
     assert_eq!(reply.text(), "there is no such file\n");
     let lines = site.gateway.access_log(2 * targets.len() + 3).await;
     let none = lines.iter().find(|line| line["path"] == "/static/none");
@@ -342,11 +342,11 @@ async fn a_packed_file_goes_to_who_takes_it() {
         assert_eq!((body.as_str(), &seen[0]), ("0123456789", &None));
         assert_eq!(seen[2].as_deref(), Some("accept-encoding"));
     }
-    let reply = site.old("GET", "/static/a.txt", &gzip).await;
+    let reply = site.h1("GET", "/static/a.txt", &gzip).await;
     assert_eq!(reply.text(), "0123456789", "only where it is asked for");
     let tags = [
-        site.old("GET", "/packed/a.txt", &gzip).await,
-        site.old("GET", "/packed/a.txt", &[]).await,
+        site.h1("GET", "/packed/a.txt", &gzip).await,
+        site.h1("GET", "/packed/a.txt", &[]).await,
     ]
     .map(|reply| reply.field("etag").unwrap().to_owned());
     assert_ne!(tags[0], tags[1]);
@@ -364,12 +364,12 @@ async fn a_large_file_comes_whole() {
     let site = site().await;
     let large = pattern(3 << 20);
     fs::write(site.files.path().join("root/large"), &large).unwrap();
-    let old = site.old("GET", "/static/large", &[]).await;
+    let old = site.h1("GET", "/static/large", &[]).await;
     assert!(old.body == large, "{} bytes", old.body.len());
-    let new = site.new("GET", "/static/large", &[]).await;
+    let new = site.h2("GET", "/static/large", &[]).await;
     assert!(new.body == large, "{} bytes", new.body.len());
     let part = ["Range: bytes=1000000-1999999"];
-    let old = site.old("GET", "/static/large", &part).await;
+    let old = site.h1("GET", "/static/large", &part).await;
     assert!(old.body == large[1_000_000..2_000_000]);
 }
 
@@ -397,7 +397,7 @@ async fn who_does_not_read_does_not_fill_the_memory() {
         open.push((client, call, new));
     }
     // All that fits is on its way by now: another request is served behind it.
-    assert_eq!(site.old("GET", "/static/a.txt", &[]).await.status(), 200);
+    assert_eq!(site.h1("GET", "/static/a.txt", &[]).await.status(), 200);
     let grown = resident().await - before;
     assert!(grown < 32e6, "{grown} bytes for eight readers");
     // And what is read goes on.
@@ -449,9 +449,9 @@ routes:
     fs::rename(&root, site.files.path().join("away")).unwrap();
     let told = site.gateway.reload(|text| text).await;
     assert!(told.contains("refused"), "{told}");
-    let reply = site.old("GET", "/static/a.txt", &[]).await;
+    let reply = site.h1("GET", "/static/a.txt", &[]).await;
     assert_eq!(reply.status(), 500);
     fs::rename(site.files.path().join("away"), &root).unwrap();
-    let reply = site.old("GET", "/static/a.txt", &[]).await;
+    let reply = site.h1("GET", "/static/a.txt", &[]).await;
     assert_eq!(reply.status(), 200, "a folder can be put in place anew");
 }

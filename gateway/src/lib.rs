@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod app;
 pub mod cli;
+pub mod compress;
 pub mod config;
 pub mod discover;
 pub mod drain;

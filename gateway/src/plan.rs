@@ -10,10 +10,11 @@ use std::time::Instant;
 
 use tokio::sync::Semaphore;
 
+use crate::compress::Places;
 use crate::config::model::{
-    Action, Config, Forward, Listener, ListenerId, PoolId, Rate, Route, RouteId, Statuses,
+    Action, Compress, Config, Forward, Listener, ListenerId, PoolId, Rate, Route, RouteId, Statuses,
 };
-use crate::limit::in_flight::Places;
+use crate::limit::in_flight::Places as InFlight;
 use crate::limit::network::Gate;
 use crate::limit::rate::Limiter;
 use crate::observe::metrics::{ListenerMetrics, Metrics, PoolMetrics, RouteMetrics};
@@ -44,6 +45,7 @@ pub struct Plan {
     pub listeners: Vec<ListenerPlan>,
     /// By [`RouteId`]; a route without limits costs the look at one word.
     limits: Vec<Option<Box<RouteLimits>>>,
+    packing: Arc<Places>,
     /// Places for reading files, on threads that may block.
     pub file_readers: Arc<Semaphore>,
     /// Somewhere answers of workers are replaced.
@@ -70,6 +72,15 @@ impl ListenerPlan {
     }
 }
 
+/// How responses of a route are compressed.
+#[derive(Clone, Copy)]
+pub struct Packer<'a> {
+    /// Which, and how.
+    pub compress: &'a Compress,
+    /// Bounds how many at once.
+    pub places: &'a Arc<Places>,
+}
+
 /// The limits of a route, ready for requests.
 pub struct RouteLimits {
     /// Whose requests are served.
@@ -77,7 +88,7 @@ pub struct RouteLimits {
     /// How often one client may ask.
     pub rate: Option<Arc<Limiter>>,
     /// Exchanges at once.
-    pub places: Option<Places>,
+    pub places: Option<InFlight>,
     metrics: Vec<(ListenerId, RouteMetrics)>,
 }
 
@@ -97,7 +108,7 @@ impl RouteLimits {
         );
         let places = route
             .in_flight_max
-            .map(|max| Places::new(max, before.and_then(|before| before.places.as_ref())));
+            .map(|max| InFlight::new(max, before.and_then(|before| before.places.as_ref())));
         let bounded =
             gate.is_some() || rate.is_some() || places.is_some() || route.body_bytes_max.is_some();
         if !bounded {
@@ -201,6 +212,7 @@ impl Plan {
                 .any(|l| l.intercept_errors.is_some());
         Plan {
             intercepts,
+            packing: before.map_or_else(Arc::default, |before| before.packing.clone()),
             file_readers: before.map_or_else(
                 || Arc::new(Semaphore::new(FILE_READERS)),
                 |before| before.file_readers.clone(),
@@ -238,6 +250,21 @@ impl Plan {
     pub fn body_bytes_max(&self, on: ListenerId, route: RouteId) -> u64 {
         let listener = self.listener(on).limits.body_bytes_max;
         self.route(route).body_bytes_max.unwrap_or(listener)
+    }
+
+    /// How responses are compressed, where they are.
+    pub fn packer(&self, on: ListenerId, route: RouteId) -> Option<Packer<'_>> {
+        let of_route = self.route(route).compress.as_deref();
+        let compress = of_route.or(self.listener(on).compress.as_deref())?;
+        (!compress.algorithms.is_empty()).then_some(Packer {
+            compress,
+            places: &self.packing,
+        })
+    }
+
+    /// Responses that were sent as they are because too many were being compressed.
+    pub fn compressions_skipped(&self) -> u64 {
+        self.packing.skipped()
     }
 
     /// Statuses of workers whose answers are replaced by ours.

@@ -8,6 +8,7 @@ mod certificates_on_disk;
 mod check;
 mod cli;
 mod client_certificates;
+mod compression;
 mod deadlines;
 mod drain;
 mod error_pages;

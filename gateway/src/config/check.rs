@@ -11,6 +11,7 @@ mod answers;
 mod balance;
 mod binds;
 mod changes;
+mod compress;
 mod conditions;
 mod errors;
 mod folders;

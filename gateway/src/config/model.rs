@@ -224,6 +224,8 @@ pub struct Listener {
     pub errors: Option<Box<ErrorPages>>,
     /// Statuses of workers whose answers are replaced, where the route does not say. Default `None`: what the top says.
     pub intercept_errors: Option<Vec<Statuses>>,
+    /// Which responses are compressed, where the route does not say. Default `None`: none.
+    pub compress: Option<Box<Compress>>,
 }
 
 /// How often one client may ask: a bucket of tokens per key.
@@ -761,6 +763,8 @@ pub struct Route {
     pub errors: Option<Box<ErrorPages>>,
     /// Statuses of workers whose answers are replaced by ours. Default `None`: what the listener or the top says, else none.
     pub intercept_errors: Option<Vec<Statuses>>,
+    /// Which responses are compressed. Default `None`: what the listener says. Without algorithms: none.
+    pub compress: Option<Box<Compress>>,
     /// What is changed about every response of the route, the defaults of the file's top included. `None` for nothing.
     pub response_changes: Option<Box<Changes>>,
     /// Where it stands in the file.
@@ -955,6 +959,99 @@ impl Statuses {
     pub fn contains(&self, status: u16) -> bool {
         (self.0..=self.1).contains(&status)
     }
+}
+
+/// Which responses are compressed, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compress {
+    /// Media types in lower case: `text/html`, `text/*`, `*+json`. Default: [`Compress::TYPES`].
+    pub types: Vec<String>,
+    /// Shorter responses pass as they are, where their length is known; bytes. Default 1 KiB.
+    pub min_bytes: u64,
+    /// In our order of preference; the client's goes first. Empty: off. Default zstd, br, gzip.
+    pub algorithms: Vec<Algorithm>,
+    /// Time against size. Default balanced.
+    pub effort: Effort,
+}
+
+impl Default for Compress {
+    fn default() -> Self {
+        Compress {
+            types: Compress::TYPES.map(str::to_owned).to_vec(),
+            min_bytes: 1024,
+            algorithms: vec![Algorithm::Zstd, Algorithm::Brotli, Algorithm::Gzip],
+            effort: Effort::Balanced,
+        }
+    }
+}
+
+impl Compress {
+    /// What is text in disguise.
+    pub const TYPES: [&'static str; 11] = [
+        "text/html",
+        "text/css",
+        "text/plain",
+        "text/xml",
+        "text/javascript",
+        "application/javascript",
+        "application/json",
+        "application/xml",
+        "*+json",
+        "*+xml",
+        "application/wasm",
+    ];
+
+    /// Whether a `Content-Type` is one of these. Streams of events and calls never are: each of their pieces is waited for.
+    pub fn covers(&self, content_type: &[u8]) -> bool {
+        let kind = content_type.split(|c| *c == b';').next();
+        let Ok(kind) = std::str::from_utf8(kind.unwrap_or_default().trim_ascii()) else {
+            return false;
+        };
+        let kind = kind.to_ascii_lowercase();
+        if kind == "text/event-stream" || kind.starts_with("application/grpc") {
+            return false;
+        }
+        self.types.iter().any(|pattern| {
+            match (pattern.strip_suffix('*'), pattern.strip_prefix('*')) {
+                (Some(begin), _) => kind.starts_with(begin),
+                (_, Some(end)) => kind.ends_with(end),
+                _ => kind == *pattern,
+            }
+        })
+    }
+}
+
+/// Content codings (RFC 9110 section 8.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// RFC 8878.
+    Zstd,
+    /// RFC 7932.
+    Brotli,
+    /// RFC 1952.
+    Gzip,
+}
+
+impl Algorithm {
+    /// As `Content-Encoding` and the configuration have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Algorithm::Zstd => "zstd",
+            Algorithm::Brotli => "br",
+            Algorithm::Gzip => "gzip",
+        }
+    }
+}
+
+/// How hard an encoder tries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// The least time.
+    Fast,
+    /// In between.
+    Balanced,
+    /// The fewest bytes that still can be made on the way.
+    Small,
 }
 
 /// A field value with placeholders.

@@ -231,6 +231,22 @@ fn what_a_route_does_besides_forwarding_is_read_with_its_defaults() {
 }
 
 #[test]
+fn what_is_compressed_is_read_with_its_defaults() {
+    let compress = |does: &str| {
+        let text = small(&[("to: app ", &format!("to: app, compress: {does} "))]);
+        *good(&text).routes[0].compress.clone().expect("compress")
+    };
+    assert_eq!(compress("on"), Compress::default());
+    assert_eq!(compress("off").algorithms, []);
+    let own = compress("{ algorithms: gzip, min_bytes: 0, level: small }");
+    assert_eq!(
+        (own.algorithms, own.min_bytes, own.effort),
+        (vec![Algorithm::Gzip], 0, Effort::Small)
+    );
+    assert_eq!(good(SMALL).routes[0].compress, None);
+}
+
+#[test]
 fn a_folder_is_read_with_its_defaults() {
     let folder = |does: &str| match &good(&small(&[("to: app ", does)])).routes[0].action {
         Action::Static(folder) => folder.clone(),
@@ -1150,6 +1166,27 @@ fn every_mistake_is_told_with_place_and_fix() {
             1,
             "how the exchange went",
             "another",
+        ),
+        (
+            &[(
+                "to: app ",
+                "to: app, compress: { types: [text/event-stream] } ",
+            )],
+            9,
+            "pieces are waited for",
+            "never compressed",
+        ),
+        (
+            &[("to: app ", "to: app, compress: { types: [html] } ")],
+            9,
+            "not a media type",
+            "*+json",
+        ),
+        (
+            &[("to: app ", "to: app, compress: { algorithms: [deflate] } ")],
+            9,
+            "`deflate` is not known",
+            "gzip",
         ),
         (
             &[("to: app ", "static: { index: x } ")],

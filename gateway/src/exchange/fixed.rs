@@ -18,6 +18,7 @@ use crate::exchange::finish::Summary;
 use crate::exchange::flow::{Cause, Frame, Pace, Pull, Side, pump};
 use crate::exchange::forward::After;
 use crate::exchange::job::Lost;
+use crate::exchange::packing::{self, Packed};
 use crate::exchange::{admit, files, refuse};
 use crate::message::{BodyKind, Fields, Request, Response};
 
@@ -186,6 +187,11 @@ pub(super) async fn write(
     {
         map.insert(header::DATE, date);
     }
+    let packer = summary
+        .route
+        .and_then(|route| summary.plan.packer(summary.cx.listener, route));
+    let encoder = packer.and_then(|packer| packing::begin(packer, request, &mut response));
+    let mut body = Packed::new(body, encoder);
     let to_head = request.method == Method::HEAD;
     let ending = !body_done || summary.cx.shard.shared.is_draining();
     let wanted = match client {
@@ -211,7 +217,7 @@ pub(super) async fn write(
     };
     let timer = summary.cx.shard.timers.slot();
     let bytes_out = summary.bytes_out.clone();
-    match pump(body, &mut sink, pace, &timer, &bytes_out).await {
+    match pump(&mut body, &mut sink, pace, &timer, &bytes_out).await {
         Ok(()) => after,
         Err(error) => {
             sink.reset(Reason::CANCEL);

@@ -18,6 +18,7 @@ use crate::http1::head::Limits;
 use crate::io::Stream;
 use crate::io::timer::Timers;
 use crate::message::Request;
+use crate::plan::Packer;
 use crate::pool::Outcome;
 use crate::shard::Shared;
 use crate::upstream::Ticket;
@@ -40,6 +41,8 @@ pub struct Job<'a> {
     pub made: Option<&'a Made<'a>>,
     /// Statuses of workers whose answers are replaced by ours.
     pub intercepted: &'a [Statuses],
+    /// How the response is compressed, if it is one of those that are.
+    pub packer: Option<Packer<'a>>,
     /// The request was a HEAD.
     pub to_head: bool,
     /// The client speaks gRPC.

@@ -15,6 +15,7 @@ pub mod forward;
 pub mod job;
 mod leave;
 pub mod origin;
+mod packing;
 mod reply;
 mod rewrite;
 mod tunnel;
@@ -358,6 +359,7 @@ async fn forward(
         },
         made: response_made.as_deref(),
         intercepted: plan.intercepted(cx.listener, route),
+        packer: plan.packer(cx.listener, route).filter(|_| !grpc),
         to_head: request.method == Method::HEAD,
         grpc,
         upgrade,

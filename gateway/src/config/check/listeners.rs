@@ -5,6 +5,7 @@
 
 use super::binds::binds;
 use super::check_name;
+use super::compress::compress;
 use super::errors;
 use super::limits::read_limits;
 use super::networks::networks;
@@ -111,6 +112,8 @@ fn listener(name: &str, field: &Field<'_>, reader: &mut Reader) -> Option<(Liste
     let mut paced = None;
     keys.set(reader, "rate", &mut paced, |r, f| rate(f, r));
     let (errors, intercept_errors) = errors::both(&mut keys, reader);
+    let mut packed = None;
+    keys.set(reader, "compress", &mut packed, |r, f| compress(f, r));
     keys.done(reader);
     if protocol == Protocol::Grpc && tls.is_none() {
         reader.warning(
@@ -157,6 +160,7 @@ fn listener(name: &str, field: &Field<'_>, reader: &mut Reader) -> Option<(Liste
         rate: paced,
         errors,
         intercept_errors,
+        compress: packed,
     };
     Some((listener, redirect))
 }

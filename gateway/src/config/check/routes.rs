@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::actions::{action, fits_grpc};
 use super::changes;
+use super::compress::compress;
 use super::conditions::{read_headers, read_methods};
 use super::errors;
 use super::names::{Known, Names};
@@ -91,6 +92,8 @@ fn route(field: &Field<'_>, names: &Names<'_>, reader: &mut Reader) -> Option<Dr
     let action = action(&mut keys, deny, &limits, field, names, reader);
     let own = changes::response(&mut keys, reader);
     let (errors, intercept_errors) = errors::both(&mut keys, reader);
+    let mut packed = None;
+    keys.set(reader, "compress", &mut packed, |r, f| compress(f, r));
     let response_changes = changes::over(own, names.known.response_changes);
     let mut name = None;
     keys.set(reader, "name", &mut name, |r, f| {
@@ -131,6 +134,7 @@ fn route(field: &Field<'_>, names: &Names<'_>, reader: &mut Reader) -> Option<Dr
             body_bytes_max,
             errors,
             intercept_errors,
+            compress: packed,
             response_changes: (!response_changes.is_empty()).then(|| Box::new(response_changes)),
             place,
         },

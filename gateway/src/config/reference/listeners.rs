@@ -1,6 +1,6 @@
 //! Which keys has a listener?
 
-use super::routes::{ERRORS, INTERCEPT_ERRORS};
+use super::routes::{COMPRESS, ERRORS, INTERCEPT_ERRORS};
 use super::{Form, Key, OFF, Section, key};
 
 pub(super) const SECTIONS: &[Section] = &[
@@ -151,6 +151,7 @@ const LISTENER: &[Key] = &[
     ),
     ERRORS,
     INTERCEPT_ERRORS,
+    COMPRESS,
     key("limits", &[Form::Keys], "", "Bounds, each with a default."),
 ];
 

@@ -118,6 +118,37 @@ pub(super) const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        title: "Compression",
+        at: &["listeners.NAME.compress", "routes[].compress"],
+        what: "Which responses are compressed. Never calls of gRPC, WebSockets, streams of events, parts (206), what has a `Content-Encoding` or a digest, or what says `no-transform`. At most 128 at once; further ones pass as they are.",
+        keys: &[
+            key(
+                "types",
+                &[Form::List(&[Form::Text("text/*")])],
+                "text, JSON, XML, JavaScript, WebAssembly",
+                "Media types: `text/html`, `text/*`, `*+json`.",
+            ),
+            key(
+                "min_bytes",
+                &[Form::Size],
+                "1KiB",
+                "Shorter responses pass as they are, where their length is known.",
+            ),
+            key(
+                "algorithms",
+                &[Form::List(&[Form::Words(&["zstd", "br", "gzip"])])],
+                "[zstd, br, gzip]",
+                "In our order of preference; the client's goes first.",
+            ),
+            key(
+                "level",
+                &[Form::Words(&["fast", "balanced", "small"])],
+                "balanced",
+                "Time against size.",
+            ),
+        ],
+    },
+    Section {
         title: "Pages of a status",
         at: &[
             "errors.NAME",
@@ -199,6 +230,13 @@ pub(super) const INTERCEPT_ERRORS: Key = key(
     ],
     "off",
     "Statuses of workers whose answers are replaced by such a page, on a route in place of its listener's, there in place of the top's. Never 401, 407 and 426, whose fields clients need, and never calls of gRPC.",
+);
+
+pub(super) const COMPRESS: Key = key(
+    "compress",
+    &[Form::Words(&["on", "off"]), Form::Keys],
+    "off",
+    "Responses are compressed for clients that take it; on a route in place of its listener's.",
 );
 
 const ROUTE: &[Key] = &[
@@ -311,6 +349,7 @@ const ROUTE: &[Key] = &[
     REMOVE_RESPONSE_HEADERS,
     ERRORS,
     INTERCEPT_ERRORS,
+    COMPRESS,
     key(
         "response_timeout",
         &[Form::Duration],

@@ -8,6 +8,7 @@ pub mod app;
 pub mod cli;
 pub mod compress;
 pub mod config;
+pub mod confine;
 pub mod discover;
 pub mod drain;
 pub mod exchange;

@@ -32,6 +32,7 @@ use crate::listener::socket;
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
 use crate::plan::Plan;
+use crate::rehearsal;
 use crate::reload::{
     Discovered, OpenDoor, Reload, addresses, own_addresses, settle_redirects, settle_token, tls_of,
 };
@@ -82,6 +83,29 @@ pub fn schema() -> ExitCode {
     // A reader that went away (`| head`) is no failure.
     let _ = writeln!(std::io::stdout(), "{:#}", reference::schema());
     ExitCode::SUCCESS
+}
+
+/// Tells whether clients would trust a certificate.
+pub fn certs(question: &rehearsal::Question, json: bool) -> ExitCode {
+    match rehearsal::rehearse(question, SystemTime::now()) {
+        Ok(found) => {
+            let text = match serde_json::to_string_pretty(&found) {
+                Ok(text) if json => text + "\n",
+                _ => found.text(),
+            };
+            // A reader that went away (`| head`) is no failure.
+            let _ = write!(std::io::stdout(), "{text}");
+            if found.trusted {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+        Err(error) => {
+            eprintln!("portcullis: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Tells what would become of a request.

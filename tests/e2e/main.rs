@@ -5,6 +5,7 @@ mod access_log;
 mod admin;
 mod admin_api;
 mod certificates_on_disk;
+mod certs_verb;
 mod check;
 mod cli;
 mod client_certificates;

@@ -99,6 +99,34 @@ pub(super) fn not_pem(path: &Path, place: Place, error: &pem::Error) -> Problem 
     Problem::error(place, what).hint("look for a line that was cut or pasted twice")
 }
 
+/// The certificates of a PEM file, at most 16.
+pub fn chain_of(path: &Path, place: Place) -> Result<Vec<CertificateDer<'static>>, Problem> {
+    let text = read(path, place, FILE_BYTES_MAX)?;
+    chain_in(path, &text, place)
+}
+
+fn chain_in(
+    path: &Path,
+    text: &[u8],
+    place: Place,
+) -> Result<Vec<CertificateDer<'static>>, Problem> {
+    let file = path.display();
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text)
+        .take(CHAIN_MAX + 1)
+        .collect();
+    let chain = chain.map_err(|error| not_pem(path, place, &error))?;
+    if chain.is_empty() {
+        let hint = "it needs a block that begins with `-----BEGIN CERTIFICATE-----`; a DER file is turned into one by `openssl x509 -inform der`";
+        return Err(Problem::error(place, format!("{file} has no certificate")).hint(hint));
+    }
+    if chain.len() > CHAIN_MAX {
+        let what = format!("{file} has more than {CHAIN_MAX} certificates");
+        let hint = "put in the leaf and its intermediates only, no bundle of authorities";
+        return Err(Problem::error(place, what).hint(hint));
+    }
+    Ok(chain)
+}
+
 /// What was read, with the names of the files for messages.
 struct Texts<'t> {
     place: Place,
@@ -158,23 +186,7 @@ impl Texts<'_> {
     }
 
     fn read_chain(&self) -> Result<Vec<CertificateDer<'static>>, Problem> {
-        let (path, text) = (self.chain.0.display(), self.chain.1);
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text)
-            .take(CHAIN_MAX + 1)
-            .collect();
-        let chain = chain.map_err(|error| not_pem(self.chain.0, self.place, &error))?;
-        if chain.is_empty() {
-            let hint = "it needs a block that begins with `-----BEGIN CERTIFICATE-----`; a DER file is turned into one by `openssl x509 -inform der`";
-            return Err(self.error(format!("{path} has no certificate"), hint));
-        }
-        if chain.len() > CHAIN_MAX {
-            let hint = "put in the leaf and its intermediates only, no bundle of authorities";
-            return Err(self.error(
-                format!("{path} has more than {CHAIN_MAX} certificates"),
-                hint,
-            ));
-        }
-        Ok(chain)
+        chain_in(self.chain.0, self.chain.1, self.place)
     }
 
     fn read_key(

@@ -7,6 +7,7 @@ pub mod digest;
 pub mod identity;
 pub mod live;
 pub mod load;
+pub mod roots;
 pub mod server;
 pub mod store;
 pub mod time;

@@ -16,7 +16,7 @@ use super::digest;
 use super::load::load;
 use super::store::Store;
 use super::trust::{self, Trust};
-use crate::config::model::{Config, Place, Protocol, Tls, TlsVersion, UnknownNames};
+use crate::config::model::{Certificate, Config, Place, Protocol, Tls, TlsVersion, UnknownNames};
 use crate::config::problem::Problem;
 
 /// What a listener shows, ready for clients.
@@ -161,6 +161,14 @@ fn files(
         trust,
         warnings,
     })
+}
+
+/// What is doubtful about a certificate and its key, or what stops them from being shown.
+pub fn check_certificate(
+    certificate: &Certificate,
+    now: SystemTime,
+) -> Result<Vec<Problem>, Vec<Problem>> {
+    load(certificate, &aws_lc_rs::default_provider(), now).map(|loaded| loaded.warnings)
 }
 
 /// Errors and warnings of the certificates of every listener. Reads the files they name.

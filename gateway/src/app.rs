@@ -34,7 +34,8 @@ use crate::observe::metrics::Metrics;
 use crate::plan::Plan;
 use crate::rehearsal;
 use crate::reload::{
-    Discovered, OpenDoor, Reload, addresses, own_addresses, settle_redirects, settle_token, tls_of,
+    Discovered, OpenDoor, Reload, addresses, own_addresses, set_workers, settle_redirects,
+    settle_token, tls_of, workers_of,
 };
 use crate::renewal;
 use crate::shard::{Shard, Shared};
@@ -264,6 +265,9 @@ fn serve(
     }
     let (tls, doubts) = tls_of(&config, None).map_err(|problems| refuse(source, &problems))?;
     tell(source, &doubts);
+    let (workers, doubts) =
+        workers_of(&config, None).map_err(|problems| refuse(source, &problems))?;
+    tell(source, &doubts);
     let (doors, admin_tcp) = open_sockets(source, &config, inherited, predecessor)?;
     let control_socket = open_control(&config, predecessor)?;
     let admin_socket = open_admin_socket(&config, predecessor.is_some())?;
@@ -278,6 +282,7 @@ fn serve(
     let (drain, upgrade) = (config.drain.clone(), config.upgrade.clone());
     let admin_asked = config.admin.as_ref().and_then(|admin| admin.bind);
     let plan = Arc::new(Plan::build(config, tls, &metrics, None, Instant::now()));
+    set_workers(&plan, workers);
     let admin_address = admin_tcp
         .as_ref()
         .and_then(|socket| socket.local_addr().ok());

@@ -18,9 +18,9 @@ const HOUSE: [(&str, &[&str]); 28] = [
     // Rooms that each know one thing, and nothing of each other.
     ("http1", &["message"]),
     ("route", &["config::model"]),
-    ("pool", &["config::model"]),
+    ("pool", &["config::model", "io"]),
     ("limit", &["config::model"]),
-    ("tls", &["config::model", "config::problem"]),
+    ("tls", &["config::model", "config::problem", "io"]),
     ("upstream", &["io"]),
     ("discover", &["config::model", "io", "pool"]),
     // What is running, and what one thread of it owns.
@@ -85,7 +85,8 @@ const HOUSE: [(&str, &[&str]); 28] = [
     (
         "reload",
         &[
-            "config", "discover", "host", "listener", "observe", "plan", "pool", "shard", "tls",
+            "config", "discover", "host", "io", "listener", "observe", "plan", "pool", "shard",
+            "tls",
         ],
     ),
     // What operators ask and do.

@@ -37,5 +37,6 @@ mod routing;
 mod service;
 mod smuggling;
 mod tls;
+mod tls_to_workers;
 mod upgrade;
 mod websocket;

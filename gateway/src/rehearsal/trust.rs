@@ -142,7 +142,7 @@ impl Roots {
         let expired = chain.iter().find(|each| each.days_left < 0);
         Err(objection(match (&error, end) {
             (Error::InvalidCertificate(CertificateError::UnknownIssuer), End::Missing { issuer, .. }) => {
-                format!("the certificate of `{issuer}` is missing: append it to the file")
+                format!("the certificate of `{issuer}` is missing: append it to the file, or name it with --ca if it is a root that clients have")
             }
             (Error::InvalidCertificate(CertificateError::UnknownIssuer), End::UnknownRoot(name)) => {
                 format!("nobody knows the root `{name}`: name its file with --ca if clients have it")

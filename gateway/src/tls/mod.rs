@@ -3,6 +3,7 @@
 //! [`load`] reads and checks what a listener names, [`store`] picks by the name a client asks for, [`trust`] knows which
 //! clients may come, [`server`] ties them into the settings of the TLS library, [`live`] replaces these when the files are.
 
+pub mod client;
 pub mod digest;
 pub mod identity;
 pub mod live;

@@ -12,6 +12,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{ServerConfig, SupportedProtocolVersion, version};
 
+use super::client;
 use super::digest;
 use super::load::load;
 use super::store::Store;
@@ -64,12 +65,8 @@ pub fn ready(tls: &Tls, protocol: Protocol, now: SystemTime) -> Result<Ready, Ve
             format!("TLS cannot be set up: {error}"),
         )]
     };
-    let versions: &[&SupportedProtocolVersion] = match tls.min_version {
-        TlsVersion::Tls12 => &[&version::TLS13, &version::TLS12],
-        TlsVersion::Tls13 => &[&version::TLS13],
-    };
     let builder = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(versions)
+        .with_protocol_versions(versions(tls.min_version))
         .map_err(failed)?;
     let (verifier, trust) = match trust {
         Some(trust) => (trust.verifier, trust.digest),
@@ -95,6 +92,15 @@ pub fn ready(tls: &Tls, protocol: Protocol, now: SystemTime) -> Result<Ready, Ve
         trust,
         warnings,
     })
+}
+
+/// The versions from the oldest that is allowed.
+pub(super) fn versions(oldest: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {
+    static BOTH: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
+    match oldest {
+        TlsVersion::Tls12 => &BOTH,
+        TlsVersion::Tls13 => &BOTH[..1],
+    }
 }
 
 /// What the files of a listener say.
@@ -171,18 +177,23 @@ pub fn check_certificate(
     load(certificate, &aws_lc_rs::default_provider(), now).map(|loaded| loaded.warnings)
 }
 
-/// Errors and warnings of the certificates of every listener. Reads the files they name.
+/// Errors and warnings of the certificates of every listener, and of TLS towards workers. Reads the files they name.
 pub fn check(config: &Config, now: SystemTime) -> Vec<Problem> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let told = |tls: &Tls| match files(tls, &provider, now) {
         Ok(files) => files.warnings,
         Err(problems) => problems,
     };
+    let workers = config.pools.iter().flat_map(|pool| {
+        let tls = pool.tls.iter();
+        tls.flat_map(|tls| client::check(tls, pool.protocol, now))
+    });
     config
         .listeners
         .iter()
         .filter_map(|listener| listener.tls.as_ref())
         .flat_map(told)
+        .chain(workers)
         .collect()
 }
 

@@ -40,3 +40,4 @@ mod tls;
 mod tls_to_workers;
 mod upgrade;
 mod websocket;
+mod worker_admin;

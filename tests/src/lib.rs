@@ -13,10 +13,13 @@
 //! | `raw`, `h2_client`, `grpc`, `websocket`, `frames` | Who stands before it? |
 //! | `wire`, `message` | How are HTTP/1 bytes read, without any leniency of a library? |
 //! | `tls_front` | Who gives a worker TLS? |
+//! | `stack`, `agent`, `bpickle` | The services with a real database, and who reports to them |
 //! | `certs`, `ports`, `dir`, `eventually` | Certificates, free ports, a directory, patience |
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod agent;
+pub mod bpickle;
 pub mod certs;
 pub mod dir;
 pub mod edge;
@@ -30,11 +33,13 @@ pub mod message;
 pub mod ports;
 pub mod raw;
 pub mod scripts;
+pub mod stack;
 pub mod tls_front;
 pub mod websocket;
 pub mod wire;
 pub mod worker;
 
+pub use agent::{Agent, Way};
 pub use certs::{Authority, Certs, Issued, Leaf};
 pub use dir::TempDir;
 pub use edge::Edge;
@@ -44,5 +49,6 @@ pub use h2_client::{Call, H2, H2Reply};
 pub use message::Message;
 pub use ports::free_range;
 pub use raw::{Raw, Tls};
+pub use stack::{Database, Service};
 pub use wire::Wire;
 pub use worker::{Conn, Gate, Script, Worker};

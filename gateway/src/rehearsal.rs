@@ -125,6 +125,7 @@ fn named(question: &Question) -> Result<Vec<Named>, String> {
         let certificate = Certificate {
             chain: question.file.clone(),
             key,
+            ocsp: None,
             place: Place::default(),
         };
         return Ok(vec![Named {

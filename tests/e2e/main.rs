@@ -24,6 +24,7 @@ mod limits;
 mod metrics;
 mod metrics_denied;
 mod networks;
+mod ocsp;
 mod pipelining;
 mod pools;
 mod protocols;

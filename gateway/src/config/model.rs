@@ -334,6 +334,8 @@ pub struct Certificate {
     pub chain: PathBuf,
     /// PEM file with the key; the same file as `chain` where only one is given.
     pub key: PathBuf,
+    /// DER file with what the authority says of it (OCSP), shown to clients that ask.
+    pub ocsp: Option<PathBuf>,
     /// Where it stands in the file.
     pub place: Place,
 }

@@ -63,6 +63,7 @@ pub fn to_workers(
             let own = Certificate {
                 chain: chain.clone(),
                 key: key.clone(),
+                ocsp: None,
                 place,
             };
             let mut loaded = load(&own, &provider, now)?;

@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 
 use super::server::{Ready, Shown, ready};
+use super::time::unix;
 use crate::config::model::{Protocol, Tls};
 use crate::config::problem::Problem;
 
@@ -38,6 +39,8 @@ struct Watched {
     shown: Vec<Shown>,
     content: [u8; 32],
     trust: [u8; 32],
+    /// When something that is shown ends, seconds since 1970.
+    again: Option<i64>,
     /// What was refused, and when.
     refused: Option<(Vec<Problem>, SystemTime)>,
 }
@@ -71,6 +74,7 @@ impl Live {
             shown,
             content,
             trust,
+            again,
             warnings,
         } = ready(model, protocol, now)?;
         if let Some(before) = before
@@ -88,6 +92,7 @@ impl Live {
                 shown,
                 content,
                 trust,
+                again,
                 refused: None,
             }),
         };
@@ -117,7 +122,8 @@ impl Live {
                 .refused
                 .as_ref()
                 .is_some_and(|(_, at)| now.duration_since(*at).is_ok_and(|since| since >= AGAIN));
-            if !again {
+            let ended = watched.again.is_some_and(|end| end < unix(now));
+            if !again && !ended {
                 return Look::Same;
             }
         } else if watched.moving.as_ref() != Some(&stamps) {
@@ -125,6 +131,7 @@ impl Live {
             return Look::Moving;
         }
         watched.moving = None;
+        watched.again = None;
         watched.read = stamps;
         match ready(&self.model, self.protocol, now) {
             Ok(ready) => self.take_over(&mut watched, ready),
@@ -145,6 +152,7 @@ impl Live {
 
     fn take_over(&self, watched: &mut Watched, ready: Ready) -> Look {
         watched.refused = None;
+        watched.again = ready.again;
         if ready.content == watched.content {
             return Look::Same;
         }
@@ -153,6 +161,7 @@ impl Live {
             shown,
             content,
             trust,
+            again: _,
             warnings,
         } = ready;
         if trust == watched.trust {
@@ -192,10 +201,10 @@ fn stamp(found: &Metadata) -> [i64; 7] {
 
 /// Every file that a listener names for TLS.
 fn files(model: &Tls) -> impl Iterator<Item = &Path> {
-    let certificates = model
-        .certificates
-        .iter()
-        .flat_map(|certificate| [&certificate.chain, &certificate.key]);
+    let certificates = model.certificates.iter().flat_map(|certificate| {
+        let both = [&certificate.chain, &certificate.key];
+        both.into_iter().chain(&certificate.ocsp)
+    });
     let clients = model
         .client_certificates
         .iter()

@@ -18,6 +18,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
+use super::ocsp;
 use super::time::{days_until, unix};
 use crate::config::model::{Certificate, Place};
 use crate::config::problem::Problem;
@@ -38,6 +39,8 @@ pub struct Loaded {
     pub names: Vec<String>,
     /// When the first certificate of the chain ends, seconds since 1970.
     pub expires: i64,
+    /// When what the authority says of it (OCSP) ends, if that is shown, seconds since 1970.
+    pub stapled_until: Option<i64>,
     /// What is not right but does not stop it.
     pub warnings: Vec<Problem>,
 }
@@ -60,6 +63,7 @@ pub fn load(
     };
     let texts = Texts {
         place,
+        ocsp: certificate.ocsp.as_deref(),
         chain: (&certificate.chain, &chain_text),
         key: (&certificate.key, key_text.as_deref().unwrap_or(&chain_text)),
     };
@@ -130,6 +134,7 @@ fn chain_in(
 /// What was read, with the names of the files for messages.
 struct Texts<'t> {
     place: Place,
+    ocsp: Option<&'t Path>,
     chain: (&'t Path, &'t [u8]),
     key: (&'t Path, &'t [u8]),
 }
@@ -148,7 +153,7 @@ impl Texts<'_> {
         let parsed = self.parse(&chain).map_err(|problem| vec![problem])?;
         let leaf = &parsed[0];
         let mut problems = Vec::new();
-        let shown = CertifiedKey::new(chain.clone(), Arc::clone(&key));
+        let mut shown = CertifiedKey::new(chain.clone(), Arc::clone(&key));
         if shown.keys_match().is_err() {
             problems.push(self.not_its_key(&chain, &key));
         } else {
@@ -162,6 +167,21 @@ impl Texts<'_> {
                 }
                 problem => warnings.extend(problem),
             }
+        }
+        let mut stapled_until = None;
+        match self
+            .ocsp
+            .map(|path| ocsp::load(path, self.place, leaf, unix(now)))
+        {
+            None => {}
+            Some(Ok(staple)) => {
+                stapled_until = staple.until;
+                shown.ocsp = Some(staple.der);
+            }
+            Some(Err(doubt)) if doubt.severity == crate::config::problem::Severity::Warning => {
+                warnings.push(doubt);
+            }
+            Some(Err(wrong)) => problems.push(wrong),
         }
         if !problems.is_empty() {
             return Err(problems);
@@ -181,6 +201,7 @@ impl Texts<'_> {
             key: Arc::new(shown),
             names,
             expires: ends.min().unwrap_or(i64::MAX),
+            stapled_until,
             warnings,
         })
     }

@@ -8,6 +8,7 @@ pub mod digest;
 pub mod identity;
 pub mod live;
 pub mod load;
+pub mod ocsp;
 pub mod roots;
 pub mod server;
 pub mod store;

@@ -30,6 +30,8 @@ pub struct Ready {
     pub content: [u8; 32],
     /// Changes with everything that decides on a client; sessions of one trust must not be resumed under another.
     pub trust: [u8; 32],
+    /// When something that is shown ends and has to be left out, seconds since 1970.
+    pub again: Option<i64>,
     /// What is not right but does not stop it.
     pub warnings: Vec<Problem>,
 }
@@ -53,6 +55,7 @@ pub fn ready(tls: &Tls, protocol: Protocol, now: SystemTime) -> Result<Ready, Ve
         shown,
         digest,
         trust,
+        again,
         warnings,
     } = files(tls, &provider, now)?;
     let place = tls
@@ -90,6 +93,7 @@ pub fn ready(tls: &Tls, protocol: Protocol, now: SystemTime) -> Result<Ready, Ve
         shown,
         content: digest::of_parts([&digest[..], &trust[..]]),
         trust,
+        again,
         warnings,
     })
 }
@@ -109,6 +113,7 @@ struct Files {
     shown: Vec<Shown>,
     digest: [u8; 32],
     trust: Option<Trust>,
+    again: Option<i64>,
     warnings: Vec<Problem>,
 }
 
@@ -153,18 +158,21 @@ fn files(
         expires: loaded.expires,
     });
     let parts = loaded.iter().flat_map(|loaded| {
-        loaded
+        loaded.key.cert.iter().map(|der| der.as_ref()).chain([loaded
             .key
-            .cert
-            .iter()
-            .map(|der| der.as_ref())
-            .chain([&b""[..]])
+            .ocsp
+            .as_deref()
+            .unwrap_or_default()])
     });
     Ok(Files {
         shown: shown.collect(),
         digest: digest::of_parts(parts),
         store: Store::new(&loaded, tls.unknown_names),
         trust,
+        again: loaded
+            .iter()
+            .filter_map(|loaded| loaded.stapled_until)
+            .min(),
         warnings,
     })
 }

@@ -55,7 +55,7 @@ pub(super) fn tls(field: &Field<'_>, reader: &mut Reader) -> Option<Tls> {
     }
     tls.certificates = items
         .iter()
-        .filter_map(|item| certificate(item, reader))
+        .filter_map(|item| certificate(item, At::Listener, reader))
         .collect();
     Some(tls)
 }
@@ -105,8 +105,15 @@ fn client_certificates(
     }))
 }
 
-/// A path, or `{ chain: , key: }`.
-fn certificate(field: &Field<'_>, reader: &mut Reader) -> Option<Certificate> {
+/// Who shows a certificate: only a server has a response of OCSP.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum At {
+    Listener,
+    Pool,
+}
+
+/// A path, or `{ chain: , key: , ocsp: }`.
+fn certificate(field: &Field<'_>, at: At, reader: &mut Reader) -> Option<Certificate> {
     let place = field.node.place;
     if matches!(&field.node.value, Value::Map(_)) {
         let mut keys = reader.keys(field, "`{ chain: FILE, key: FILE }`")?;
@@ -116,11 +123,16 @@ fn certificate(field: &Field<'_>, reader: &mut Reader) -> Option<Certificate> {
         let key = keys
             .need(reader, "key")
             .and_then(|field| path(reader, &field));
+        let mut ocsp = None;
+        if at == At::Listener {
+            keys.set(reader, "ocsp", &mut ocsp, |r, f| path(r, f).map(Some));
+        }
         keys.done(reader);
         let (chain, place) = chain?;
         return Some(Certificate {
             chain,
             key: key?,
+            ocsp,
             place,
         });
     }
@@ -128,6 +140,7 @@ fn certificate(field: &Field<'_>, reader: &mut Reader) -> Option<Certificate> {
     Some(Certificate {
         key: chain.clone(),
         chain,
+        ocsp: None,
         place,
     })
 }
@@ -144,7 +157,7 @@ pub(super) fn worker_tls(field: &Field<'_>, reader: &mut Reader) -> Option<Optio
         reader,
         "client_certificate",
         &mut tls.client_certificate,
-        |r, f| certificate(f, r).map(|own| Some((own.chain, own.key))),
+        |r, f| certificate(f, At::Pool, r).map(|own| Some((own.chain, own.key))),
     );
     keys.set(reader, "name", &mut tls.name, server_name);
     let versions = [("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];

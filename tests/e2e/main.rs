@@ -27,6 +27,7 @@ mod networks;
 mod ocsp;
 mod pipelining;
 mod pools;
+mod process;
 mod protocols;
 mod proxy_protocol;
 mod rates;

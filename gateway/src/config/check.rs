@@ -21,6 +21,7 @@ mod paths;
 mod patience;
 mod pools;
 mod ports;
+mod process;
 mod rate;
 mod reach;
 mod rewrites;
@@ -34,7 +35,7 @@ mod trusted;
 
 use std::path::PathBuf;
 
-use super::model::{AccessLog, Admin, Config, Place};
+use super::model::{AccessLog, Admin, Config, Place, Process};
 use super::problem::quoted;
 use super::read::{Field, Keys, Reader};
 use super::tree::{Node, Value};
@@ -97,6 +98,7 @@ pub(super) fn check(root: &Node, reader: &mut Reader) -> Option<Config> {
         access_log: globals.access_log,
         drain: globals.stop.drain,
         upgrade: globals.stop.upgrade,
+        process: globals.process,
         deny_segments: globals.deny_segments,
         response_changes: Some(Box::new(globals.changes.response))
             .filter(|changes| !changes.is_empty()),
@@ -110,6 +112,7 @@ struct Globals {
     admin: Option<Admin>,
     access_log: AccessLog,
     stop: stop::Stop,
+    process: Process,
     changes: changes::Both,
 }
 
@@ -121,6 +124,7 @@ impl Default for Globals {
             admin: Some(Admin::default()),
             access_log: AccessLog::Stdout,
             stop: stop::Stop::default(),
+            process: Process::default(),
             changes: changes::Both::default(),
         }
     }
@@ -138,6 +142,7 @@ impl Globals {
         keys.set(reader, "admin", &mut self.admin, admin::read);
         keys.set(reader, "access_log", &mut self.access_log, access_log);
         self.stop.read(keys, reader);
+        self.process = process::read(keys, reader);
         self.changes = changes::both(keys, reader);
     }
 }

@@ -37,7 +37,9 @@ install_missing() {
 }
 
 (( ! ${#missing[@]} )) || install_missing
-command -v taskset >/dev/null || { say "taskset is missing (Debian: util-linux)"; exit 1; }
+for tool in taskset setpriv; do
+    command -v "$tool" >/dev/null || { say "$tool is missing (Debian: util-linux)"; exit 1; }
+done
 
 bin=${CARGO_TARGET_DIR:-target}/release
 export PORTCULLIS_BIN=${PORTCULLIS_BIN:-$bin/portcullis}

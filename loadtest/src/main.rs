@@ -34,6 +34,8 @@ enum Command {
         /// What to listen on, as JSON: { "http": [[20000, 20003]], "echo": [20050], "silent": [], "slots": 4 }.
         wanted: String,
     },
+    /// Count the allocations of a request; PORTCULLIS_BIN names the build that counts.
+    Allocations,
     /// Compare Portcullis with other proxies on this machine.
     Bench {
         /// quick (a few minutes) or full (hours).
@@ -97,6 +99,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
             let origin: Origin = serde_json::from_str(&wanted).context("what to listen on")?;
             in_one_thread(origin.serve())
         }
+        Command::Allocations => bench::allocations(),
         Command::Bench {
             form,
             cases,

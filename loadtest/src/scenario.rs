@@ -34,6 +34,9 @@ pub struct Scenario {
     /// Processes whose CPU time and memory are read, with all their descendants.
     #[serde(default)]
     pub account: Vec<u32>,
+    /// Where a counter is read at both ends of the measurement: a decimal number in a line, for who connects.
+    #[serde(default)]
+    pub counter: Option<SocketAddr>,
     /// A core whose busy time is read, to see how much of it others used.
     #[serde(default)]
     pub core: Option<usize>,
@@ -158,6 +161,7 @@ impl Scenario {
             warm_up: one(),
             time: three(),
             account: Vec::new(),
+            counter: None,
             core: None,
         }
     }

@@ -134,17 +134,16 @@ impl Case {
 pub const MIX_WORKERS: u16 = 4;
 /// See [`MIX_WORKERS`].
 pub const MIX_SLOTS: u32 = 4;
-/// Requests per second that they can take: slots by the mean time in one, with half a millisecond that
-/// timers add.
-const MIX_CAPACITY: f64 = 16.0 / 0.004_7;
+/// Requests per second that they can take: slots by the mean time in one, and a millisecond that timers add.
+const MIX_CAPACITY: f64 = 16.0 / 0.010_3;
 
 /// 90 % ping, 8 % exchange of 30 KB, 1 % API, 1 % page.
 fn mix() -> Vec<Request> {
     vec![
-        Request::get("/ping/work/2/64").weighing(90.0),
-        Request::post("/message-system/work/20/300", 30_000).weighing(8.0),
-        Request::get("/api/work/50/2000").weighing(1.0),
-        Request::get("/work/30/40000").weighing(1.0),
+        Request::get("/ping/work/5/64").weighing(90.0),
+        Request::post("/message-system/work/40/300", 30_000).weighing(8.0),
+        Request::get("/api/work/100/2000").weighing(1.0),
+        Request::get("/work/60/40000").weighing(1.0),
     ]
 }
 
@@ -379,7 +378,7 @@ mod tests {
             .sum();
         let slots = f64::from(MIX_WORKERS) * f64::from(MIX_SLOTS);
         assert!(
-            (slots / (mean + 0.5) * 1000.0 - MIX_CAPACITY).abs() < 1.0,
+            (slots / (mean + 1.0) * 1000.0 - MIX_CAPACITY).abs() < 1.0,
             "{mean}"
         );
     }

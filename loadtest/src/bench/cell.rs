@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
@@ -172,6 +173,28 @@ impl Bench {
         cell.figure = figure(case, &outcome);
         cell.outcome = Some(outcome);
         Ok(())
+    }
+
+    /// Runs a case through a counting build of the gateway; see `gateway/examples/allocations.rs`.
+    ///
+    /// # Errors
+    ///
+    /// Something does not start, or the load fails.
+    pub fn allocations(&self, case: &Case) -> anyhow::Result<Outcome> {
+        let setup = self.setup(Some(case), true);
+        let mut command = Proxy::Portcullis.prepare(&setup)?;
+        let counter = SocketAddr::from((Ipv4Addr::LOCALHOST, setup.admin + 1));
+        command
+            .env
+            .push(("ALLOCATIONS".to_owned(), counter.to_string()));
+        let _origin = self.origin(&self.origins(case, &setup))?;
+        let ports = [setup.plain, setup.tls, setup.grpc, counter.port()];
+        let pinned = Pinned("0".to_owned());
+        let process = Process::proxy(Proxy::Portcullis, &command, &pinned, &ports, &setup.dir)?;
+        let mut scenario = case.scenario(&setup, process.id());
+        (scenario.warm_up, scenario.time) = self.times;
+        scenario.counter = Some(counter);
+        self.generate(&scenario)
     }
 
     fn setup(&self, case: Option<&Case>, logs: bool) -> Setup {

@@ -170,6 +170,45 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Tells how often Portcullis allocates for a request, on each path of the data.
+///
+/// # Errors
+///
+/// The counting build is not there or does not run.
+pub fn allocations() -> anyhow::Result<()> {
+    let dir = Scratch::new()?;
+    let certificates = [
+        Certificate::make(&dir.0, Key::Ecdsa)?,
+        Certificate::make(&dir.0, Key::Rsa)?,
+    ];
+    let bench = Bench::new(dir.0.clone(), certificates, Form::Quick.times())?;
+    println!(
+        "{:24} {:>12} {:>24}",
+        "case", "requests", "allocations per request"
+    );
+    for case in case::all()
+        .iter()
+        .filter(|case| ALLOCATING.contains(&case.name.as_str()))
+    {
+        let outcome = bench.allocations(case)?;
+        let counted = outcome.counted.context("no counter")? as f64;
+        let each = counted / outcome.requests.max(1) as f64;
+        println!("{:24} {:>12} {each:>24.2}", case.name, outcome.requests);
+    }
+    Ok(())
+}
+
+/// One case for each path that data can take.
+const ALLOCATING: [&str; 7] = [
+    "h1-plain-64",
+    "h1-tls-64",
+    "h2-tls-8x10",
+    "grpc-8x10",
+    "handshake-full-ecdsa",
+    "body-1m-down-tls",
+    "body-1m-up-tls",
+];
+
 fn all_of(cases: &[Case]) -> Vec<Proxy> {
     let mut proxies: Vec<Proxy> = cases.iter().flat_map(|case| case.proxies.clone()).collect();
     proxies.sort_unstable();

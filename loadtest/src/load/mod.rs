@@ -10,6 +10,8 @@ mod open;
 mod wire;
 
 use std::cell::{Cell, RefCell};
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpStream;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,6 +49,8 @@ pub struct Outcome {
     pub latency: Option<Latency>,
     /// How evenly connections are served.
     pub fairness: Option<Fairness>,
+    /// What the counter rose by.
+    pub counted: Option<u64>,
     /// Share of handshakes that resumed a session.
     pub resumed: Option<f64>,
     /// Bytes of memory that each held connection takes.
@@ -161,6 +165,7 @@ struct Before {
     processes: Processes,
     account: Reading,
     busy: Duration,
+    counter: Option<u64>,
 }
 
 impl Run {
@@ -185,6 +190,7 @@ impl Run {
             account: processes.read()?,
             processes,
             busy: self.busy()?,
+            counter: self.counter()?,
             at: Instant::now(),
         };
         self.measuring.set(true);
@@ -196,6 +202,7 @@ impl Run {
         let seconds = before.at.elapsed().as_secs_f64();
         let cpu = before.processes.read()?.since(&before.account);
         let busy = self.busy()?.saturating_sub(before.busy);
+        let counter = self.counter()?;
         let accounted = !before.processes.ids().is_empty();
         let samples = self.samples.borrow();
         let handshakes = self.handshakes.get();
@@ -210,11 +217,25 @@ impl Run {
                 .scenario
                 .core
                 .map(|_| (busy.as_secs_f64() - cpu.total().as_secs_f64()).max(0.0) / seconds),
+            counted: counter
+                .zip(before.counter)
+                .map(|(now, then)| now.saturating_sub(then)),
             latency: latency(&samples)?,
             fairness: fairness(&samples),
             resumed: (handshakes > 0).then(|| self.resumed.get() as f64 / handshakes as f64),
             bytes_per_connection: None,
         })
+    }
+
+    fn counter(&self) -> anyhow::Result<Option<u64>> {
+        let Some(at) = self.scenario.counter else {
+            return Ok(None);
+        };
+        let mut text = String::new();
+        let mut socket = TcpStream::connect(at).context("counter")?;
+        let line = BufReader::new(&mut socket).read_line(&mut text);
+        line.context("counter")?;
+        Ok(Some(text.trim().parse().context("counter")?))
     }
 
     /// Found anew each time: some programs make their children after they listen.

@@ -31,10 +31,15 @@ fn text(setup: &Setup, dir: &Path) -> String {
     } else {
         ""
     };
+    // Who gave up is not served any more: without it an overloaded HAProxy works for nobody.
+    let abandoned = match setup.in_flight_max {
+        Some(_) => "    option abortonclose\n",
+        None => "",
+    };
     let mut text = format!(
         "global\n    nbthread {threads}\n    maxconn {connections}\n    no strict-limits\n\
          {log}    stats socket {}/stats.sock\n\
-         defaults\n    mode http\n{logs}\
+         defaults\n    mode http\n{logs}{abandoned}\
          \x20   timeout connect 3s\n    timeout http-request 10s\n    timeout http-keep-alive 75s\n\
          \x20   timeout client 1h\n    timeout server 1h\n    timeout tunnel 1h\n    timeout queue 30s\n\
          \x20   option forwardfor\n    http-reuse always\n\

@@ -20,10 +20,11 @@ const TURN: Duration = Duration::from_millis(20);
 pub struct Pinned(pub String);
 
 impl Pinned {
-    /// The start of a command that runs a program there.
+    /// The start of a command that runs a program there; the kernel ends it when this process ends.
     pub fn start(&self, program: &Path) -> Start {
-        let mut start = Start::new("taskset");
-        start.args(["-c", &self.0]).arg(program);
+        let mut start = Start::new("setpriv");
+        start.args(["--pdeathsig", "TERM", "--", "taskset", "-c", &self.0]);
+        start.arg(program);
         start
     }
 }

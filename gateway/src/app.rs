@@ -1,10 +1,13 @@
 //! Who is tied to whom? From the text of the configuration to a running gateway, and to its end.
 
-use std::io::Write;
+mod confining;
+
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::AsRawFd;
-use std::path::Path;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Instant, SystemTime};
 
@@ -16,7 +19,10 @@ use pingora_core::services::Service;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::socket::{self as admin_socket, Socket, Trace};
 use crate::admin::{self, Admin};
+use crate::config::contents::read_contents;
+use crate::config::files::files;
 use crate::config::model::{self, Config, ListenerId};
 use crate::config::{Problem, Severity, Source, ephemeral, parse, reference, render};
 use crate::discover;
@@ -24,28 +30,34 @@ use crate::drain::Drain;
 use crate::explain::{self, Question};
 use crate::host;
 use crate::listener::accept::{Balance, Door, Handed, accept, receive};
+use crate::listener::inherited::{self, Inheritance, Inherited};
 use crate::listener::socket;
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
 use crate::plan::{Plan, Tls};
 use crate::reload::{
-    Discovered, OpenDoor, Reload, addresses, own_addresses, settle_redirects, tls_of,
+    Discovered, OpenDoor, Reload, addresses, own_addresses, settle_redirects, settle_token, tls_of,
 };
+use crate::renewal;
 use crate::shard::{Shard, Shared};
 use crate::tls;
+use crate::upgrade::control::{self, Ask};
+use crate::upgrade::hand_over::{Beside, HandOver};
+use crate::upgrade::predecessor::{self, Predecessor};
+use crate::upgrade::successor::Start;
 
 /// New sockets on their way to a data thread.
 const NEW_DOORS_MAX: usize = 256;
 
 /// Checks a configuration without running it; prints what there is to say.
 pub fn check(path: &Path) -> ExitCode {
-    let source = match read(path) {
-        Ok(source) => source,
-        Err(code) => return code,
+    let Ok(source) = read(path) else {
+        return ExitCode::FAILURE;
     };
-    let checked = parse(&source, &|name| std::env::var(name).ok());
+    let mut checked = parse(&source, &|name| std::env::var(name).ok());
     let mut problems = checked.problems;
-    if let Some(config) = &checked.config {
+    if let Some(config) = &mut checked.config {
+        problems.extend(read_contents(config));
         problems.extend(tls::server::check(config, SystemTime::now()));
         problems.extend(ephemeral_warnings(config));
     }
@@ -77,9 +89,8 @@ pub fn schema() -> ExitCode {
 
 /// Tells what would become of a request.
 pub fn explain(path: &Path, question: &Question) -> ExitCode {
-    let source = match read(path) {
-        Ok(source) => source,
-        Err(code) => return code,
+    let Ok(source) = read(path) else {
+        return ExitCode::FAILURE;
     };
     let checked = parse(&source, &|name| std::env::var(name).ok());
     let Some(config) = checked.config else {
@@ -98,37 +109,105 @@ pub fn explain(path: &Path, question: &Question) -> ExitCode {
     }
 }
 
-/// Runs until a signal says otherwise.
+/// Runs until a signal says otherwise. Where another process started us in its place, it hears how that goes.
 pub fn run(path: &Path) -> ExitCode {
-    let source = match read(path) {
-        Ok(source) => source,
-        Err(code) => return code,
+    let found = Start::remember().and_then(|start| Ok((start, predecessor::find()?)));
+    let (start, mut predecessor, sockets) = match found {
+        Ok((start, Some((predecessor, sockets)))) => (start, Some(predecessor), sockets),
+        Ok((start, None)) => (start, None, Vec::new()),
+        Err(error) => return failed(&format!("{error}")),
     };
-    let checked = parse(&source, &|name| std::env::var(name).ok());
-    tell(&source, &checked.problems);
-    let Some(config) = checked.config else {
-        return ExitCode::FAILURE;
-    };
-    match serve(&source, path, config) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("portcullis: {error:#}");
+    let result = load(path).and_then(|(source, config)| {
+        serve(&source, path, config, start, &mut predecessor, sockets)
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(refusal) => {
+            if let Refusal::Other(error) = &refusal {
+                failed(&format!("{error:#}"));
+            }
+            if let Some(predecessor) = predecessor {
+                predecessor.refuse(&refusal.to_string());
+            }
             ExitCode::FAILURE
         }
     }
 }
 
-fn read(path: &Path) -> Result<Source, ExitCode> {
+/// Asks the running process to start another in its place.
+pub fn upgrade(path: &Path) -> ExitCode {
+    let Ok((_, config)) = load(path) else {
+        return ExitCode::FAILURE;
+    };
+    match control::ask(&config.upgrade.socket) {
+        Ok(pid) => {
+            println!("process {pid} has taken over");
+            ExitCode::SUCCESS
+        }
+        Err(reason) => failed(&format!("upgrade failed, nothing changed: {reason}")),
+    }
+}
+
+fn failed(why: &str) -> ExitCode {
+    eprintln!("portcullis: {why}");
+    ExitCode::FAILURE
+}
+
+/// Why nothing is served.
+enum Refusal {
+    /// Problems of the configuration, which were told.
+    Told(String),
+    Other(anyhow::Error),
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Refusal::Told(problems) => f.write_str(problems),
+            Refusal::Other(error) => write!(f, "{error:#}"),
+        }
+    }
+}
+
+impl From<anyhow::Error> for Refusal {
+    fn from(error: anyhow::Error) -> Refusal {
+        Refusal::Other(error)
+    }
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Refusal {
+        Refusal::Other(error.into())
+    }
+}
+
+/// Tells problems, and refuses because of them.
+fn refuse(source: &Source, problems: &[Problem]) -> Refusal {
+    tell(source, problems);
+    Refusal::Told(render(source, problems, false))
+}
+
+fn load(path: &Path) -> Result<(Source, Config), Refusal> {
+    let source = read(path)?;
+    let checked = parse(&source, &|name| std::env::var(name).ok());
+    match checked.config {
+        Some(config) => {
+            tell(&source, &checked.problems);
+            Ok((source, config))
+        }
+        None => Err(refuse(&source, &checked.problems)),
+    }
+}
+
+/// What cannot be read is told, and returned for whoever has to hear it, too.
+fn read(path: &Path) -> Result<Source, Refusal> {
     let name = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|error| {
-        eprintln!("portcullis: {name} cannot be read: {error}");
-        ExitCode::FAILURE
+        let why = format!("{name} cannot be read: {error}");
+        failed(&why);
+        Refusal::Told(why)
     })?;
-    Source::from_bytes(&name, bytes).map_err(|bad| {
-        let (source, problem) = *bad;
-        tell(&source, &[problem]);
-        ExitCode::FAILURE
-    })
+    Source::from_bytes(&name, bytes).map_err(|bad| refuse(&bad.0, &[bad.1]))
 }
 
 fn tell(source: &Source, problems: &[Problem]) {
@@ -148,24 +227,47 @@ fn ephemeral_warnings(config: &Config) -> Vec<Problem> {
     }
 }
 
-fn serve(source: &Source, path: &Path, mut config: Config) -> anyhow::Result<ExitCode> {
+fn serve(
+    source: &Source,
+    path: &Path,
+    mut config: Config,
+    start: Start,
+    predecessor: &mut Option<Predecessor>,
+    inherited: Vec<Inherited>,
+) -> Result<(), Refusal> {
     let metrics = Arc::new(Metrics::new().context("metrics")?);
-    let Some(tls) = load_tls(source, &config) else {
-        return Ok(ExitCode::FAILURE);
-    };
-    let Some((doors, admin_socket)) = open_sockets(source, &config) else {
-        return Ok(ExitCode::FAILURE);
-    };
+    let mut problems = read_contents(&mut config);
+    let mut files = files(&config);
+    files.push(path.to_owned());
+    problems.extend(settle_token(&mut config).err());
+    if !problems.is_empty() {
+        return Err(refuse(source, &problems));
+    }
+    let (tls, doubts) = tls_of(&config, None).map_err(|problems| refuse(source, &problems))?;
+    tell(source, &doubts);
+    if let Some(predecessor) = predecessor {
+        resume_sessions(&config, &tls, predecessor)?;
+    }
+    let (doors, admin_tcp) = open_sockets(source, &config, inherited, predecessor)?;
+    let control_socket = open_control(&config, predecessor)?;
+    let admin_socket = open_admin_socket(&config, predecessor.as_mut())?;
+    let trace = Arc::new(Mutex::new(admin_socket.trace()));
     settle_redirects(&mut config, doors.iter());
     host::raise_open_files(&config);
-    let log = open_log(&config.access_log)?;
+    let log = log_file(&config.access_log)?;
+    let mut start = start;
+    let confined_to = predecessor.as_ref().and_then(Predecessor::confined);
+    let confined = confining::confine(&config, files, &start, confined_to).context("process")?;
+    start.confined(confined);
+    let log = open_log(&config.access_log, log)?;
     let threads = match config.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-    let deadline = config.drain_deadline;
+    let (drain, upgrade) = (config.drain.clone(), config.upgrade.clone());
+    let admin_asked = config.admin.as_ref().and_then(|admin| admin.bind);
     let plan = Arc::new(Plan::build(config, tls, &metrics, None, Instant::now()));
-    let admin_address = admin_socket
+    let admin_address = admin_tcp
         .as_ref()
         .and_then(|socket| socket.local_addr().ok());
     let own = own_addresses(&doors, admin_address);
@@ -186,12 +288,35 @@ fn serve(source: &Source, path: &Path, mut config: Config) -> anyhow::Result<Exi
         admin: admin_address,
         threads: senders,
         discovery,
+        alone: Mutex::default(),
+        frozen: AtomicBool::new(false),
     });
     let admin = Arc::new(Admin {
         shared: shared.clone(),
         metrics,
         since: Instant::now(),
+        reload: reload.clone(),
     });
+    let beside = Beside {
+        admin: match (admin_asked, &admin_tcp) {
+            (Some(asked), Some(socket)) => Some((asked, socket.try_clone()?)),
+            _ => None,
+        },
+        admin_socket: match &admin_socket {
+            AdminSocket::Open(socket) => Some((socket.path.clone(), socket.listener.try_clone()?)),
+            AdminSocket::None | AdminSocket::Later { .. } => None,
+        },
+        control: match &control_socket {
+            Some((path, socket)) => Some((path.clone(), socket.try_clone()?)),
+            None => None,
+        },
+    };
+    let (ask, asks) = tokio::sync::mpsc::channel(1);
+    // All is built. From here on the process that we replace, if any, leaves the new connections to us.
+    if let Some(predecessor) = predecessor {
+        predecessor.prepared().context("taking over")?;
+    }
+    let serving = CancellationToken::new();
 
     let conf = ServerConf {
         grace_period_seconds: Some(0),
@@ -201,41 +326,62 @@ fn serve(source: &Source, path: &Path, mut config: Config) -> anyhow::Result<Exi
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
     server.add_service(Control {
+        shared: shared.clone(),
         discovered,
         admin,
+        tcp: admin_tcp,
         socket: admin_socket,
+        trace: trace.clone(),
+        control: control_socket.map(|(_, socket)| (socket, ask)),
+        serving: serving.clone(),
     });
     server.add_service(Edge {
         shared: shared.clone(),
         doors,
         receivers,
         ready,
+        predecessor: predecessor.take(),
+        serving,
     });
+    let handed = shared.clone();
     server.run(RunArgs {
         shutdown_signal: Box::new(Drain {
-            shared,
-            deadline,
-            reload,
+            shared: shared.clone(),
+            model: drain,
+            upgrade_model: upgrade.clone(),
+            reload: reload.clone(),
+            hand_over: HandOver {
+                start,
+                start_timeout: upgrade.start_timeout,
+                shared,
+                reload,
+                beside: Mutex::new(beside),
+            },
+            asks: Mutex::new(Some(asks)),
         }),
     });
-    Ok(ExitCode::SUCCESS)
-}
-
-fn load_tls(source: &Source, config: &Config) -> Option<Vec<Tls>> {
-    match tls_of(config, None) {
-        Ok((tls, doubts)) => {
-            tell(source, &doubts);
-            Some(tls)
-        }
-        Err(problems) => {
-            tell(source, &problems);
-            None
-        }
+    // The process that has taken over has the path, too.
+    if handed.was_handed_over() {
+        return Ok(());
     }
+    if let Some(trace) = &*trace.lock().unwrap_or_else(PoisonError::into_inner) {
+        trace.remove();
+    }
+    Ok(())
 }
 
-/// Opens every socket before anything runs; a port that cannot be had is told with its place in the file.
-fn open_sockets(source: &Source, config: &Config) -> Option<(Vec<OpenDoor>, Option<TcpListener>)> {
+/// Opens every socket before anything runs, or takes it over; a port that cannot be had is told with its place in the
+/// file.
+fn open_sockets(
+    source: &Source,
+    config: &Config,
+    inherited: Vec<Inherited>,
+    predecessor: &mut Option<Predecessor>,
+) -> Result<(Vec<OpenDoor>, Option<TcpListener>), Refusal> {
+    let mut inheritance = Inheritance::new(inherited);
+    inheritance
+        .add_passed()
+        .context("sockets of the service manager")?;
     let mut problems = Vec::new();
     let mut open = |bind: &model::Bind| match socket::open(bind) {
         Ok(socket) => Some(socket),
@@ -251,40 +397,165 @@ fn open_sockets(source: &Source, config: &Config) -> Option<(Vec<OpenDoor>, Opti
     let mut doors = Vec::new();
     for (id, listener) in config.listeners.iter().enumerate() {
         for bind in &listener.bind {
-            if let Some(socket) = open(bind) {
-                let listener = ListenerId(id as u16);
+            let taken = inheritance.take(&listener.name, bind);
+            let kept = taken
+                .as_ref()
+                .is_some_and(|taken| taken.from == inherited::From::ServiceManager);
+            if let (Some(taken), Some(predecessor)) = (&taken, predecessor.as_mut()) {
+                predecessor.take(taken.from);
+            }
+            if let Some(socket) = taken.map(|taken| taken.socket).or_else(|| open(bind)) {
                 doors.push(OpenDoor {
-                    listener,
+                    listener: ListenerId(id as u16),
                     bind: *bind,
                     socket,
                     closed: CancellationToken::new(),
+                    held_elsewhere: Arc::new(AtomicBool::new(kept)),
                 });
             }
         }
     }
     let admin = config.admin.as_ref().and_then(|admin| {
-        open(&model::Bind {
-            host: Some(admin.bind.ip()),
-            port: admin.bind.port(),
+        let address = admin.bind?;
+        let bind = model::Bind {
+            host: Some(address.ip()),
+            port: address.port(),
             place: admin.place,
-        })
+        };
+        predecessor
+            .as_mut()
+            .and_then(|predecessor| predecessor.take_admin(address))
+            .or_else(|| Some(inheritance.take("admin", &bind)?.socket))
+            .or_else(|| open(&bind))
     });
-    tell(source, &problems);
-    problems.is_empty().then_some((doors, admin))
+    for address in inheritance.left() {
+        tracing::info!(%address, "a socket that was handed to us is none of the configuration: closed");
+    }
+    if problems.is_empty() {
+        Ok((doors, admin))
+    } else {
+        Err(refuse(source, &problems))
+    }
 }
 
-fn open_log(to: &model::AccessLog) -> anyhow::Result<AccessLog> {
-    Ok(match to {
-        model::AccessLog::Off => AccessLog::off(),
-        model::AccessLog::Stdout => AccessLog::to(Box::new(std::io::stdout()))?,
-        model::AccessLog::File(path) => {
-            let file = std::fs::OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(path)
-                .with_context(|| format!("access log {} cannot be written", path.display()))?;
-            AccessLog::to(Box::new(file))?
+/// Clients go on resuming the TLS sessions that they had with the process before this one.
+fn resume_sessions(
+    config: &Config,
+    tls: &[Tls],
+    predecessor: &mut Predecessor,
+) -> anyhow::Result<()> {
+    for (listener, tls) in config.listeners.iter().zip(tls) {
+        if let (Some(tls), Some(keys)) = (tls, predecessor.take_sessions(&listener.name)) {
+            tls.resume(keys)?;
         }
+    }
+    Ok(())
+}
+
+type ControlSocket = Option<(PathBuf, UnixListener)>;
+
+/// Where `portcullis upgrade` comes to. Without it there is still SIGQUIT.
+fn open_control(
+    config: &Config,
+    predecessor: &mut Option<Predecessor>,
+) -> Result<ControlSocket, Refusal> {
+    let Some(path) = control::path(&config.upgrade.socket) else {
+        return Ok(None);
+    };
+    let taken = predecessor
+        .as_mut()
+        .and_then(|predecessor| predecessor.take_control(&path));
+    let socket = match taken {
+        Some(socket) => socket,
+        None => control::open(&path)
+            .with_context(|| format!("upgrade socket {} cannot be opened", path.display()))?,
+    };
+    Ok(Some((path, socket)))
+}
+
+/// The operators' unix socket on its way.
+enum AdminSocket {
+    /// There shall be none.
+    None,
+    /// It is open.
+    Open(Socket),
+    /// It is taken from the process that we replace, once we serve.
+    Later { path: PathBuf, mode: u32 },
+}
+
+impl AdminSocket {
+    fn trace(&self) -> Option<Trace> {
+        match self {
+            AdminSocket::Open(socket) => Some(socket.trace()),
+            AdminSocket::None | AdminSocket::Later { .. } => None,
+        }
+    }
+
+    fn open(self) -> Option<Socket> {
+        match self {
+            AdminSocket::None => None,
+            AdminSocket::Open(socket) => Some(socket),
+            AdminSocket::Later { path, mode } => match admin_socket::open(&path, mode, true) {
+                Ok(socket) => Some(socket),
+                Err(error) => {
+                    tracing::warn!(%error, "no socket for operators");
+                    None
+                }
+            },
+        }
+    }
+}
+
+/// The operators' unix socket. One that was asked for must be had; the usual one may be missing, which is told.
+fn open_admin_socket(
+    config: &Config,
+    predecessor: Option<&mut Predecessor>,
+) -> anyhow::Result<AdminSocket> {
+    let Some(admin) = &config.admin else {
+        return Ok(AdminSocket::None);
+    };
+    let runtime = std::env::var("RUNTIME_DIRECTORY").ok();
+    let Some(path) = admin_socket::path_of(admin, runtime.as_deref()) else {
+        return Ok(AdminSocket::None);
+    };
+    let mode = admin.socket_mode;
+    if let Some(predecessor) = predecessor {
+        let taken = predecessor.take_admin_socket(&path);
+        let adopted = taken.and_then(|socket| admin_socket::adopt(&path, socket).ok());
+        return Ok(adopted.map_or(AdminSocket::Later { path, mode }, AdminSocket::Open));
+    }
+    match admin_socket::open(&path, mode, false) {
+        Ok(socket) => {
+            tracing::info!(path = %path.display(), "operators' socket");
+            Ok(AdminSocket::Open(socket))
+        }
+        Err(error) if admin.socket == model::AdminSocket::Usual => {
+            tracing::warn!(%error, "no socket for operators; choose a place with `admin: {{ socket: PATH }}`");
+            Ok(AdminSocket::None)
+        }
+        Err(error) => bail!("the operators' socket cannot be opened: {error}"),
+    }
+}
+
+/// The access log's file, where it has one, opened while everything may be.
+fn log_file(to: &model::AccessLog) -> anyhow::Result<Option<std::fs::File>> {
+    let model::AccessLog::File(path) = to else {
+        return Ok(None);
+    };
+    std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .with_context(|| format!("access log {} cannot be written", path.display()))
+        .map(Some)
+}
+
+/// Its writer is the first thread beside this one.
+fn open_log(to: &model::AccessLog, file: Option<std::fs::File>) -> anyhow::Result<AccessLog> {
+    Ok(match (to, file) {
+        (_, Some(file)) => AccessLog::to(Box::new(file))?,
+        (model::AccessLog::Stdout, None) => AccessLog::to(Box::new(std::io::stdout()))?,
+        (_, None) => AccessLog::off(),
     })
 }
 
@@ -316,34 +587,26 @@ struct Edge {
     doors: Arc<Mutex<Vec<OpenDoor>>>,
     receivers: Vec<tokio::sync::mpsc::Receiver<Door>>,
     ready: String,
+    predecessor: Option<Predecessor>,
+    /// Cancelled when connections are accepted.
+    serving: CancellationToken,
 }
 
 #[async_trait]
 impl Service for Edge {
-    async fn start_service(&mut self, fds: Option<ListenFds>, _: ShutdownWatch, _: usize) {
-        if let Some(fds) = fds {
-            let mut fds = fds.lock();
-            for door in self
-                .doors
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .iter()
-            {
-                if let Ok(address) = door.socket.local_addr() {
-                    fds.add(address.to_string(), door.socket.as_raw_fd());
-                }
-            }
+    async fn start_service(&mut self, _: Option<ListenFds>, _: ShutdownWatch, _: usize) {
+        if let Err(error) = self.start() {
+            tracing::error!("data threads cannot be started: {error:#}");
+            std::process::exit(1);
         }
-        match self.start() {
-            Ok(()) => {
-                let _ = writeln!(std::io::stderr(), "{}", self.ready);
-                host::tell_ready();
-            }
-            Err(error) => {
-                tracing::error!("data threads cannot be started: {error:#}");
-                std::process::exit(1);
-            }
+        self.serving.cancel();
+        if let Some(predecessor) = self.predecessor.take()
+            && let Err(error) = predecessor.serving()
+        {
+            tracing::warn!(%error, "the process before this one was gone before it was told");
         }
+        let _ = writeln!(std::io::stderr(), "{}", self.ready);
+        host::tell_ready();
         // The data threads have sockets of their own; with these they would stay open for ever.
         self.shared.drain_started().await;
         self.doors
@@ -441,9 +704,14 @@ fn data_thread(
 
 /// Everything that is not on a request's path.
 struct Control {
+    shared: Arc<Shared>,
     discovered: watch::Receiver<Discovered>,
     admin: Arc<Admin>,
-    socket: Option<TcpListener>,
+    tcp: Option<TcpListener>,
+    socket: AdminSocket,
+    trace: Arc<Mutex<Option<Trace>>>,
+    control: Option<(UnixListener, tokio::sync::mpsc::Sender<Ask>)>,
+    serving: CancellationToken,
 }
 
 #[async_trait]
@@ -461,19 +729,43 @@ impl Service for Control {
                 }
             }
         };
-        let admin = self.admin.clone();
-        let socket = self.socket.take();
-        let operating = async move {
-            match socket {
-                Some(socket) => {
-                    if let Err(error) = admin::serve(admin, socket).await {
-                        tracing::error!(%error, "the operators' listener failed");
-                    }
-                }
-                None => std::future::pending().await,
+        let tcp = self.tcp.take();
+        let over_tcp = async {
+            let Some(tcp) = tcp else { return };
+            self.serving.cancelled().await;
+            if let Err(error) = admin::serve_tcp(self.admin.clone(), tcp).await {
+                tracing::error!(%error, "the operators' address failed");
             }
         };
-        tokio::join!(discovering, operating, host::keep_watchdog_fed());
+        let renewing = renewal::run(self.shared.clone(), self.admin.metrics.clone());
+        let socket = std::mem::replace(&mut self.socket, AdminSocket::None);
+        let over_socket = async {
+            self.serving.cancelled().await;
+            let Some(socket) = socket.open() else { return };
+            *self.trace.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket.trace());
+            if let Err(error) = admin::serve_socket(self.admin.clone(), socket.listener).await {
+                tracing::error!(%error, "the operators' socket failed");
+            }
+        };
+        let (serving, shared) = (self.serving.clone(), self.shared.clone());
+        let control = self.control.take();
+        let asked = async move {
+            let Some((socket, asks)) = control else {
+                return;
+            };
+            serving.cancelled().await;
+            if let Err(error) = control::serve(socket, asks, shared.handed_over()).await {
+                tracing::error!(%error, "the socket for upgrades failed");
+            }
+        };
+        // Another process's watchdog is fed by that process.
+        let feeding = async {
+            tokio::select! {
+                () = host::keep_watchdog_fed() => {}
+                () = self.shared.handed_over() => {}
+            }
+        };
+        tokio::join!(discovering, over_tcp, over_socket, renewing, asked, feeding);
     }
 
     fn name(&self) -> &str {

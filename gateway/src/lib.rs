@@ -5,7 +5,9 @@
 
 pub mod admin;
 pub mod app;
+pub mod cli;
 pub mod config;
+pub mod confine;
 pub mod discover;
 pub mod drain;
 pub mod exchange;
@@ -20,8 +22,10 @@ pub mod observe;
 pub mod plan;
 pub mod pool;
 pub mod reload;
+pub mod renewal;
 pub mod route;
 pub mod scrape;
 pub mod shard;
 pub mod tls;
+pub mod upgrade;
 pub mod upstream;

@@ -6,8 +6,11 @@
 //! route which names it is not told off for that as well.
 
 mod actions;
+mod admin;
+mod answers;
 mod balance;
 mod binds;
+mod changes;
 mod conditions;
 mod health;
 mod limits;
@@ -18,22 +21,23 @@ mod paths;
 mod patience;
 mod pools;
 mod ports;
+mod process;
 mod rate;
 mod reach;
+mod rewrites;
 mod routes;
 mod same;
 mod secure;
+mod stop;
 mod templates;
 mod tokens;
 mod trusted;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use super::model::{AccessLog, Admin, Config, Place};
+use super::model::{AccessLog, Admin, Config, Place, Process};
 use super::problem::quoted;
-use super::read::{Field, Keys, Reader, Zero};
+use super::read::{Field, Keys, Reader};
 use super::tree::{Node, Value};
 
 /// The configuration as far as it could be read; the caller drops it when an error was told.
@@ -75,6 +79,8 @@ pub(super) fn check(root: &Node, reader: &mut Reader) -> Option<Config> {
             listeners: &listeners,
             pools: &pools,
             deny_segments: &globals.deny_segments,
+            request_changes: &globals.changes.request,
+            response_changes: &globals.changes.response,
         },
         reader,
     );
@@ -90,8 +96,12 @@ pub(super) fn check(root: &Node, reader: &mut Reader) -> Option<Config> {
         routes: routes.into_iter().map(|draft| draft.route).collect(),
         admin: globals.admin,
         access_log: globals.access_log,
-        drain_deadline: globals.drain_deadline,
+        drain: globals.stop.drain,
+        upgrade: globals.stop.upgrade,
+        process: globals.process,
         deny_segments: globals.deny_segments,
+        response_changes: Some(Box::new(globals.changes.response))
+            .filter(|changes| !changes.is_empty()),
     })
 }
 
@@ -101,7 +111,9 @@ struct Globals {
     deny_segments: Vec<String>,
     admin: Option<Admin>,
     access_log: AccessLog,
-    drain_deadline: Duration,
+    stop: stop::Stop,
+    process: Process,
+    changes: changes::Both,
 }
 
 impl Default for Globals {
@@ -109,12 +121,11 @@ impl Default for Globals {
         Globals {
             threads: 0,
             deny_segments: vec!["metrics".to_owned()],
-            admin: Some(Admin {
-                bind: SocketAddr::from(([127, 0, 0, 1], 9901)),
-                place: Place::default(),
-            }),
+            admin: Some(Admin::default()),
             access_log: AccessLog::Stdout,
-            drain_deadline: Duration::from_secs(30),
+            stop: stop::Stop::default(),
+            process: Process::default(),
+            changes: changes::Both::default(),
         }
     }
 }
@@ -128,16 +139,11 @@ impl Globals {
             &mut self.deny_segments,
             deny_segments,
         );
-        keys.set(reader, "admin", &mut self.admin, admin);
+        keys.set(reader, "admin", &mut self.admin, admin::read);
         keys.set(reader, "access_log", &mut self.access_log, access_log);
-        if let Some(field) = keys.take("drain")
-            && let Some(mut drain) = reader.keys(&field, "`{ deadline: 30s }`")
-        {
-            drain.set(reader, "deadline", &mut self.drain_deadline, |r, f| {
-                r.duration(f, Zero::Allowed)
-            });
-            drain.done(reader);
-        }
+        self.stop.read(keys, reader);
+        self.process = process::read(keys, reader);
+        self.changes = changes::both(keys, reader);
     }
 }
 
@@ -167,38 +173,6 @@ fn deny_segments(reader: &mut Reader, field: &Field<'_>) -> Option<Vec<String>> 
         }
     }
     Some(words)
-}
-
-fn admin(reader: &mut Reader, field: &Field<'_>) -> Option<Option<Admin>> {
-    if matches!(&field.node.value, Value::Text(text) if text == "off") {
-        return Some(None);
-    }
-    let mut keys = reader.keys(field, "`{ bind: \"127.0.0.1:9901\" }` or `off`")?;
-    let bind = keys.need(reader, "bind");
-    keys.done(reader);
-    let bind = bind?;
-    let text = reader.text(&bind, "an address with a port")?;
-    let place = bind.node.place;
-    let Ok(address) = text.parse::<SocketAddr>() else {
-        let what = format!(
-            "`admin.bind`: {} is not an address with a port",
-            quoted(text)
-        );
-        reader.error(place, what, "write `127.0.0.1:9901`; the address must be named, because operators' answers are not for strangers");
-        return None;
-    };
-    if !address.ip().is_loopback() {
-        let what = format!("`admin.bind`: {address} can be reached from other machines");
-        reader.warning(
-            place,
-            what,
-            "the operators' listener has no password: bind it to 127.0.0.1 or guard the port",
-        );
-    }
-    Some(Some(Admin {
-        bind: address,
-        place,
-    }))
 }
 
 fn access_log(reader: &mut Reader, field: &Field<'_>) -> Option<AccessLog> {

@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 pub use super::network::Trusted;
 
 /// Position of a listener in [`Config::listeners`].
@@ -47,24 +49,160 @@ pub struct Config {
     pub pool_places: Vec<Place>,
     /// Which request goes where. Order has no meaning.
     pub routes: Vec<Route>,
-    /// The operators' listener: `/healthz`, `/readyz`, `/metrics`, `/status`.
+    /// Where operators ask and act; `None` for nowhere.
     pub admin: Option<Admin>,
     /// Where the access log goes.
     pub access_log: AccessLog,
-    /// How long a drain may take before what is left is cut. Default 30 s.
-    pub drain_deadline: Duration,
+    /// How the process stops.
+    pub drain: Drain,
+    /// How the process is replaced by another.
+    pub upgrade: Upgrade,
+    /// As whom the process runs, and what it may reach.
+    pub process: Process,
     /// A request whose first or last path segment is one of these (lower case) is denied, in every
     /// spelling. Default `metrics`.
     pub deny_segments: Vec<String>,
+    /// What is changed about responses that belong to no route. Routes have these defaults in their own changes.
+    pub response_changes: Option<Box<Changes>>,
 }
 
-/// The operators' listener.
+/// As whom the process runs once its sockets are open, and what it may reach. Read at start only.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// The user that it becomes; `None` to stay who it is (default).
+    pub user: Option<String>,
+    /// Its group; `None` for the user's own (default).
+    pub group: Option<String>,
+    /// The right to ports below 1024 is kept, for reloads that need one. Default: no.
+    pub low_ports: bool,
+    /// Whether the kernel holds it to the files that it needs.
+    pub landlock: Landlock,
+    /// Files and folders that it may read beside those that the configuration names.
+    pub readable: Vec<PathBuf>,
+    /// The same to read and write.
+    pub writable: Vec<PathBuf>,
+}
+
+/// Whether the kernel holds the process to the files that it needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Landlock {
+    /// It does not (the default).
+    #[default]
+    Off,
+    /// As far as it can; what it cannot is told.
+    Try,
+    /// It does, or nothing is served.
+    Require,
+}
+
+/// How the process stops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// How long a drain may take before what is left is cut. Default 30 s.
+    pub deadline: Duration,
+    /// Long streams are ended at moments spread over this time, so that their clients do not come back all at once: within
+    /// the deadline, WebSockets from its beginning on, calls of gRPC towards its end. Default 10 s.
+    pub spread: Duration,
+}
+
+/// How the process is replaced by another, which takes its sockets over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upgrade {
+    /// How long what is in flight at the old process may live on; zero means as long as it likes. Default 1 h.
+    pub deadline: Duration,
+    /// How long the new process may take to build everything, before it is given up. Default 60 s.
+    pub start_timeout: Duration,
+    /// Where `portcullis upgrade` finds the running process.
+    pub socket: UpgradeSocket,
+}
+
+/// Where `portcullis upgrade` finds the running process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpgradeSocket {
+    /// `upgrade.sock` in the directory that the service manager made (`RUNTIME_DIRECTORY`), where it made one (the
+    /// default).
+    Runtime,
+    /// Here; the directory is made where it is missing, for our user alone.
+    At(PathBuf),
+    /// Nowhere: SIGQUIT alone begins an upgrade.
+    Off,
+}
+
+impl Default for Drain {
+    fn default() -> Drain {
+        Drain {
+            deadline: Duration::from_secs(30),
+            spread: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Default for Upgrade {
+    fn default() -> Upgrade {
+        Upgrade {
+            deadline: Duration::from_secs(3600),
+            start_timeout: Duration::from_secs(60),
+            socket: UpgradeSocket::Runtime,
+        }
+    }
+}
+
+/// Where operators ask and act.
 #[derive(Clone, Debug)]
 pub struct Admin {
-    /// Address, loopback unless the operator insists. Default `127.0.0.1:9901`.
-    pub bind: SocketAddr,
-    /// Where it stands in the file.
+    /// The unix socket. Default [`AdminSocket::Usual`].
+    pub socket: AdminSocket,
+    /// Permissions of the socket's file: who may open it may change what runs. Default `0o660`.
+    pub socket_mode: u32,
+    /// The TCP address, loopback unless the operator insists; `None` for none. Default `127.0.0.1:9901`.
+    pub bind: Option<SocketAddr>,
+    /// What changes have to show, over the socket and over TCP. Default none: then changes are taken over the socket
+    /// alone.
+    pub token: Option<AdminToken>,
+    /// Where the address stands in the file.
     pub place: Place,
+}
+
+impl Default for Admin {
+    fn default() -> Admin {
+        Admin {
+            socket: AdminSocket::Usual,
+            socket_mode: 0o660,
+            bind: Some(SocketAddr::from(([127, 0, 0, 1], 9901))),
+            token: None,
+            place: Place::default(),
+        }
+    }
+}
+
+/// The operators' unix socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminSocket {
+    /// `admin.sock` in the service's own directory (`RUNTIME_DIRECTORY`), else in `/run/portcullis`. Where it cannot be
+    /// had, that is told and there is none.
+    Usual,
+    /// At this path. Where it cannot be had, the gateway does not start.
+    At(PathBuf),
+    /// None.
+    Off,
+}
+
+/// A word that only operators know.
+#[derive(Clone, PartialEq, Eq)]
+pub enum AdminToken {
+    /// As written; 16 to 512 visible characters of ASCII.
+    Text(String),
+    /// The first line of this file, under the same rule. Read at start and at every reload.
+    File(PathBuf, Place),
+}
+
+impl std::fmt::Debug for AdminToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            AdminToken::Text(_) => f.write_str("Text(…)"),
+            AdminToken::File(path, _) => f.debug_tuple("File").field(path).finish(),
+        }
+    }
 }
 
 /// Destination of the access log.
@@ -147,6 +285,8 @@ pub enum RateKey {
     Address,
     /// A value of this field, name in lower case. Requests without it are counted by address.
     Header(String),
+    /// The certificate that the client has shown. Clients without one are counted by address.
+    Certificate,
 }
 
 /// A network, or one address as a network of its own. The bits behind the prefix are zero, and IPv4 is never in the
@@ -198,6 +338,24 @@ pub struct Tls {
     pub unknown_names: UnknownNames,
     /// Oldest version spoken. Default 1.2.
     pub min_version: TlsVersion,
+    /// Files that are replaced are picked up without a reload. Default: yes.
+    pub watch: bool,
+    /// What clients must show of themselves; `None` for nothing (default).
+    pub client_certificates: Option<ClientCertificates>,
+}
+
+/// Certificates that clients show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificates {
+    /// A client without one is refused; else it is served as any other.
+    pub required: bool,
+    /// PEM file with the authorities that may have issued them.
+    pub ca: PathBuf,
+    /// PEM files with lists of revoked certificates. Where there are any, each certificate of a client's chain must be
+    /// covered by one.
+    pub crls: Vec<PathBuf>,
+    /// Where it stands in the file.
+    pub place: Place,
 }
 
 /// A certificate chain and its key.
@@ -622,6 +780,8 @@ pub struct Route {
     pub in_flight_max: Option<u32>,
     /// Request body, bytes, in place of the listener's; 0 means no limit. Default `None`: the listener's.
     pub body_bytes_max: Option<u64>,
+    /// What is changed about every response of the route, the defaults of the file's top included. `None` for nothing.
+    pub response_changes: Option<Box<Changes>>,
     /// Where it stands in the file.
     pub place: Place,
 }
@@ -662,6 +822,10 @@ pub enum Action {
     Forward(Forward),
     /// The gateway answers with this status (403, or UNAVAILABLE on gRPC listeners).
     Deny(u16),
+    /// The client is sent elsewhere.
+    Redirect(Redirect),
+    /// The gateway answers with what the file says.
+    Respond(Fixed),
 }
 
 /// How a request is forwarded.
@@ -669,16 +833,97 @@ pub enum Action {
 pub struct Forward {
     /// To which pool.
     pub pool: PoolId,
-    /// The matched prefix is taken off the path (`/upload/x` becomes `/x`).
-    pub strip_prefix: bool,
-    /// Fields set on the request, replacing the client's. Names in lower case.
-    pub set_headers: Vec<(String, Template)>,
+    /// How the path is changed on its way to the worker; `None` for not at all (default).
+    pub rewrite: Option<Rewrite>,
+    /// What is changed about the request's fields.
+    pub changes: Changes,
     /// Overrides the pool's `response_timeout`.
     pub response_timeout: Option<Duration>,
 }
 
-/// A field value with placeholders.
+/// How a path is changed. The query stays as it is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Rewrite {
+    /// The path that the route matched is replaced by this one, which has no trailing slash: empty for none
+    /// (`/upload/x` becomes `/x`).
+    Prefix(String),
+    /// What the pattern matches of the path is replaced.
+    Pattern(Pattern),
+}
+
+/// A regular expression, matched in time linear in the path, and what takes the place of what it matches.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    /// Compiled.
+    pub regex: regex::Regex,
+    /// With `$1`, `${name}` for what the groups matched.
+    pub to: String,
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Pattern) -> bool {
+        self.regex.as_str() == other.regex.as_str() && self.to == other.to
+    }
+}
+
+/// What is changed about the fields of a head: first removed, then set, then added. Names in lower case.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Fields that do not pass.
+    pub remove: Vec<String>,
+    /// Fields set, replacing those that came.
+    pub set: Vec<(String, Template)>,
+    /// Fields added to those that came.
+    pub add: Vec<(String, Template)>,
+}
+
+impl Changes {
+    /// Whether nothing is changed.
+    pub fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
+    }
+}
+
+/// Where a client is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirect {
+    /// `Location`: an absolute URL, or a path. What a client sends can stand in it behind the authority only.
+    pub to: Template,
+    /// 301, 302, 303, 307 or 308. Default 302.
+    pub status: u16,
+    /// The query of the request is put behind it. Default: where `to` has no query of its own.
+    pub keep_query: bool,
+}
+
+/// An answer that is the same for everybody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fixed {
+    /// 200 to 599. Default 200.
+    pub status: u16,
+    /// `Content-Type`, for a body that is not empty.
+    pub content_type: String,
+    /// The body.
+    pub body: Content,
+}
+
+/// Bytes that the file names or holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Content {
+    /// Read from there when the plan is built; `None` where the configuration holds the text.
+    pub file: Option<PathBuf>,
+    /// The bytes; empty until the file is read.
+    pub bytes: Bytes,
+    /// Where it stands in the file.
+    pub place: Place,
+}
+
+impl Content {
+    /// Most bytes of a file that is read whole.
+    pub const BYTES_MAX: u64 = 1024 * 1024;
+}
+
+/// A field value with placeholders.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Template(pub Vec<Piece>);
 
 /// A piece of a [`Template`].
@@ -688,8 +933,29 @@ pub enum Piece {
     Text(String),
     /// `{host}`: the request's host, with its port as the client sent it.
     Host,
+    /// `{hostname}`: the same without the port.
+    Hostname,
     /// `{client}`: the client's address.
     Client,
     /// `{request_id}`: the request's id.
     RequestId,
+    /// `{method}`.
+    Method,
+    /// `{path}`: the request's path, normalised where that changes what it means.
+    Path,
+    /// `{rest}`: what of it lies below the route's path: empty, or with a slash in front; with `slash`, a slash at least.
+    Rest {
+        /// Never empty.
+        slash: bool,
+    },
+    /// `{query}`: the query without its question mark.
+    Query,
+    /// `{scheme}`: `https` or `http`, as `X-Forwarded-Proto` says it.
+    Scheme,
+    /// `{port}`: the port that the client came to, as `X-Forwarded-Port` says it.
+    Port,
+    /// `{listener}`: the listener's name.
+    Listener,
+    /// `{route}`: the route's name; empty where no route was found.
+    Route,
 }

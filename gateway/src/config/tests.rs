@@ -185,7 +185,7 @@ fn the_charm_example_sets_the_name_it_was_called_by() {
         panic!("{attach:?}")
     };
     assert_eq!(
-        forward.set_headers,
+        forward.changes.set,
         [("x-fqdn".to_owned(), Template(vec![Piece::Host]))]
     );
     assert_eq!(
@@ -195,6 +195,64 @@ fn the_charm_example_sets_the_name_it_was_called_by() {
             last: 53354
         }]
     );
+}
+
+#[test]
+fn what_a_route_does_besides_forwarding_is_read_with_its_defaults() {
+    let action = |does: &str| good(&small(&[("to: app ", does)])).routes[0].action.clone();
+    let Action::Redirect(redirect) = action("redirect: /x") else {
+        panic!("a redirect");
+    };
+    assert_eq!((redirect.status, redirect.keep_query), (302, true));
+    let Action::Redirect(redirect) = action("redirect: { to: '/x?{query}', status: 308 }") else {
+        panic!("a redirect");
+    };
+    assert_eq!((redirect.status, redirect.keep_query), (308, false));
+    let Action::Respond(fixed) = action("respond: 204") else {
+        panic!("an answer");
+    };
+    assert_eq!((fixed.status, fixed.body.bytes.len()), (204, 0));
+    let Action::Respond(fixed) = action("respond: { body: ok }") else {
+        panic!("an answer");
+    };
+    assert_eq!(
+        (
+            fixed.status,
+            fixed.content_type.as_str(),
+            &fixed.body.bytes[..]
+        ),
+        (200, "text/plain; charset=utf-8", &b"ok"[..])
+    );
+    let Action::Forward(forward) = action("to: app, rewrite: /new/") else {
+        panic!("forwarded");
+    };
+    assert_eq!(forward.rewrite, Some(Rewrite::Prefix("/new".to_owned())));
+    assert!(forward.changes.is_empty());
+}
+
+#[test]
+fn what_the_top_changes_holds_for_every_route_that_does_not_speak_of_it() {
+    let config = good(&small(&[
+        (
+            "listeners:",
+            "set_headers: { X-A: top, X-B: top }\nremove_response_headers: Server\nlisteners:",
+        ),
+        ("to: app ", "to: app, set_headers: { x-a: route } "),
+    ]));
+    let set = |at: usize| match &config.routes[at].action {
+        Action::Forward(forward) => forward.changes.set.clone(),
+        action => panic!("{action:?}"),
+    };
+    let pair = |name: &str, value: &str| {
+        let text = Piece::Text(value.to_owned());
+        (name.to_owned(), Template(vec![text]))
+    };
+    assert_eq!(set(0), [pair("x-b", "top"), pair("x-a", "route")]);
+    assert_eq!(set(1), [pair("x-a", "top"), pair("x-b", "top")]);
+    for changes in [&config.response_changes, &config.routes[0].response_changes] {
+        assert_eq!(changes.as_ref().expect("changes").remove, ["server"]);
+    }
+    assert_eq!(good(SMALL).routes[0].response_changes, None);
 }
 
 /// The commented block at the end of the default file, as a file of its own.
@@ -238,7 +296,9 @@ fn every_key_of_the_reference_is_known_and_its_default_is_true() {
         Some(Rate::new(100, Duration::from_secs(1))),
         "`off` hides the defaults of the keys, so the reference has them in an example"
     );
-    assert_eq!(config.drain_deadline, Duration::from_secs(30));
+    assert_eq!(config.drain, Drain::default());
+    assert_eq!(config.upgrade, Upgrade::default());
+    assert_eq!(config.process, Process::default());
     let written = |key: &str| reference.contains(&format!("{key}:"));
     for key in [
         "exact",
@@ -268,11 +328,14 @@ threads: 4
 deny_segments: [Metrics, server-status]
 admin: off
 access_log: { file: /var/log/x.log }
-drain: { deadline: 5m }
+drain: { deadline: 5m, spread: off }
+process: { user: p, group: q, low_ports: on, landlock: require, readable: /srv, writable: [/a, b] }
+upgrade: { deadline: off, start_timeout: 5s, socket: /run/x/upgrade.sock }
 listeners:
   a:
     bind: [\":443\", \"127.0.0.1:444\", \"[::1]:0\"]
-    tls: { certificates: [a.pem, { chain: b.crt, key: b.key }], unknown_names: refuse, min_version: 1.3 }
+    tls: { certificates: [a.pem, { chain: b.crt, key: b.key }], unknown_names: refuse, min_version: 1.3, watch: off,
+      client_certificates: { mode: optional, ca: ca.pem, crl: [one.crl, two.crl] } }
     limits: { head_timeout: 1s, body_bytes_max: 1GiB, tunnel_timeout: off, fields_max: 50 }
     allow: [10.0.0.0/8, \"2001:db8::/32\"]
     deny: 10.1.2.3
@@ -310,6 +373,27 @@ routes:
     );
     assert!(config.admin.is_none());
     assert_eq!(config.access_log, AccessLog::File("/var/log/x.log".into()));
+    let (deadline, spread) = (Duration::from_secs(300), Duration::ZERO);
+    assert_eq!(config.drain, Drain { deadline, spread });
+    assert_eq!(
+        config.process,
+        Process {
+            user: Some("p".into()),
+            group: Some("q".into()),
+            low_ports: true,
+            landlock: Landlock::Require,
+            readable: vec!["/srv".into()],
+            writable: vec!["/a".into(), "b".into()],
+        }
+    );
+    assert_eq!(
+        config.upgrade,
+        Upgrade {
+            deadline: Duration::ZERO,
+            start_timeout: Duration::from_secs(5),
+            socket: UpgradeSocket::At("/run/x/upgrade.sock".into()),
+        }
+    );
     let a = &config.listeners[0];
     let binds: Vec<_> = a
         .bind
@@ -326,8 +410,17 @@ routes:
     );
     let tls = a.tls.as_ref().expect("tls");
     assert_eq!(
-        (tls.unknown_names, tls.min_version),
-        (UnknownNames::Refuse, TlsVersion::Tls13)
+        (tls.unknown_names, tls.min_version, tls.watch),
+        (UnknownNames::Refuse, TlsVersion::Tls13, false)
+    );
+    let clients = tls.client_certificates.as_ref().expect("whom to trust");
+    assert_eq!(
+        (clients.required, clients.ca.as_os_str()),
+        (false, "ca.pem".as_ref())
+    );
+    assert_eq!(
+        clients.crls,
+        ["one.crl", "two.crl"].map(std::path::PathBuf::from)
     );
     assert_eq!(
         (
@@ -484,9 +577,40 @@ routes:
         (&Action::Deny(403), "/internal -> deny 403")
     );
     assert_eq!(
-        good(SMALL).admin.map(|admin| admin.bind),
+        good(SMALL).admin.and_then(|admin| admin.bind),
         Some(SocketAddr::from(([127, 0, 0, 1], 9901)))
     );
+}
+
+#[test]
+fn operators_have_a_socket_and_an_address_unless_told_otherwise() {
+    let admin = |written: &str| {
+        let text = SMALL.replacen("listeners:", &format!("admin: {written}\nlisteners:"), 1);
+        good(&text).admin
+    };
+    let short = admin("127.0.0.1:9001").unwrap();
+    assert_eq!(short.bind, Some(SocketAddr::from(([127, 0, 0, 1], 9001))));
+    assert_eq!(
+        (short.socket, short.socket_mode),
+        (AdminSocket::Usual, 0o660)
+    );
+    let long =
+        admin("{ socket: /run/a.sock, socket_mode: 0600, bind: off, token: 0123456789abcdef }");
+    let long = long.unwrap();
+    assert_eq!(long.socket, AdminSocket::At("/run/a.sock".into()));
+    assert_eq!((long.socket_mode, long.bind), (0o600, None));
+    assert_eq!(
+        long.token,
+        Some(AdminToken::Text("0123456789abcdef".into()))
+    );
+    assert!(
+        !format!("{long:?}").contains("0123456789abcdef"),
+        "a token is not told by accident"
+    );
+    let file = admin("{ socket: off, token_file: a.token }").unwrap();
+    assert_eq!(file.socket, AdminSocket::Off);
+    assert!(matches!(file.token, Some(AdminToken::File(path, _)) if path == *"a.token"));
+    assert!(admin("off").is_none());
 }
 
 /// What is changed in the small file, what must be told (on which line), and part of the fix.
@@ -657,6 +781,39 @@ fn every_mistake_is_told_with_place_and_fix() {
             3,
             "`key` is missing",
             "add `key:`",
+        ),
+        (
+            &[("[edge.pem] } }", "[edge.pem], watch: yes } }")],
+            3,
+            "`yes` is not known",
+            "`off`, `on`",
+        ),
+        (
+            &[(
+                "[edge.pem] } }",
+                "[edge.pem], client_certificates: { mode: required } } }",
+            )],
+            3,
+            "does not say whom to trust",
+            "ca: FILE",
+        ),
+        (
+            &[(
+                "[edge.pem] } }",
+                "[edge.pem], client_certificates: { ca: ca.pem } } }",
+            )],
+            3,
+            "`mode` is missing",
+            "add `mode:`",
+        ),
+        (
+            &[(
+                "[edge.pem] } }",
+                "[edge.pem], client_certificates: { mode: maybe, ca: ca.pem } } }",
+            )],
+            3,
+            "`maybe` is not known",
+            "`off`, `optional`, `required`",
         ),
         (
             &[(
@@ -858,7 +1015,7 @@ fn every_mistake_is_told_with_place_and_fix() {
         (
             &[("to: app ", "to: app, deny: 403 ")],
             9,
-            "one of `to` and `deny`",
+            "one of `to`, `deny`",
             "remove",
         ),
         (
@@ -938,6 +1095,93 @@ fn every_mistake_is_told_with_place_and_fix() {
             "another",
         ),
         (
+            &[("to: app ", "to: app, add_response_headers: { Trailer: x } ")],
+            9,
+            "belongs to the connection",
+            "another",
+        ),
+        (
+            &[("to: app ", "to: app, remove_headers: [X-Forwarded-For] ")],
+            9,
+            "the gateway's own",
+            "set_headers",
+        ),
+        (
+            &[(
+                "listeners:",
+                "set_response_headers: { grpc-status: 0 }\nlisteners:",
+            )],
+            1,
+            "how the exchange went",
+            "another",
+        ),
+        (
+            &[("to: app ", "to: app, strip_prefix: true, rewrite: /x ")],
+            9,
+            "one of `rewrite` and `strip_prefix`",
+            "rewrite: /",
+        ),
+        (
+            &[("to: app ", "to: app, rewrite: /metrics ")],
+            9,
+            "no request reaches",
+            "deny_segments",
+        ),
+        (
+            &[("to: app ", "to: app, rewrite: { match: '(', to: / } ")],
+            9,
+            "not a regular expression",
+            "look-around",
+        ),
+        (
+            &[("to: app ", "redirect: 'https://{query}/' ")],
+            9,
+            "choose the host",
+            "{hostname}",
+        ),
+        (
+            &[("to: app ", "redirect: { to: /x, status: 304 } ")],
+            9,
+            "sends nobody",
+            "308",
+        ),
+        (
+            &[("to: app ", "redirect: { to: '/x?a', keep_query: true } ")],
+            9,
+            "query or a fragment",
+            "{query}",
+        ),
+        (
+            &[("to: app ", "redirect: /x, set_headers: { A: b } ")],
+            9,
+            "answers by itself",
+            "remove",
+        ),
+        (
+            &[("to: agent,", "redirect: /x,")],
+            10,
+            "would not understand",
+            "deny: 503",
+        ),
+        (
+            &[("to: app ", "respond: { status: 204, body: x } ")],
+            9,
+            "has no body",
+            "another status",
+        ),
+        (
+            &[("to: app ", "respond: { body: x, file: y } ")],
+            9,
+            "one of `body` and `file`",
+            "remove",
+        ),
+        (
+            &[("to: app ", "respond: { body: x, content_type: text } ")],
+            9,
+            "not a media type",
+            "text/html",
+        ),
+        (
             &[("to: app ", "to: app, set_headers: { X: \"{hosts}\" } ")],
             9,
             "placeholder `hosts`",
@@ -978,6 +1222,42 @@ fn every_mistake_is_told_with_place_and_fix() {
             "127.0.0.1:9901",
         ),
         (
+            &[("listeners:", "admin: { socket_mode: 0999 }\nlisteners:")],
+            1,
+            "`0999` are no permissions",
+            "0660",
+        ),
+        (
+            &[("listeners:", "admin: { token: short }\nlisteners:")],
+            1,
+            "16 to 512 visible characters",
+            "openssl rand",
+        ),
+        (
+            &[(
+                "listeners:",
+                "admin: { token: 0123456789abcdef, token_file: a }\nlisteners:",
+            )],
+            1,
+            "both given",
+            "leave one of them out",
+        ),
+        (
+            &[("listeners:", "admin: { sockets: /a }\nlisteners:")],
+            1,
+            "unknown key `sockets`",
+            "did you mean `socket`?",
+        ),
+        (
+            &[(
+                "listeners:",
+                "admin: { socket: /aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa }\nlisteners:",
+            )],
+            1,
+            "at most 90 bytes",
+            "shorter",
+        ),
+        (
             &[("listeners:", "threads: many\nlisteners:")],
             1,
             "not a whole number",
@@ -994,6 +1274,39 @@ fn every_mistake_is_told_with_place_and_fix() {
             1,
             "no unit",
             "`30s`",
+        ),
+        (
+            &[("listeners:", "process: { group: www-data }\nlisteners:")],
+            1,
+            "means nothing without `user`",
+            "add `user: NAME`",
+        ),
+        (
+            &[(
+                "listeners:",
+                "process: { user: a, landlock: yes }\nlisteners:",
+            )],
+            1,
+            "landlock",
+            "`require`",
+        ),
+        (
+            &[("listeners:", "process: { user: \"0:0\" }\nlisteners:")],
+            1,
+            "is no name",
+            "not a number",
+        ),
+        (
+            &[("listeners:", "upgrade: { start_timeout: 0s }\nlisteners:")],
+            1,
+            "start_timeout",
+            "",
+        ),
+        (
+            &[("listeners:", "upgrade: { dedline: 1h }\nlisteners:")],
+            1,
+            "unknown key",
+            "`deadline`",
         ),
         (
             &[("listeners:", "access_log: stdot\nlisteners:")],
@@ -1132,6 +1445,17 @@ fn doubts_are_warnings_and_do_not_stop_anybody() {
             "from other machines",
         ),
         (
+            &[("listeners:", "admin: { socket_mode: 0666 }\nlisteners:")],
+            "everybody on this machine",
+        ),
+        (
+            &[(
+                "listeners:",
+                "admin: { socket: off, bind: off }\nlisteners:",
+            )],
+            "neither a socket nor an address",
+        ),
+        (
             &[("path: /, to: app ", "path: /x/metrics, to: app ")],
             "only what is below",
         ),
@@ -1155,6 +1479,13 @@ fn doubts_are_warnings_and_do_not_stop_anybody() {
                 "\":80\", forwarded: { from: [10.0.0.0/8, 0.0.0.0/0] } }",
             )],
             "trusts everybody",
+        ),
+        (
+            &[(
+                "\":80\" }",
+                "\":80\", rate: { per: certificate, requests: 1/s } }",
+            )],
+            "a rate per certificate, but asks clients for none",
         ),
         (
             &[("50052, protocol: h2c", "50052")],

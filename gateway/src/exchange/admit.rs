@@ -3,6 +3,7 @@
 //! Promises: the path is normalised once, what is matched is what is forwarded. Waiting for a worker is bounded in
 //! time and number.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,9 +12,10 @@ use std::time::Instant;
 use http::Method;
 
 use crate::config::model::{
-    Action, Balance, HashKey, ListenerId, PathMatch, Protocol, RedirectHttps, RouteId,
+    Action, Balance, HashKey, ListenerId, Protocol, RedirectHttps, RouteId,
 };
 use crate::exchange::failure::Failure;
+use crate::exchange::rewrite;
 use crate::io::timer::Timers;
 use crate::limit::in_flight::Place;
 use crate::limit::rate::{Limiter, retry_after};
@@ -22,6 +24,7 @@ use crate::plan::Plan;
 use crate::pool::{Kind, Lease, Pick, Pool, Want, WorkerId};
 use crate::route::table::Query;
 use crate::route::{host, path};
+use crate::tls::identity::Identity;
 
 /// What becomes of a request.
 pub enum Decision {
@@ -31,6 +34,11 @@ pub enum Decision {
         route: RouteId,
         /// Path and query for the worker, where the client's bytes do not go on unchanged.
         target: Option<Vec<u8>>,
+    },
+    /// The gateway answers by itself, as the route says.
+    Answer {
+        /// The route.
+        route: RouteId,
     },
     /// The client is sent to the TLS port.
     Redirect {
@@ -53,12 +61,14 @@ pub fn judge(
     plan: &Plan,
     on: ListenerId,
     client: IpAddr,
+    certificate: Option<&Identity>,
     request: &Request,
     now: Instant,
 ) -> Decision {
+    let shown = certificate.map(|shown| shown.fingerprint.as_str());
     let paced = |limiter: &Option<Arc<Limiter>>, route| {
         let field = |name: &str| request.fields.get(name);
-        let wait = limiter.as_ref()?.admit(client, field, now).err()?;
+        let wait = limiter.as_ref()?.admit(client, shown, field, now).err()?;
         Some(Decision::Refuse {
             route,
             failure: Failure::RateLimited(retry_after(wait)),
@@ -69,7 +79,7 @@ pub fn judge(
         return refused;
     }
     let decision = decide(plan, on, client, request);
-    if let Decision::Forward { route, .. } = decision
+    if let Decision::Forward { route, .. } | Decision::Answer { route } = decision
         && let Some(limits) = plan.limits(route)
         && let Some(refused) = paced(&limits.rate, Some(route))
     {
@@ -137,22 +147,24 @@ pub fn decide(plan: &Plan, on: ListenerId, client: IpAddr, request: &Request) ->
             route: Some(route),
             failure: Failure::Denied(*status),
         },
+        Action::Redirect(_) | Action::Respond(_) => Decision::Answer { route },
         Action::Forward(forward) => {
-            let mut target = normal.forward().map(|path| [path, query].concat());
-            if forward.strip_prefix
-                && let PathMatch::Prefix(prefix) = &plan.route(route).path
-            {
-                let stripped = path::strip_prefix(normal.forward().unwrap_or(path_part), prefix);
-                // What was in the middle of the path may be in front now.
-                if path::denied(stripped, &plan.config.deny_segments) {
-                    return Decision::Refuse {
-                        route: Some(route),
-                        failure: Failure::Denied(403),
-                    };
-                }
-                target = Some([stripped, query].concat());
+            let Some(change) = &forward.rewrite else {
+                let target = normal.forward().map(|path| [path, query].concat());
+                return Decision::Forward { route, target };
+            };
+            let sent = normal.forward().unwrap_or(path_part);
+            let deny = &plan.config.deny_segments;
+            match rewrite::changed(change, sent, &plan.route(route).path, deny) {
+                Ok(path) => Decision::Forward {
+                    route,
+                    target: Some([&path[..], query].concat()),
+                },
+                Err(failure) => Decision::Refuse {
+                    route: Some(route),
+                    failure,
+                },
             }
-            Decision::Forward { route, target }
         }
     }
 }
@@ -235,15 +247,8 @@ fn fnv(bytes: &[u8]) -> u64 {
     })
 }
 
-/// A worker and how long it was waited for.
-pub struct Admitted {
-    /// The place at the worker.
-    pub lease: Lease,
-    /// Had to wait.
-    pub waited: bool,
-}
-
-/// Gets a place at a worker, waiting where the pool allows it: while none is up, and while all are at their cap.
+/// Gets a place at a worker, waiting where the pool allows it: while none is up, and while all are at their cap. `since`
+/// tells when it began to wait, if it did.
 pub async fn admit(
     pool: &Arc<Pool>,
     key: Option<u64>,
@@ -251,27 +256,22 @@ pub async fn admit(
     kind: Kind,
     random: impl Fn() -> u64,
     timers: &Timers,
-) -> Result<Admitted, Failure> {
+    since: &Cell<Option<Instant>>,
+) -> Result<Lease, Failure> {
     let want = || Want {
         key,
         avoid,
         random: random(),
         kind,
     };
-    match pool.pick(&want(), Instant::now()) {
-        Pick::Worker(lease) => {
-            return Ok(Admitted {
-                lease,
-                waited: false,
-            });
-        }
-        Pick::Empty => wait(pool, Failure::NoWorker, &want, timers).await,
-        Pick::Full => wait(pool, Failure::Busy, &want, timers).await,
-    }
-    .map(|lease| Admitted {
-        lease,
-        waited: true,
-    })
+    let now = Instant::now();
+    let why = match pool.pick(&want(), now) {
+        Pick::Worker(lease) => return Ok(lease),
+        Pick::Empty => Failure::NoWorker,
+        Pick::Full => Failure::Busy,
+    };
+    since.set(Some(now));
+    wait(pool, why, &want, timers).await
 }
 
 async fn wait<'a>(

@@ -12,14 +12,18 @@ use h2::Reason;
 
 use crate::exchange::client::{Client, grpc_status};
 use crate::exchange::failure::Failure;
-use crate::exchange::flow::{Cause, FlowError, Replay, Side, Sink, Source, pump};
+use crate::exchange::finish::NO_STATUS;
+use crate::exchange::flow::{Cause, FlowError, Frame, Pull, Replay, Side, Sink, Source, pump};
 use crate::exchange::forward::{self, After};
 use crate::exchange::job::{Connection, Done, Job, Lost, Sent};
+use crate::exchange::leave::Leave;
 use crate::exchange::reply::{Head, Reply};
 use crate::exchange::tunnel::tunnel;
 use crate::io::timer::Slot;
-use crate::message::Response;
+use crate::message::{Fields, Response};
 use crate::pool::Outcome;
+use crate::shard::Flight;
+use crate::shard::StreamKind;
 
 /// Most 1xx responses passed on before the final one.
 const INFORMATIONAL_MAX: u32 = 64;
@@ -47,15 +51,11 @@ pub async fn attempt(
     match converse(job, body, client, connection, on_head).await? {
         Answered::Whole(done) => Ok(done),
         // Boxed: tunnels are rare and live long, requests are many and short.
-        Answered::Switched(response, reply) => Ok(Box::pin(tunnel(
-            job,
-            body.take_source(),
-            ahead,
-            client,
-            response,
-            reply,
-        ))
-        .await),
+        Answered::Switched(response, reply) => {
+            let _open = job.shared.in_flight.begin(job.listener, Flight::Tunnel);
+            let from_client = body.take_source();
+            Ok(Box::pin(tunnel(job, from_client, ahead, client, response, reply)).await)
+        }
     }
 }
 
@@ -92,8 +92,16 @@ async fn converse(
         )),
     };
     let mut informed = 0;
+    let mut leave = job.grpc.then(|| Leave::new(StreamKind::Call));
+    let mut has_to_leave = |cx: &mut Task<'_>| {
+        let leave = leave.as_mut();
+        leave.is_some_and(|leave| leave.poll(cx, job.shared, job.timers).is_ready())
+    };
     let head = loop {
         let head = std::future::poll_fn(|cx| {
+            if has_to_leave(cx) {
+                return Poll::Ready(Err(Lost::client(&Cause::Stopping)));
+            }
             match sending.poll(cx) {
                 Poll::Ready(Err(cause)) => return Poll::Ready(Err(Lost::client(&cause))),
                 Poll::Ready(Ok(())) => timer.set(if sending.broken {
@@ -152,6 +160,9 @@ async fn converse(
         waits_for_100 = false;
         inform(job, client, Response::go_on()).await?;
     }
+    if job.grpc {
+        note_status(job, &response.fields);
+    }
     let mut from_worker = from_worker.unwrap_or_else(|| reply.source(&response, job));
     // A worker that keeps its connection reads the rest of the request, so the client's can be kept as well. Who is
     // told `keep` sends its next request, which nobody would answer if the rest is not wanted or the gateway stops.
@@ -162,13 +173,14 @@ async fn converse(
     } else {
         After::Close
     };
-    let (mut to_client, after) = match client.start(response, job.to_head, wanted) {
+    let (mut to_client, after) = match client.start(response, job.to_head, wanted, job.made) {
         Ok(started) => started,
         Err(_) => return Ok(Answered::Whole(Done::failed(status, Failure::ClientGone))),
     };
     let flowed = {
+        let mut heard = Heard(&mut from_worker, job);
         let mut back = pin!(pump(
-            &mut from_worker,
+            &mut heard,
             &mut to_client,
             job.bounds.response_pace,
             &timer,
@@ -180,6 +192,10 @@ async fn converse(
                     side: Side::Sink,
                     cause,
                 }));
+            }
+            if has_to_leave(cx) {
+                let (side, cause) = (Side::Source, Cause::Stopping);
+                return Poll::Ready(Err(FlowError { side, cause }));
             }
             back.as_mut().poll(cx)
         })
@@ -210,6 +226,32 @@ async fn converse(
         reusable,
         unread: !sent_whole,
     }))
+}
+
+/// The response's body, whose trailers are looked at as they pass.
+struct Heard<'a>(&'a mut Source, &'a Job<'a>);
+
+impl Pull for Heard<'_> {
+    fn poll_pull(&mut self, cx: &mut Task<'_>) -> Poll<Result<Frame, Cause>> {
+        let pulled = self.0.poll_next(cx);
+        if let Poll::Ready(Ok(Frame::End(Some(trailers)))) = &pulled
+            && self.1.grpc
+        {
+            note_status(self.1, trailers);
+        }
+        pulled
+    }
+}
+
+/// Remembers how a gRPC call ended; a number that gRPC does not have is remembered as one.
+fn note_status(job: &Job<'_>, fields: &Fields) {
+    if let Some(status) = fields.get("grpc-status") {
+        let number = std::str::from_utf8(status)
+            .ok()
+            .and_then(|n| n.parse().ok());
+        job.grpc_status
+            .set(number.unwrap_or(NO_STATUS - 1).min(NO_STATUS - 1));
+    }
 }
 
 /// Passes a 1xx response on. A client that does not take it is gone: nothing can be said behind half a head.
@@ -275,6 +317,7 @@ async fn broken_off(job: &Job<'_>, status: u16, error: FlowError, to_client: &mu
     }
     let failure = match error.cause {
         Cause::Timeout => Failure::WorkerTimeout,
+        Cause::Stopping => Failure::Stopping,
         Cause::Framing(_) | Cause::TooLarge => Failure::BadAnswer,
         Cause::Io(_) | Cause::Truncated | Cause::Reset(_) | Cause::Lost => Failure::WorkerLost,
     };
@@ -287,6 +330,7 @@ async fn broken_off(job: &Job<'_>, status: u16, error: FlowError, to_client: &mu
             let mut trailers = http::HeaderMap::new();
             let answer = failure.answer();
             grpc_status(&mut trailers, answer.grpc, answer.text);
+            job.grpc_status.set(answer.grpc.number());
             let _ = send.send_trailers(trailers);
         }
         (sink, _) => sink.reset(Reason::INTERNAL_ERROR),

@@ -9,6 +9,7 @@ use h2::server::SendResponse;
 use http::{HeaderMap, HeaderValue};
 
 use crate::exchange::failure::{Answer, GrpcStatus};
+use crate::exchange::fields::Made;
 use crate::exchange::flow::{Cause, Framing, Sink};
 use crate::exchange::forward::{After, http1_response, http2_response};
 use crate::http1::write;
@@ -46,21 +47,22 @@ impl Client {
                 stream, version, ..
             } => {
                 let mut out = BytesMut::new();
-                http1_response(&mut out, &response, *version, false, After::Keep);
+                http1_response(&mut out, &response, *version, false, After::Keep, None);
                 stream.write_all(&out).await.map_err(Cause::Io)
             }
             Client::Http2 { respond } => respond
-                .send_informational(http2_response(response, false))
+                .send_informational(http2_response(response, false, None))
                 .map_err(|e| Cause::of(&e)),
         }
     }
 
-    /// Begins the final response. The head goes out with the first bytes of the body, or when the sink is flushed.
+    /// Begins the final response, changed as `made` says. The head goes out with the first bytes of the body, or when the sink is flushed.
     pub fn start(
         &mut self,
         response: Response,
         to_head: bool,
         after: After,
+        made: Option<&Made<'_>>,
     ) -> Result<(Sink, After), Cause> {
         match self {
             Client::Http1 {
@@ -68,7 +70,7 @@ impl Client {
             } => {
                 let mut out = BytesMut::new();
                 let (framing, after) =
-                    http1_response(&mut out, &response, *version, to_head, after);
+                    http1_response(&mut out, &response, *version, to_head, after, made);
                 let framing = if after == After::Upgrade {
                     Framing::Raw
                 } else {
@@ -90,7 +92,7 @@ impl Client {
                     || response.status == 304;
                 let end = bodiless && after != After::Upgrade;
                 let send = respond
-                    .send_response(http2_response(response, to_head), end)
+                    .send_response(http2_response(response, to_head, made), end)
                     .map_err(|e| Cause::of(&e))?;
                 Ok((
                     if end {
@@ -159,7 +161,11 @@ impl Client {
     }
 }
 
-fn body_of(answer: Answer) -> String {
+/// Methods that are served, as `Allow` lists them.
+pub(super) const METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
+
+/// The body of an answer of our own.
+pub(super) fn body_of(answer: Answer) -> String {
     if answer.status == 302 || answer.status == 308 {
         String::new()
     } else {
@@ -185,11 +191,7 @@ pub fn http1_answer(
         write::number_field(&mut out, b"retry-after", u64::from(seconds));
     }
     if answer.status == 405 {
-        write::field(
-            &mut out,
-            b"allow",
-            b"GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH",
-        );
+        write::field(&mut out, b"allow", METHODS.as_bytes());
     }
     if !body.is_empty() {
         write::field(&mut out, b"content-type", b"text/plain; charset=utf-8");

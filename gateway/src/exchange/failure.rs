@@ -75,6 +75,14 @@ pub enum GrpcStatus {
 }
 
 impl GrpcStatus {
+    /// The number.
+    pub fn number(self) -> u8 {
+        match self {
+            GrpcStatus::Unavailable => 14,
+            GrpcStatus::ResourceExhausted => 8,
+        }
+    }
+
     /// The number, as `grpc-status` has it.
     pub fn code(self) -> &'static str {
         match self {

@@ -1,15 +1,18 @@
 //! What does the worker see, and what does the client see? Heads as they are passed on.
 //!
-//! Promises: fields of one connection stay on it (RFC 9110 section 7.6.1), a stranger's `X-Forwarded-*` never passes (a trusted hop's does),
+//! Promises: fields of one connection stay on it (RFC 9110 section 7.6.1), a stranger's `X-Forwarded-*` never passes (a trusted hop's does), anybody's
+//! `X-Client-Cert-*` neither,
 //! framing is written anew for each side, `Host` goes on byte by byte. Does not: route or send.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, Method, Uri};
 
+use crate::exchange::fields::Made;
 use crate::exchange::flow::Framing;
 use crate::exchange::origin::{self, Origin};
 use crate::http1::write;
 use crate::message::{BodyKind, Fields, Known, Request, Response, Upgrade, Version, list_has};
+use crate::tls::identity::Identity;
 
 /// What the gateway tells a worker about a request.
 pub struct Passage<'a> {
@@ -27,8 +30,10 @@ pub struct Passage<'a> {
     pub port: u16,
     /// The request's id.
     pub request_id: &'a str,
-    /// Fields that the route sets, names in lower case.
-    pub set: &'a [(&'a str, Vec<u8>)],
+    /// What the client's certificate says.
+    pub certificate: Option<&'a Identity>,
+    /// What the route changes about the fields.
+    pub made: &'a Made<'a>,
 }
 
 impl Passage<'_> {
@@ -85,6 +90,12 @@ fn reads_as(set: &[u8], name: &[u8]) -> bool {
     set.len() == name.len() && set.iter().zip(name).all(|(a, b)| plain(*a) == plain(*b))
 }
 
+/// Whether the route sets or removes the field, in whatever spelling a worker may take for it.
+fn taken(made: &Made<'_>, name: &[u8]) -> bool {
+    let is = |own: &str| reads_as(own.as_bytes(), name);
+    made.set.iter().any(|(set, _)| is(set)) || made.remove.iter().any(|gone| is(gone))
+}
+
 /// Every request field that passes.
 fn each_request_field<'a>(
     request: &'a Request,
@@ -99,13 +110,7 @@ fn each_request_field<'a>(
             Known::WebSocketKey => matches!(request.upgrade, Some(Upgrade::Connect(_))),
             _ => true,
         };
-        if !ours
-            && !nominated.has(name)
-            && !passage
-                .set
-                .iter()
-                .any(|(set, _)| reads_as(set.as_bytes(), name))
-        {
+        if !ours && !nominated.has(name) && !taken(passage.made, name) {
             visit(known, name, value);
         }
     });
@@ -118,7 +123,7 @@ fn each_own_field(
     mut visit: impl FnMut(&'static str, &[u8]),
 ) {
     let mut visit = |name: &'static str, value: &[u8]| {
-        if !passage.set.iter().any(|(set, _)| *set == name) {
+        if !passage.made.set.iter().any(|(set, _)| *set == name) {
             visit(name, value);
         }
     };
@@ -139,6 +144,13 @@ fn each_own_field(
     if passage.forwarded {
         let value = origin::forwarded(passage.chain(), host, passage.proto());
         visit("forwarded", &value);
+    }
+    if let Some(certificate) = passage.certificate {
+        visit("x-client-cert-subject", certificate.subject.as_bytes());
+        visit(
+            "x-client-cert-fingerprint",
+            certificate.fingerprint.as_bytes(),
+        );
     }
     visit("x-request-id", passage.request_id.as_bytes());
 }
@@ -182,9 +194,7 @@ pub fn http1_request(
     each_own_field(request, passage, |name, value| {
         write::field(out, name.as_bytes(), value)
     });
-    for (name, value) in passage.set {
-        write::field(out, name.as_bytes(), value);
-    }
+    passage.made.write_http1(out);
     if upgrade {
         out.put_slice(b"connection: Upgrade\r\nupgrade: websocket\r\n");
         if let Some(key) = websocket_key {
@@ -254,14 +264,7 @@ pub fn http2_request(request: &Request, passage: &Passage<'_>) -> Option<http::R
             map.insert(HeaderName::from_static(name), value);
         }
     });
-    for (name, value) in passage.set {
-        if let (Ok(name), Ok(value)) = (
-            HeaderName::from_bytes(name.as_bytes()),
-            HeaderValue::from_bytes(value),
-        ) {
-            map.insert(name, value);
-        }
-    }
+    passage.made.apply_http2(map);
     Some(head)
 }
 
@@ -291,6 +294,7 @@ pub fn http1_response(
     version: Version,
     to_head: bool,
     after: After,
+    made: Option<&Made<'_>>,
 ) -> (Framing, After) {
     out.reserve(512);
     write::status_line(out, response.status);
@@ -299,10 +303,16 @@ pub fn http1_response(
     response.fields.for_each(|known, name, value| {
         if known == Known::ContentLength {
             length = Some(value);
-        } else if passes(known) && !nominated.has(name) {
+        } else if passes(known)
+            && !nominated.has(name)
+            && !made.is_some_and(|made| made.takes(name))
+        {
             write::field(out, name, value);
         }
     });
+    if let Some(made) = made {
+        made.write_http1(out);
+    }
     let informational = response.status < 200;
     let bodiless = informational || response.status == 204 || response.status == 304 || to_head;
     let framing = match response.body {
@@ -343,7 +353,11 @@ pub fn http1_response(
 }
 
 /// Makes a response head for an HTTP/2 client.
-pub fn http2_response(response: Response, to_head: bool) -> http::Response<()> {
+pub fn http2_response(
+    response: Response,
+    to_head: bool,
+    made: Option<&Made<'_>>,
+) -> http::Response<()> {
     let status =
         http::StatusCode::from_u16(response.status).unwrap_or(http::StatusCode::BAD_GATEWAY);
     let mut head = http::Response::new(());
@@ -386,6 +400,9 @@ pub fn http2_response(response: Response, to_head: bool) -> http::Response<()> {
                 }
             });
         }
+    }
+    if let Some(made) = made {
+        made.apply_http2(head.headers_mut());
     }
     head
 }

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use h2::Reason;
 use h2::client::SendRequest;
 
+use crate::config::model::ListenerId;
 use crate::exchange::failure::Failure;
+use crate::exchange::fields::Made;
 use crate::exchange::flow::{Cause, Pace};
 use crate::exchange::forward::{After, Passage};
 use crate::http1::head::Limits;
@@ -34,6 +36,8 @@ pub struct Job<'a> {
     pub request: &'a Request,
     /// What the worker is told beside it.
     pub passage: Passage<'a>,
+    /// What the route changes about the response.
+    pub made: Option<&'a Made<'a>>,
     /// The request was a HEAD.
     pub to_head: bool,
     /// The client speaks gRPC.
@@ -52,6 +56,10 @@ pub struct Job<'a> {
     pub bytes_in: &'a Cell<u64>,
     /// Response body bytes.
     pub bytes_out: &'a Cell<u64>,
+    /// What `grpc-status` says, once it is known.
+    pub grpc_status: &'a Cell<u8>,
+    /// Where the client came in.
+    pub listener: ListenerId,
 }
 
 /// The time and size bounds of an exchange. Zero means none.
@@ -104,6 +112,7 @@ impl Lost {
             Cause::Timeout => Failure::ClientTimeout,
             Cause::TooLarge => Failure::BodyTooLarge,
             Cause::Framing(_) => Failure::BadBody,
+            Cause::Stopping => Failure::Stopping,
             Cause::Io(_) | Cause::Truncated | Cause::Reset(_) | Cause::Lost => Failure::ClientGone,
         };
         Lost {

@@ -4,14 +4,20 @@ pub mod admit;
 pub mod attempt;
 pub mod client;
 pub mod failure;
+pub mod fields;
 pub mod finish;
+mod fixed;
 pub mod flow;
 pub mod forward;
 pub mod job;
+mod leave;
 pub mod origin;
 mod reply;
+mod rewrite;
 mod tunnel;
+mod websocket;
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
@@ -24,7 +30,7 @@ use bytes::BytesMut;
 use http::Method;
 
 use crate::config::model::{
-    Forward, Listener, ListenerId, Piece, Protocol, ProxyVersion, RouteId, Template, WorkerProtocol,
+    Forward, Listener, ListenerId, Protocol, ProxyVersion, RouteId, WorkerProtocol,
 };
 use crate::http1::head::Limits;
 use crate::io::proxy_protocol;
@@ -32,12 +38,14 @@ use crate::io::timer::{TICK, Timers};
 use crate::message::{Known, Request, Upgrade, Version};
 use crate::plan::Plan;
 use crate::pool::{Kind, Lease, Outcome, Pool, WorkerId};
-use crate::shard::Shard;
+use crate::shard::{Flight, Shard};
+use crate::tls::identity::Identity;
 use crate::upstream::ConnectError;
-use admit::{Admitted, Decision};
+use admit::Decision;
 use attempt::attempt;
 use client::Client;
 use failure::{Answer, Failure, GrpcStatus};
+use fields::{Filling, Made};
 use finish::Summary;
 use flow::{Pace, Replay, Source};
 use forward::{After, Passage};
@@ -61,6 +69,8 @@ pub struct Context {
     pub came_to: SocketAddr,
     /// TLS version, empty on plain connections.
     pub tls: &'static str,
+    /// What the client's certificate says, where it has shown one.
+    pub certificate: Option<Box<Identity>>,
 }
 
 impl Context {
@@ -81,7 +91,11 @@ pub async fn serve(
 ) -> After {
     let shard = &cx.shard;
     let plan = shard.shared.plan.load_full();
-    let _counted = InFlight::new(shard);
+    let flight = match request.version {
+        Version::Http2 => Flight::Http2,
+        Version::Http10 | Version::Http11 => Flight::Http1,
+    };
+    let _counted = shard.shared.in_flight.begin(cx.listener, flight);
     let mut summary = Summary::new(cx, &plan, request_id(shard, &request));
     if let Some(trusted) = &plan.listener(cx.listener).forwarded {
         summary.origin = origin::of(trusted, cx.client.ip(), &request.fields);
@@ -93,6 +107,7 @@ pub async fn serve(
         &plan,
         cx.listener,
         summary.client(),
+        cx.certificate.as_deref(),
         &request,
         summary.started,
     ) {
@@ -110,6 +125,20 @@ pub async fn serve(
                 grpc,
                 &mut summary,
             )
+            .await
+        }
+        Decision::Answer { route } => {
+            summary.route = Some(route);
+            let done = source.is_done();
+            // Boxed: rare beside requests that are forwarded.
+            Box::pin(fixed::answer(
+                &request,
+                done,
+                client,
+                route,
+                grpc,
+                &mut summary,
+            ))
             .await
         }
         Decision::Redirect { status, location } => {
@@ -145,22 +174,6 @@ pub async fn serve(
     };
     summary.finish(&request);
     after
-}
-
-/// One exchange more in flight, until dropped.
-struct InFlight<'a>(&'a Shard);
-
-impl InFlight<'_> {
-    fn new(shard: &Shard) -> InFlight<'_> {
-        shard.shared.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(shard)
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.shared.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// The client's id where it is fit for logs and headers, else a new one.
@@ -200,7 +213,15 @@ async fn say(
     close: bool,
     summary: &mut Summary<'_>,
 ) -> After {
+    if !grpc && fixed::is_changed(summary) {
+        let (response, body) = fixed::own(answer, location);
+        let said = fixed::deliver(request, !close, client, response, body, summary);
+        return Box::pin(said).await;
+    }
     summary.status = if grpc { 200 } else { answer.status };
+    if grpc {
+        summary.grpc_status.set(answer.grpc.number());
+    }
     let close = close || summary.cx.shard.shared.is_draining();
     let said = client.answer(Some(request), answer, location, grpc, close);
     let timer = summary.cx.shard.timers.slot();
@@ -295,11 +316,20 @@ async fn forward(
     };
     let id = summary.request_id.clone();
     let origin = summary.origin.clone();
-    let client_text = origin
-        .as_ref()
-        .map_or(&cx.client_text, |origin| &origin.client_text);
-    let set = set_headers(forward, request, client_text, &id);
+    let (made, response_made) = {
+        let filling = Filling {
+            cx,
+            plan,
+            request,
+            request_id: &id,
+            route: Some(route),
+            origin: origin.as_deref(),
+        };
+        let made = Made::of(&forward.changes, &filling);
+        (made, Made::of_response(&filling))
+    };
     let (bytes_in, bytes_out) = (summary.bytes_in.clone(), summary.bytes_out.clone());
+    let grpc_status = summary.grpc_status.clone();
     let job = Job {
         passage: Passage {
             target: target.as_deref().unwrap_or(&request.target),
@@ -309,8 +339,10 @@ async fn forward(
             tls: !cx.tls.is_empty(),
             port: cx.came_to.port(),
             request_id: &id,
-            set: &set,
+            certificate: cx.certificate.as_deref(),
+            made: &made,
         },
+        made: response_made.as_deref(),
         to_head: request.method == Method::HEAD,
         grpc,
         upgrade,
@@ -323,6 +355,8 @@ async fn forward(
         shared: &cx.shard.shared,
         bytes_in: &bytes_in,
         bytes_out: &bytes_out,
+        grpc_status: &grpc_status,
+        listener: cx.listener,
         request,
         bounds: bounds(
             plan.listener(cx.listener),
@@ -394,30 +428,6 @@ fn bounds(
     }
 }
 
-fn set_headers<'a>(
-    forward: &'a Forward,
-    request: &Request,
-    client: &str,
-    id: &str,
-) -> Vec<(&'a str, Vec<u8>)> {
-    let value = |template: &Template| {
-        template.0.iter().fold(Vec::new(), |mut value, piece| {
-            value.extend_from_slice(match piece {
-                Piece::Text(text) => text.as_bytes(),
-                Piece::Host => &request.authority,
-                Piece::Client => client.as_bytes(),
-                Piece::RequestId => id.as_bytes(),
-            });
-            value
-        })
-    };
-    forward
-        .set_headers
-        .iter()
-        .map(|(name, template)| (name.as_str(), value(template)))
-        .collect()
-}
-
 /// Tries workers until one answers, or nothing more can be tried.
 async fn attempts(
     cx: &Context,
@@ -435,30 +445,44 @@ async fn attempts(
     } else {
         Kind::Request
     };
-    let budget = pool.retry_budget();
-    budget.deposit();
+    pool.retry_budget().deposit();
     let mut tried: Vec<WorkerId> = Vec::new();
     let (mut unsent, mut retries) = (0, 0);
     loop {
-        let Admitted { lease, waited } = {
-            let admitting = admit::admit(pool, key, &tried, kind, || shard.random(), &shard.timers);
-            unless_gone(client, admitting)
-                .await
-                .map_err(|f| (f, None))?
-        };
-        if waited {
-            summary.wait = summary.started.elapsed();
+        let since = Cell::new(None);
+        let admitting = admit::admit(
+            pool,
+            key,
+            &tried,
+            kind,
+            || shard.random(),
+            &shard.timers,
+            &since,
+        );
+        let admitted = unless_gone(client, admitting).await;
+        if let Some(since) = since.get() {
+            let waited = since.elapsed();
+            summary.wait += waited;
+            if admitted.is_ok() {
+                summary.pool_metrics().wait.observe(waited);
+            }
+        }
+        let lease = admitted.map_err(|failure| (failure, None))?;
+        // The usual exchange needs no look at the clock here: nothing has taken time yet.
+        if since.get().is_some() || summary.retries > 0 {
+            summary.sent = Instant::now();
         }
         let worker = lease.worker();
         summary.worker = Some(lease.addr());
-        let lost = match try_worker(cx, pool, job, body, ahead, client, lease).await {
+        let lost = match try_worker(cx, pool, job, body, ahead, client, lease, summary).await {
             Ok(done) => return Ok(done),
             Err(lost) => lost,
         };
         // A kept connection that had gone stale says nothing of the worker: it may have restarted since.
         let stale = lost.sent == Sent::Perhaps { stale: true };
         if let Some(outcome) = lost.outcome.filter(|_| !stale) {
-            report(pool, worker, outcome);
+            summary.pool_metrics().failed(word(outcome));
+            report(pool, worker, outcome, Instant::now());
         }
         let again =
             body.rewind() && lost.failure != Failure::ClientGone && lost.outcome_allows_retry();
@@ -480,10 +504,10 @@ async fn attempts(
             {
                 let goes_on = summary.started.elapsed() < pool.model().hold.time;
                 if goes_on {
-                    unless_gone(client, pause(&shard.timers))
-                        .await
-                        .map_err(|f| (f, None))?;
-                    summary.wait = summary.started.elapsed();
+                    let since = Instant::now();
+                    let paused = unless_gone(client, pause(&shard.timers)).await;
+                    summary.wait += since.elapsed();
+                    paused.map_err(|failure| (failure, None))?;
                 }
                 goes_on
             }
@@ -495,8 +519,7 @@ async fn attempts(
                 retries += 1;
                 retries <= pool.model().retry.attempts_max
                     && safe(&lost, job.request)
-                    && (lost.sent == Sent::Perhaps { stale: true }
-                        || budget.withdraw(Instant::now()))
+                    && (lost.sent == Sent::Perhaps { stale: true } || withdraw(pool))
             }
         };
         if !allowed {
@@ -509,6 +532,28 @@ async fn attempts(
         if !tried.contains(&worker) {
             tried.push(worker);
         }
+    }
+}
+
+/// Takes a retry from the pool's budget, where there is one left.
+fn withdraw(pool: &Pool) -> bool {
+    let allowed = pool.retry_budget().withdraw(Instant::now());
+    if !allowed {
+        let denied = &pool.stats().retries_denied;
+        denied.fetch_add(1, Ordering::Relaxed);
+    }
+    allowed
+}
+
+/// The word for the metrics.
+fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Answered(_) => "answered",
+        Outcome::ConnectRefused => "connect_refused",
+        Outcome::ConnectTimeout => "connect_timeout",
+        Outcome::ConnectionLost => "connection_lost",
+        Outcome::ResponseTimeout => "response_timeout",
+        Outcome::BadAnswer => "bad_answer",
     }
 }
 
@@ -560,6 +605,10 @@ impl Lost {
     }
 }
 
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the stages of one exchange share exactly these"
+)]
 async fn try_worker(
     cx: &Context,
     pool: &Arc<Pool>,
@@ -568,11 +617,14 @@ async fn try_worker(
     ahead: &mut BytesMut,
     client: &mut Client,
     mut lease: Lease,
+    summary: &mut Summary<'_>,
 ) -> Result<Done, Lost> {
     let (addr, worker) = (lease.addr(), lease.worker());
-    let connection = connect(cx, pool, job, addr).await?;
+    let connection = connect(cx, pool, job, addr, summary).await?;
     let done = attempt(job, body, ahead, client, connection, |status, stream| {
-        report(pool, worker, Outcome::Answered(status));
+        let now = Instant::now();
+        summary.answered(now);
+        report(pool, worker, Outcome::Answered(status), now);
         if stream {
             lease.make_stream();
         }
@@ -587,9 +639,38 @@ async fn try_worker(
     }
     // How a tunnel ends is its protocol's own: many close with bytes unread, which TCP tells as a reset.
     if done.failure == Some(Failure::WorkerLost) && job.upgrade.is_none() {
-        report(pool, worker, Outcome::ConnectionLost);
+        let outcome = Outcome::ConnectionLost;
+        summary.pool_metrics().failed(word(outcome));
+        report(pool, worker, outcome, Instant::now());
     }
     Ok(done)
+}
+
+/// A connection that is there already.
+fn at_hand(
+    cx: &Context,
+    protocol: WorkerProtocol,
+    job: &Job<'_>,
+    addr: SocketAddr,
+) -> Option<Connection> {
+    match protocol {
+        WorkerProtocol::Http1 => {
+            // A request that must not be sent twice asks the kernel first: a connection that is gone is found before.
+            let careful = !safe(
+                &Lost {
+                    sent: Sent::Perhaps { stale: true },
+                    ..Lost::unsent()
+                },
+                job.request,
+            );
+            let stream = cx.shard.upstream.take(addr, careful)?;
+            Some(Connection::Http1(stream, true))
+        }
+        WorkerProtocol::H2c => {
+            let (send, ticket) = cx.shard.upstream.at_hand(addr)?;
+            Some(Connection::Http2(send, ticket))
+        }
+    }
 }
 
 async fn connect(
@@ -597,6 +678,7 @@ async fn connect(
     pool: &Pool,
     job: &Job<'_>,
     addr: SocketAddr,
+    summary: &mut Summary<'_>,
 ) -> Result<Connection, Lost> {
     let model = pool.model();
     let preface = model.send_proxy.map(|version| {
@@ -612,27 +694,19 @@ async fn connect(
             ProxyVersion::V2 => proxy_protocol::v2(client, cx.came_to),
         }
     });
+    if preface.is_none()
+        && let Some(kept) = at_hand(cx, model.protocol, job, addr)
+    {
+        return Ok(kept);
+    }
+    let began = Instant::now();
     let connected = match model.protocol {
-        WorkerProtocol::Http1 => {
-            // A request that must not be sent twice asks the kernel first: a connection that is gone is found before.
-            let careful = !safe(
-                &Lost {
-                    sent: Sent::Perhaps { stale: true },
-                    ..Lost::unsent()
-                },
-                job.request,
-            );
-            if preface.is_none()
-                && let Some(stream) = cx.shard.upstream.take(addr, careful)
-            {
-                return Ok(Connection::Http1(stream, true));
-            }
-            cx.shard
-                .upstream
-                .connect(addr, model.connect_timeout, preface.as_deref())
-                .await
-                .map(|tcp| Connection::Http1(Rc::new(crate::io::Stream::plain(tcp)), false))
-        }
+        WorkerProtocol::Http1 => cx
+            .shard
+            .upstream
+            .connect(addr, model.connect_timeout, preface.as_deref())
+            .await
+            .map(|tcp| Connection::Http1(Rc::new(crate::io::Stream::plain(tcp)), false)),
         WorkerProtocol::H2c => cx
             .shard
             .upstream
@@ -646,6 +720,12 @@ async fn connect(
             .await
             .map(|(send, ticket)| Connection::Http2(send, ticket)),
     };
+    let now = Instant::now();
+    let taken = now - began;
+    summary.connected(taken, now);
+    if connected.is_ok() {
+        summary.pool_metrics().connect.observe(taken);
+    }
     connected.map_err(|error| Lost {
         outcome: Some(match error {
             ConnectError::Refused => Outcome::ConnectRefused,
@@ -667,8 +747,8 @@ impl Lost {
     }
 }
 
-fn report(pool: &Pool, worker: WorkerId, outcome: Outcome) {
-    if let Some(transition) = pool.report(worker, outcome, Instant::now()) {
+fn report(pool: &Pool, worker: WorkerId, outcome: Outcome, now: Instant) {
+    if let Some(transition) = pool.report(worker, outcome, now) {
         tracing::warn!(
             pool = pool.name(),
             worker = %transition.worker,

@@ -8,8 +8,8 @@ use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use tokio::net::{TcpListener, TcpStream};
@@ -18,20 +18,23 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::model::{ListenerId, Protocol};
 use crate::exchange::Context;
-use crate::io::tls::{Handshake, HandshakeError};
-use crate::io::{Carrier, Stream, tls};
+use crate::io::handshake::{self, Handshake, HandshakeError};
+use crate::io::{Carrier, Stream};
 use crate::listener::proxy_protocol::Header;
-use crate::listener::{http1, http2, preface};
+use crate::listener::{http1, http2, preface, refused, socket};
+use crate::observe::handshake::Reason;
 use crate::observe::metrics::ListenerMetrics;
 use crate::shard::{Admission, Full, Shard, Shared, admit};
+use crate::tls::identity::{self, Identity};
+use crate::tls::time::unix;
 
 /// Connections on their way from one data thread to another.
 const HANDED_MAX: usize = 1024;
 /// A thread keeps what it accepted while it has at most this many connections more than the least loaded one.
 const SLACK: u32 = 4;
-/// Accepting goes on for so long when the gateway begins to stop: until nobody else has the socket, so that whoever
-/// closes it last has looked last who is waiting.
-const LAST_ACCEPTS: Duration = Duration::from_millis(50);
+/// A socket that nobody has after us is closed so long after it began to turn clients away: connections that were half
+/// open by then come to be.
+const LAST_ACCEPTS: Duration = Duration::from_millis(200);
 /// Pause when the process has no file descriptor left.
 const NO_DESCRIPTOR: Duration = Duration::from_millis(100);
 
@@ -43,6 +46,8 @@ pub struct Door {
     pub socket: StdListener,
     /// Ends the accept loop: a reload took the address away.
     pub closed: CancellationToken,
+    /// Somebody else has the socket, too, and goes on listening: another process, the service manager.
+    pub held_elsewhere: Arc<AtomicBool>,
 }
 
 /// A connection handed to another data thread.
@@ -138,22 +143,46 @@ pub async fn accept(shard: Rc<Shard>, me: usize, balance: Balance, door: Door) -
     let shared = shard.shared.clone();
     let _accepting = Accepting::new(&shared);
     let listener = TcpListener::from_std(door.socket)?;
+    let serve = |tcp, client| let_in(&shard, me, &balance, door.listener, tcp, client);
     let stop = async {
         tokio::select! {
             () = shared.drain_started() => {}
             () = door.closed.cancelled() => {}
         }
-        tokio::time::sleep(LAST_ACCEPTS).await;
     };
-    let mut stop = std::pin::pin!(stop);
+    accept_until(stop, &listener, serve).await;
+    if door.held_elsewhere.load(Ordering::SeqCst) {
+        // Who waits is served by whoever has the socket.
+        return Ok(());
+    }
+    // Closing the socket would reset who has come by then: first, nobody comes any more.
+    if let Err(error) = socket::turn_away(&listener) {
+        tracing::debug!(%error, "who comes as the socket is closed may be cut off");
+    }
+    accept_until(tokio::time::sleep(LAST_ACCEPTS), &listener, serve).await;
+    // The kernel is asked itself, because the runtime may not have heard of all yet.
+    let listener = listener.into_std()?;
+    while let Ok((tcp, client)) = listener.accept() {
+        tcp.set_nonblocking(true)?;
+        serve(TcpStream::from_std(tcp)?, client);
+    }
+    Ok(())
+}
+
+async fn accept_until(
+    end: impl Future<Output = ()>,
+    listener: &TcpListener,
+    serve: impl Fn(TcpStream, SocketAddr),
+) {
+    let mut end = std::pin::pin!(end);
     loop {
         let accepted = tokio::select! {
             biased;
-            () = &mut stop => break,
+            () = &mut end => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((tcp, client)) => let_in(&shard, me, &balance, door.listener, tcp, client),
+            Ok((tcp, client)) => serve(tcp, client),
             Err(error) if is_exhausted(&error) => {
                 tracing::error!(%error, "no connection can be accepted; raise the limit of open files");
                 tokio::time::sleep(NO_DESCRIPTOR).await;
@@ -162,15 +191,6 @@ pub async fn accept(shard: Rc<Shard>, me: usize, balance: Balance, door: Door) -
             Err(_) => {}
         }
     }
-    // Who had come already is served; closing the socket would reset them. The kernel is asked itself, because the
-    // runtime may not have heard of them yet.
-    let listener = listener.into_std()?;
-    while let Ok((tcp, client)) = listener.accept() {
-        tcp.set_nonblocking(true)?;
-        let tcp = TcpStream::from_std(tcp)?;
-        let_in(&shard, me, &balance, door.listener, tcp, client);
-    }
-    Ok(())
 }
 
 /// One accept loop more, until dropped.
@@ -331,7 +351,7 @@ async fn establish(
             client
         }
     };
-    let context = |tls| {
+    let context = |tls, certificate| {
         Rc::new(Context {
             shard: shard.clone(),
             listener: door,
@@ -339,19 +359,35 @@ async fn establish(
             client,
             came_to,
             tls,
+            certificate,
         })
     };
     let grpc = listener.protocol == Protocol::Grpc;
-    let Some(config) = plan.listeners[usize::from(door.0)].tls.clone() else {
+    let Some(live) = &plan.listeners[usize::from(door.0)].tls else {
         let stream = Stream::plain(tcp);
         return Some(if grpc {
-            Connection::Http2(context(""), Carrier::new(stream, Bytes::new()))
+            Connection::Http2(context("", None), Carrier::new(stream, Bytes::new()))
         } else {
-            Connection::Http1(context(""), Rc::new(stream))
+            Connection::Http1(context("", None), Rc::new(stream))
         });
     };
-    let (stream, handshake) = handshake(&shard, metrics, patience, tcp, config).await?;
-    let cx = context(handshake.version);
+    let config = live.config();
+    let shaken = shake_hands(&shard, metrics, patience, tcp, config).await;
+    let (stream, handshake, certificate) = match shaken {
+        Ok(shaken) => shaken,
+        Err((reason, why)) => {
+            metrics.handshake_failed(reason);
+            // A client with the wrong certificate is somebody's machine that has to be mended; strangers are not.
+            if reason.is_client_certificate() && shard.may_tell(Instant::now()) {
+                let (listener, reason) = (&listener.name, reason.word());
+                tracing::warn!(%listener, client = %client.ip(), reason, why, "client certificate refused");
+            } else {
+                tracing::debug!(client = %client.ip(), reason = reason.word(), why, "TLS handshake failed");
+            }
+            return None;
+        }
+    };
+    let cx = context(handshake.version, certificate);
     // A gRPC client that offers no ALPN speaks HTTP/2 all the same.
     Some(if handshake.h2 || (grpc && !handshake.alpn) {
         Connection::Http2(cx, Carrier::new(stream, Bytes::new()))
@@ -360,36 +396,27 @@ async fn establish(
     })
 }
 
-async fn handshake(
+/// A handshake and what came of it; or why it failed.
+async fn shake_hands(
     shard: &Shard,
     metrics: &ListenerMetrics,
     patience: Duration,
     tcp: TcpStream,
     config: Arc<rustls::ServerConfig>,
-) -> Option<(Stream, Handshake)> {
+) -> Result<(Stream, Handshake, Option<Box<Identity>>), (Reason, String)> {
     let slot = shard.timers.slot();
-    match slot
-        .within(patience, tls::accept(tcp, config, &shard.scratch))
+    let shaken = slot.within(patience, handshake::accept(tcp, config, &shard.scratch));
+    let failed = |error: HandshakeError| (refused::reason(&error), error.to_string());
+    let (stream, mut handshake) = shaken
         .await
-    {
-        Ok(Ok((stream, handshake))) => {
-            metrics.handshake(handshake.version, handshake.resumed);
-            Some((stream, handshake))
-        }
-        Ok(Err(HandshakeError::Lost(_))) => {
-            metrics.handshake_lost.inc();
-            None
-        }
-        Ok(Err(error)) => {
-            metrics.handshake_refused.inc();
-            tracing::debug!(%error, "TLS handshake refused");
-            None
-        }
-        Err(_) => {
-            metrics.handshake_timeout.inc();
-            None
-        }
-    }
+        .map_err(|_| (Reason::Timeout, "it took too long".to_owned()))?
+        .map_err(failed)?;
+    let shown = handshake.certificate.take();
+    let read = shown.map(|shown| identity::read(&shown, unix(SystemTime::now())).map(Box::new));
+    let identity = read.transpose();
+    let identity = identity.map_err(|unfit| (refused::unfit(unfit), unfit.to_string()))?;
+    metrics.handshake(handshake.version, handshake.resumed);
+    Ok((stream, handshake, identity))
 }
 
 /// Whether every connection has ended and no other comes.

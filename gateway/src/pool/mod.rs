@@ -10,6 +10,7 @@ mod change;
 mod hash;
 mod health;
 mod lease;
+mod operate;
 mod outlier;
 mod retry_budget;
 mod state;

@@ -1,5 +1,9 @@
 //! Which keys stand at the top?
 
+use super::routes::{
+    ADD_HEADERS, ADD_RESPONSE_HEADERS, REMOVE_HEADERS, REMOVE_RESPONSE_HEADERS, SET_HEADERS,
+    SET_RESPONSE_HEADERS,
+};
 use super::{Form, Key, OFF, Section, key};
 
 pub(super) const SECTIONS: &[Section] = &[
@@ -10,15 +14,44 @@ pub(super) const SECTIONS: &[Section] = &[
         keys: TOP,
     },
     Section {
-        title: "Operators' listener",
+        title: "Operators' doors",
         at: &["admin"],
-        what: "Where operators ask.",
-        keys: &[key(
-            "bind",
-            &[Form::Text("127.0.0.1:9901")],
-            "127.0.0.1:9901",
-            "Address and port of `/healthz`, `/readyz`, `/metrics` and `/status`. It has no password: keep it on loopback.",
-        )],
+        what: "Where operators ask and act: a unix socket, and an address where reading is free and changes need a token. Read at start only, but for the token.",
+        keys: &[
+            key(
+                "socket",
+                &[
+                    Form::Words(&["auto", "off"]),
+                    Form::Text("/run/portcullis/admin.sock"),
+                ],
+                "auto",
+                "The unix socket. `auto` is `admin.sock` in the service's own directory (`RUNTIME_DIRECTORY`), else in `/run/portcullis`; where it cannot be had, that is told and there is none.",
+            ),
+            key(
+                "socket_mode",
+                &[Form::Text("0660")],
+                "0660",
+                "Permissions of the socket's file, in octal. Who may open it may change what runs.",
+            ),
+            key(
+                "bind",
+                &[OFF, Form::Text("127.0.0.1:9901")],
+                "127.0.0.1:9901",
+                "Address and port of `/healthz`, `/readyz`, `/metrics`, `/status` and the rest of the API. Reading needs no password: keep it on loopback.",
+            ),
+            key(
+                "token",
+                &[OFF, Form::Text("${TOKEN}")],
+                "off",
+                "What changes have to show, as `Authorization: Bearer`; 16 to 512 visible characters of ASCII. Without one, changes are taken over the socket alone.",
+            ),
+            key(
+                "token_file",
+                &[OFF, Form::Text("/etc/portcullis/token")],
+                "off",
+                "The same from the first line of a file, which is read at start and at every reload.",
+            ),
+        ],
     },
     Section {
         title: "Access log",
@@ -35,13 +68,96 @@ pub(super) const SECTIONS: &[Section] = &[
         title: "Drain",
         at: &["drain"],
         what: "How the gateway stops.",
-        keys: &[key(
-            "deadline",
-            &[Form::Duration, OFF],
-            "30s",
-            "On SIGTERM, what is not finished by then is cut.",
-        )],
+        keys: &[
+            key(
+                "deadline",
+                &[Form::Duration, OFF],
+                "30s",
+                "On SIGTERM, what is not finished by then is cut.",
+            ),
+            key(
+                "spread",
+                &[Form::Duration, OFF],
+                "10s",
+                "Long streams are ended at moments spread over this time, so that their clients do not come back all at once: WebSockets (Close 1001) from the beginning on, calls of gRPC (UNAVAILABLE) towards the deadline. After an upgrade, both towards the end of `upgrade.deadline`.",
+            ),
+        ],
     },
+    Section {
+        title: "Process",
+        at: &["process"],
+        what: "As whom the gateway runs once its sockets are open, and what it may reach. Read at start only.",
+        keys: PROCESS,
+    },
+    Section {
+        title: "Upgrade",
+        at: &["upgrade"],
+        what: "How the process is replaced by another, which takes its sockets over; docs/upgrade.md tells how.",
+        keys: UPGRADE,
+    },
+];
+
+const PROCESS: &[Key] = &[
+    key(
+        "user",
+        &[OFF, Form::Text("portcullis")],
+        "off",
+        "The user that it becomes, without any right of root, and no program that it starts gets more; `off` to stay who it is. Needs a start as root.",
+    ),
+    key(
+        "group",
+        &[OFF, Form::Text("portcullis")],
+        "off",
+        "Its group; `off` is the user's own.",
+    ),
+    key(
+        "low_ports",
+        &[Form::Words(&["on", "off"])],
+        "off",
+        "Of root's rights, the one to ports below 1024 is kept (CAP_NET_BIND_SERVICE), for reloads and upgrades that open another.",
+    ),
+    key(
+        "landlock",
+        &[Form::Words(&["off", "try", "require"])],
+        "off",
+        "The kernel holds the process, and those that replace it, to the folders of its configuration, certificates, logs and binary; the log tells which. `try` warns where the kernel is too old, `require` does not start.",
+    ),
+    key(
+        "readable",
+        &[Form::List(&[Form::Text("/srv/pages")])],
+        "[]",
+        "With `landlock`: more files and folders to read.",
+    ),
+    key(
+        "writable",
+        &[Form::List(&[Form::Text("/var/log/portcullis")])],
+        "[]",
+        "With `landlock`: more files and folders to read and write.",
+    ),
+];
+
+const UPGRADE: &[Key] = &[
+    key(
+        "deadline",
+        &[Form::Duration, OFF],
+        "1h",
+        "What the old process has in flight lives on so long; `off`: as long as it likes.",
+    ),
+    key(
+        "start_timeout",
+        &[Form::Duration],
+        "60s",
+        "The new process is given up when it does not serve by then; the old one serves on.",
+    ),
+    key(
+        "socket",
+        &[
+            Form::Words(&["default", "off"]),
+            Form::Text("/run/portcullis/upgrade.sock"),
+        ],
+        "default",
+        "Where `portcullis upgrade` finds the running process. `default` is `upgrade.sock` in the directory that the service manager made (`RUNTIME_DIRECTORY`), or none.",
+    ),
 ];
 
 const TOP: &[Key] = &[
@@ -59,9 +175,9 @@ const TOP: &[Key] = &[
     ),
     key(
         "admin",
-        &[OFF, Form::Keys],
-        "{ bind: \"127.0.0.1:9901\" }",
-        "The operators' listener.",
+        &[OFF, Form::Text("127.0.0.1:9901"), Form::Keys],
+        "127.0.0.1:9901",
+        "Where operators ask and act. An address alone leaves the other keys at their defaults.",
     ),
     key(
         "access_log",
@@ -72,8 +188,27 @@ const TOP: &[Key] = &[
     key(
         "drain",
         &[Form::Keys],
-        "{ deadline: 30s }",
+        "{ deadline: 30s, spread: 10s }",
         "How the gateway stops.",
+    ),
+    // Defaults for every route: what a route says of a field takes the place of what is said here.
+    SET_HEADERS,
+    ADD_HEADERS,
+    REMOVE_HEADERS,
+    SET_RESPONSE_HEADERS,
+    ADD_RESPONSE_HEADERS,
+    REMOVE_RESPONSE_HEADERS,
+    key(
+        "process",
+        &[Form::Keys],
+        "{ user: off, landlock: off }",
+        "As whom the gateway runs, and what it may reach.",
+    ),
+    key(
+        "upgrade",
+        &[Form::Keys],
+        "{ deadline: 1h, start_timeout: 60s, socket: default }",
+        "How the process is replaced by another.",
     ),
     key(
         "listeners",

@@ -69,6 +69,7 @@ fn decided(plan: &Plan, on: &str, line: &str, fields: &str) -> String {
         } => {
             format!("{} as {}", name(route), String::from_utf8(target).unwrap())
         }
+        Decision::Answer { route } => format!("{} itself", name(route)),
         Decision::Redirect { status, location } => format!("{status} {location}"),
         Decision::Refuse { route, failure } => {
             let route = route.map_or(String::new(), |route| format!("{}: ", name(route)));
@@ -360,7 +361,7 @@ fn limited(listener: &str, route: &str) -> Plan {
 fn judged(plan: &Plan, from: [u8; 4], line: &str) -> &'static str {
     let request = request(line, "Host: h\r\n");
     let now = Instant::now();
-    match judge(plan, ListenerId(0), IpAddr::from(from), &request, now) {
+    match judge(plan, ListenerId(0), IpAddr::from(from), None, &request, now) {
         Decision::Refuse { failure, .. } => failure.word(),
         _ => "served",
     }

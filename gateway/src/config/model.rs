@@ -365,6 +365,8 @@ pub struct Certificate {
     pub chain: PathBuf,
     /// PEM file with the key; the same file as `chain` where only one is given.
     pub key: PathBuf,
+    /// DER file with what the authority says of it (OCSP), shown to clients that ask.
+    pub ocsp: Option<PathBuf>,
     /// Where it stands in the file.
     pub place: Place,
 }
@@ -479,7 +481,7 @@ pub struct Pool {
     pub worker_in_flight_max: Option<u32>,
     /// Time over which a new worker's share grows from a tenth to the whole. Default 0 (at once).
     pub slow_start: Duration,
-    /// Time for the TCP connection to a worker. Default 3 s.
+    /// Time for the connection to a worker, TLS included. Default 3 s.
     pub connect_timeout: Duration,
     /// From the end of the request to the head of the response. Default 305 s.
     pub response_timeout: Duration,
@@ -496,7 +498,52 @@ pub struct Pool {
     /// Each connection to a worker begins with a header of the PROXY protocol that names the client.
     /// Such a connection serves one exchange. Default: none.
     pub send_proxy: Option<ProxyVersion>,
+    /// Workers are spoken to over TLS; `None` for plain text (default).
+    pub tls: Option<WorkerTls>,
 }
+
+/// TLS towards the workers of a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerTls {
+    /// PEM file with the authorities that may have issued the workers' certificates. Default: the system's.
+    pub ca: Option<PathBuf>,
+    /// PEM files with a chain and a key of the gateway's own, for workers that ask for them.
+    pub client_certificate: Option<(PathBuf, PathBuf)>,
+    /// The name that workers are asked for (SNI) and must prove. Default: their address.
+    pub name: Option<String>,
+    /// Workers must prove who they are. Default: yes.
+    pub verify: bool,
+    /// Oldest version spoken. Default 1.2.
+    pub min_version: TlsVersion,
+    /// Where it stands in the file.
+    pub place: Aside,
+}
+
+impl WorkerTls {
+    /// With every default.
+    pub fn new(place: Place) -> WorkerTls {
+        WorkerTls {
+            ca: None,
+            client_certificate: None,
+            name: None,
+            verify: true,
+            min_version: TlsVersion::Tls12,
+            place: Aside(place),
+        }
+    }
+}
+
+/// A place that makes no difference: what only moved in the file is still equal.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Aside(pub Place);
+
+impl PartialEq for Aside {
+    fn eq(&self, _: &Aside) -> bool {
+        true
+    }
+}
+
+impl Eq for Aside {}
 
 impl Pool {
     /// A pool on this machine with every default.
@@ -525,6 +572,7 @@ impl Pool {
             head_bytes_max: 64 * 1024,
             streams_max: 100,
             send_proxy: None,
+            tls: None,
         }
     }
 }
@@ -573,7 +621,7 @@ impl PortRange {
 pub enum WorkerProtocol {
     /// HTTP/1.1 (the default).
     Http1,
-    /// HTTP/2 in plain text with prior knowledge (RFC 9113 section 3.3).
+    /// HTTP/2: in plain text with prior knowledge (RFC 9113 section 3.3), or where the pool has TLS, as agreed by ALPN.
     H2c,
 }
 

@@ -8,13 +8,19 @@ CARGO_FLAGS ?=
 # Of each fuzz target.
 SECONDS ?= 60
 
-.PHONY: help demo test fuzz setup setup-test certs build
+# Of `make bench`.
+FORM ?= quick
+BENCH_FLAGS ?=
+
+.PHONY: help demo test fuzz bench setup setup-test certs build
 
 help:
 	@echo 'make demo    build, start the workers and the edge on this machine, run until Ctrl-C'
 	@echo '             PROFILE=dev|release  WORKERS=N  HTTP_PORT=80 HTTPS_PORT=443 GRPC_PORT=6554'
 	@echo 'make test    format, lints and every test'
 	@echo 'make fuzz    feed hostile input to every parser, SECONDS=N seconds each'
+	@echo 'make bench   compare with HAProxy, nginx, Apache and Caddy on this machine'
+	@echo '             FORM=quick|full  BENCH_FLAGS="--cases h1,h2 --proxies portcullis,haproxy"'
 	@echo 'make certs   throw-away certificates in certs/'
 	@echo 'make setup   install what is missing'
 
@@ -30,6 +36,10 @@ test: setup-test certs
 
 fuzz: setup
 	@scripts/fuzz.sh '$(SECONDS)'
+
+bench: setup
+	cargo build --release -p gateway -p loadtest --bins $(CARGO_FLAGS)
+	@FORM='$(FORM)' scripts/bench.sh $(BENCH_FLAGS)
 
 build: setup
 	cargo build --profile '$(PROFILE)' -p gateway -p backends --bins $(CARGO_FLAGS)

@@ -28,6 +28,7 @@ use crate::config::{Problem, Severity, Source, ephemeral, parse, reference, rend
 use crate::discover;
 use crate::drain::Drain;
 use crate::explain::{self, Question};
+use crate::files;
 use crate::host;
 use crate::listener::accept::{Balance, Door, Handed, accept, receive};
 use crate::listener::inherited::{self, Inheritance, Inherited};
@@ -40,8 +41,10 @@ use crate::observe::metrics::Metrics;
 use crate::observe::syslog::{self, Syslog};
 use crate::observe::trace::{self, Tracer};
 use crate::plan::{Plan, Tls};
+use crate::rehearsal;
 use crate::reload::{
-    Discovered, OpenDoor, Reload, addresses, own_addresses, settle_redirects, settle_token, tls_of,
+    Discovered, OpenDoor, Reload, addresses, own_addresses, set_workers, settle_redirects,
+    settle_token, tls_of, workers_of,
 };
 use crate::renewal;
 use crate::shard::{Shard, Shared};
@@ -63,6 +66,7 @@ pub fn check(path: &Path) -> ExitCode {
     let mut problems = checked.problems;
     if let Some(config) = &mut checked.config {
         problems.extend(read_contents(config));
+        problems.extend(files::problems(config));
         problems.extend(tls::server::check(config, SystemTime::now()));
         problems.extend(ephemeral_warnings(config));
     }
@@ -90,6 +94,29 @@ pub fn schema() -> ExitCode {
     // A reader that went away (`| head`) is no failure.
     let _ = writeln!(std::io::stdout(), "{:#}", reference::schema());
     ExitCode::SUCCESS
+}
+
+/// Tells whether clients would trust a certificate.
+pub fn certs(question: &rehearsal::Question, json: bool) -> ExitCode {
+    match rehearsal::rehearse(question, SystemTime::now()) {
+        Ok(found) => {
+            let text = match serde_json::to_string_pretty(&found) {
+                Ok(text) if json => text + "\n",
+                _ => found.text(),
+            };
+            // A reader that went away (`| head`) is no failure.
+            let _ = write!(std::io::stdout(), "{text}");
+            if found.trusted {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+        Err(error) => {
+            eprintln!("portcullis: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Tells what would become of a request.
@@ -242,6 +269,7 @@ fn serve(
 ) -> Result<(), Refusal> {
     let metrics = Arc::new(Metrics::new().context("metrics")?);
     let mut problems = read_contents(&mut config);
+    problems.extend(files::problems(&config));
     let mut files = files(&config);
     files.push(path.to_owned());
     problems.extend(settle_token(&mut config).err());
@@ -249,6 +277,9 @@ fn serve(
         return Err(refuse(source, &problems));
     }
     let (tls, doubts) = tls_of(&config, None).map_err(|problems| refuse(source, &problems))?;
+    tell(source, &doubts);
+    let (workers, doubts) =
+        workers_of(&config, None).map_err(|problems| refuse(source, &problems))?;
     tell(source, &doubts);
     if let Some(predecessor) = predecessor {
         resume_sessions(&config, &tls, predecessor)?;
@@ -273,6 +304,7 @@ fn serve(
     let (drain, upgrade) = (config.drain.clone(), config.upgrade.clone());
     let admin_asked = config.admin.as_ref().and_then(|admin| admin.bind);
     let plan = Arc::new(Plan::build(config, tls, &metrics, None, Instant::now()));
+    set_workers(&plan, workers);
     let admin_address = admin_tcp
         .as_ref()
         .and_then(|socket| socket.local_addr().ok());

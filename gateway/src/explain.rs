@@ -518,6 +518,7 @@ fn pool_line(pool: &Pool) -> String {
         .collect();
     let protocol = match pool.protocol {
         WorkerProtocol::Http1 => "HTTP/1.1",
+        WorkerProtocol::H2c if pool.tls.is_some() => "HTTP/2",
         WorkerProtocol::H2c => "h2c",
     };
     let balance = match &pool.balance {
@@ -545,6 +546,7 @@ fn own_answer(action: &Action, grpc: bool) -> String {
             Some(file) => format!("{}, with the file {}", fixed.status, file.display()),
             None => format!("{}, {} bytes", fixed.status, fixed.body.bytes.len()),
         },
+        Action::Static(folder) => format!("a file below {}", folder.root.display()),
         Action::Deny(_) | Action::Forward(_) => String::new(),
     }
 }

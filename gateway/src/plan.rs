@@ -8,10 +8,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::Semaphore;
+
+use crate::compress::Places;
 use crate::config::model::{
-    Action, Config, Forward, Listener, ListenerId, PoolId, Rate, Route, RouteId,
+    Action, Compress, Config, Forward, Listener, ListenerId, PoolId, Rate, Route, RouteId, Statuses,
 };
-use crate::limit::in_flight::Places;
+use crate::limit::in_flight::Places as InFlight;
 use crate::limit::network::Gate;
 use crate::limit::rate::Limiter;
 use crate::observe::metrics::{ListenerMetrics, Metrics, PoolMetrics, RouteMetrics};
@@ -21,6 +24,9 @@ use crate::tls::live::Live;
 
 /// Most listeners in the life of a process, those that reloads have taken away included.
 pub const LISTENERS_MAX: usize = 256;
+
+/// Files read at once, by all data threads together: a disk that hangs holds no more threads than this.
+const FILE_READERS: usize = 16;
 
 /// TLS of a listener, or none.
 pub type Tls = Option<Arc<Live>>;
@@ -39,6 +45,11 @@ pub struct Plan {
     pub listeners: Vec<ListenerPlan>,
     /// By [`RouteId`]; a route without limits costs the look at one word.
     limits: Vec<Option<Box<RouteLimits>>>,
+    packing: Arc<Places>,
+    /// Places for reading files, on threads that may block.
+    pub file_readers: Arc<Semaphore>,
+    /// Somewhere answers of workers are replaced.
+    intercepts: bool,
 }
 
 /// A listener, ready for connections.
@@ -61,6 +72,15 @@ impl ListenerPlan {
     }
 }
 
+/// How responses of a route are compressed.
+#[derive(Clone, Copy)]
+pub struct Packer<'a> {
+    /// Which, and how.
+    pub compress: &'a Compress,
+    /// Bounds how many at once.
+    pub places: &'a Arc<Places>,
+}
+
 /// The limits of a route, ready for requests.
 pub struct RouteLimits {
     /// Whose requests are served.
@@ -68,7 +88,7 @@ pub struct RouteLimits {
     /// How often one client may ask.
     pub rate: Option<Arc<Limiter>>,
     /// Exchanges at once.
-    pub places: Option<Places>,
+    pub places: Option<InFlight>,
     metrics: Vec<(ListenerId, RouteMetrics)>,
 }
 
@@ -88,7 +108,7 @@ impl RouteLimits {
         );
         let places = route
             .in_flight_max
-            .map(|max| Places::new(max, before.and_then(|before| before.places.as_ref())));
+            .map(|max| InFlight::new(max, before.and_then(|before| before.places.as_ref())));
         let bounded =
             gate.is_some() || rate.is_some() || places.is_some() || route.body_bytes_max.is_some();
         if !bounded {
@@ -184,7 +204,19 @@ impl Plan {
                 RouteLimits::build(route, &config, metrics, before, now)
             })
             .collect();
+        let intercepts = config.intercept_errors.is_some()
+            || config.routes.iter().any(|r| r.intercept_errors.is_some())
+            || config
+                .listeners
+                .iter()
+                .any(|l| l.intercept_errors.is_some());
         Plan {
+            intercepts,
+            packing: before.map_or_else(Arc::default, |before| before.packing.clone()),
+            file_readers: before.map_or_else(
+                || Arc::new(Semaphore::new(FILE_READERS)),
+                |before| before.file_readers.clone(),
+            ),
             routes: RouteTable::build(&config),
             pools,
             pool_metrics,
@@ -220,11 +252,37 @@ impl Plan {
         self.route(route).body_bytes_max.unwrap_or(listener)
     }
 
+    /// How responses are compressed, where they are.
+    pub fn packer(&self, on: ListenerId, route: RouteId) -> Option<Packer<'_>> {
+        let of_route = self.route(route).compress.as_deref();
+        let compress = of_route.or(self.listener(on).compress.as_deref())?;
+        (!compress.algorithms.is_empty()).then_some(Packer {
+            compress,
+            places: &self.packing,
+        })
+    }
+
+    /// Responses that were sent as they are because too many were being compressed.
+    pub fn compressions_skipped(&self) -> u64 {
+        self.packing.skipped()
+    }
+
+    /// Statuses of workers whose answers are replaced by ours.
+    pub fn intercepted(&self, on: ListenerId, route: RouteId) -> &[Statuses] {
+        if !self.intercepts {
+            return &[];
+        }
+        let of_route = self.route(route).intercept_errors.as_deref();
+        let of_listener = self.listener(on).intercept_errors.as_deref();
+        let of_top = self.config.intercept_errors.as_deref();
+        of_route.or(of_listener).or(of_top).unwrap_or_default()
+    }
+
     /// Where a route forwards to, if it does.
     pub fn forward(&self, id: RouteId) -> Option<&Forward> {
         match &self.route(id).action {
             Action::Forward(forward) => Some(forward),
-            Action::Deny(_) | Action::Redirect(_) | Action::Respond(_) => None,
+            Action::Deny(_) | Action::Redirect(_) | Action::Respond(_) | Action::Static(_) => None,
         }
     }
 

@@ -21,7 +21,7 @@ pub fn text(shared: &Shared, metrics: &Metrics) -> Vec<u8> {
     }
     let plan = shared.plan.load();
     let mut text = Exposition::default();
-    itself(&mut text, shared);
+    itself(&mut text, shared, &plan);
     listeners(&mut text, shared, &plan);
     certificates(&mut text, &plan);
     let snapshots: Vec<_> = plan.pools.iter().map(|pool| pool.snapshot()).collect();
@@ -36,13 +36,15 @@ pub fn text(shared: &Shared, metrics: &Metrics) -> Vec<u8> {
     out
 }
 
-fn itself(text: &mut Exposition, shared: &Shared) {
+fn itself(text: &mut Exposition, shared: &Shared, plan: &Plan) {
     text.family(&names::BUILD)
         .line(&[env!("CARGO_PKG_VERSION")], 1);
     text.family(&names::DRAINING)
         .line(&[], shared.is_draining().into());
     text.family(&names::IN_FLIGHT)
         .line(&[], shared.in_flight.total());
+    text.family(&names::COMPRESSIONS_SKIPPED)
+        .line(&[], plan.compressions_skipped());
     text.family(&names::LOG_DROPPED)
         .line(&[], shared.log.dropped());
     text.family(&names::LOG_LEFT_OUT)

@@ -116,6 +116,7 @@ fn random_model(rng: &mut Rng) -> model::Pool {
         head_bytes_max: 65_536,
         streams_max: 100,
         send_proxy: None,
+        tls: None,
     }
 }
 

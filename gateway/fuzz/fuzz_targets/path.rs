@@ -52,6 +52,10 @@ fn check_path(bytes: &[u8]) {
     let words = ["metrics".to_owned(), "status".to_owned()];
     assert_eq!(first.denied(&words), again.denied(&words));
     // The plainest spelling of the rule; there may be more that is denied, never less.
+    let canonical = path::canonical(bytes).expect("what has a normal form has a canonical one");
+    let again = path::normalise(canonical.as_bytes()).expect("the canonical form is a path");
+    assert_eq!((again.matched(), again.forward()), (matched, None));
+    assert_eq!(path::canonical(canonical.as_bytes()).as_deref(), Ok(&*canonical));
     let mut ends = matched[1..].trim_end_matches('/').split('/');
     let (front, back) = (ends.next(), ends.next_back());
     if [front, back]
@@ -69,7 +73,10 @@ fn check_path(bytes: &[u8]) {
                 .is_some_and(|r| r.is_empty() || r.starts_with('/')),
         };
         if below {
-            let stripped = path::strip_prefix(sent, prefix);
+            let stripped = match path::below(sent, prefix) {
+                b"" => b"/",
+                rest => rest,
+            };
             assert!(stripped.starts_with(b"/"));
             let rest = path::normalise(stripped).expect("what is left is a path");
             let want = matched

@@ -12,7 +12,10 @@ mod answers;
 mod balance;
 mod binds;
 mod changes;
+mod compress;
 mod conditions;
+mod errors;
+mod folders;
 mod health;
 mod limits;
 mod listeners;
@@ -38,7 +41,9 @@ mod trusted;
 
 use std::path::PathBuf;
 
-use super::model::{AccessLog, Admin, Config, Metrics, Place, Process, Traces};
+use super::model::{
+    AccessLog, Admin, Config, ErrorPages, Metrics, Place, Process, Statuses, Traces,
+};
 use super::problem::quoted;
 use super::read::{Field, Keys, Reader};
 use super::tree::{Node, Value};
@@ -107,6 +112,8 @@ pub(super) fn check(root: &Node, reader: &mut Reader) -> Option<Config> {
         deny_segments: globals.deny_segments,
         response_changes: Some(Box::new(globals.changes.response))
             .filter(|changes| !changes.is_empty()),
+        errors: globals.errors,
+        intercept_errors: globals.intercept_errors,
     })
 }
 
@@ -121,6 +128,8 @@ struct Globals {
     stop: stop::Stop,
     process: Process,
     changes: changes::Both,
+    errors: Option<Box<ErrorPages>>,
+    intercept_errors: Option<Vec<Statuses>>,
 }
 
 impl Default for Globals {
@@ -135,6 +144,8 @@ impl Default for Globals {
             stop: stop::Stop::default(),
             process: Process::default(),
             changes: changes::Both::default(),
+            errors: None,
+            intercept_errors: None,
         }
     }
 }
@@ -161,6 +172,7 @@ impl Globals {
         self.stop.read(keys, reader);
         self.process = process::read(keys, reader);
         self.changes = changes::both(keys, reader);
+        (self.errors, self.intercept_errors) = errors::both(keys, reader);
     }
 }
 

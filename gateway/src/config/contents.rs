@@ -9,28 +9,41 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use super::model::{Action, Config, Content};
+use super::model::{Action, Config, Content, ErrorPage, ErrorPages};
 use super::problem::Problem;
 
 /// Reads the files that the configuration names, into it. Returns what stops it.
 pub fn read_contents(config: &mut Config) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let routes = config.routes.iter_mut();
-    let contents = routes.filter_map(|route| match &mut route.action {
-        Action::Respond(fixed) => Some(&mut fixed.body),
-        _ => None,
-    });
-    for content in contents {
-        read(content, &mut problems);
+    let mut pages: Vec<&mut ErrorPages> = config.errors.as_deref_mut().into_iter().collect();
+    let listeners = config.listeners.iter_mut();
+    pages.extend(listeners.filter_map(|listener| listener.errors.as_deref_mut()));
+    for route in &mut config.routes {
+        if let Action::Respond(fixed) = &mut route.action {
+            read(&mut fixed.body, Content::BYTES_MAX, &mut problems);
+        }
+        pages.extend(route.errors.as_deref_mut());
+    }
+    for page in pages.into_iter().flat_map(|pages| &mut pages.0) {
+        let forms = [&mut page.html, &mut page.json, &mut page.text];
+        for content in forms.into_iter().flatten() {
+            read(content, ErrorPage::BYTES_MAX, &mut problems);
+            if std::str::from_utf8(&content.bytes).is_err() {
+                problems.push(
+                    Problem::error(content.place, "the page is not in UTF-8")
+                        .hint("write it in UTF-8, which its `Content-Type` says"),
+                );
+            }
+        }
     }
     problems
 }
 
-fn read(content: &mut Content, problems: &mut Vec<Problem>) {
+fn read(content: &mut Content, bytes_max: u64, problems: &mut Vec<Problem>) {
     let Some(path) = &content.file else {
         return;
     };
-    match bytes_of(path) {
+    match bytes_of(path, bytes_max) {
         Ok(bytes) => content.bytes = bytes,
         Err(why) => problems.push(
             Problem::error(
@@ -42,7 +55,7 @@ fn read(content: &mut Content, problems: &mut Vec<Problem>) {
     }
 }
 
-fn bytes_of(path: &Path) -> Result<Bytes, String> {
+fn bytes_of(path: &Path, bytes_max: u64) -> Result<Bytes, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     let kind = file.metadata().map_err(|error| error.to_string())?;
     if !kind.is_file() {
@@ -50,11 +63,11 @@ fn bytes_of(path: &Path) -> Result<Bytes, String> {
     }
     let mut bytes = Vec::new();
     // A file that grows meanwhile is found out, too.
-    file.take(Content::BYTES_MAX + 1)
+    file.take(bytes_max + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > Content::BYTES_MAX {
-        return Err(format!("it is larger than {} bytes", Content::BYTES_MAX));
+    if bytes.len() as u64 > bytes_max {
+        return Err(format!("it is larger than {bytes_max} bytes"));
     }
     Ok(bytes.into())
 }

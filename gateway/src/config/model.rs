@@ -69,6 +69,10 @@ pub struct Config {
     pub deny_segments: Vec<String>,
     /// What is changed about responses that belong to no route. Routes have these defaults in their own changes.
     pub response_changes: Option<Box<Changes>>,
+    /// What clients read of errors, where neither route nor listener says.
+    pub errors: Option<Box<ErrorPages>>,
+    /// Statuses of workers whose answers are replaced, where neither route nor listener says.
+    pub intercept_errors: Option<Vec<Statuses>>,
 }
 
 /// As whom the process runs once its sockets are open, and what it may reach. Read at start only.
@@ -241,6 +245,12 @@ pub struct Listener {
     pub networks: Option<Networks>,
     /// How often one client may ask here; `None` for any (default).
     pub rate: Option<Rate>,
+    /// What clients read of errors, where the route does not say. Default `None`: what the top says.
+    pub errors: Option<Box<ErrorPages>>,
+    /// Statuses of workers whose answers are replaced, where the route does not say. Default `None`: what the top says.
+    pub intercept_errors: Option<Vec<Statuses>>,
+    /// Which responses are compressed, where the route does not say. Default `None`: none.
+    pub compress: Option<Box<Compress>>,
 }
 
 /// How often one client may ask: a bucket of tokens per key.
@@ -359,6 +369,8 @@ pub struct Certificate {
     pub chain: PathBuf,
     /// PEM file with the key; the same file as `chain` where only one is given.
     pub key: PathBuf,
+    /// DER file with what the authority says of it (OCSP), shown to clients that ask.
+    pub ocsp: Option<PathBuf>,
     /// Where it stands in the file.
     pub place: Place,
 }
@@ -473,7 +485,7 @@ pub struct Pool {
     pub worker_in_flight_max: Option<u32>,
     /// Time over which a new worker's share grows from a tenth to the whole. Default 0 (at once).
     pub slow_start: Duration,
-    /// Time for the TCP connection to a worker. Default 3 s.
+    /// Time for the connection to a worker, TLS included. Default 3 s.
     pub connect_timeout: Duration,
     /// From the end of the request to the head of the response. Default 305 s.
     pub response_timeout: Duration,
@@ -490,7 +502,52 @@ pub struct Pool {
     /// Each connection to a worker begins with a header of the PROXY protocol that names the client.
     /// Such a connection serves one exchange. Default: none.
     pub send_proxy: Option<ProxyVersion>,
+    /// Workers are spoken to over TLS; `None` for plain text (default).
+    pub tls: Option<WorkerTls>,
 }
+
+/// TLS towards the workers of a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerTls {
+    /// PEM file with the authorities that may have issued the workers' certificates. Default: the system's.
+    pub ca: Option<PathBuf>,
+    /// PEM files with a chain and a key of the gateway's own, for workers that ask for them.
+    pub client_certificate: Option<(PathBuf, PathBuf)>,
+    /// The name that workers are asked for (SNI) and must prove. Default: their address.
+    pub name: Option<String>,
+    /// Workers must prove who they are. Default: yes.
+    pub verify: bool,
+    /// Oldest version spoken. Default 1.2.
+    pub min_version: TlsVersion,
+    /// Where it stands in the file.
+    pub place: Aside,
+}
+
+impl WorkerTls {
+    /// With every default.
+    pub fn new(place: Place) -> WorkerTls {
+        WorkerTls {
+            ca: None,
+            client_certificate: None,
+            name: None,
+            verify: true,
+            min_version: TlsVersion::Tls12,
+            place: Aside(place),
+        }
+    }
+}
+
+/// A place that makes no difference: what only moved in the file is still equal.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Aside(pub Place);
+
+impl PartialEq for Aside {
+    fn eq(&self, _: &Aside) -> bool {
+        true
+    }
+}
+
+impl Eq for Aside {}
 
 impl Pool {
     /// A pool on this machine with every default.
@@ -519,6 +576,7 @@ impl Pool {
             head_bytes_max: 64 * 1024,
             streams_max: 100,
             send_proxy: None,
+            tls: None,
         }
     }
 }
@@ -567,7 +625,7 @@ impl PortRange {
 pub enum WorkerProtocol {
     /// HTTP/1.1 (the default).
     Http1,
-    /// HTTP/2 in plain text with prior knowledge (RFC 9113 section 3.3).
+    /// HTTP/2: in plain text with prior knowledge (RFC 9113 section 3.3), or where the pool has TLS, as agreed by ALPN.
     H2c,
 }
 
@@ -774,6 +832,12 @@ pub struct Route {
     pub in_flight_max: Option<u32>,
     /// Request body, bytes, in place of the listener's; 0 means no limit. Default `None`: the listener's.
     pub body_bytes_max: Option<u64>,
+    /// What clients read of errors. Default `None`: what the listener or the top says, else the built-in forms.
+    pub errors: Option<Box<ErrorPages>>,
+    /// Statuses of workers whose answers are replaced by ours. Default `None`: what the listener or the top says, else none.
+    pub intercept_errors: Option<Vec<Statuses>>,
+    /// Which responses are compressed. Default `None`: what the listener says. Without algorithms: none.
+    pub compress: Option<Box<Compress>>,
     /// What is changed about every response of the route, the defaults of the file's top included. `None` for nothing.
     pub response_changes: Option<Box<Changes>>,
     /// Where it stands in the file.
@@ -820,6 +884,8 @@ pub enum Action {
     Redirect(Redirect),
     /// The gateway answers with what the file says.
     Respond(Fixed),
+    /// The gateway answers with a file of a folder.
+    Static(Folder),
 }
 
 /// How a request is forwarded.
@@ -900,6 +966,25 @@ pub struct Fixed {
     pub body: Content,
 }
 
+/// A folder whose files are served below the route's path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folder {
+    /// Where it lies.
+    pub root: PathBuf,
+    /// The file that stands for a folder; `None` for none. Default `index.html`.
+    pub index: Option<String>,
+    /// `Cache-Control: max-age`, seconds; `None` for none (default).
+    pub cache: Option<Duration>,
+    /// A file beside it with `.zst`, `.br` or `.gz` is sent to who takes that. Default: no.
+    pub precompressed: bool,
+    /// Files and folders whose names begin with a dot are served. `.well-known` always is. Default: no.
+    pub dotfiles: bool,
+    /// Symbolic links that stay within the folder are followed. Default: no.
+    pub symlinks: bool,
+    /// Where it stands in the file.
+    pub place: Place,
+}
+
 /// Bytes that the file names or holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Content {
@@ -914,6 +999,132 @@ pub struct Content {
 impl Content {
     /// Most bytes of a file that is read whole.
     pub const BYTES_MAX: u64 = 1024 * 1024;
+}
+
+/// What clients read when something went wrong, by status. The nearest span of statuses goes first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ErrorPages(pub Vec<ErrorPage>);
+
+/// The pages of a status or a class of them. A form that is missing is the built-in one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorPage {
+    /// Which statuses.
+    pub statuses: Statuses,
+    /// For who asks for HTML by name.
+    pub html: Option<Content>,
+    /// For who asks for JSON by name, or sent some.
+    pub json: Option<Content>,
+    /// For everybody else.
+    pub text: Option<Content>,
+}
+
+impl ErrorPage {
+    /// Most bytes of a page's file: it is filled in for each answer.
+    pub const BYTES_MAX: u64 = 64 * 1024;
+}
+
+/// An inclusive span of statuses, 400 to 599.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Statuses(pub u16, pub u16);
+
+impl Statuses {
+    /// Whether a status is one of them.
+    pub fn contains(&self, status: u16) -> bool {
+        (self.0..=self.1).contains(&status)
+    }
+}
+
+/// Which responses are compressed, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compress {
+    /// Media types in lower case: `text/html`, `text/*`, `*+json`. Default: [`Compress::TYPES`].
+    pub types: Vec<String>,
+    /// Shorter responses pass as they are, where their length is known; bytes. Default 1 KiB.
+    pub min_bytes: u64,
+    /// In our order of preference; the client's goes first. Empty: off. Default zstd, br, gzip.
+    pub algorithms: Vec<Algorithm>,
+    /// Time against size. Default balanced.
+    pub effort: Effort,
+}
+
+impl Default for Compress {
+    fn default() -> Self {
+        Compress {
+            types: Compress::TYPES.map(str::to_owned).to_vec(),
+            min_bytes: 1024,
+            algorithms: vec![Algorithm::Zstd, Algorithm::Brotli, Algorithm::Gzip],
+            effort: Effort::Balanced,
+        }
+    }
+}
+
+impl Compress {
+    /// What is text in disguise.
+    pub const TYPES: [&'static str; 11] = [
+        "text/html",
+        "text/css",
+        "text/plain",
+        "text/xml",
+        "text/javascript",
+        "application/javascript",
+        "application/json",
+        "application/xml",
+        "*+json",
+        "*+xml",
+        "application/wasm",
+    ];
+
+    /// Whether a `Content-Type` is one of these. Streams of events and calls never are: each of their pieces is waited for.
+    pub fn covers(&self, content_type: &[u8]) -> bool {
+        let kind = content_type.split(|c| *c == b';').next();
+        let Ok(kind) = std::str::from_utf8(kind.unwrap_or_default().trim_ascii()) else {
+            return false;
+        };
+        let kind = kind.to_ascii_lowercase();
+        if kind == "text/event-stream" || kind.starts_with("application/grpc") {
+            return false;
+        }
+        self.types.iter().any(|pattern| {
+            match (pattern.strip_suffix('*'), pattern.strip_prefix('*')) {
+                (Some(begin), _) => kind.starts_with(begin),
+                (_, Some(end)) => kind.ends_with(end),
+                _ => kind == *pattern,
+            }
+        })
+    }
+}
+
+/// Content codings (RFC 9110 section 8.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// RFC 8878.
+    Zstd,
+    /// RFC 7932.
+    Brotli,
+    /// RFC 1952.
+    Gzip,
+}
+
+impl Algorithm {
+    /// As `Content-Encoding` and the configuration have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Algorithm::Zstd => "zstd",
+            Algorithm::Brotli => "br",
+            Algorithm::Gzip => "gzip",
+        }
+    }
+}
+
+/// How hard an encoder tries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// The least time.
+    Fast,
+    /// In between.
+    Balanced,
+    /// The fewest bytes that still can be made on the way.
+    Small,
 }
 
 /// A field value with placeholders.

@@ -231,6 +231,71 @@ fn what_a_route_does_besides_forwarding_is_read_with_its_defaults() {
 }
 
 #[test]
+fn what_is_compressed_is_read_with_its_defaults() {
+    let compress = |does: &str| {
+        let text = small(&[("to: app ", &format!("to: app, compress: {does} "))]);
+        *good(&text).routes[0].compress.clone().expect("compress")
+    };
+    assert_eq!(compress("on"), Compress::default());
+    assert_eq!(compress("off").algorithms, []);
+    let own = compress("{ algorithms: gzip, min_bytes: 0, level: small }");
+    assert_eq!(
+        (own.algorithms, own.min_bytes, own.effort),
+        (vec![Algorithm::Gzip], 0, Effort::Small)
+    );
+    assert_eq!(good(SMALL).routes[0].compress, None);
+}
+
+#[test]
+fn a_folder_is_read_with_its_defaults() {
+    let folder = |does: &str| match &good(&small(&[("to: app ", does)])).routes[0].action {
+        Action::Static(folder) => folder.clone(),
+        action => panic!("{action:?}"),
+    };
+    let short = folder("static: /srv/www");
+    assert_eq!(short.root.as_os_str(), "/srv/www");
+    assert_eq!(
+        (short.index.as_deref(), short.cache, short.symlinks),
+        (Some("index.html"), None, false)
+    );
+    let long = folder("static: { root: www, index: off, cache: 1h, symlinks: true }");
+    assert_eq!(
+        (long.index, long.cache, long.symlinks, long.dotfiles),
+        (None, Some(Duration::from_secs(3600)), true, false)
+    );
+}
+
+#[test]
+fn pages_are_texts_or_files_by_how_they_begin() {
+    let config = good(&small(&[
+        ("listeners:", "intercept_errors: 5xx\nlisteners:"),
+        (
+            "to: app ",
+            "to: app, errors: { 503: { html: a.html, json: '{}', text: a.txt }, 4xx: { html: ' <p>' } }, intercept_errors: off ",
+        ),
+    ]));
+    let route = &config.routes[0];
+    assert_eq!(config.intercept_errors, Some(vec![Statuses(500, 599)]));
+    assert_eq!(route.intercept_errors, Some(Vec::new()));
+    let pages = &route.errors.as_ref().expect("pages").0;
+    let seen = |content: &Option<Content>| {
+        let content = content.as_ref().expect("a page");
+        (
+            content.file.as_ref().map(|file| file.display().to_string()),
+            String::from_utf8(content.bytes.to_vec()).unwrap(),
+        )
+    };
+    assert_eq!(pages[0].statuses, Statuses(503, 503));
+    assert_eq!(
+        seen(&pages[0].html),
+        (Some("a.html".to_owned()), String::new())
+    );
+    assert_eq!(seen(&pages[0].json), (None, "{}".to_owned()));
+    assert_eq!(seen(&pages[0].text), (None, "a.txt".to_owned()));
+    assert_eq!(seen(&pages[1].html), (None, " <p>".to_owned()));
+}
+
+#[test]
 fn what_the_top_changes_holds_for_every_route_that_does_not_speak_of_it() {
     let config = good(&small(&[
         (
@@ -854,6 +919,18 @@ fn every_mistake_is_told_with_place_and_fix() {
             "add `key:`",
         ),
         (
+            &[("50052, protocol: h2c", "50052, protocol: h2c, tls: on")],
+            7,
+            "h2c is HTTP/2 without TLS",
+            "protocol: h2",
+        ),
+        (
+            &[("50052, protocol: h2c", "50052, tls: { name: \"a b\" }")],
+            7,
+            "is no name of a host",
+            "as it stands in",
+        ),
+        (
             &[("[edge.pem] } }", "[edge.pem], watch: yes } }")],
             3,
             "`yes` is not known",
@@ -1185,6 +1262,72 @@ fn every_mistake_is_told_with_place_and_fix() {
             1,
             "how the exchange went",
             "another",
+        ),
+        (
+            &[(
+                "to: app ",
+                "to: app, compress: { types: [text/event-stream] } ",
+            )],
+            9,
+            "pieces are waited for",
+            "never compressed",
+        ),
+        (
+            &[("to: app ", "to: app, compress: { types: [html] } ")],
+            9,
+            "not a media type",
+            "*+json",
+        ),
+        (
+            &[("to: app ", "to: app, compress: { algorithms: [deflate] } ")],
+            9,
+            "`deflate` is not known",
+            "gzip",
+        ),
+        (
+            &[("to: app ", "static: { index: x } ")],
+            9,
+            "`root` is missing",
+            "root:",
+        ),
+        (
+            &[("to: app ", "static: { root: /srv, index: a/b } ")],
+            9,
+            "not the name of a file",
+            "`off`",
+        ),
+        (
+            &[("to: agent,", "static: /srv,")],
+            10,
+            "would not understand",
+            "deny: 503",
+        ),
+        (
+            &[("to: app ", "to: app, errors: { 200: { text: x } } ")],
+            9,
+            "not the status of an error",
+            "5xx",
+        ),
+        (
+            &[("to: app ", "to: app, errors: { 503: { htm: x } } ")],
+            9,
+            "unknown key `htm`",
+            "did you mean `html`?",
+        ),
+        (
+            &[(
+                "to: app ",
+                "to: app, errors: { 5xx: { text: x }, 5XX: { text: y } } ",
+            )],
+            9,
+            "a second time",
+            "together",
+        ),
+        (
+            &[("to: app ", "to: app, intercept_errors: [503, 401] ")],
+            9,
+            "what it needs",
+            "leave it out",
         ),
         (
             &[("to: app ", "to: app, strip_prefix: true, rewrite: /x ")],
@@ -1629,6 +1772,13 @@ fn doubts_are_warnings_and_do_not_stop_anybody() {
                 "\":80\", rate: { per: certificate, requests: 1/s } }",
             )],
             "a rate per certificate, but asks clients for none",
+        ),
+        (
+            &[(
+                "50052, protocol: h2c",
+                "50052, protocol: h2, tls: { verify: off }",
+            )],
+            "takes whoever answers",
         ),
         (
             &[("50052, protocol: h2c", "50052")],

@@ -147,7 +147,7 @@ pub fn decide(plan: &Plan, on: ListenerId, client: IpAddr, request: &Request) ->
             route: Some(route),
             failure: Failure::Denied(*status),
         },
-        Action::Redirect(_) | Action::Respond(_) => Decision::Answer { route },
+        Action::Redirect(_) | Action::Respond(_) | Action::Static(_) => Decision::Answer { route },
         Action::Forward(forward) => {
             let Some(change) = &forward.rewrite else {
                 let target = normal.forward().map(|path| [path, query].concat());

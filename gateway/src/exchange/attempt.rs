@@ -17,6 +17,7 @@ use crate::exchange::flow::{Cause, FlowError, Frame, Pull, Replay, Side, Sink, S
 use crate::exchange::forward::{self, After};
 use crate::exchange::job::{Connection, Done, Job, Lost, Sent};
 use crate::exchange::leave::Leave;
+use crate::exchange::packing::{self, Packed};
 use crate::exchange::reply::{Head, Reply};
 use crate::exchange::tunnel::tunnel;
 use crate::io::timer::Slot;
@@ -145,7 +146,7 @@ async fn converse(
     };
     timer.clear();
     committed.set(true);
-    let (response, worker_keeps, from_worker) = match head {
+    let (mut response, worker_keeps, from_worker) = match head {
         Head::Switch(response) => {
             on_head(response.status, true);
             return Ok(Answered::Switched(response, reply));
@@ -155,6 +156,14 @@ async fn converse(
     };
     let status = response.status;
     on_head(status, job.grpc && sending.busy);
+    if let Some(failure) = intercepted(job, &response) {
+        return Err(Lost {
+            failure,
+            sent: Sent::Perhaps { stale: false },
+            outcome: None,
+            reset: None,
+        });
+    }
     if waits_for_100 && status < 300 {
         // A worker that agrees before it has read the body wants it.
         waits_for_100 = false;
@@ -164,6 +173,9 @@ async fn converse(
         note_status(job, &response.fields);
     }
     let mut from_worker = from_worker.unwrap_or_else(|| reply.source(&response, job));
+    let encoder = job
+        .packer
+        .and_then(|packer| packing::begin(packer, job.request, &mut response));
     // A worker that keeps its connection reads the rest of the request, so the client's can be kept as well. Who is
     // told `keep` sends its next request, which nobody would answer if the rest is not wanted or the gateway stops.
     let rest_is_read = worker_keeps && !waits_for_100 && !job.grpc;
@@ -178,7 +190,7 @@ async fn converse(
         Err(_) => return Ok(Answered::Whole(Done::failed(status, Failure::ClientGone))),
     };
     let flowed = {
-        let mut heard = Heard(&mut from_worker, job);
+        let mut heard = Packed::new(Heard(&mut from_worker, job), encoder);
         let mut back = pin!(pump(
             &mut heard,
             &mut to_client,
@@ -226,6 +238,21 @@ async fn converse(
         reusable,
         unread: !sent_whole,
     }))
+}
+
+/// Whether an answer of ours takes the place of the worker's.
+fn intercepted(job: &Job<'_>, response: &Response) -> Option<Failure> {
+    let status = response.status;
+    let covered = job.intercepted.iter().any(|s| s.contains(status));
+    // These tell the client what it needs to go on; and a call has its own way to fail.
+    if !covered || job.grpc || matches!(status, 401 | 407 | 426) {
+        return None;
+    }
+    let retry_after = response.fields.get("retry-after");
+    Some(Failure::Intercepted {
+        status,
+        retry_after: retry_after.and_then(|value| std::str::from_utf8(value).ok()?.parse().ok()),
+    })
 }
 
 /// The response's body, whose trailers are looked at as they pass.

@@ -43,6 +43,19 @@ pub enum Failure {
     BadAnswer,
     /// The worker did not answer in time.
     WorkerTimeout,
+    /// The worker answered with an error that is replaced by ours.
+    Intercepted {
+        /// Its status.
+        status: u16,
+        /// Its `Retry-After`, in seconds.
+        retry_after: Option<u16>,
+    },
+    /// There is no such file in the folder of the route.
+    NoFile,
+    /// Only GET and HEAD have a meaning for files.
+    NoMethod,
+    /// The file system fails.
+    FileBroken,
     /// The protocol asked for cannot reach this pool.
     NotImplemented,
     /// More connections than allowed.
@@ -132,6 +145,17 @@ impl Failure {
             Failure::WorkerLost => answer(502, "the worker went away"),
             Failure::BadAnswer => answer(502, "the worker's answer could not be understood"),
             Failure::WorkerTimeout => answer(504, "the worker did not answer in time"),
+            Failure::Intercepted {
+                status,
+                retry_after,
+            } => Answer {
+                retry_after,
+                ..answer(status, "the worker answered with an error")
+            },
+            // The one 404 of our own: an operator who serves a folder means it.
+            Failure::NoFile => answer(404, "there is no such file"),
+            Failure::NoMethod => answer(405, "only reading is possible here"),
+            Failure::FileBroken => answer(500, "the file could not be read"),
             Failure::NotImplemented => answer(501, "this protocol is not available here"),
             Failure::TooManyConnections => later(503, "too many connections"),
             Failure::Stopping => later(503, "restarting"),
@@ -158,6 +182,10 @@ impl Failure {
             Failure::WorkerLost => "worker_lost",
             Failure::BadAnswer => "bad_answer",
             Failure::WorkerTimeout => "worker_timeout",
+            Failure::Intercepted { .. } => "intercepted",
+            Failure::NoFile => "no_file",
+            Failure::NoMethod => "no_method",
+            Failure::FileBroken => "file_broken",
             Failure::NotImplemented => "not_implemented",
             Failure::TooManyConnections => "too_many_connections",
             Failure::Stopping => "stopping",
@@ -179,6 +207,10 @@ impl Failure {
                 | Failure::WorkerLost
                 | Failure::BadAnswer
                 | Failure::WorkerTimeout
+                | Failure::Intercepted { .. }
+                | Failure::NoFile
+                | Failure::NoMethod
+                | Failure::FileBroken
                 | Failure::BadPath
                 | Failure::BadHost
                 | Failure::NotImplemented

@@ -118,7 +118,7 @@ impl<'a> Filling<'a> {
     }
 
     /// The path as it would be sent on.
-    fn with_path(&self, mut then: impl FnMut(&[u8])) {
+    pub(super) fn with_path(&self, mut then: impl FnMut(&[u8])) {
         let target = &self.request.target[..];
         let end = memchr::memchr(b'?', target).unwrap_or(target.len());
         match path::normalise(&target[..end]) {

@@ -11,13 +11,15 @@ use http::{HeaderMap, HeaderValue, Method, header};
 
 use crate::config::model::{Action, Fixed, Redirect, RouteId};
 use crate::exchange::client::{self, Client};
+use crate::exchange::errors::Form;
 use crate::exchange::failure::{Answer, Failure};
 use crate::exchange::fields::Made;
 use crate::exchange::finish::Summary;
-use crate::exchange::flow::{Cause, Frame, Pace, Pull, pump};
+use crate::exchange::flow::{Cause, Frame, Pace, Pull, Side, pump};
 use crate::exchange::forward::After;
 use crate::exchange::job::Lost;
-use crate::exchange::{admit, refuse};
+use crate::exchange::packing::{self, Packed};
+use crate::exchange::{admit, files, refuse};
 use crate::message::{BodyKind, Fields, Request, Response};
 
 /// Bytes written at a time.
@@ -51,6 +53,9 @@ pub(super) async fn answer(
             }
         },
         Action::Respond(fixed) => responded(fixed),
+        Action::Static(folder) => {
+            return files::serve(request, body_done, client, route, folder, summary).await;
+        }
         Action::Forward(_) | Action::Deny(_) => return After::Close,
     };
     deliver(request, body_done, client, response, body, summary).await
@@ -100,10 +105,14 @@ pub(super) fn is_changed(summary: &Summary<'_>) -> bool {
     }
 }
 
-/// What a failure is answered with, in the form that can be changed.
-pub(super) fn own(answer: Answer, location: Option<&str>) -> (Response, Bytes) {
+/// What a failure is answered with, in the client's form, and such that it can be changed.
+pub(super) fn own(
+    answer: Answer,
+    location: Option<&str>,
+    page: Option<(Form, Bytes)>,
+) -> (Response, Bytes) {
     let mut map = HeaderMap::new();
-    let body = client::body_of(answer);
+    let (form, body) = page.unwrap_or_else(|| (Form::Text, client::body_of(answer).into()));
     if let Some(location) = location.and_then(|location| HeaderValue::from_str(location).ok()) {
         map.insert(header::LOCATION, location);
     }
@@ -114,10 +123,15 @@ pub(super) fn own(answer: Answer, location: Option<&str>) -> (Response, Bytes) {
         map.insert(header::ALLOW, HeaderValue::from_static(client::METHODS));
     }
     if !body.is_empty() {
-        let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+        let kind = HeaderValue::from_static(form.content_type());
         map.insert(header::CONTENT_TYPE, kind);
     }
-    response(answer.status, map, body.into())
+    if form != Form::Text {
+        // Another client reads another form, and some errors may be kept (RFC 9110 section 15.1).
+        map.insert(header::VARY, HeaderValue::from_static("accept"));
+        map.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    response(answer.status, map, body)
 }
 
 fn response(status: u16, map: HeaderMap, body: Bytes) -> (Response, Bytes) {
@@ -173,6 +187,11 @@ pub(super) async fn write(
     {
         map.insert(header::DATE, date);
     }
+    let packer = summary
+        .route
+        .and_then(|route| summary.plan.packer(summary.cx.listener, route));
+    let encoder = packer.and_then(|packer| packing::begin(packer, request, &mut response));
+    let mut body = Packed::new(body, encoder);
     let to_head = request.method == Method::HEAD;
     let ending = !body_done || summary.cx.shard.shared.is_draining();
     let wanted = match client {
@@ -198,12 +217,16 @@ pub(super) async fn write(
     };
     let timer = summary.cx.shard.timers.slot();
     let bytes_out = summary.bytes_out.clone();
-    match pump(body, &mut sink, pace, &timer, &bytes_out).await {
+    match pump(&mut body, &mut sink, pace, &timer, &bytes_out).await {
         Ok(()) => after,
         Err(error) => {
             sink.reset(Reason::CANCEL);
             if summary.end == "ok" {
-                summary.end = Lost::client(&error.cause).failure.word();
+                let failure = match error.side {
+                    Side::Sink => Lost::client(&error.cause).failure,
+                    Side::Source => Failure::FileBroken,
+                };
+                summary.end = failure.word();
             }
             After::Close
         }

@@ -461,6 +461,12 @@ pub trait Pull {
     fn poll_pull(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, Cause>>;
 }
 
+impl<P: Pull + ?Sized> Pull for &mut P {
+    fn poll_pull(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, Cause>> {
+        (**self).poll_pull(cx)
+    }
+}
+
 impl Pull for Source {
     fn poll_pull(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, Cause>> {
         self.poll_next(cx)

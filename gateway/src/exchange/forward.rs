@@ -5,7 +5,7 @@
 //! framing is written anew for each side, `Host` goes on byte by byte. Does not: route or send.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
 use crate::exchange::fields::Made;
 use crate::exchange::flow::Framing;
@@ -30,6 +30,8 @@ pub struct Passage<'a> {
     pub port: u16,
     /// The request's id.
     pub request_id: &'a str,
+    /// The worker is reached over TLS.
+    pub to_tls: bool,
     /// What the client's certificate says.
     pub certificate: Option<&'a Identity>,
     /// Our place in the trace as `traceparent`, and whether `tracestate` belongs to it.
@@ -244,7 +246,7 @@ pub fn http2_request(request: &Request, passage: &Passage<'_>) -> Option<http::R
         _ => request.authority.clone(),
     };
     let uri = Uri::builder()
-        .scheme("http")
+        .scheme(if passage.to_tls { "https" } else { "http" })
         .authority(http::uri::Authority::from_maybe_shared(authority).ok()?)
         .path_and_query(passage.target)
         .build()
@@ -419,6 +421,29 @@ pub fn http2_response(
         made.apply_http2(head.headers_mut());
     }
     head
+}
+
+/// The fields of a response that pass, as a map that can be changed, in the response's place.
+pub(super) fn into_map(response: &mut Response) -> &mut HeaderMap {
+    if let Fields::Http1(_) = &response.fields {
+        let nominated = Nominated::of(&response.fields);
+        let mut map = HeaderMap::with_capacity(response.fields.len() + 4);
+        response.fields.for_each(|known, name, value| {
+            let stays = passes(known) && !nominated.has(name);
+            if let (true, Ok(name), Ok(value)) = (
+                stays || known == Known::ContentLength,
+                HeaderName::from_bytes(name),
+                HeaderValue::from_bytes(value),
+            ) {
+                map.append(name, value);
+            }
+        });
+        response.fields = Fields::Http2(map);
+    }
+    match &mut response.fields {
+        Fields::Http2(map) => map,
+        Fields::Http1(_) => unreachable!("they were made a map above"),
+    }
 }
 
 /// A `Sec-WebSocket-Key` (RFC 6455 section 4.1): 16 random bytes in base64.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use h2::Reason;
 use h2::client::SendRequest;
 
-use crate::config::model::ListenerId;
+use crate::config::model::{ListenerId, Statuses};
 use crate::exchange::failure::Failure;
 use crate::exchange::fields::Made;
 use crate::exchange::flow::{Cause, Pace};
@@ -18,6 +18,7 @@ use crate::http1::head::Limits;
 use crate::io::Stream;
 use crate::io::timer::Timers;
 use crate::message::Request;
+use crate::plan::Packer;
 use crate::pool::Outcome;
 use crate::shard::Shared;
 use crate::upstream::Ticket;
@@ -38,6 +39,10 @@ pub struct Job<'a> {
     pub passage: Passage<'a>,
     /// What the route changes about the response.
     pub made: Option<&'a Made<'a>>,
+    /// Statuses of workers whose answers are replaced by ours.
+    pub intercepted: &'a [Statuses],
+    /// How the response is compressed, if it is one of those that are.
+    pub packer: Option<Packer<'a>>,
     /// The request was a HEAD.
     pub to_head: bool,
     /// The client speaks gRPC.

@@ -1,10 +1,13 @@
 //! What happens to a request? From its head to its last byte: decide, admit, attempt (and attempt again), finish.
 
+mod accept;
 pub mod admit;
 pub mod attempt;
 pub mod client;
+pub mod errors;
 pub mod failure;
 pub mod fields;
+mod files;
 pub mod finish;
 mod fixed;
 pub mod flow;
@@ -12,6 +15,7 @@ pub mod forward;
 pub mod job;
 mod leave;
 pub mod origin;
+mod packing;
 mod reply;
 mod rewrite;
 mod tunnel;
@@ -40,7 +44,7 @@ use crate::plan::Plan;
 use crate::pool::{Kind, Lease, Outcome, Pool, WorkerId};
 use crate::shard::{Flight, Shard};
 use crate::tls::identity::Identity;
-use crate::upstream::ConnectError;
+use crate::upstream::{ConnectError, Target};
 use admit::Decision;
 use attempt::attempt;
 use client::Client;
@@ -217,8 +221,19 @@ async fn say(
     close: bool,
     summary: &mut Summary<'_>,
 ) -> After {
-    if !grpc && fixed::is_changed(summary) {
-        let (response, body) = fixed::own(answer, location);
+    let page = match location {
+        None if !grpc => errors::page(
+            summary.plan,
+            summary.cx.listener,
+            summary.route,
+            request,
+            answer,
+            &summary.request_id,
+        ),
+        _ => None,
+    };
+    if page.is_some() || (!grpc && fixed::is_changed(summary)) {
+        let (response, body) = fixed::own(answer, location, page);
         let said = fixed::deliver(request, !close, client, response, body, summary);
         return Box::pin(said).await;
     }
@@ -347,9 +362,12 @@ async fn forward(
             request_id: &id,
             certificate: cx.certificate.as_deref(),
             trace: traceparent.as_deref().map(|here| (here, has_caller)),
+            to_tls: pool.model().tls.is_some(),
             made: &made,
         },
         made: response_made.as_deref(),
+        intercepted: plan.intercepted(cx.listener, route),
+        packer: plan.packer(cx.listener, route).filter(|_| !grpc),
         to_head: request.method == Method::HEAD,
         grpc,
         upgrade,
@@ -627,7 +645,12 @@ async fn try_worker(
     summary: &mut Summary<'_>,
 ) -> Result<Done, Lost> {
     let (addr, worker) = (lease.addr(), lease.worker());
-    let connection = connect(cx, pool, job, addr, summary).await?;
+    let secure = pool.secure();
+    let target = Target {
+        addr,
+        secure: secure.as_deref(),
+    };
+    let connection = connect(cx, pool, job, target, summary).await?;
     let done = attempt(job, body, ahead, client, connection, |status, stream| {
         let now = Instant::now();
         summary.answered(now);
@@ -642,7 +665,7 @@ async fn try_worker(
     if let Some(stream) = done.reusable.as_ref().filter(|_| shared) {
         cx.shard
             .upstream
-            .put(addr, stream.clone(), pool.model().idle_timeout);
+            .put(target, stream.clone(), pool.model().idle_timeout);
     }
     // How a tunnel ends is its protocol's own: many close with bytes unread, which TCP tells as a reset.
     if done.failure == Some(Failure::WorkerLost) && job.upgrade.is_none() {
@@ -658,7 +681,7 @@ fn at_hand(
     cx: &Context,
     protocol: WorkerProtocol,
     job: &Job<'_>,
-    addr: SocketAddr,
+    target: Target<'_>,
 ) -> Option<Connection> {
     match protocol {
         WorkerProtocol::Http1 => {
@@ -670,11 +693,11 @@ fn at_hand(
                 },
                 job.request,
             );
-            let stream = cx.shard.upstream.take(addr, careful)?;
+            let stream = cx.shard.upstream.take(target, careful)?;
             Some(Connection::Http1(stream, true))
         }
         WorkerProtocol::H2c => {
-            let (send, ticket) = cx.shard.upstream.at_hand(addr)?;
+            let (send, ticket) = cx.shard.upstream.at_hand(target)?;
             Some(Connection::Http2(send, ticket))
         }
     }
@@ -684,7 +707,7 @@ async fn connect(
     cx: &Context,
     pool: &Pool,
     job: &Job<'_>,
-    addr: SocketAddr,
+    target: Target<'_>,
     summary: &mut Summary<'_>,
 ) -> Result<Connection, Lost> {
     let model = pool.model();
@@ -702,7 +725,7 @@ async fn connect(
         }
     });
     if preface.is_none()
-        && let Some(kept) = at_hand(cx, model.protocol, job, addr)
+        && let Some(kept) = at_hand(cx, model.protocol, job, target)
     {
         return Ok(kept);
     }
@@ -711,14 +734,14 @@ async fn connect(
         WorkerProtocol::Http1 => cx
             .shard
             .upstream
-            .connect(addr, model.connect_timeout, preface.as_deref())
+            .connect(target, model.connect_timeout, preface.as_deref())
             .await
-            .map(|tcp| Connection::Http1(Rc::new(crate::io::Stream::plain(tcp)), false)),
+            .map(|stream| Connection::Http1(Rc::new(stream), false)),
         WorkerProtocol::H2c => cx
             .shard
             .upstream
             .session(
-                addr,
+                target,
                 model.connect_timeout,
                 model.streams_max,
                 model.head_bytes_max,
@@ -733,11 +756,16 @@ async fn connect(
     if connected.is_ok() {
         summary.pool_metrics().connect.observe(taken);
     }
+    if let Err(ConnectError::Tls(why)) = &connected
+        && cx.shard.may_tell(now)
+    {
+        tracing::warn!(pool = pool.name(), worker = %target.addr, why, "TLS with a worker failed");
+    }
     connected.map_err(|error| Lost {
         outcome: Some(match error {
             ConnectError::Refused => Outcome::ConnectRefused,
             ConnectError::Timeout => Outcome::ConnectTimeout,
-            ConnectError::Other(_) => Outcome::ConnectionLost,
+            ConnectError::Other(_) | ConnectError::Tls(_) => Outcome::ConnectionLost,
         }),
         ..Lost::unsent()
     })

@@ -65,6 +65,8 @@ families! {
         "Bytes of bodies and tunnels, counted when they end, by listener, pool and direction (in: from clients, out: to clients).";
     GRPC_RESPONSES = Counter "portcullis_grpc_responses_total" ["pool", "code"]
         "gRPC calls that ended with a status, by pool and name of the code (other: no code that gRPC knows).";
+    COMPRESSIONS_SKIPPED = Counter "portcullis_compressions_skipped_total" []
+        "Responses sent as they are because too many were being compressed.";
     IN_FLIGHT = Gauge "portcullis_exchanges_in_flight" []
         "Exchanges that have not ended, tunnels and streams included.";
     STREAMS = Gauge "portcullis_streams_open" ["listener"]

@@ -52,6 +52,7 @@ pub(crate) fn model(ports: u16) -> Pool {
         head_bytes_max: 65_536,
         streams_max: 100,
         send_proxy: None,
+        tls: None,
     }
 }
 

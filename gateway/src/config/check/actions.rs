@@ -1,11 +1,12 @@
 //! What does a route do?
 //!
-//! Reads `to:` with what belongs to it, or one of `deny:`, `redirect:` and `respond:`.
+//! Reads `to:` with what belongs to it, or one of `deny:`, `redirect:`, `respond:` and `static:`.
 
 use std::time::Duration;
 
 use super::answers;
 use super::changes::{self, over, take_request};
+use super::folders;
 use super::names::Names;
 use super::reach::denied;
 use super::rewrites;
@@ -17,9 +18,9 @@ use crate::config::problem::quoted;
 use crate::config::read::{Field, Keys, Reader, Zero};
 
 /// What a route can do.
-const CHOICES: &str = "`to`, `deny`, `redirect` and `respond`";
+const CHOICES: &str = "`to`, `deny`, `redirect`, `respond` and `static`";
 
-/// One of `to`, `deny`, `redirect` and `respond`, with the place of it. `limits` are the keys that a route which denies
+/// One of `to`, `deny`, `redirect`, `respond` and `static`, with the place of it. `limits` are the keys that a route which denies
 /// has no use for.
 pub(super) fn action(
     keys: &mut Keys<'_>,
@@ -30,11 +31,12 @@ pub(super) fn action(
     reader: &mut Reader,
 ) -> Option<(Action, Place)> {
     let (to, redirect, respond) = (keys.take("to"), keys.take("redirect"), keys.take("respond"));
+    let files = keys.take("static");
     let strip = keys.take("strip_prefix");
     let rewrite_field = keys.take("rewrite");
     let given = take_request(keys);
     let timeout = keys.take("response_timeout");
-    let chosen: Vec<_> = [&to, &deny, &redirect, &respond]
+    let chosen: Vec<_> = [&to, &deny, &redirect, &respond, &files]
         .into_iter()
         .flatten()
         .collect();
@@ -102,6 +104,10 @@ pub(super) fn action(
         let fixed = answers::respond(&field, reader)?;
         return Some((Action::Respond(fixed), field.node.place));
     }
+    if let Some(field) = files {
+        let folder = folders::folder(&field, reader)?;
+        return Some((Action::Static(folder), field.node.place));
+    }
     let deny = deny?;
     let status = reader.number(&deny, 400..=599)?;
     Some((Action::Deny(status), deny.node.place))
@@ -149,7 +155,7 @@ pub(super) fn fits_grpc(
     let forward = match action {
         Action::Forward(forward) => forward,
         Action::Deny(_) => return,
-        Action::Redirect(_) | Action::Respond(_) => {
+        Action::Redirect(_) | Action::Respond(_) | Action::Static(_) => {
             if let Some(listener) = grpc {
                 reader.error(
                     place,

@@ -5,6 +5,8 @@
 
 use super::binds::binds;
 use super::check_name;
+use super::compress::compress;
+use super::errors;
 use super::limits::read_limits;
 use super::networks::networks;
 use super::rate::rate;
@@ -109,6 +111,9 @@ fn listener(name: &str, field: &Field<'_>, reader: &mut Reader) -> Option<(Liste
     let networks = networks(allow.as_ref(), deny.as_ref(), reader);
     let mut paced = None;
     keys.set(reader, "rate", &mut paced, |r, f| rate(f, r));
+    let (errors, intercept_errors) = errors::both(&mut keys, reader);
+    let mut packed = None;
+    keys.set(reader, "compress", &mut packed, |r, f| compress(f, r));
     keys.done(reader);
     if protocol == Protocol::Grpc && tls.is_none() {
         reader.warning(
@@ -153,6 +158,9 @@ fn listener(name: &str, field: &Field<'_>, reader: &mut Reader) -> Option<(Liste
         limits,
         networks,
         rate: paced,
+        errors,
+        intercept_errors,
+        compress: packed,
     };
     Some((listener, redirect))
 }

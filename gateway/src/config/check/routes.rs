@@ -7,7 +7,9 @@ use std::collections::{HashMap, HashSet};
 
 use super::actions::{action, fits_grpc};
 use super::changes;
+use super::compress::compress;
 use super::conditions::{read_headers, read_methods};
+use super::errors;
 use super::names::{Known, Names};
 use super::networks::{is_networks, networks};
 use super::paths;
@@ -89,6 +91,9 @@ fn route(field: &Field<'_>, names: &Names<'_>, reader: &mut Reader) -> Option<Dr
     let limits = [allow, rate_field, places, body];
     let action = action(&mut keys, deny, &limits, field, names, reader);
     let own = changes::response(&mut keys, reader);
+    let (errors, intercept_errors) = errors::both(&mut keys, reader);
+    let mut packed = None;
+    keys.set(reader, "compress", &mut packed, |r, f| compress(f, r));
     let response_changes = changes::over(own, names.known.response_changes);
     let mut name = None;
     keys.set(reader, "name", &mut name, |r, f| {
@@ -127,6 +132,9 @@ fn route(field: &Field<'_>, names: &Names<'_>, reader: &mut Reader) -> Option<Dr
             rate: paced,
             in_flight_max,
             body_bytes_max,
+            errors,
+            intercept_errors,
+            compress: packed,
             response_changes: (!response_changes.is_empty()).then(|| Box::new(response_changes)),
             place,
         },
@@ -198,6 +206,7 @@ fn default_name(
         Action::Deny(status) => format!("deny {status}"),
         Action::Redirect(redirect) => format!("redirect {}", redirect.status),
         Action::Respond(fixed) => format!("respond {}", fixed.status),
+        Action::Static(folder) => format!("static {}", folder.root.display()),
     };
     format!("{methods}{host}{path} -> {target}")
 }

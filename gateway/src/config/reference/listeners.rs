@@ -1,5 +1,6 @@
 //! Which keys has a listener?
 
+use super::routes::{COMPRESS, ERRORS, INTERCEPT_ERRORS};
 use super::{Form, Key, OFF, Section, key};
 
 pub(super) const SECTIONS: &[Section] = &[
@@ -31,6 +32,12 @@ pub(super) const SECTIONS: &[Section] = &[
                 &[Form::Text("certs/edge.key")],
                 "",
                 "PEM file with the private key. Required.",
+            ),
+            key(
+                "ocsp",
+                &[Form::Text("certs/edge.ocsp")],
+                "",
+                "DER file with what the authority says of it (OCSP), stapled for clients that ask, as long as it counts.",
             ),
         ],
     },
@@ -148,6 +155,9 @@ const LISTENER: &[Key] = &[
         "off",
         "How often one client may ask here.",
     ),
+    ERRORS,
+    INTERCEPT_ERRORS,
+    COMPRESS,
     key("limits", &[Form::Keys], "", "Bounds, each with a default."),
 ];
 

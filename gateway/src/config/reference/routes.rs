@@ -74,6 +74,109 @@ pub(super) const SECTIONS: &[Section] = &[
             ),
         ],
     },
+    Section {
+        title: "Folder of files",
+        at: &["routes[].static"],
+        what: "Files below the route's path, for GET and HEAD: with validators, conditions and single ranges. There is no way out of the folder, and no list of what is in it. Not on gRPC listeners.",
+        keys: &[
+            key(
+                "root",
+                &[Form::Text("/srv/www")],
+                "",
+                "The folder. Required.",
+            ),
+            key(
+                "index",
+                &[OFF, Form::Text("index.html")],
+                "index.html",
+                "The file that stands for a folder.",
+            ),
+            key(
+                "cache",
+                &[OFF, Form::Duration],
+                "off",
+                "`Cache-Control: max-age` of files.",
+            ),
+            key(
+                "precompressed",
+                &[Form::Flag],
+                "false",
+                "`x.zst`, `x.br` or `x.gz` beside `x` is sent to who takes it.",
+            ),
+            key(
+                "dotfiles",
+                &[Form::Flag],
+                "false",
+                "Files and folders whose names begin with a dot are served; `.well-known` always is.",
+            ),
+            key(
+                "symlinks",
+                &[Form::Flag],
+                "false",
+                "Symbolic links that stay within the folder are followed.",
+            ),
+        ],
+    },
+    Section {
+        title: "Compression",
+        at: &["listeners.NAME.compress", "routes[].compress"],
+        what: "Which responses are compressed. Never calls of gRPC, WebSockets, streams of events, parts (206), what has a `Content-Encoding` or a digest, or what says `no-transform`. At most 128 at once; further ones pass as they are.",
+        keys: &[
+            key(
+                "types",
+                &[Form::List(&[Form::Text("text/*")])],
+                "text, JSON, XML, JavaScript, WebAssembly",
+                "Media types: `text/html`, `text/*`, `*+json`.",
+            ),
+            key(
+                "min_bytes",
+                &[Form::Size],
+                "1KiB",
+                "Shorter responses pass as they are, where their length is known.",
+            ),
+            key(
+                "algorithms",
+                &[Form::List(&[Form::Words(&["zstd", "br", "gzip"])])],
+                "[zstd, br, gzip]",
+                "In our order of preference; the client's goes first.",
+            ),
+            key(
+                "level",
+                &[Form::Words(&["fast", "balanced", "small"])],
+                "balanced",
+                "Time against size.",
+            ),
+        ],
+    },
+    Section {
+        title: "Pages of a status",
+        at: &[
+            "errors.NAME",
+            "listeners.NAME.errors.NAME",
+            "routes[].errors.NAME",
+        ],
+        what: "What is read by whom. `{status}`, `{reason}`, `{message}`, `{request_id}` and `{retry_after}` are filled in, escaped; other braces stand for themselves. Files have at most 64 KiB and are read at start and on reload.",
+        keys: &[
+            key(
+                "html",
+                &[Form::Text("pages/503.html")],
+                "a built-in page",
+                "For who names HTML in `Accept`, as browsers do: a file, or a text that begins with `<`.",
+            ),
+            key(
+                "json",
+                &[Form::Text("pages/503.json")],
+                "built-in",
+                "For who names JSON in `Accept`, or sent JSON: a file, or a text that begins with a brace or a bracket. `{retry_after}` is `null` where there is none.",
+            ),
+            key(
+                "text",
+                &[Form::Text("try again later")],
+                "a short sentence",
+                "For everybody else.",
+            ),
+        ],
+    },
 ];
 
 pub(super) const SET_HEADERS: Key = key(
@@ -111,6 +214,29 @@ pub(super) const REMOVE_RESPONSE_HEADERS: Key = key(
     &[Form::List(&[Form::Text("Server")])],
     "none",
     "Fields that do not go to clients.",
+);
+
+pub(super) const ERRORS: Key = key(
+    "errors",
+    &[Form::Named(&[Form::Keys])],
+    "built-in forms",
+    "What clients read of errors, by status (`503`, `5xx`). A route's pages go before its listener's, these before the top's.",
+);
+pub(super) const INTERCEPT_ERRORS: Key = key(
+    "intercept_errors",
+    &[
+        OFF,
+        Form::List(&[Form::Number(400, 599), Form::Words(&["4xx", "5xx"])]),
+    ],
+    "off",
+    "Statuses of workers whose answers are replaced by such a page, on a route in place of its listener's, there in place of the top's. Never 401, 407 and 426, whose fields clients need, and never calls of gRPC.",
+);
+
+pub(super) const COMPRESS: Key = key(
+    "compress",
+    &[Form::Words(&["on", "off"]), Form::Keys],
+    "off",
+    "Responses are compressed for clients that take it; on a route in place of its listener's.",
 );
 
 const ROUTE: &[Key] = &[
@@ -174,6 +300,12 @@ const ROUTE: &[Key] = &[
         "The gateway answers so, in place of `to`.",
     ),
     key(
+        "static",
+        &[Form::Text("/srv/www"), Form::Keys],
+        "",
+        "Files of a folder are served below the path, in place of `to`.",
+    ),
+    key(
         "allow",
         &[OFF, Form::List(&[Form::Text("10.0.0.0/8")])],
         "off",
@@ -215,6 +347,9 @@ const ROUTE: &[Key] = &[
     SET_RESPONSE_HEADERS,
     ADD_RESPONSE_HEADERS,
     REMOVE_RESPONSE_HEADERS,
+    ERRORS,
+    INTERCEPT_ERRORS,
+    COMPRESS,
     key(
         "response_timeout",
         &[Form::Duration],

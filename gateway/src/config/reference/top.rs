@@ -1,8 +1,8 @@
 //! Which keys stand at the top?
 
 use super::routes::{
-    ADD_HEADERS, ADD_RESPONSE_HEADERS, REMOVE_HEADERS, REMOVE_RESPONSE_HEADERS, SET_HEADERS,
-    SET_RESPONSE_HEADERS,
+    ADD_HEADERS, ADD_RESPONSE_HEADERS, ERRORS, INTERCEPT_ERRORS, REMOVE_HEADERS,
+    REMOVE_RESPONSE_HEADERS, SET_HEADERS, SET_RESPONSE_HEADERS,
 };
 use super::{Form, Key, OFF, Section, key};
 
@@ -328,6 +328,8 @@ const TOP: &[Key] = &[
     SET_RESPONSE_HEADERS,
     ADD_RESPONSE_HEADERS,
     REMOVE_RESPONSE_HEADERS,
+    ERRORS,
+    INTERCEPT_ERRORS,
     key(
         "process",
         &[Form::Keys],

@@ -17,6 +17,8 @@ fn all() -> Vec<Failure> {
             Failure::WorkerLost | Failure::BadAnswer | Failure::WorkerTimeout => {}
             Failure::NotImplemented | Failure::TooManyConnections | Failure::Stopping => {}
             Failure::Network | Failure::RateLimited(_) | Failure::RouteFull => {}
+            Failure::Intercepted { .. } => {}
+            Failure::NoFile | Failure::NoMethod | Failure::FileBroken => {}
         }
         failure
     }
@@ -44,6 +46,13 @@ fn all() -> Vec<Failure> {
         Failure::WorkerLost,
         Failure::BadAnswer,
         Failure::WorkerTimeout,
+        Failure::NoFile,
+        Failure::NoMethod,
+        Failure::FileBroken,
+        Failure::Intercepted {
+            status: 500,
+            retry_after: None,
+        },
         Failure::NotImplemented,
         Failure::TooManyConnections,
         Failure::Stopping,
@@ -54,11 +63,11 @@ fn all() -> Vec<Failure> {
 
 /// Agents of the fleet take a 404 for an old server and change their ways.
 #[test]
-fn no_failure_answers_404() {
+fn no_failure_but_a_missing_file_answers_404() {
     for failure in all() {
         let status = failure.answer().status;
         assert!(
-            status != 404 && (400..600).contains(&status),
+            (status != 404 || failure == Failure::NoFile) && (400..600).contains(&status),
             "{failure:?}: {status}"
         );
     }

@@ -188,17 +188,19 @@ async fn a_repeat_after_a_lost_answer_changes_nothing() {
     let service = Service::start("message-server", &database);
     let way = Way::Port(service.port());
     let mut agent = accepted(&database, &way, "lost").await;
+    // Taken twice, these two would leave more behind than once.
     agent.report(network(vec![device("eth0", "192.0.2.2")]));
+    agent.report(network(vec![device("eth0", "192.0.2.3")]));
     let mut before = agent.clone();
     agent.exchange(&way).await.expect("an answer that is lost");
     // It erased its token before it sent, so it comes without one.
     before.token = None;
-    before.report(network(vec![device("eth0", "192.0.2.3")]));
+    before.report(network(vec![device("eth0", "192.0.2.4")]));
     before.exchange(&way).await.expect("the repeat");
     assert!(before.pending.is_empty());
     assert_eq!(before.sequence, agent.sequence + 1);
-    let history = "select host(ip_address) from network_interface_history";
-    assert_eq!(database.sql(history), "192.0.2.2");
+    let history = "select host(ip_address) from network_interface_history order by id";
+    assert_eq!(database.sql(history), "192.0.2.2\n192.0.2.3");
 }
 
 #[tokio::test]

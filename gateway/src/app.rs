@@ -25,6 +25,7 @@ use crate::config::contents::read_contents;
 use crate::config::files::files;
 use crate::config::model::{self, Config, ListenerId};
 use crate::config::{Problem, Severity, Source, ephemeral, parse, reference, render};
+use crate::confine;
 use crate::discover;
 use crate::drain::Drain;
 use crate::explain::{self, Question};
@@ -254,7 +255,7 @@ fn serve(
     let trace = Arc::new(Mutex::new(admin_socket.trace()));
     settle_redirects(&mut config, doors.iter());
     host::raise_open_files(&config);
-    let log = log_file(&config.access_log)?;
+    let log = log_file(&config)?;
     let mut start = start;
     let confined_to = predecessor.as_ref().and_then(Predecessor::confined);
     let confined = confining::confine(&config, files, &start, confined_to).context("process")?;
@@ -538,16 +539,20 @@ fn open_admin_socket(
 }
 
 /// The access log's file, where it has one, opened while everything may be.
-fn log_file(to: &model::AccessLog) -> anyhow::Result<Option<std::fs::File>> {
-    let model::AccessLog::File(path) = to else {
+fn log_file(config: &Config) -> anyhow::Result<Option<std::fs::File>> {
+    let model::AccessLog::File(path) = &config.access_log else {
         return Ok(None);
     };
-    std::fs::OpenOptions::new()
+    let is_new = !path.exists();
+    let file = std::fs::OpenOptions::new()
         .create(true)
         .append(true)
         .open(path)
-        .with_context(|| format!("access log {} cannot be written", path.display()))
-        .map(Some)
+        .with_context(|| format!("access log {} cannot be written", path.display()))?;
+    if is_new {
+        confine::give(&config.process, &file).context("access log")?;
+    }
+    Ok(Some(file))
 }
 
 /// Its writer is the first thread beside this one.

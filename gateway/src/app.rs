@@ -25,6 +25,7 @@ use crate::config::contents::read_contents;
 use crate::config::files::files;
 use crate::config::model::{self, Config, ListenerId, LogFormat, LogServer, LogTo};
 use crate::config::{Problem, Severity, Source, ephemeral, parse, reference, render};
+use crate::confine;
 use crate::discover;
 use crate::drain::Drain;
 use crate::explain::{self, Question};
@@ -290,7 +291,7 @@ fn serve(
     let trace = Arc::new(Mutex::new(admin_socket.trace()));
     settle_redirects(&mut config, doors.iter());
     host::raise_open_files(&config);
-    let log = log_destination(&config.access_log)?;
+    let log = log_destination(&config)?;
     let mut start = start;
     let confined_to = predecessor.as_ref().and_then(Predecessor::confined);
     let confined = confining::confine(&config, files, &start, confined_to).context("process")?;
@@ -576,14 +577,19 @@ fn open_admin_socket(
 }
 
 /// Where the access log goes, opened while everything may be.
-fn log_destination(log: &model::AccessLog) -> anyhow::Result<Option<Box<dyn Destination>>> {
-    Ok(Some(match &log.to {
+fn log_destination(config: &Config) -> anyhow::Result<Option<Box<dyn Destination>>> {
+    Ok(Some(match &config.access_log.to {
         LogTo::Off => return Ok(None),
         LogTo::Stdout => Box::new(Stdout),
-        LogTo::File(path) => Box::new(
-            LogFile::open(path.clone())
-                .with_context(|| format!("access log {} cannot be written", path.display()))?,
-        ),
+        LogTo::File(path) => {
+            let is_new = !path.exists();
+            let file = LogFile::open(path.clone())
+                .with_context(|| format!("access log {} cannot be written", path.display()))?;
+            if is_new {
+                confine::give(&config.process, file.as_file()).context("access log")?;
+            }
+            Box::new(file)
+        }
         LogTo::Syslog(server, facility) => {
             let server = match server {
                 LogServer::Local(path) => syslog::Server::Local(path.clone()),

@@ -79,6 +79,37 @@ async fn root_becomes_another_user_and_can_still_reload_and_upgrade() {
     assert!(!said.contains("cannot be read any more"), "{said}");
 }
 
+#[tokio::test]
+async fn the_access_log_goes_on_over_an_upgrade_or_is_told_at_the_start() {
+    as_root();
+    let dir = TempDir::new();
+    let old = dir.write("old.log", "");
+    for (file, told) in [("<dir>/new.log", false), (old.to_str().unwrap(), true)] {
+        let worker = Worker::start(replying(200)).await;
+        let mut gateway = Edge::to(&worker)
+            .top(&format!("process: {{ {NOBODY} }}"))
+            .top(&format!("access_log: {{ file: {file} }}"))
+            .top("upgrade: { socket: <dir>/u.sock }")
+            .start()
+            .await;
+        let said = gateway.stderr();
+        let warned = said.contains("the access log cannot be opened any more");
+        assert_eq!(warned, told, "{said}");
+        let (done, said) = gateway.upgrade().await;
+        assert_eq!(done, !told, "{said}");
+        assert_eq!(gateway.http().await.get("/after").await.status(), 200);
+        if told {
+            assert!(said.contains("old.log cannot be written"), "{said}");
+            continue;
+        }
+        let written = || async {
+            let log = std::fs::read_to_string(gateway.file("new.log")).unwrap();
+            log.contains("/after").then_some(())
+        };
+        e2e::eventually("the new process writes into the same file", written).await;
+    }
+}
+
 /// A port below 1024 that nobody has at this moment.
 fn low_port() -> u16 {
     let free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();

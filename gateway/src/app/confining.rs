@@ -32,6 +32,12 @@ pub(super) fn confine(
             tracing::warn!(%path, %error, "this file cannot be read any more: a reload will be refused");
         }
     }
+    if let model::AccessLog::File(path) = &config.access_log
+        && let Err(error) = std::fs::OpenOptions::new().append(true).open(path)
+    {
+        let path = path.display();
+        tracing::warn!(%path, %error, "the access log cannot be opened any more: an upgrade will be refused");
+    }
     Ok(confined.files)
 }
 
@@ -46,11 +52,11 @@ fn reach_of(config: &Config, files: &[PathBuf], start: &Start) -> Reach {
     let process = &config.process;
     let folders = files.iter().flat_map(|file| folders_of(file));
     let log = match &config.access_log.to {
-        model::LogTo::File(file) => Some(folder_of(file)),
+        model::LogTo::File(file) => folders_of(file).collect(),
         model::LogTo::Off
         | model::LogTo::Stdout
         | model::LogTo::Syslog(..)
-        | model::LogTo::Journald(_) => None,
+        | model::LogTo::Journald(_) => Vec::new(),
     };
     let admin = config.admin.as_ref().and_then(|admin| {
         let runtime = std::env::var("RUNTIME_DIRECTORY").ok();

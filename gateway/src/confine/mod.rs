@@ -56,6 +56,14 @@ pub fn confine(
     Ok(Confined { user, files })
 }
 
+/// A file that was made for the process belongs to the user that it becomes: the process that replaces it opens it, too.
+pub fn give(process: &Process, file: &std::fs::File) -> Result<(), ConfineError> {
+    match &process.user {
+        Some(name) => user::give(file, name, process.group.as_deref()),
+        None => Ok(()),
+    }
+}
+
 /// The files among these that cannot be read any more.
 pub fn unreadable(files: impl IntoIterator<Item = PathBuf>) -> Vec<(PathBuf, std::io::Error)> {
     files

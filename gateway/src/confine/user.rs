@@ -4,7 +4,9 @@
 //! program that we start gets more. Who is that user already stays as he is.
 
 use std::ffi::CString;
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::fchown;
 
 use nix::unistd::{Gid, Group, Uid, User, initgroups, setgid, setuid};
 use rustix::thread::{
@@ -14,18 +16,33 @@ use rustix::thread::{
 
 use super::ConfineError;
 
-/// Becomes the user; its name, or `None` where we are that user already.
-pub(super) fn become_user(
-    name: &str,
-    group: Option<&str>,
-    low_ports: bool,
-) -> Result<Option<String>, ConfineError> {
+/// Gives a file that root has made to the user. Who is not root has made it as himself.
+pub(super) fn give(file: &File, name: &str, group: Option<&str>) -> Result<(), ConfineError> {
+    if !Uid::effective().is_root() {
+        return Ok(());
+    }
+    let (user, gid) = ids(name, group)?;
+    let (uid, gid) = (user.uid.as_raw(), gid.as_raw());
+    fchown(file, Some(uid), Some(gid)).map_err(call("fchown"))
+}
+
+fn ids(name: &str, group: Option<&str>) -> Result<(User, Gid), ConfineError> {
     let found = User::from_name(name).map_err(call("looking the user up"))?;
     let user = found.ok_or_else(|| ConfineError::NoUser(name.to_owned()))?;
     let gid = match group {
         None => user.gid,
         Some(group) => group_of(group)?,
     };
+    Ok((user, gid))
+}
+
+/// Becomes the user; its name, or `None` where we are that user already.
+pub(super) fn become_user(
+    name: &str,
+    group: Option<&str>,
+    low_ports: bool,
+) -> Result<Option<String>, ConfineError> {
+    let (user, gid) = ids(name, group)?;
     if Uid::effective() == user.uid {
         return Ok(None);
     }

@@ -34,6 +34,11 @@ impl LogFile {
         })
     }
 
+    /// The file itself, whatever its name is now.
+    pub fn as_file(&self) -> &File {
+        &self.file
+    }
+
     /// Whether the name means another file now, or none.
     fn is_renamed(&self) -> bool {
         match (std::fs::metadata(&self.path), self.file.metadata()) {

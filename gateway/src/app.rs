@@ -21,6 +21,7 @@ use crate::admin::socket::{self as admin_socket, Socket, Trace};
 use crate::admin::{self, Admin};
 use crate::config::contents::read_contents;
 use crate::config::model::{self, Config, ListenerId};
+use crate::config::written::written;
 use crate::config::{Problem, Severity, Source, ephemeral, parse, reference, render};
 use crate::discover;
 use crate::drain::Drain;
@@ -30,8 +31,10 @@ use crate::listener::accept::{Balance, Door, Handed, accept, receive};
 use crate::listener::inherited::{self, Inheritance, Inherited};
 use crate::listener::socket;
 use crate::observe::access_log::AccessLog;
+use crate::observe::level::LogLevel;
 use crate::observe::metrics::Metrics;
 use crate::plan::Plan;
+use crate::reload::on_change::{self, Mark};
 use crate::reload::{
     Discovered, OpenDoor, Reload, addresses, own_addresses, settle_redirects, settle_token, tls_of,
 };
@@ -107,15 +110,25 @@ pub fn explain(path: &Path, question: &Question) -> ExitCode {
 }
 
 /// Runs until a signal says otherwise. Where another process started us in its place, it hears how that goes.
-pub fn run(path: &Path) -> ExitCode {
+pub fn run(path: &Path, level: LogLevel) -> ExitCode {
     let found = Start::remember().and_then(|start| Ok((start, predecessor::find()?)));
     let (start, mut predecessor, sockets) = match found {
         Ok((start, Some((predecessor, sockets)))) => (start, Some(predecessor), sockets),
         Ok((start, None)) => (start, None, Vec::new()),
         Err(error) => return failed(&format!("{error}")),
     };
+    let mark = Mark::of(path);
+    let given = Given { mark, level };
     let result = load(path).and_then(|(source, config)| {
-        serve(&source, path, config, start, &mut predecessor, sockets)
+        serve(
+            &source,
+            path,
+            config,
+            given,
+            start,
+            &mut predecessor,
+            sockets,
+        )
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -224,10 +237,19 @@ fn ephemeral_warnings(config: &Config) -> Vec<Problem> {
     }
 }
 
+/// What is known before anything is read.
+struct Given {
+    /// The state of the file that is about to be read.
+    mark: Option<Mark>,
+    /// Which events are told.
+    level: LogLevel,
+}
+
 fn serve(
     source: &Source,
     path: &Path,
     mut config: Config,
+    given: Given,
     start: Start,
     predecessor: &mut Option<Predecessor>,
     inherited: Vec<Inherited>,
@@ -276,6 +298,8 @@ fn serve(
         threads: senders,
         discovery,
         alone: Mutex::default(),
+        written: Mutex::new(written(source, &|name| std::env::var(name).ok())),
+        read: Mutex::new(given.mark),
         frozen: AtomicBool::new(false),
     });
     let admin = Arc::new(Admin {
@@ -283,6 +307,7 @@ fn serve(
         metrics,
         since: Instant::now(),
         reload: reload.clone(),
+        level: given.level,
     });
     let beside = Beside {
         admin: match (admin_asked, &admin_tcp) {
@@ -717,7 +742,15 @@ impl Service for Control {
                 () = self.shared.handed_over() => {}
             }
         };
-        tokio::join!(discovering, over_tcp, over_socket, renewing, asked, feeding);
+        tokio::join!(
+            discovering,
+            over_tcp,
+            over_socket,
+            renewing,
+            asked,
+            feeding,
+            on_change::watch(self.admin.reload.clone())
+        );
     }
 
     fn name(&self) -> &str {

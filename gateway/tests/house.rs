@@ -124,8 +124,11 @@ const HOUSE: [(&str, &[&str]); 27] = [
             "scrape", "shard", "tls", "upgrade", "upstream",
         ],
     ),
-    ("cli", &["admin", "app", "config", "explain", "reload"]),
-    ("main", &["cli"]),
+    (
+        "cli",
+        &["admin", "app", "config", "explain", "observe", "reload"],
+    ),
+    ("main", &["cli", "observe"]),
     ("lib", &[]),
 ];
 

@@ -29,6 +29,7 @@ mod rates;
 mod redirects;
 mod refusals;
 mod reload;
+mod reload_ways;
 mod review;
 mod rewrite;
 mod route_limits;

@@ -8,6 +8,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::pool::{Pool, Snapshot, State};
+use crate::reload::diff::Diff;
 use crate::shard::Shared;
 
 /// Everything at a glance; workers that are not there are left out.
@@ -42,6 +43,32 @@ pub fn status(shared: &Shared, since: Instant) -> Value {
         "listeners": listeners,
         "pools": pools,
     })
+}
+
+/// A difference with what it touches: open connections of listeners, and what is in flight at pools.
+pub fn with_traffic(shared: &Shared, diff: &Diff) -> Value {
+    let plan = shared.plan.load();
+    let mut told = serde_json::to_value(diff).unwrap_or_default();
+    let each = |told: &mut Value, of: &str, count: &dyn Fn(&str, &mut Value)| {
+        for change in told[of].as_array_mut().into_iter().flatten() {
+            let name = change["name"].as_str().unwrap_or_default().to_owned();
+            count(&name, change);
+        }
+    };
+    each(&mut told, "listeners", &|name, change| {
+        let found = plan.config.listeners.iter().position(|it| it.name == name);
+        change["connections"] = found.map_or(0, |id| shared.clients.open(id)).into();
+    });
+    each(&mut told, "pools", &|name, change| {
+        let found = plan.pools.iter().find(|pool| pool.name() == name);
+        let workers = found.map(|pool| pool.snapshot()).unwrap_or_default();
+        let sum = |count: fn(&Snapshot) -> u32| -> u64 {
+            workers.iter().map(|worker| u64::from(count(worker))).sum()
+        };
+        change["requests"] = sum(|worker| worker.requests).into();
+        change["streams"] = sum(|worker| worker.streams).into();
+    });
+    told
 }
 
 /// The pools without their workers.

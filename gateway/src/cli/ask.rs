@@ -50,6 +50,18 @@ impl Failed {
     }
 }
 
+impl Failed {
+    /// It was said already.
+    pub fn silent(code: u8) -> Failed {
+        Failed(code)
+    }
+
+    /// With another exit code.
+    pub fn with(self, code: u8) -> Failed {
+        Failed(code)
+    }
+}
+
 impl From<Failed> for ExitCode {
     fn from(failed: Failed) -> ExitCode {
         ExitCode::from(failed.0)
@@ -174,6 +186,11 @@ impl Gateway {
         } else {
             show(told);
         }
+    }
+
+    /// POST of a configuration; the answer as it came.
+    pub fn post_text(&self, path: &str, body: &[u8]) -> Result<Answered, Failed> {
+        self.first(|client| client.post(path, "application/yaml", body))
     }
 
     /// The next place is tried where nobody is at the first.

@@ -143,6 +143,18 @@ fn weight(worker: &Value) -> String {
     }
 }
 
+/// `portcullis log-level`.
+pub fn log_level(gateway: &Gateway, level: Option<&str>) -> Result<ExitCode, Failed> {
+    let told = match level {
+        Some(level) => gateway.post("/v1/log-level", &serde_json::json!({ "level": level }))?,
+        None => gateway.get("/v1/log-level")?,
+    };
+    if let Some(told) = told {
+        println!("{}", text(&told["level"]));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 /// `portcullis reload`.
 pub fn reload(gateway: &Gateway) -> Result<ExitCode, Failed> {
     let Some(told) = gateway.post("/v1/reload", &Value::Null)? else {
@@ -175,8 +187,8 @@ pub fn reload(gateway: &Gateway) -> Result<ExitCode, Failed> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// For a query.
-fn escaped(text: &str) -> String {
+/// A word fit for a query.
+pub fn escaped(text: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.".contains(&byte) {

@@ -34,7 +34,7 @@ mod trusted;
 
 use std::path::PathBuf;
 
-use super::model::{AccessLog, Admin, Config, Place};
+use super::model::{AccessLog, Admin, Config, Place, ReloadOptions};
 use super::problem::quoted;
 use super::read::{Field, Keys, Reader};
 use super::tree::{Node, Value};
@@ -94,6 +94,7 @@ pub(super) fn check(root: &Node, reader: &mut Reader) -> Option<Config> {
         pools: pools.into_iter().filter_map(|draft| draft.pool).collect(),
         routes: routes.into_iter().map(|draft| draft.route).collect(),
         admin: globals.admin,
+        reload: globals.reload,
         access_log: globals.access_log,
         drain: globals.stop.drain,
         upgrade: globals.stop.upgrade,
@@ -108,6 +109,7 @@ struct Globals {
     threads: usize,
     deny_segments: Vec<String>,
     admin: Option<Admin>,
+    reload: ReloadOptions,
     access_log: AccessLog,
     stop: stop::Stop,
     changes: changes::Both,
@@ -119,6 +121,7 @@ impl Default for Globals {
             threads: 0,
             deny_segments: vec!["metrics".to_owned()],
             admin: Some(Admin::default()),
+            reload: ReloadOptions::default(),
             access_log: AccessLog::Stdout,
             stop: stop::Stop::default(),
             changes: changes::Both::default(),
@@ -136,6 +139,14 @@ impl Globals {
             deny_segments,
         );
         keys.set(reader, "admin", &mut self.admin, admin::read);
+        if let Some(field) = keys.take("reload")
+            && let Some(mut reload) = reader.keys(&field, "`{ on_change: on }`")
+        {
+            reload.set(reader, "on_change", &mut self.reload.on_change, |r, f| {
+                r.word(f, &[("on", true), ("off", false)])
+            });
+            reload.done(reader);
+        }
         keys.set(reader, "access_log", &mut self.access_log, access_log);
         self.stop.read(keys, reader);
         self.changes = changes::both(keys, reader);

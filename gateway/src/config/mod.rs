@@ -15,6 +15,7 @@ mod read;
 pub mod reference;
 mod tree;
 mod units;
+pub mod written;
 
 #[cfg(test)]
 mod tests;

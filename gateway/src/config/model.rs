@@ -51,6 +51,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// Where operators ask and act; `None` for nowhere.
     pub admin: Option<Admin>,
+    /// When the file is read again without anybody asking.
+    pub reload: ReloadOptions,
     /// Where the access log goes.
     pub access_log: AccessLog,
     /// How the process stops.
@@ -62,6 +64,13 @@ pub struct Config {
     pub deny_segments: Vec<String>,
     /// What is changed about responses that belong to no route. Routes have these defaults in their own changes.
     pub response_changes: Option<Box<Changes>>,
+}
+
+/// When the configuration is read again without anybody asking.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReloadOptions {
+    /// When the file changes. Default: no.
+    pub on_change: bool,
 }
 
 /// How the process stops.

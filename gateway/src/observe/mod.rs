@@ -5,6 +5,7 @@ pub mod exposition;
 pub mod few;
 pub mod handshake;
 pub mod histogram;
+pub mod level;
 pub mod metrics;
 pub mod names;
 pub mod record;

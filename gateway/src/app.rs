@@ -273,7 +273,7 @@ fn serve(
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-    let (drain, upgrade) = (config.drain.clone(), config.upgrade.clone());
+    let upgrade = config.upgrade.clone();
     let admin_asked = config.admin.as_ref().and_then(|admin| admin.bind);
     let plan = Arc::new(Plan::build(config, tls, &metrics, None, Instant::now()));
     let admin_address = admin_tcp
@@ -354,8 +354,6 @@ fn serve(
     server.run(RunArgs {
         shutdown_signal: Box::new(Drain {
             shared: shared.clone(),
-            model: drain,
-            upgrade_model: upgrade.clone(),
             reload: reload.clone(),
             hand_over: HandOver {
                 start,

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use e2e::scripts::replying;
+use e2e::scripts::{replying, silent};
 use e2e::{Edge, Gateway, Raw, Worker, eventually, for_a_while};
 
 /// Several looks at the file, which is looked at once a second.
@@ -125,4 +125,23 @@ async fn a_reload_that_was_asked_for_is_not_done_again_for_the_file() {
     assert_eq!(client.get("/closed").await.status(), 403);
     for_a_while(LOOKS).await;
     assert_eq!(count(&gateway, "reloaded by"), 1, "it is read once");
+}
+
+#[tokio::test]
+async fn the_deadline_of_a_drain_is_the_one_of_the_running_configuration() {
+    let worker = Worker::start(silent()).await;
+    let mut gateway = Edge::to(&worker)
+        .top("drain: { deadline: 1h }")
+        .start()
+        .await;
+    let mut client = gateway.http().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    worker.until_seen(1).await;
+    let told = gateway
+        .reload(|text| text.replace("deadline: 1h", "deadline: 0s"))
+        .await;
+    assert!(!told.contains("restart to change"), "{told}");
+    gateway.terminate();
+    assert_eq!(gateway.exit().await.code(), Some(0));
+    assert!(client.ended().await, "what was in flight is cut");
 }

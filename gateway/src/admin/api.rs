@@ -23,7 +23,7 @@ use crate::scrape;
 use crate::shard::Shared;
 
 /// Methods and paths that are answered. GET ones answer HEAD, too.
-pub const PATHS: [(&str, &str); 14] = [
+pub const PATHS: [(&str, &str); 15] = [
     ("GET", "/healthz"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),
@@ -34,11 +34,16 @@ pub const PATHS: [(&str, &str); 14] = [
     ("GET", "/v1/log-level"),
     ("POST", "/v1/log-level"),
     ("POST", "/v1/diff"),
+    ("GET", "/v1/connections"),
     ("POST", "/v1/reload"),
     ("POST", "/v1/workers/drain"),
     ("POST", "/v1/workers/undrain"),
     ("POST", "/v1/workers/weight"),
 ];
+
+/// Streams that are told one by one, unless asked otherwise, and at most.
+const STREAMS_TOLD: usize = 20;
+const STREAMS_TOLD_MAX: usize = 1000;
 
 /// What the operators' doors tell of.
 pub struct Admin {
@@ -90,6 +95,7 @@ impl Admin {
                 Ok(changes) => Answer::json(200, &changed(&changes)),
                 Err(refused) => Answer::json(422, &not_changed(&refused)),
             },
+            "/v1/connections" => self.connections(query).await,
             "/v1/log-level" if request.method == Method::POST => self.set_level(&body),
             "/v1/log-level" => Answer::json(200, &json!({ "level": self.level.now() })),
             "/v1/diff" => self.diff(query, body),
@@ -98,6 +104,19 @@ impl Admin {
             "/v1/workers/weight" => self.order(Order::Weight, &body),
             _ => not_found(),
         }
+    }
+
+    async fn connections(&self, query: Query<'_>) -> Answer {
+        let limit = match query.get("limit").map(|limit| limit.parse::<usize>()) {
+            None => STREAMS_TOLD,
+            Some(Ok(limit)) if limit <= STREAMS_TOLD_MAX => limit,
+            Some(_) => {
+                let fix = format!("0 to {STREAMS_TOLD_MAX}");
+                return Answer::refused(400, "`limit` is no number of streams", &fix);
+            }
+        };
+        let oldest = self.shared.long_streams(limit).await;
+        Answer::json(200, &status::connections(&self.shared, &oldest))
     }
 
     fn set_level(&self, body: &[u8]) -> Answer {

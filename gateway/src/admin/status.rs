@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::pool::{Pool, Snapshot, State};
 use crate::reload::diff::Diff;
 use crate::shard::Shared;
+use crate::shard::streams::LongStream;
 
 /// Everything at a glance; workers that are not there are left out.
 pub fn status(shared: &Shared, since: Instant) -> Value {
@@ -69,6 +70,46 @@ pub fn with_traffic(shared: &Shared, diff: &Diff) -> Value {
         change["streams"] = sum(|worker| worker.streams).into();
     });
     told
+}
+
+/// Open connections and what goes on over them, by listener, and these streams one by one.
+pub fn connections(shared: &Shared, oldest: &[LongStream]) -> Value {
+    let plan = shared.plan.load();
+    let now = Instant::now();
+    let listeners: Vec<_> = plan
+        .config
+        .listeners
+        .iter()
+        .enumerate()
+        .filter(|(id, listener)| !listener.bind.is_empty() || shared.clients.open(*id) > 0)
+        .map(|(id, listener)| {
+            json!({
+                "name": listener.name,
+                "connections": shared.clients.open(id),
+                "http1_requests": shared.in_flight.requests(id),
+                "http2_streams": shared.in_flight.streams(id),
+                "tunnels": shared.in_flight.tunnels(id),
+            })
+        })
+        .collect();
+    let oldest: Vec<_> = oldest
+        .iter()
+        .map(|stream| {
+            json!({
+                "listener": stream.listener,
+                "kind": stream.kind,
+                "client": stream.client,
+                "route": stream.route,
+                "pool": stream.pool,
+                "worker": stream.worker,
+                "seconds": now.saturating_duration_since(stream.since).as_secs(),
+                "bytes_in": stream.bytes_in,
+                "bytes_out": stream.bytes_out,
+                "request_id": stream.request_id,
+            })
+        })
+        .collect();
+    json!({ "listeners": listeners, "oldest": oldest })
 }
 
 /// The pools without their workers.

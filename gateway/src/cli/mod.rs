@@ -91,6 +91,14 @@ enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// Show what is open: connections, requests and streams by listener, and the oldest WebSockets and gRPC streams.
+    Connections {
+        #[command(flatten)]
+        ask: Ask,
+        /// So many streams one by one, at most 1000.
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        limit: u32,
+    },
     /// Take workers out: nothing new goes there, what is in flight finishes. Holds over reloads, until `undrain`.
     Drain {
         #[command(flatten)]
@@ -182,6 +190,9 @@ pub fn run(cli: Cli, level: LogLevel) -> ExitCode {
             ask.gateway()
                 .and_then(|it| show::workers(&it, pool.as_deref(), all)),
         ),
+        Command::Connections { ask, limit } => {
+            done(ask.gateway().and_then(|it| show::connections(&it, limit)))
+        }
         Command::Drain {
             ask,
             worker,

@@ -143,6 +143,55 @@ fn weight(worker: &Value) -> String {
     }
 }
 
+/// `portcullis connections`.
+pub fn connections(gateway: &Gateway, limit: u32) -> Result<ExitCode, Failed> {
+    let Some(told) = gateway.get(&format!("/v1/connections?limit={limit}"))? else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    let row = |of: &Value, names: &[&str]| names.iter().map(|name| text(&of[*name])).collect();
+    let names = [
+        "name",
+        "connections",
+        "http1_requests",
+        "http2_streams",
+        "tunnels",
+    ];
+    let listeners: Vec<_> = list(&told["listeners"])
+        .iter()
+        .map(|it| row(it, &names))
+        .collect();
+    let head = [
+        "LISTENER",
+        "CONNECTIONS",
+        "HTTP/1 REQUESTS",
+        "HTTP/2 STREAMS",
+        "TUNNELS",
+    ];
+    print!("{}", table(&head, &listeners));
+    let names = ["kind", "client", "route", "worker", "bytes_in", "bytes_out"];
+    let oldest: Vec<_> = list(&told["oldest"])
+        .iter()
+        .map(|stream| {
+            let mut cells: Vec<String> = row(stream, &names);
+            cells.insert(0, seconds(&stream["seconds"]));
+            cells
+        })
+        .collect();
+    if !oldest.is_empty() {
+        let head = [
+            "OPEN FOR",
+            "KIND",
+            "CLIENT",
+            "ROUTE",
+            "WORKER",
+            "BYTES IN",
+            "BYTES OUT",
+        ];
+        print!("\n{}", table(&head, &oldest));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 /// `portcullis log-level`.
 pub fn log_level(gateway: &Gateway, level: Option<&str>) -> Result<ExitCode, Failed> {
     let told = match level {

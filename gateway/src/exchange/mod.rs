@@ -621,12 +621,15 @@ async fn try_worker(
 ) -> Result<Done, Lost> {
     let (addr, worker) = (lease.addr(), lease.worker());
     let connection = connect(cx, pool, job, addr, summary).await?;
+    // Held to the end of the stream, if it becomes one.
+    let mut long = None;
     let done = attempt(job, body, ahead, client, connection, |status, stream| {
         let now = Instant::now();
         summary.answered(now);
         report(pool, worker, Outcome::Answered(status), now);
         if stream {
             lease.make_stream();
+            long = Some(summary.enter_streams(job, pool, addr));
         }
     })
     .await?;
@@ -643,6 +646,7 @@ async fn try_worker(
         summary.pool_metrics().failed(word(outcome));
         report(pool, worker, outcome, Instant::now());
     }
+    drop(long);
     Ok(done)
 }
 

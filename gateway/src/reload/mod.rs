@@ -512,12 +512,13 @@ fn restart_for(config: &Config, before: &Config) -> Vec<&'static str> {
         let admin = config.admin.as_ref();
         admin.map(|admin| (admin.bind, admin.socket.clone(), admin.socket_mode))
     };
+    // Its deadline is asked for when it counts, as that of a drain is.
+    let upgrade = |config: &Config| (config.upgrade.start_timeout, config.upgrade.socket.clone());
     [
         ("threads", config.threads != before.threads),
         ("admin", admin(config) != admin(before)),
         ("access_log", config.access_log != before.access_log),
-        ("drain", config.drain != before.drain),
-        ("upgrade", config.upgrade != before.upgrade),
+        ("upgrade", upgrade(config) != upgrade(before)),
     ]
     .into_iter()
     .filter_map(|(key, changed)| changed.then_some(key))

@@ -17,6 +17,7 @@ use pingora_core::services::Service;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::client::{Client, Target};
 use crate::admin::socket::{self as admin_socket, Socket, Trace};
 use crate::admin::{self, Admin};
 use crate::config::contents::read_contents;
@@ -320,6 +321,9 @@ fn serve(
         },
     };
     let (ask, asks) = tokio::sync::mpsc::channel(1);
+    if predecessor.is_some() {
+        admin_socket.take_over(&plan);
+    }
     // All is built. From here on the process that we replace, if any, leaves the new connections to us.
     if let Some(predecessor) = predecessor {
         predecessor.prepared().context("taking over")?;
@@ -475,6 +479,21 @@ impl AdminSocket {
         match self {
             AdminSocket::Open(socket) => Some(socket.trace()),
             AdminSocket::None | AdminSocket::Later { .. } => None,
+        }
+    }
+
+    /// What operators said about workers goes on to hold. A process before us that is not asked or knows of nothing of the
+    /// kind stops nobody.
+    fn take_over(&self, plan: &Plan) {
+        let AdminSocket::Later { path, .. } = self else {
+            return;
+        };
+        let client = Client {
+            target: Target::Socket(path.clone()),
+            token: None,
+        };
+        if let Ok(told) = client.get("/v1/workers?all") {
+            admin::workers::take_over(&plan.pools, &told.body, Instant::now());
         }
     }
 

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use e2e::h2_scripts::h2_mirroring;
-use e2e::scripts::{replying, upgrading};
+use e2e::scripts::{named, replying, upgrading};
 use e2e::websocket::{opening, text_frame};
 use e2e::{Edge, Gateway, Message, Raw, Worker, eventually, grpc};
 use serde_json::Value;
@@ -274,4 +274,40 @@ routes:
         (left["oldest"] == serde_json::json!([])).then_some(())
     };
     eventually("streams that end are not told any more", gone).await;
+}
+
+#[tokio::test]
+async fn the_socket_and_what_operators_said_go_to_the_process_that_takes_over() {
+    let first = e2e::free_range(2);
+    let _one = Worker::start_on(first, named("one")).await;
+    let _two = Worker::start_on(first + 1, named("two")).await;
+    let mut gateway = Edge::to_ports([first, first + 1])
+        .pool("balance: round-robin")
+        .top("upgrade: { socket: <dir>/upgrade.sock }")
+        .start()
+        .await;
+    let process = async |gateway: &Gateway| {
+        json(&gateway.ask("GET", "/v1/status", "", "").await)["process"].clone()
+    };
+    let before = process(&gateway).await;
+    let out = gateway.cli(&["drain", &first.to_string()]).await;
+    assert_eq!(out.code, 0, "{out:?}");
+    let (done, said) = gateway.upgrade().await;
+    assert!(done, "{said}");
+    let taken_over = || async {
+        let stream = tokio::net::UnixStream::connect(gateway.socket())
+            .await
+            .ok()?;
+        let status = json(&Raw::over(stream).get("/v1/status").await);
+        (status["process"] != before).then_some(())
+    };
+    eventually("the new process answers on the socket", taken_over).await;
+    let shown = gateway.cli(&["workers"]).await.out;
+    assert!(shown.contains("drained by an operator"), "{shown}");
+    let mut client = gateway.http().await;
+    for _ in 0..4 {
+        assert_eq!(client.get("/").await.text(), "two");
+    }
+    let told = gateway.cli(&["reload"]).await;
+    assert_eq!(told.code, 0, "{told:?}");
 }

@@ -38,6 +38,7 @@ pub fn status(shared: &Shared, since: Instant) -> Value {
         .collect();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
+        "process": std::process::id(),
         "state": if shared.is_draining() { "draining" } else { "ready" },
         "seconds": since.elapsed().as_secs(),
         "exchanges_in_flight": shared.in_flight.total(),

@@ -4,6 +4,8 @@
 mod access_log;
 mod admin;
 mod admin_api;
+mod backends;
+mod backends_edge;
 mod certificates_on_disk;
 mod check;
 mod cli;

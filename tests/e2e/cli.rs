@@ -235,3 +235,45 @@ async fn the_log_level_is_set_while_the_gateway_runs() {
         told.err
     );
 }
+
+/// In the usual place there may be another gateway, which nobody meant.
+#[tokio::test]
+async fn a_configuration_with_mistakes_still_leads_to_its_own_gateway_and_to_no_other() {
+    let worker = Worker::start(replying(200)).await;
+    // The command line would find this one in the usual place.
+    let usual = Edge::to(&worker).start().await;
+    let other = e2e::Gateway::with(
+        "admin: { socket: <dir>/own.sock, bind: off }\nlisteners:\n  http: { bind: \"127.0.0.1:0\", redirect_https: none }\npools:\n  other: { ports: <app> }\nroutes:\n  - { path: /, to: other }\n",
+    )
+    .ports("app", [worker.port()])
+    .start()
+    .await;
+    let file = other.file("routes.yaml");
+    let ask = async || {
+        let mut command = e2e::gateway::command();
+        command.arg("workers").arg("-c").arg(&file);
+        command.env("RUNTIME_DIRECTORY", usual.file(""));
+        e2e::gateway::tell(command).await
+    };
+    let good = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{good}\n  - {{ path: /x, to: nobody }}\n")).unwrap();
+    let told = ask().await;
+    assert_eq!(told.code, DONE, "{told:?}");
+    assert!(told.out.contains("other"), "{}", told.out);
+    for broken in [
+        "{ no yaml",
+        "admin: { socket: off, token: short }",
+        "- a list",
+    ] {
+        std::fs::write(&file, broken).unwrap();
+        let told = ask().await;
+        assert_eq!(told.code, USAGE, "{broken}: {told:?}");
+        assert!(told.err.contains("--admin"), "{}", told.err);
+    }
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(
+        ask().await.code,
+        USAGE,
+        "a file that was named and is not there"
+    );
+}

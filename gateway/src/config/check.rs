@@ -104,6 +104,24 @@ pub(super) fn check(root: &Node, reader: &mut Reader) -> Option<Config> {
     })
 }
 
+/// Reads `admin` alone.
+pub(super) fn admin_alone(root: &Node, reader: &mut Reader) -> Option<Option<Admin>> {
+    let Value::Map(entries) = &root.value else {
+        return None;
+    };
+    match entries.iter().find(|(key, _)| key.text == "admin") {
+        None => Some(Some(Admin::default())),
+        Some((key, node)) => admin::read(
+            reader,
+            &Field {
+                path: key.text.clone(),
+                key: key.place,
+                node,
+            },
+        ),
+    }
+}
+
 /// The keys at the top that are not about listeners, pools and routes.
 struct Globals {
     threads: usize,

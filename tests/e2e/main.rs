@@ -25,6 +25,7 @@ mod metrics_denied;
 mod networks;
 mod pipelining;
 mod pools;
+mod process;
 mod protocols;
 mod proxy_protocol;
 mod rates;

@@ -21,6 +21,7 @@ mod paths;
 mod patience;
 mod pools;
 mod ports;
+mod process;
 mod rate;
 mod reach;
 mod rewrites;
@@ -34,7 +35,7 @@ mod trusted;
 
 use std::path::PathBuf;
 
-use super::model::{AccessLog, Admin, Config, Place, ReloadOptions};
+use super::model::{AccessLog, Admin, Config, Place, Process, ReloadOptions};
 use super::problem::quoted;
 use super::read::{Field, Keys, Reader};
 use super::tree::{Node, Value};
@@ -98,6 +99,7 @@ pub(super) fn check(root: &Node, reader: &mut Reader) -> Option<Config> {
         access_log: globals.access_log,
         drain: globals.stop.drain,
         upgrade: globals.stop.upgrade,
+        process: globals.process,
         deny_segments: globals.deny_segments,
         response_changes: Some(Box::new(globals.changes.response))
             .filter(|changes| !changes.is_empty()),
@@ -130,6 +132,7 @@ struct Globals {
     reload: ReloadOptions,
     access_log: AccessLog,
     stop: stop::Stop,
+    process: Process,
     changes: changes::Both,
 }
 
@@ -142,6 +145,7 @@ impl Default for Globals {
             reload: ReloadOptions::default(),
             access_log: AccessLog::Stdout,
             stop: stop::Stop::default(),
+            process: Process::default(),
             changes: changes::Both::default(),
         }
     }
@@ -167,6 +171,7 @@ impl Globals {
         }
         keys.set(reader, "access_log", &mut self.access_log, access_log);
         self.stop.read(keys, reader);
+        self.process = process::read(keys, reader);
         self.changes = changes::both(keys, reader);
     }
 }

@@ -29,6 +29,7 @@ pub struct Metrics {
     handshakes: IntCounterVec,
     handshake_failures: IntCounterVec,
     reloads: IntCounterVec,
+    upgrades_failed: IntCounterVec,
     pickups: IntCounterVec,
     reload_refused: AtomicBool,
     pools: Arc<Pools>,
@@ -114,6 +115,9 @@ impl Metrics {
         let handshakes = counter(&names::HANDSHAKES)?;
         let handshake_failures = counter(&names::HANDSHAKE_FAILURES)?;
         let reloads = counter(&names::RELOADS)?;
+        let upgrades_failed = counter(&names::UPGRADES_FAILED)?;
+        // Told from the beginning, as 0.
+        upgrades_failed.with_label_values::<&str>(&[]);
         let pickups = counter(&names::CERTIFICATE_PICKUPS)?;
         registry.register(Box::new(ProcessCollector::for_self()))?;
         Ok(Metrics {
@@ -126,6 +130,7 @@ impl Metrics {
             handshakes,
             handshake_failures,
             reloads,
+            upgrades_failed,
             pickups,
             reload_refused: AtomicBool::new(false),
             pools: Arc::new(pools),
@@ -138,6 +143,11 @@ impl Metrics {
         self.reloads
             .with_label_values(&[if done { "done" } else { "refused" }])
             .inc();
+    }
+
+    /// Counts an upgrade after which this process serves on.
+    pub fn upgrade_failed(&self) {
+        self.upgrades_failed.with_label_values::<&str>(&[]).inc();
     }
 
     /// Counts files of a listener's TLS that were replaced, and taken over or refused.

@@ -519,6 +519,7 @@ fn restart_for(config: &Config, before: &Config) -> Vec<&'static str> {
         ("admin", admin(config) != admin(before)),
         ("access_log", config.access_log != before.access_log),
         ("upgrade", upgrade(config) != upgrade(before)),
+        ("process", config.process != before.process),
     ]
     .into_iter()
     .filter_map(|(key, changed)| changed.then_some(key))

@@ -6,6 +6,7 @@ mod admin;
 mod admin_api;
 mod backends;
 mod backends_edge;
+mod backends_pages;
 mod certificates_on_disk;
 mod check;
 mod cli;

@@ -19,11 +19,13 @@ use pingora_core::services::Service;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::client::{Client, Target};
 use crate::admin::socket::{self as admin_socket, Socket, Trace};
 use crate::admin::{self, Admin};
 use crate::config::contents::read_contents;
 use crate::config::files::files;
 use crate::config::model::{self, Config, ListenerId, LogFormat, LogServer, LogTo};
+use crate::config::written::written;
 use crate::config::{Problem, Severity, Source, ephemeral, parse, reference, render};
 use crate::confine;
 use crate::discover;
@@ -38,11 +40,13 @@ use crate::observe::access_log::{AccessLog, Destination, Settings};
 use crate::observe::file::{LogFile, Stdout};
 use crate::observe::format::Format;
 use crate::observe::journal::{self, Journal};
+use crate::observe::level::LogLevel;
 use crate::observe::metrics::Metrics;
 use crate::observe::syslog::{self, Syslog};
 use crate::observe::trace::{self, Tracer};
 use crate::plan::{Plan, Tls};
 use crate::rehearsal;
+use crate::reload::on_change::{self, Mark};
 use crate::reload::{
     Discovered, OpenDoor, Reload, addresses, own_addresses, set_workers, settle_redirects,
     settle_token, tls_of, workers_of,
@@ -143,15 +147,25 @@ pub fn explain(path: &Path, question: &Question) -> ExitCode {
 }
 
 /// Runs until a signal says otherwise. Where another process started us in its place, it hears how that goes.
-pub fn run(path: &Path) -> ExitCode {
+pub fn run(path: &Path, level: LogLevel) -> ExitCode {
     let found = Start::remember().and_then(|start| Ok((start, predecessor::find()?)));
     let (start, mut predecessor, sockets) = match found {
         Ok((start, Some((predecessor, sockets)))) => (start, Some(predecessor), sockets),
         Ok((start, None)) => (start, None, Vec::new()),
         Err(error) => return failed(&format!("{error}")),
     };
+    let mark = Mark::of(path);
+    let given = Given { mark, level };
     let result = load(path).and_then(|(source, config)| {
-        serve(&source, path, config, start, &mut predecessor, sockets)
+        serve(
+            &source,
+            path,
+            config,
+            given,
+            start,
+            &mut predecessor,
+            sockets,
+        )
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -260,10 +274,19 @@ fn ephemeral_warnings(config: &Config) -> Vec<Problem> {
     }
 }
 
+/// What is known before anything is read.
+struct Given {
+    /// The state of the file that is about to be read.
+    mark: Option<Mark>,
+    /// Which events are told.
+    level: LogLevel,
+}
+
 fn serve(
     source: &Source,
     path: &Path,
     mut config: Config,
+    given: Given,
     start: Start,
     predecessor: &mut Option<Predecessor>,
     inherited: Vec<Inherited>,
@@ -302,7 +325,7 @@ fn serve(
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-    let (drain, upgrade) = (config.drain.clone(), config.upgrade.clone());
+    let upgrade = config.upgrade.clone();
     let admin_asked = config.admin.as_ref().and_then(|admin| admin.bind);
     let plan = Arc::new(Plan::build(config, tls, &metrics, None, Instant::now()));
     set_workers(&plan, workers);
@@ -328,6 +351,8 @@ fn serve(
         threads: senders,
         discovery,
         alone: Mutex::default(),
+        written: Mutex::new(written(source, &|name| std::env::var(name).ok())),
+        read: Mutex::new(given.mark),
         frozen: AtomicBool::new(false),
     });
     let admin = Arc::new(Admin {
@@ -335,6 +360,7 @@ fn serve(
         metrics,
         since: Instant::now(),
         reload: reload.clone(),
+        level: given.level,
     });
     let beside = Beside {
         admin: match (admin_asked, &admin_tcp) {
@@ -351,6 +377,9 @@ fn serve(
         },
     };
     let (ask, asks) = tokio::sync::mpsc::channel(1);
+    if predecessor.is_some() {
+        admin_socket.take_over(&plan);
+    }
     // All is built. From here on the process that we replace, if any, leaves the new connections to us.
     if let Some(predecessor) = predecessor {
         predecessor.prepared().context("taking over")?;
@@ -386,8 +415,6 @@ fn serve(
     server.run(RunArgs {
         shutdown_signal: Box::new(Drain {
             shared: shared.clone(),
-            model: drain,
-            upgrade_model: upgrade.clone(),
             reload: reload.clone(),
             hand_over: HandOver {
                 start,
@@ -527,6 +554,26 @@ impl AdminSocket {
         match self {
             AdminSocket::Open(socket) => Some(socket.trace()),
             AdminSocket::None | AdminSocket::Later { .. } => None,
+        }
+    }
+
+    /// What operators said about workers goes on to hold. A process before us that is not asked or knows of nothing of the
+    /// kind stops nobody.
+    fn take_over(&self, plan: &Plan) {
+        let path = match self {
+            AdminSocket::None => return,
+            AdminSocket::Open(socket) => &socket.path,
+            AdminSocket::Later { path, .. } => path,
+        };
+        let client = Client {
+            target: Target::Socket(path.clone()),
+            token: None,
+        };
+        match client.get("/v1/workers?all") {
+            Ok(told) => admin::workers::take_over(&plan.pools, &told.body, Instant::now()),
+            Err(error) => {
+                tracing::warn!(error = %error.error, "drains and weights that operators set are not taken over");
+            }
         }
     }
 
@@ -845,7 +892,15 @@ impl Service for Control {
                 () = self.shared.handed_over() => {}
             }
         };
-        tokio::join!(discovering, over_tcp, over_socket, renewing, asked, feeding);
+        tokio::join!(
+            discovering,
+            over_tcp,
+            over_socket,
+            renewing,
+            asked,
+            feeding,
+            on_change::watch(self.admin.reload.clone())
+        );
     }
 
     fn name(&self) -> &str {

@@ -31,10 +31,6 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 pub struct Drain {
     /// What the data threads share.
     pub shared: Arc<Shared>,
-    /// For what is in flight.
-    pub model: model::Drain,
-    /// The same when another process has taken over.
-    pub upgrade_model: model::Upgrade,
     /// What SIGHUP does.
     pub reload: Arc<Reload>,
     /// What SIGQUIT does.
@@ -94,7 +90,7 @@ impl ShutdownSignalWatch for Drain {
                     host::tell_stopping();
                 }
                 if matches!(end, End::Drain) {
-                    let farewell = Farewell::of_stop(&self.model, Instant::now());
+                    let farewell = Farewell::of_stop(&self.model(), Instant::now());
                     self.shared.start_drain(farewell);
                     self.drain(&mut signals).await;
                 }
@@ -115,6 +111,16 @@ impl ShutdownSignalWatch for Drain {
 }
 
 impl Drain {
+    /// For what is in flight, as the running configuration says.
+    fn model(&self) -> model::Drain {
+        self.shared.plan.load().config.drain.clone()
+    }
+
+    /// The same when another process has taken over.
+    fn upgrade_model(&self) -> model::Upgrade {
+        self.shared.plan.load().config.upgrade.clone()
+    }
+
     /// Until something ends it.
     async fn serve(&self, signals: &mut Signals) -> End {
         let asks = self
@@ -176,7 +182,7 @@ impl Drain {
             Ok(successor) => {
                 host::tell_successor(successor.pid);
                 let farewell =
-                    Farewell::of_upgrade(&self.upgrade_model, &self.model, Instant::now());
+                    Farewell::of_upgrade(&self.upgrade_model(), &self.model(), Instant::now());
                 self.hand_over.succeeded(&successor, &begun, farewell);
                 Ok(Ok(successor.pid))
             }
@@ -200,14 +206,15 @@ impl Drain {
     async fn outlive(&self, signals: &mut Signals) -> End {
         tokio::select! {
             end = signals.end() => end,
-            () = self.until_empty(self.upgrade_model.deadline) => End::AtOnce,
+            () = self.until_empty(self.upgrade_model().deadline) => End::AtOnce,
         }
     }
 
     async fn drain(&self, signals: &mut Signals) {
-        tracing::info!(deadline = ?self.model.deadline, "draining");
+        let model = self.model();
+        tracing::info!(deadline = ?model.deadline, "draining");
         // Zero means at once here.
-        let deadline = self.model.deadline.max(Duration::from_nanos(1));
+        let deadline = model.deadline.max(Duration::from_nanos(1));
         tokio::select! {
             _ = signals.int.recv() => {}
             () = self.until_empty(deadline) => {}

@@ -5,6 +5,7 @@
 
 use std::fmt::Write;
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use crate::config::model::{
 use crate::discover;
 use crate::exchange::admit::{Decision, decide};
 use crate::exchange::failure::{Failure, GrpcStatus};
+use crate::exchange::origin::{self, Origin};
 use crate::http1::head::valid_authority;
 use crate::message::{BodyKind, FieldSpan, Fields, Http1Fields, Known, Request, Version};
 use crate::observe::metrics::Metrics;
@@ -42,7 +44,7 @@ pub struct Question {
 
 /// Answers in lines of `word  explanation`. The error is a sentence for whoever asked.
 pub fn explain(config: &Config, question: &Question, now: Instant) -> Result<String, String> {
-    let asked = Asked::of(question)?;
+    let mut asked = Asked::of(question)?;
     let mut told = Told(String::new());
     let id = listener_of(config, &asked)?;
     let listener = &config.listeners[usize::from(id.0)];
@@ -72,6 +74,16 @@ pub fn explain(config: &Config, question: &Question, now: Instant) -> Result<Str
             question.tls_name.as_deref().unwrap_or(&asked.host),
         );
     }
+    if let Some(trusted) = &listener.forwarded {
+        asked.origin = origin::of(trusted, question.from, &asked.request.fields);
+    }
+    if let Some(origin) = &asked.origin {
+        let (client, hop) = (&origin.client_text, question.from);
+        told.line(
+            "client",
+            &format!("{client}, as the hop {hop} tells (`forwarded`)"),
+        );
+    }
     // The plan was built without certificates: what decides is whether the listener has any, as configured.
     let whole_path = asked.path();
     if let Ok(normal) = path::normalise(whole_path.as_bytes()) {
@@ -83,7 +95,7 @@ pub fn explain(config: &Config, question: &Question, now: Instant) -> Result<Str
         told.line("path", &format!("{}{changed}", normal.matched()));
     }
     let grpc = listener.protocol == Protocol::Grpc || asked.request.fields.is_grpc();
-    match decide(&plan, id, question.from, &asked.request) {
+    match decide(&plan, id, asked.client(question), &asked.request) {
         Decision::Redirect { status, location } => {
             told.line("answer", &format!("{status}, Location: {location}"));
             told.line(
@@ -97,7 +109,7 @@ pub fn explain(config: &Config, question: &Question, now: Instant) -> Result<Str
             }
             told.line("answer", &answer_line(failure, grpc));
             if failure == Failure::Network {
-                let who = question.from;
+                let who = asked.client(question);
                 told.line(
                     "because",
                     &format!("the route is not for {who} (`allow`, `deny`)"),
@@ -133,6 +145,8 @@ struct Asked {
     tls: bool,
     host: String,
     port: u16,
+    /// What a trusted hop told of the request.
+    origin: Option<Rc<Origin>>,
 }
 
 impl Asked {
@@ -178,7 +192,14 @@ impl Asked {
             tls,
             host,
             port,
+            origin: None,
         })
+    }
+
+    /// Who asks: whom a trusted hop tells of, else who connects.
+    fn client(&self, question: &Question) -> IpAddr {
+        let told = self.origin.as_ref().map(|origin| origin.client);
+        told.unwrap_or(question.from)
     }
 
     fn path(&self) -> String {
@@ -327,22 +348,9 @@ fn forwarding(
             String::from_utf8_lossy(&asked.request.authority)
         ),
     );
-    told.line("", &format!("x-forwarded-for: {}", question.from));
-    told.line(
-        "",
-        &format!(
-            "x-forwarded-proto: {}",
-            if asked.tls { "https" } else { "http" }
-        ),
-    );
-    told.line(
-        "",
-        &format!(
-            "x-forwarded-host: {}",
-            String::from_utf8_lossy(&asked.request.authority)
-        ),
-    );
-    told.line("", &format!("x-forwarded-port: {}", asked.port));
+    for (name, value) in forwarded_fields(asked, question) {
+        told.line("", &format!("{name}: {value}"));
+    }
     for (name, value) in set_fields(forward, asked, question) {
         told.line("", &format!("{name}: {value}"));
     }
@@ -398,6 +406,15 @@ fn forwarding(
         ),
     );
     let no_worker = answer_line(Failure::NoWorker, grpc);
+    if let Some(max) = model.worker_in_flight_max {
+        let busy = answer_line(Failure::Busy, grpc);
+        let time = model.queue.time;
+        let then = match time.is_zero() {
+            true => busy,
+            false => format!("queued for up to {time:?}, then {busy}"),
+        };
+        told.line("all full", &format!("{max} at once each; {then}"));
+    }
     told.line(
         "none up",
         &match model.hold.time.is_zero() {
@@ -405,6 +422,33 @@ fn forwarding(
             false => format!("held for up to {:?}, then {no_worker}", model.hold.time),
         },
     );
+}
+
+/// What workers are told of the client: ours, or what a trusted hop told, continued.
+fn forwarded_fields(asked: &Asked, question: &Question) -> [(&'static str, String); 4] {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let told = asked.origin.as_deref();
+    let kept = |field: fn(&Origin) -> &Option<Vec<u8>>, ours: String| {
+        told.and_then(|origin| field(origin).as_deref())
+            .map_or(ours, text)
+    };
+    let scheme = if asked.tls { "https" } else { "http" };
+    let chain = told.map_or_else(|| question.from.to_string(), |told| text(&told.chain));
+    [
+        ("x-forwarded-for", chain),
+        (
+            "x-forwarded-proto",
+            kept(|told| &told.proto, scheme.to_owned()),
+        ),
+        (
+            "x-forwarded-host",
+            kept(|told| &told.host, text(&asked.request.authority)),
+        ),
+        (
+            "x-forwarded-port",
+            kept(|told| &told.port, asked.port.to_string()),
+        ),
+    ]
 }
 
 /// What bounds the request that the listener or the route was given.
@@ -555,7 +599,7 @@ fn set_fields(forward: &Forward, asked: &Asked, question: &Question) -> Vec<(Str
     let word = |piece: &Piece| match piece {
         Piece::Text(text) => text.clone(),
         Piece::Host => String::from_utf8_lossy(&asked.request.authority).into_owned(),
-        Piece::Client => question.from.to_string(),
+        Piece::Client => asked.client(question).to_string(),
         Piece::Method => question.method.clone(),
         Piece::Path => asked.path(),
         Piece::Scheme => if asked.tls { "https" } else { "http" }.to_owned(),
@@ -578,10 +622,11 @@ mod tests {
 listeners:
   http:  { bind: ":80" }
   https: { bind: ":443", tls: { certificates: [nowhere.pem] } }
+  hops:  { bind: ":81", redirect_https: none, forwarded: { from: 192.0.2.0/24 } }
   grpc:  { bind: ":6554", tls: { certificates: [nowhere.pem] }, protocol: grpc }
   shut:  { bind: ":8443", tls: { certificates: [nowhere.pem] }, allow: 10.0.0.0/8 }
 pools:
-  app: { ports: 1-2 }
+  app: { ports: 1-2, worker_in_flight_max: 5 }
   api: { ports: 3, hold: off }
   agents: { ports: 4, protocol: h2c }
 routes:
@@ -589,11 +634,16 @@ routes:
   - { path: /api, to: api, strip_prefix: true, set_headers: { X-FQDN: "{host}" } }
   - { path: /no, deny: 403 }
   - { path: /office, to: app, deny: 192.0.2.0/24 }
+  - { path: /hop, to: app, on: [hops], allow: 198.51.100.0/24 }
   - { path: /few, to: app, rate: 10/m, in_flight_max: 3, body_bytes_max: 1KiB }
   - { path: /, to: agents, on: [grpc] }
 "#;
 
     fn ask(method: &str, url: &str) -> String {
+        ask_with(method, url, &[])
+    }
+
+    fn ask_with(method: &str, url: &str, fields: &[&str]) -> String {
         let source = Source {
             name: "test".into(),
             text: TEXT.into(),
@@ -606,7 +656,7 @@ routes:
             tls_name: None,
             method: method.into(),
             url: url.into(),
-            fields: Vec::new(),
+            fields: fields.iter().map(|field| (*field).to_owned()).collect(),
         };
         explain(&config, &question, Instant::now())
             .unwrap_or_else(|error| format!("error: {error}"))
@@ -623,6 +673,7 @@ routes:
                     "pool         `app`",
                     "x-forwarded-for: 192.0.2.7",
                     "held for up to 30s",
+                    "5 at once each; queued for up to 30s, then 503",
                 ][..],
             ),
             (
@@ -685,6 +736,28 @@ routes:
                     answer.contains(part),
                     "`{part}` is not in the answer for {method} {url}:\n{answer}"
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn whom_a_trusted_hop_tells_of_is_the_client() {
+        for (field, told) in [
+            (
+                "X-Forwarded-For: 198.51.100.9",
+                &[
+                    "client       198.51.100.9, as the hop 192.0.2.7 tells",
+                    "x-forwarded-for: 198.51.100.9, 192.0.2.7",
+                ][..],
+            ),
+            (
+                "X-Forwarded-For: 203.0.113.1",
+                &["403", "not for 203.0.113.1"],
+            ),
+        ] {
+            let answer = ask_with("GET", "http://e.test:81/hop", &[field]);
+            for part in told {
+                assert!(answer.contains(part), "`{part}` is not in:\n{answer}");
             }
         }
     }

@@ -2,6 +2,7 @@
 //! share.
 
 mod farewell;
+pub mod streams;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -27,6 +28,7 @@ use crate::observe::time::Moment;
 use crate::observe::trace::Tracer;
 use crate::plan::{LISTENERS_MAX, Plan};
 use crate::upstream::Connections;
+use streams::{LongStream, Question, Streams};
 
 /// Values of [`Shared::ending`].
 const SERVES: u8 = 0;
@@ -50,6 +52,8 @@ pub struct Shared {
     listening: Mutex<Vec<(usize, SocketAddr)>>,
     /// Counts what data threads have to look at: plans, the beginning of a drain, the end.
     generation: watch::Sender<u64>,
+    /// What an operator wants to know of the data threads.
+    question: watch::Sender<Option<Arc<Question>>>,
     /// Accept loops that run.
     pub accepting: AtomicUsize,
     ending: AtomicU8,
@@ -75,6 +79,7 @@ impl Shared {
             in_flight: InFlight::new(LISTENERS_MAX),
             listening: Mutex::default(),
             generation: watch::Sender::new(0),
+            question: watch::Sender::new(None),
             accepting: AtomicUsize::new(0),
             ending: AtomicU8::new(SERVES),
             drain: watch::Sender::new(SERVES),
@@ -116,6 +121,15 @@ impl Shared {
     pub fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
         self.wake_shards();
+    }
+
+    /// The oldest long streams of all data threads, so many at most. Wakes the data threads, but no connection.
+    pub async fn long_streams(&self, limit: usize) -> Vec<LongStream> {
+        let threads = self.shards.load(Ordering::SeqCst);
+        streams::ask(threads, limit, |question| {
+            self.question.send_replace(question);
+        })
+        .await
     }
 
     /// Data threads shall close the connections that they keep to workers which an operator took out.
@@ -253,6 +267,13 @@ impl InFlight {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let all = self.0.iter();
         all.map(|busy| load(&busy.http1) + load(&busy.http2)).sum()
+    }
+
+    /// Requests of HTTP/1 of a listener, tunnels included.
+    pub fn requests(&self, listener: usize) -> u64 {
+        self.0
+            .get(listener)
+            .map_or(0, |busy| busy.http1.load(Ordering::Relaxed))
     }
 
     /// Open HTTP/2 streams of a listener.
@@ -398,6 +419,8 @@ pub struct Shard {
     pub scratch: Rc<Scratch>,
     /// Connections to workers.
     pub upstream: Connections,
+    /// Its long streams.
+    pub streams: Rc<Streams>,
     /// Lines of the access log.
     pub lines: RefCell<Lines>,
     random: RefCell<fastrand::Rng>,
@@ -417,6 +440,7 @@ impl Shard {
             upstream: Connections::new(timers.clone(), scratch.clone()),
             lines: RefCell::new(Lines::new(shared.log.clone(), Instant::now())),
             scratch,
+            streams: Rc::default(),
             random: RefCell::new(fastrand::Rng::with_seed(seed)),
             told: Cell::new(None),
             wall: Cell::new(wall_now()),
@@ -428,6 +452,7 @@ impl Shard {
     /// Ticks, sweeps and hands over log lines, for ever.
     pub async fn keep_time(self: Rc<Self>) {
         let mut changes = self.shared.generation.subscribe();
+        let mut questions = self.shared.question.subscribe();
         let mut closed = false;
         let mut swept = Instant::now();
         let mut wait = TICK;
@@ -436,6 +461,12 @@ impl Shard {
                 () = self.timers.rest(wait) => false,
                 // The sender lives as long as `self`.
                 _ = changes.changed() => true,
+                _ = questions.changed() => {
+                    if let Some(question) = &*questions.borrow_and_update() {
+                        question.answer(&self.streams);
+                    }
+                    continue;
+                }
             };
             let now = Instant::now();
             let had_lines = self.lines.borrow_mut().hand_over();

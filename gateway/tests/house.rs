@@ -168,9 +168,17 @@ const HOUSE: [(&str, &[&str]); 31] = [
     ),
     (
         "cli",
-        &["admin", "app", "config", "explain", "rehearsal", "reload"],
+        &[
+            "admin",
+            "app",
+            "config",
+            "explain",
+            "observe",
+            "rehearsal",
+            "reload",
+        ],
     ),
-    ("main", &["cli"]),
+    ("main", &["cli", "observe"]),
     ("lib", &[]),
 ];
 

@@ -2,8 +2,10 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use e2e::scripts::replying;
-use e2e::{Edge, Gateway, Message, Raw, Worker};
+use e2e::h2_scripts::h2_mirroring;
+use e2e::scripts::{named, replying, upgrading};
+use e2e::websocket::{opening, text_frame};
+use e2e::{Edge, Gateway, Message, Raw, Worker, eventually, grpc};
 use serde_json::Value;
 
 fn json(reply: &Message) -> Value {
@@ -112,22 +114,28 @@ async fn with_a_token_changes_need_it_over_every_door_and_a_reload_takes_a_new_o
     let file = gateway.file("token");
     std::fs::write(&file, "second-token-of-all\n").unwrap();
     let named = format!("token_file: {}", file.display());
-    gateway
-        .reload(|text| text.replace("token: first-token-of-all", &named))
-        .await;
+    let routes = gateway.file("routes.yaml");
+    let text = std::fs::read_to_string(&routes).unwrap();
+    let text = text.replace("token: first-token-of-all", &named);
+    std::fs::write(&routes, text).unwrap();
+    // The old token's last change.
+    let fields = with("first-token-of-all");
+    let reply = gateway.ask("POST", "/v1/reload", &fields, "").await;
+    assert_eq!(reply.status(), 200);
     assert_eq!(post(&with("first-token-of-all")).await, (401, 401));
     assert_eq!(post(&with("second-token-of-all")).await, (200, 200));
     std::fs::write(&file, "third-token-of-all\n").unwrap();
-    gateway.reload(|text| text).await;
+    let fields = with("second-token-of-all");
+    let reply = gateway.ask("POST", "/v1/reload", &fields, "").await;
+    assert_eq!(reply.status(), 200);
     assert_eq!(post(&with("third-token-of-all")).await, (200, 200));
 
     std::fs::write(&file, "short\n").unwrap();
-    let told = gateway.reload(|text| text).await;
-    assert!(told.contains("reload refused"), "{told}");
-    assert_eq!(post(&with("short")).await, (401, 401));
     let third = with("third-token-of-all");
     let refused = gateway.ask("POST", "/v1/reload", &third, "").await;
     assert_eq!(refused.status(), 422, "the old token holds");
+    assert!(refused.text().contains("is no token"), "{}", refused.text());
+    assert_eq!(post(&with("short")).await, (401, 401));
 }
 
 #[tokio::test]
@@ -193,4 +201,113 @@ async fn a_stranger_makes_nobody_read_a_large_body() {
     let reply = gateway.admin_with("POST", "/v1/reload", large).await;
     assert_eq!(reply.status(), 403, "before a byte of it came");
     assert_eq!(reply.field("connection"), Some("close"));
+}
+
+#[tokio::test]
+async fn open_connections_and_the_oldest_streams_are_told() {
+    let sockets = Worker::start(upgrading()).await;
+    let agents = Worker::start(h2_mirroring()).await;
+    let gateway = Gateway::with(
+        r#"
+threads: 2
+admin: { bind: "127.0.0.1:0" }
+listeners:
+  http:  { bind: "127.0.0.1:0", redirect_https: none }
+  grpc:  { bind: "127.0.0.1:0", protocol: grpc, tls: { certificates: [ { chain: <dir>/edge.pem, key: <dir>/edge.key } ] } }
+pools:
+  ws: { ports: <ws> }
+  agents: { ports: <agents>, protocol: h2c }
+routes:
+  - { path: /ws, to: ws, on: [http] }
+  - { path: /, to: agents, on: [grpc] }
+"#,
+    )
+    .ports("ws", [sockets.port()])
+    .ports("agents", [agents.port()])
+    .start()
+    .await;
+    let told = async |path: &str| json(&gateway.ask("GET", path, "", "").await);
+    assert_eq!(
+        told("/v1/connections").await["oldest"],
+        serde_json::json!([])
+    );
+
+    let mut socket = gateway.http().await;
+    socket.send(opening("/ws")).await;
+    assert_eq!(socket.reply().await.status(), 101);
+    let frame = text_frame("hello");
+    socket.send(&frame).await;
+    assert_eq!(socket.exact(frame.len()).await, frame);
+    let mut connection = gateway.h2("grpc").await;
+    let mut call = connection.call(grpc::call("/a/Stream"), false).await;
+    call.send(grpc::frame("before")).await;
+    assert_eq!(call.exact(11).await, grpc::frame("before"));
+
+    let all = told("/v1/connections").await;
+    let oldest = all["oldest"].as_array().unwrap();
+    assert_eq!(oldest.len(), 2, "{all}");
+    assert_eq!(oldest[0]["kind"], "websocket", "the oldest first: {all}");
+    assert_eq!(oldest[0]["client"], "127.0.0.1");
+    assert_eq!(oldest[0]["route"], "/ws -> ws");
+    assert_eq!(oldest[0]["worker"], format!("127.0.0.1:{}", sockets.port()));
+    assert_eq!(oldest[0]["bytes_in"], frame.len());
+    assert_eq!(oldest[1]["kind"], "grpc");
+    assert_eq!(oldest[1]["pool"], "agents");
+    assert_eq!(all["listeners"][0]["connections"], 1, "{all}");
+    assert_eq!(all["listeners"][0]["tunnels"], 1, "{all}");
+    assert_eq!(all["listeners"][1]["http2_streams"], 1, "{all}");
+    let one = told("/v1/connections?limit=1").await;
+    assert_eq!(one["oldest"].as_array().unwrap().len(), 1);
+    let many = gateway
+        .ask("GET", "/v1/connections?limit=1001", "", "")
+        .await;
+    assert_eq!(many.status(), 400);
+    let table = gateway.cli(&["connections"]).await;
+    assert_eq!(table.code, 0, "{table:?}");
+    for part in ["TUNNELS", "websocket", "/ws -> ws", "OPEN FOR"] {
+        assert!(table.out.contains(part), "{part} in {}", table.out);
+    }
+
+    drop((socket, call, connection));
+    let gone = || async {
+        let left = told("/v1/connections").await;
+        (left["oldest"] == serde_json::json!([])).then_some(())
+    };
+    eventually("streams that end are not told any more", gone).await;
+}
+
+#[tokio::test]
+async fn the_socket_and_what_operators_said_go_to_the_process_that_takes_over() {
+    let first = e2e::free_range(2);
+    let _one = Worker::start_on(first, named("one")).await;
+    let _two = Worker::start_on(first + 1, named("two")).await;
+    let mut gateway = Edge::to_ports([first, first + 1])
+        .pool("balance: round-robin")
+        .top("upgrade: { socket: <dir>/upgrade.sock }")
+        .start()
+        .await;
+    let process = async |gateway: &Gateway| {
+        json(&gateway.ask("GET", "/v1/status", "", "").await)["process"].clone()
+    };
+    let before = process(&gateway).await;
+    let out = gateway.cli(&["drain", &first.to_string()]).await;
+    assert_eq!(out.code, 0, "{out:?}");
+    let (done, said) = gateway.upgrade().await;
+    assert!(done, "{said}");
+    let taken_over = || async {
+        let stream = tokio::net::UnixStream::connect(gateway.socket())
+            .await
+            .ok()?;
+        let status = json(&Raw::over(stream).get("/v1/status").await);
+        (status["process"] != before).then_some(())
+    };
+    eventually("the new process answers on the socket", taken_over).await;
+    let shown = gateway.cli(&["workers"]).await.out;
+    assert!(shown.contains("drained by an operator"), "{shown}");
+    let mut client = gateway.http().await;
+    for _ in 0..4 {
+        assert_eq!(client.get("/").await.text(), "two");
+    }
+    let told = gateway.cli(&["reload"]).await;
+    assert_eq!(told.code, 0, "{told:?}");
 }

@@ -3,7 +3,7 @@
 //! Every path stands in [`PATHS`]; docs/admin-api.md has a chapter for each. Answers below `/v1/` are JSON; one that
 //! refuses has `error` and `fix`.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use http::Method;
@@ -14,15 +14,16 @@ use super::http::Answer;
 use super::status;
 use super::workers::{self, Order};
 use crate::config::model::AdminToken;
-use crate::config::{Problem, Severity};
+use crate::config::{Problem, Severity, Source};
 use crate::message::Request;
+use crate::observe::level::LogLevel;
 use crate::observe::metrics::Metrics;
 use crate::reload::{Changes, Refused, Reload, Way};
 use crate::scrape;
 use crate::shard::Shared;
 
 /// Methods and paths that are answered. GET ones answer HEAD, too.
-pub const PATHS: [(&str, &str); 11] = [
+pub const PATHS: [(&str, &str); 15] = [
     ("GET", "/healthz"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),
@@ -30,11 +31,19 @@ pub const PATHS: [(&str, &str); 11] = [
     ("GET", "/v1/status"),
     ("GET", "/v1/pools"),
     ("GET", "/v1/workers"),
+    ("GET", "/v1/log-level"),
+    ("POST", "/v1/log-level"),
+    ("POST", "/v1/diff"),
+    ("GET", "/v1/connections"),
     ("POST", "/v1/reload"),
     ("POST", "/v1/workers/drain"),
     ("POST", "/v1/workers/undrain"),
     ("POST", "/v1/workers/weight"),
 ];
+
+/// Streams that are told one by one, unless asked otherwise, and at most.
+const STREAMS_TOLD: usize = 20;
+const STREAMS_TOLD_MAX: usize = 1000;
 
 /// What the operators' doors tell of.
 pub struct Admin {
@@ -46,6 +55,8 @@ pub struct Admin {
     pub since: Instant,
     /// Takes a new configuration over.
     pub reload: Arc<Reload>,
+    /// Which events are told.
+    pub level: LogLevel,
 }
 
 impl Admin {
@@ -84,6 +95,10 @@ impl Admin {
                 Ok(changes) => Answer::json(200, &changed(&changes)),
                 Err(refused) => Answer::json(422, &not_changed(&refused)),
             },
+            "/v1/connections" => self.connections(query).await,
+            "/v1/log-level" if request.method == Method::POST => self.set_level(&body),
+            "/v1/log-level" => Answer::json(200, &json!({ "level": self.level.now() })),
+            "/v1/diff" => self.diff(query, body),
             "/v1/workers/drain" => self.order(Order::Drain, &body),
             "/v1/workers/undrain" => self.order(Order::Undrain, &body),
             "/v1/workers/weight" => self.order(Order::Weight, &body),
@@ -91,7 +106,67 @@ impl Admin {
         }
     }
 
+    async fn connections(&self, query: Query<'_>) -> Answer {
+        let limit = match query.get("limit").map(|limit| limit.parse::<usize>()) {
+            None => STREAMS_TOLD,
+            Some(Ok(limit)) if limit <= STREAMS_TOLD_MAX => limit,
+            Some(_) => {
+                let fix = format!("0 to {STREAMS_TOLD_MAX}");
+                return Answer::refused(400, "`limit` is no number of streams", &fix);
+            }
+        };
+        let oldest = self.shared.long_streams(limit).await;
+        Answer::json(200, &status::connections(&self.shared, &oldest))
+    }
+
+    fn set_level(&self, body: &[u8]) -> Answer {
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let Some(level) = body["level"].as_str() else {
+            return Answer::refused(
+                400,
+                "`level` is missing",
+                "send JSON: {\"level\": \"debug\"}",
+            );
+        };
+        let before = self.level.now();
+        match self.level.set(level) {
+            Ok(()) => {
+                let now = self.level.now();
+                tracing::info!(%before, %now, "log level set by an operator");
+                Answer::json(200, &json!({ "level": now, "before": before }))
+            }
+            Err(error) => Answer::refused(
+                400,
+                &error,
+                "off, error, warn, info, debug, trace, default, or a filter such as info,gateway::discover=debug",
+            ),
+        }
+    }
+
+    fn diff(&self, query: Query<'_>, body: Vec<u8>) -> Answer {
+        let name = query.get("name").unwrap_or_else(|| "the body".to_owned());
+        let told = Source::from_bytes(&name, body)
+            .map_err(|bad| Refused::of(&bad.0, vec![bad.1]))
+            .and_then(|source| self.reload.diff(&source));
+        match told {
+            Ok((diff, doubts)) => {
+                let mut told = status::with_traffic(&self.shared, &diff);
+                told["differs"] = (!diff.is_empty()).into();
+                told["problems"] = problems(&doubts).into();
+                Answer::json(200, &told)
+            }
+            Err(refused) => {
+                let mut told = not_changed(&refused);
+                told["error"] = "a reload with this file would be refused".into();
+                Answer::json(422, &told)
+            }
+        }
+    }
+
     fn order(&self, order: Order, body: &[u8]) -> Answer {
+        // A reload at this moment would hand on what was known before the order.
+        let alone = self.reload.alone.lock();
+        let _alone = alone.unwrap_or_else(PoisonError::into_inner);
         workers::carry_out(&self.shared, order, body, Instant::now())
     }
 

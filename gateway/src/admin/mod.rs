@@ -18,7 +18,7 @@ pub mod client;
 mod http;
 pub mod socket;
 mod status;
-mod workers;
+pub mod workers;
 
 use std::net::TcpListener as StdListener;
 use std::sync::Arc;

@@ -8,7 +8,9 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::pool::{Pool, Snapshot, State};
+use crate::reload::diff::Diff;
 use crate::shard::Shared;
+use crate::shard::streams::LongStream;
 
 /// Everything at a glance; workers that are not there are left out.
 pub fn status(shared: &Shared, since: Instant) -> Value {
@@ -36,12 +38,79 @@ pub fn status(shared: &Shared, since: Instant) -> Value {
         .collect();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
+        "process": std::process::id(),
         "state": if shared.is_draining() { "draining" } else { "ready" },
         "seconds": since.elapsed().as_secs(),
         "exchanges_in_flight": shared.in_flight.total(),
         "listeners": listeners,
         "pools": pools,
     })
+}
+
+/// A difference with what it touches: open connections of listeners, and what is in flight at pools.
+pub fn with_traffic(shared: &Shared, diff: &Diff) -> Value {
+    let plan = shared.plan.load();
+    let mut told = serde_json::to_value(diff).unwrap_or_default();
+    let each = |told: &mut Value, of: &str, count: &dyn Fn(&str, &mut Value)| {
+        for change in told[of].as_array_mut().into_iter().flatten() {
+            let name = change["name"].as_str().unwrap_or_default().to_owned();
+            count(&name, change);
+        }
+    };
+    each(&mut told, "listeners", &|name, change| {
+        let found = plan.config.listeners.iter().position(|it| it.name == name);
+        change["connections"] = found.map_or(0, |id| shared.clients.open(id)).into();
+    });
+    each(&mut told, "pools", &|name, change| {
+        let found = plan.pools.iter().find(|pool| pool.name() == name);
+        let workers = found.map(|pool| pool.snapshot()).unwrap_or_default();
+        let sum = |count: fn(&Snapshot) -> u32| -> u64 {
+            workers.iter().map(|worker| u64::from(count(worker))).sum()
+        };
+        change["requests"] = sum(|worker| worker.requests).into();
+        change["streams"] = sum(|worker| worker.streams).into();
+    });
+    told
+}
+
+/// Open connections and what goes on over them, by listener, and these streams one by one.
+pub fn connections(shared: &Shared, oldest: &[LongStream]) -> Value {
+    let plan = shared.plan.load();
+    let now = Instant::now();
+    let listeners: Vec<_> = plan
+        .config
+        .listeners
+        .iter()
+        .enumerate()
+        .filter(|(id, listener)| !listener.bind.is_empty() || shared.clients.open(*id) > 0)
+        .map(|(id, listener)| {
+            json!({
+                "name": listener.name,
+                "connections": shared.clients.open(id),
+                "http1_requests": shared.in_flight.requests(id),
+                "http2_streams": shared.in_flight.streams(id),
+                "tunnels": shared.in_flight.tunnels(id),
+            })
+        })
+        .collect();
+    let oldest: Vec<_> = oldest
+        .iter()
+        .map(|stream| {
+            json!({
+                "listener": stream.listener,
+                "kind": stream.kind,
+                "client": stream.client,
+                "route": stream.route,
+                "pool": stream.pool,
+                "worker": stream.worker,
+                "seconds": now.saturating_duration_since(stream.since).as_secs(),
+                "bytes_in": stream.bytes_in,
+                "bytes_out": stream.bytes_out,
+                "request_id": stream.request_id,
+            })
+        })
+        .collect();
+    json!({ "listeners": listeners, "oldest": oldest })
 }
 
 /// The pools without their workers.

@@ -4,13 +4,14 @@
 //! them, or the one that is named. The answer tells what still goes on there. Does not: wait.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use super::http::Answer;
 use super::status::worker_line;
-use crate::pool::{Pool, State, Transition};
+use crate::pool::{Pool, State, Transition, WorkerId};
 use crate::shard::Shared;
 
 /// Heaviest weight.
@@ -191,6 +192,41 @@ pub fn carry_out(shared: &Shared, order: Order, body: &[u8], now: Instant) -> An
         }
     }
     Answer::json(200, &done.told())
+}
+
+/// Takes over what operators said about workers in the process before us, as its `GET /v1/workers?all` tells it.
+pub fn take_over(pools: &[Arc<Pool>], told: &Value, now: Instant) {
+    let mut taken = 0;
+    for worker in told["workers"].as_array().into_iter().flatten() {
+        let address = worker["address"]
+            .as_str()
+            .and_then(|text| text.parse().ok());
+        let pool = pools.iter().find(|pool| worker["pool"] == pool.name());
+        let (Some(address), Some(pool)) = (address, pool) else {
+            continue;
+        };
+        let address: SocketAddr = address;
+        let found = pool.workers().iter().position(|it| it.addr() == address);
+        let Some(id) = found.and_then(|at| u32::try_from(at).ok()).map(WorkerId) else {
+            continue;
+        };
+        if worker["drained_seconds"].is_u64() {
+            pool.set_drain(id, true, now);
+            taken += 1;
+        }
+        let weight = worker["weight"]
+            .as_u64()
+            .and_then(|it| u16::try_from(it).ok());
+        if let Some(weight) = weight.filter(|it| *it <= WEIGHT_MAX)
+            && worker["weight"] != worker["weight_configured"]
+        {
+            pool.set_weight(id, Some(weight), now);
+            taken += 1;
+        }
+    }
+    if taken > 0 {
+        tracing::info!(taken, "what operators said about workers is taken over");
+    }
 }
 
 #[derive(Default)]

@@ -32,7 +32,7 @@ pub(super) fn confine(
             tracing::warn!(%path, %error, "this file cannot be read any more: a reload will be refused");
         }
     }
-    if let model::AccessLog::File(path) = &config.access_log
+    if let model::LogTo::File(path) = &config.access_log.to
         && let Err(error) = std::fs::OpenOptions::new().append(true).open(path)
     {
         let path = path.display();

@@ -12,9 +12,11 @@ use serde_json::Value;
 use crate::admin::client::{Answered, Client, Target, Unreachable};
 use crate::admin::socket;
 use crate::config::model::{Admin, AdminToken};
-use crate::config::{Source, parse};
+use crate::config::{Source, admin_of};
 use crate::reload::read_token;
 
+/// The configuration, where none is named.
+const DEFAULT_CONFIG: &str = "routes.yaml";
 /// The gateway refused, or a comparison found a difference.
 pub const REFUSED: u8 = 1;
 /// The command line or a file that it names is wrong.
@@ -29,7 +31,7 @@ pub struct Ask {
     #[arg(long, value_name = "PATH|URL")]
     admin: Option<String>,
     /// The configuration that the gateway runs with: where it is asked, and its token.
-    #[arg(short, long, default_value = "routes.yaml", value_name = "FILE")]
+    #[arg(short, long, default_value = DEFAULT_CONFIG, value_name = "FILE")]
     pub config: PathBuf,
     /// A file with the operators' token, in place of the configured one.
     #[arg(long, value_name = "FILE")]
@@ -50,6 +52,18 @@ impl Failed {
     }
 }
 
+impl Failed {
+    /// It was said already.
+    pub fn silent(code: u8) -> Failed {
+        Failed(code)
+    }
+
+    /// With another exit code.
+    pub fn with(self, code: u8) -> Failed {
+        Failed(code)
+    }
+}
+
 impl From<Failed> for ExitCode {
     fn from(failed: Failed) -> ExitCode {
         ExitCode::from(failed.0)
@@ -65,16 +79,22 @@ pub struct Gateway {
 impl Ask {
     /// Finds out where to ask.
     pub fn gateway(&self) -> Result<Gateway, Failed> {
-        let admin = self.configured();
-        let token = match &self.token_file {
-            Some(path) => Some(read_token(path).map_err(|(what, _)| Failed::say(USAGE, what))?),
-            None => admin.as_ref().and_then(token_of),
-        };
         let named = match &self.admin {
             Some(named) => Some(named.clone()),
             None => std::env::var("PORTCULLIS_ADMIN").ok(),
         };
-        let targets = match named.filter(|named| !named.is_empty()) {
+        let named = named.filter(|named| !named.is_empty());
+        let admin = match (self.configured(), &named) {
+            (Ok(admin), _) => admin,
+            // Only the token is missed.
+            (Err(_), Some(_)) => None,
+            (Err(unknown), None) => return Err(Failed::say(USAGE, unknown)),
+        };
+        let token = match &self.token_file {
+            Some(path) => Some(read_token(path).map_err(|(what, _)| Failed::say(USAGE, what))?),
+            None => admin.as_ref().and_then(token_of),
+        };
+        let targets = match named {
             Some(named) => {
                 vec![Target::parse(&named).map_err(|why| Failed::say(USAGE, why))?]
             }
@@ -97,20 +117,33 @@ impl Ask {
         })
     }
 
-    /// What the configuration says; every default where there is none that can be read.
-    fn configured(&self) -> Option<Admin> {
+    /// What the configuration says; every default where there is none. Where it cannot be told, nothing is guessed: in
+    /// the usual place there may be another gateway.
+    fn configured(&self) -> Result<Option<Admin>, String> {
         let name = self.config.display().to_string();
-        let Ok(bytes) = std::fs::read(&self.config) else {
-            return Some(Admin::default());
+        let unknown = |why: String| {
+            let help = "name the gateway's socket or address with `--admin`";
+            format!("{why}\n  help: {help}")
         };
-        let Ok(source) = Source::from_bytes(&name, bytes) else {
-            return Some(Admin::default());
+        let bytes = match std::fs::read(&self.config) {
+            Ok(bytes) => bytes,
+            Err(error)
+                if error.kind() == std::io::ErrorKind::NotFound && name == DEFAULT_CONFIG =>
+            {
+                return Ok(Some(Admin::default()));
+            }
+            Err(error) => return Err(unknown(format!("{name} cannot be read: {error}"))),
         };
-        match parse(&source, &|name| std::env::var(name).ok()).config {
-            Some(config) => config.admin,
-            // A file with mistakes is no reason not to reach the gateway that still runs.
-            None => Some(Admin::default()),
-        }
+        let source = Source::from_bytes(&name, bytes).ok();
+        let env = |name: &str| std::env::var(name).ok();
+        // A file with other mistakes is no reason not to reach the gateway that still runs.
+        source
+            .and_then(|source| admin_of(&source, &env))
+            .ok_or_else(|| {
+                unknown(format!(
+                    "{name} does not tell where the gateway is (`portcullis check {name}` says why)"
+                ))
+            })
     }
 }
 
@@ -174,6 +207,11 @@ impl Gateway {
         } else {
             show(told);
         }
+    }
+
+    /// POST of a configuration; the answer as it came.
+    pub fn post_text(&self, path: &str, body: &[u8]) -> Result<Answered, Failed> {
+        self.first(|client| client.post(path, "application/yaml", body))
     }
 
     /// The next place is tried where nobody is at the first.

@@ -3,11 +3,13 @@
 //! | file | question |
 //! |---|---|
 //! | `ask` | Where is the running gateway, and what does its answer mean for the exit code? |
+//! | `differ` | What would another configuration change? |
 //! | `order` | How are workers taken out and let back? |
 //! | `show` | What do people see of its answers? |
 //! | `table` | How are rows shown? |
 
 mod ask;
+mod differ;
 mod order;
 mod show;
 mod table;
@@ -21,6 +23,7 @@ use clap::{Parser, Subcommand};
 
 use crate::app;
 use crate::explain::Question;
+use crate::observe::level::LogLevel;
 use crate::rehearsal;
 use ask::{Ask, Failed};
 
@@ -108,6 +111,14 @@ enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// Show what is open: connections, requests and streams by listener, and the oldest WebSockets and gRPC streams.
+    Connections {
+        #[command(flatten)]
+        ask: Ask,
+        /// So many streams one by one, at most 1000.
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        limit: u32,
+    },
     /// Take workers out: nothing new goes there, what is in flight finishes. Holds over reloads, until `undrain`.
     Drain {
         #[command(flatten)]
@@ -146,6 +157,23 @@ enum Command {
         #[arg(long, value_name = "POOL")]
         pool: Option<String>,
     },
+    /// Tell what a reload with a file would change. Exits 0 when nothing differs, 1 when something does, 2 in trouble.
+    Diff {
+        #[command(flatten)]
+        ask: Ask,
+        /// Compare with this file instead of the running gateway.
+        #[arg(long, value_name = "OLD")]
+        from: Option<PathBuf>,
+        /// The new configuration.
+        file: PathBuf,
+    },
+    /// Show or set which events the running gateway logs; holds until its end.
+    LogLevel {
+        #[command(flatten)]
+        ask: Ask,
+        /// off, error, warn, info, debug, trace, default (as at start), or a filter: info,gateway::discover=debug.
+        level: Option<String>,
+    },
     /// Have the running gateway read its configuration again, and tell what came of it.
     Reload {
         #[command(flatten)]
@@ -154,9 +182,9 @@ enum Command {
 }
 
 /// Does what the command line says.
-pub fn run(cli: Cli) -> ExitCode {
+pub fn run(cli: Cli, level: LogLevel) -> ExitCode {
     match cli.command {
-        Command::Run { config } => app::run(&config),
+        Command::Run { config } => app::run(&config, level),
         Command::Check { schema: true, .. } => app::schema(),
         Command::Check { config, .. } => app::check(&config),
         Command::Upgrade { config } => app::upgrade(&config),
@@ -197,6 +225,9 @@ pub fn run(cli: Cli) -> ExitCode {
             ask.gateway()
                 .and_then(|it| show::workers(&it, pool.as_deref(), all)),
         ),
+        Command::Connections { ask, limit } => {
+            done(ask.gateway().and_then(|it| show::connections(&it, limit)))
+        }
         Command::Drain {
             ask,
             worker,
@@ -220,6 +251,16 @@ pub fn run(cli: Cli) -> ExitCode {
             let body = order::body(&worker, pool.as_deref(), Some(&weight));
             order::carry_out(&it, "weight", &body)
         })),
+        Command::Diff {
+            ask,
+            from: Some(from),
+            file,
+        } => done(differ::files(&from, &file, ask.json)),
+        Command::Diff { ask, file, .. } => done(differ::running(&ask, &file)),
+        Command::LogLevel { ask, level } => done(
+            ask.gateway()
+                .and_then(|it| show::log_level(&it, level.as_deref())),
+        ),
         Command::Reload { ask } => done(ask.gateway().and_then(|it| show::reload(&it))),
     }
 }

@@ -143,6 +143,67 @@ fn weight(worker: &Value) -> String {
     }
 }
 
+/// `portcullis connections`.
+pub fn connections(gateway: &Gateway, limit: u32) -> Result<ExitCode, Failed> {
+    let Some(told) = gateway.get(&format!("/v1/connections?limit={limit}"))? else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    let row = |of: &Value, names: &[&str]| names.iter().map(|name| text(&of[*name])).collect();
+    let names = [
+        "name",
+        "connections",
+        "http1_requests",
+        "http2_streams",
+        "tunnels",
+    ];
+    let listeners: Vec<_> = list(&told["listeners"])
+        .iter()
+        .map(|it| row(it, &names))
+        .collect();
+    let head = [
+        "LISTENER",
+        "CONNECTIONS",
+        "HTTP/1 REQUESTS",
+        "HTTP/2 STREAMS",
+        "TUNNELS",
+    ];
+    print!("{}", table(&head, &listeners));
+    let names = ["kind", "client", "route", "worker", "bytes_in", "bytes_out"];
+    let oldest: Vec<_> = list(&told["oldest"])
+        .iter()
+        .map(|stream| {
+            let mut cells: Vec<String> = row(stream, &names);
+            cells.insert(0, seconds(&stream["seconds"]));
+            cells
+        })
+        .collect();
+    if !oldest.is_empty() {
+        let head = [
+            "OPEN FOR",
+            "KIND",
+            "CLIENT",
+            "ROUTE",
+            "WORKER",
+            "BYTES IN",
+            "BYTES OUT",
+        ];
+        print!("\n{}", table(&head, &oldest));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `portcullis log-level`.
+pub fn log_level(gateway: &Gateway, level: Option<&str>) -> Result<ExitCode, Failed> {
+    let told = match level {
+        Some(level) => gateway.post("/v1/log-level", &serde_json::json!({ "level": level }))?,
+        None => gateway.get("/v1/log-level")?,
+    };
+    if let Some(told) = told {
+        println!("{}", text(&told["level"]));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 /// `portcullis reload`.
 pub fn reload(gateway: &Gateway) -> Result<ExitCode, Failed> {
     let Some(told) = gateway.post("/v1/reload", &Value::Null)? else {
@@ -175,8 +236,8 @@ pub fn reload(gateway: &Gateway) -> Result<ExitCode, Failed> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// For a query.
-fn escaped(text: &str) -> String {
+/// A word fit for a query.
+pub fn escaped(text: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.".contains(&byte) {

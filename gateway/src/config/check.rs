@@ -42,7 +42,7 @@ mod trusted;
 use std::path::PathBuf;
 
 use super::model::{
-    AccessLog, Admin, Config, ErrorPages, Metrics, Place, Process, Statuses, Traces,
+    AccessLog, Admin, Config, ErrorPages, Metrics, Place, Process, ReloadOptions, Statuses, Traces,
 };
 use super::problem::quoted;
 use super::read::{Field, Keys, Reader};
@@ -103,6 +103,7 @@ pub(super) fn check(root: &Node, reader: &mut Reader) -> Option<Config> {
         pools: pools.into_iter().filter_map(|draft| draft.pool).collect(),
         routes: routes.into_iter().map(|draft| draft.route).collect(),
         admin: globals.admin,
+        reload: globals.reload,
         access_log: globals.access_log,
         metrics: globals.metrics,
         traces: globals.traces,
@@ -117,11 +118,30 @@ pub(super) fn check(root: &Node, reader: &mut Reader) -> Option<Config> {
     })
 }
 
+/// Reads `admin` alone.
+pub(super) fn admin_alone(root: &Node, reader: &mut Reader) -> Option<Option<Admin>> {
+    let Value::Map(entries) = &root.value else {
+        return None;
+    };
+    match entries.iter().find(|(key, _)| key.text == "admin") {
+        None => Some(Some(Admin::default())),
+        Some((key, node)) => admin::read(
+            reader,
+            &Field {
+                path: key.text.clone(),
+                key: key.place,
+                node,
+            },
+        ),
+    }
+}
+
 /// The keys at the top that are not about listeners, pools and routes.
 struct Globals {
     threads: usize,
     deny_segments: Vec<String>,
     admin: Option<Admin>,
+    reload: ReloadOptions,
     access_log: AccessLog,
     metrics: Metrics,
     traces: Option<Traces>,
@@ -141,6 +161,7 @@ impl Default for Globals {
             access_log: AccessLog::default(),
             metrics: Metrics::default(),
             traces: None,
+            reload: ReloadOptions::default(),
             stop: stop::Stop::default(),
             process: Process::default(),
             changes: changes::Both::default(),
@@ -169,6 +190,14 @@ impl Globals {
         keys.set(reader, "traces", &mut self.traces, |r, f| {
             traces::traces(f, r)
         });
+        if let Some(field) = keys.take("reload")
+            && let Some(mut reload) = reader.keys(&field, "`{ on_change: on }`")
+        {
+            reload.set(reader, "on_change", &mut self.reload.on_change, |r, f| {
+                r.word(f, &[("on", true), ("off", false)])
+            });
+            reload.done(reader);
+        }
         self.stop.read(keys, reader);
         self.process = process::read(keys, reader);
         self.changes = changes::both(keys, reader);

@@ -17,6 +17,7 @@ mod read;
 pub mod reference;
 mod tree;
 mod units;
+pub mod written;
 
 #[cfg(test)]
 mod tests;
@@ -41,6 +42,21 @@ pub fn parse(source: &Source, env: &dyn Fn(&str) -> Option<String>) -> Checked {
 }
 
 /// The reader comes back, for those who want to know what was asked.
+/// What a configuration says of the operators' doors, whatever else is wrong with it; `None` where it cannot be told. For
+/// who looks for the gateway that still runs: the usual place may be another gateway's.
+pub fn admin_of(
+    source: &Source,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Option<Option<model::Admin>> {
+    let mut problems = Vec::new();
+    let mut tree = tree::parse(source, &mut problems)?;
+    expand::expand(&mut tree, env, &mut problems);
+    let mut reader = read::Reader::default();
+    let admin = check::admin_alone(&tree, &mut reader);
+    let (_, failed) = reader.finish();
+    admin.filter(|_| !failed)
+}
+
 fn parse_with(
     source: &Source,
     env: &dyn Fn(&str) -> Option<String>,

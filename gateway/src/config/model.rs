@@ -52,6 +52,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// Where operators ask and act; `None` for nowhere.
     pub admin: Option<Admin>,
+    /// When the file is read again without anybody asking.
+    pub reload: ReloadOptions,
     /// Where the access log goes.
     pub access_log: AccessLog,
     /// What the metrics tell besides.
@@ -73,6 +75,13 @@ pub struct Config {
     pub errors: Option<Box<ErrorPages>>,
     /// Statuses of workers whose answers are replaced, where neither route nor listener says.
     pub intercept_errors: Option<Vec<Statuses>>,
+}
+
+/// When the configuration is read again without anybody asking.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReloadOptions {
+    /// When the file changes. Default: no.
+    pub on_change: bool,
 }
 
 /// As whom the process runs once its sockets are open, and what it may reach. Read at start only.

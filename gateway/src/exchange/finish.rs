@@ -9,6 +9,7 @@ use crate::config::model::{PoolId, RouteId};
 use crate::exchange::Context;
 use crate::exchange::failure::Failure;
 use crate::exchange::fields::Filling;
+use crate::exchange::job::Job;
 use crate::exchange::origin::Origin;
 use crate::message::{Request, Version};
 use crate::observe::format::Format;
@@ -18,6 +19,8 @@ use crate::observe::time::Moment;
 use crate::observe::trace::Part;
 use crate::observe::trace::span::{Span, Value};
 use crate::plan::Plan;
+use crate::pool::Pool;
+use crate::shard::streams::{LongStream, Place};
 
 /// No call of gRPC, or none that came to a status.
 pub const NO_STATUS: u8 = u8::MAX;
@@ -89,6 +92,29 @@ impl<'a> Summary<'a> {
             retries: 0,
             end: "ok",
         }
+    }
+
+    /// A long stream begins: operators are told of it as long as its place is held.
+    pub fn enter_streams(&self, job: &Job<'_>, pool: &Pool, worker: SocketAddr) -> Place {
+        let route = self.route.map(|route| self.plan.route(route).name.clone());
+        let stream = LongStream {
+            since: self.started,
+            listener: self.plan.listener(self.cx.listener).name.clone(),
+            kind: if job.upgrade.is_some() {
+                "websocket"
+            } else {
+                "grpc"
+            },
+            client: self.client(),
+            route: route.unwrap_or_default(),
+            pool: pool.name().to_owned(),
+            worker,
+            request_id: self.request_id.clone(),
+            bytes_in: 0,
+            bytes_out: 0,
+        };
+        let streams = &self.cx.shard.streams;
+        streams.enter(stream, self.bytes_in.clone(), self.bytes_out.clone())
     }
 
     /// Who asked, in its plain spelling: the connection's client, or the one that a trusted hop tells of.

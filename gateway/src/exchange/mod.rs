@@ -651,12 +651,15 @@ async fn try_worker(
         secure: secure.as_deref(),
     };
     let connection = connect(cx, pool, job, target, summary).await?;
+    // Held to the end of the stream, if it becomes one.
+    let mut long = None;
     let done = attempt(job, body, ahead, client, connection, |status, stream| {
         let now = Instant::now();
         summary.answered(now);
         report(pool, worker, Outcome::Answered(status), now);
         if stream {
             lease.make_stream();
+            long = Some(summary.enter_streams(job, pool, addr));
         }
     })
     .await?;
@@ -673,6 +676,7 @@ async fn try_worker(
         summary.pool_metrics().failed(word(outcome));
         report(pool, worker, outcome, Instant::now());
     }
+    drop(long);
     Ok(done)
 }
 

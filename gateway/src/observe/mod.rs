@@ -8,6 +8,7 @@ pub mod format;
 pub mod handshake;
 pub mod histogram;
 pub mod journal;
+pub mod level;
 pub mod metrics;
 pub mod names;
 pub mod record;

@@ -5,6 +5,8 @@
 //! object, changed ones take over what is known of their workers. Does not: change the number of data threads, the
 //! operators' doors or the access log's destination (it says so).
 
+pub mod diff;
+pub mod on_change;
 mod places;
 
 use std::net::SocketAddr;
@@ -18,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::contents::read_contents;
 use crate::config::model::{AdminToken, Bind, Config, ListenerId};
+use crate::config::written::{Written, written};
 use crate::config::{Problem, Severity, Source, parse, render};
 use crate::discover;
 use crate::files;
@@ -31,6 +34,8 @@ use crate::pool::Pool;
 use crate::shard::Shared;
 use crate::tls::client::to_workers;
 use crate::tls::live::Live;
+use diff::{Diff, Side};
+use on_change::Mark;
 use places::keep_places;
 
 /// A socket that is listened on.
@@ -80,6 +85,10 @@ pub struct Reload {
     pub discovery: watch::Sender<Discovered>,
     /// Held by the reload that runs.
     pub alone: Mutex<()>,
+    /// The running configuration in the words of its file.
+    pub written: Mutex<Written>,
+    /// The state of the file that was read last, be it taken over or refused.
+    pub read: Mutex<Option<Mark>>,
     /// Another process is taking over: what it took note of stays as it is.
     pub frozen: AtomicBool,
 }
@@ -135,7 +144,8 @@ pub struct Refused {
 }
 
 impl Refused {
-    fn of(source: &Source, problems: Vec<Problem>) -> Refused {
+    /// Problems of a text.
+    pub fn of(source: &Source, problems: Vec<Problem>) -> Refused {
         Refused {
             text: render(source, &problems, false),
             problems,
@@ -210,6 +220,9 @@ impl Reload {
     /// The file as it is now.
     fn read(&self) -> Result<Source, Refused> {
         let name = self.path.display().to_string();
+        // Taken before: what is written meanwhile is a change.
+        let mark = Mark::of(&self.path);
+        *self.read.lock().unwrap_or_else(PoisonError::into_inner) = mark;
         let bytes =
             std::fs::read(&self.path).map_err(|error| format!("{name} cannot be read: {error}"))?;
         Source::from_bytes(&name, bytes).map_err(|bad| Refused::of(&bad.0, vec![bad.1]))
@@ -247,6 +260,25 @@ impl Reload {
             workers,
             doubts,
         })
+    }
+
+    /// What a reload of a file with this text would change; nothing is opened and nothing changes. Also what is doubtful
+    /// about it, and the configuration itself.
+    pub fn diff(&self, source: &Source) -> Result<(Diff, Vec<Problem>), Refused> {
+        let before = self.shared.plan.load_full();
+        let wanted = self.check(source, &before)?;
+        let now_written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let diff = Diff::of(
+            Side {
+                config: &before.config,
+                written: &now_written,
+            },
+            Side {
+                config: &wanted.config,
+                written: &written(source, &|name| std::env::var(name).ok()),
+            },
+        );
+        Ok((diff, wanted.doubts))
     }
 
     fn try_reload(&self) -> Result<Changes, Refused> {
@@ -302,6 +334,8 @@ impl Reload {
         drop(doors);
         discover::first_scan(&plan.pools, &own);
         self.shared.replace_plan(plan.clone());
+        *self.written.lock().unwrap_or_else(PoisonError::into_inner) =
+            written(&source, &|name| std::env::var(name).ok());
         for doors in shares {
             for (thread, door) in self.threads.iter().zip(doors) {
                 if thread.try_send(door).is_err() {
@@ -312,6 +346,11 @@ impl Reload {
         self.discovery.send_replace((plan.pools.clone(), own));
         Ok(changes)
     }
+}
+
+/// Gives the listeners of a configuration the places that they have in another, so that the two can be told apart.
+pub fn same_places(config: &mut Config, before: &Config) {
+    keep_places(config, before);
 }
 
 /// Reads the operators' token from its file, where it is kept in one.
@@ -524,13 +563,14 @@ fn restart_for(config: &Config, before: &Config) -> Vec<&'static str> {
         let admin = config.admin.as_ref();
         admin.map(|admin| (admin.bind, admin.socket.clone(), admin.socket_mode))
     };
+    // Its deadline is asked for when it counts, as that of a drain is.
+    let upgrade = |config: &Config| (config.upgrade.start_timeout, config.upgrade.socket.clone());
     [
         ("threads", config.threads != before.threads),
         ("admin", admin(config) != admin(before)),
         ("access_log", config.access_log != before.access_log),
         ("traces", config.traces != before.traces),
-        ("drain", config.drain != before.drain),
-        ("upgrade", config.upgrade != before.upgrade),
+        ("upgrade", upgrade(config) != upgrade(before)),
         ("process", config.process != before.process),
     ]
     .into_iter()

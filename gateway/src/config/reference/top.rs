@@ -54,6 +54,17 @@ pub(super) const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        title: "Reload",
+        at: &["reload"],
+        what: "When the file is read again without anybody asking. SIGHUP and `portcullis reload` always do.",
+        keys: &[key(
+            "on_change",
+            &[Form::Words(&["on", "off"])],
+            "off",
+            "Read the file again when it, or what it links to, has changed and then stayed the same for a second. A file with mistakes changes nothing, is told once and not read again before it changes.",
+        )],
+    },
+    Section {
         title: "Access log",
         at: &["access_log"],
         what: "Where one line for each exchange goes.",
@@ -292,6 +303,12 @@ const TOP: &[Key] = &[
         &[OFF, Form::Text("127.0.0.1:9901"), Form::Keys],
         "127.0.0.1:9901",
         "Where operators ask and act. An address alone leaves the other keys at their defaults.",
+    ),
+    key(
+        "reload",
+        &[Form::Keys],
+        "{ on_change: off }",
+        "When the file is read again without anybody asking.",
     ),
     key(
         "access_log",

@@ -77,7 +77,7 @@ pub fn text(shared: &Shared, metrics: &Metrics) -> Vec<u8> {
 
 type PoolCounter = (&'static str, &'static str, fn(&Stats) -> &AtomicU64);
 
-const POOL_COUNTERS: [PoolCounter; 15] = [
+const POOL_COUNTERS: [PoolCounter; 19] = [
     (
         "portcullis_pool_picks_total",
         "Workers picked, retries included.",
@@ -122,6 +122,26 @@ const POOL_COUNTERS: [PoolCounter; 15] = [
         "portcullis_pool_queue_expired_total",
         "Queued requests whose time ran out.",
         |s| &s.queue_expired,
+    ),
+    (
+        "portcullis_pool_backed_up_total",
+        "Requests that a backup took because too few workers were up, by the pool it stood in for.",
+        |s| &s.backed_up,
+    ),
+    (
+        "portcullis_pool_maintenance_refused_total",
+        "Requests turned away because of maintenance.",
+        |s| &s.maintenance,
+    ),
+    (
+        "portcullis_pool_sticky_kept_total",
+        "Requests whose cookie named a worker that then got them.",
+        |s| &s.sticky_kept,
+    ),
+    (
+        "portcullis_pool_sticky_moved_total",
+        "Requests whose cookie named a worker that could not get them.",
+        |s| &s.sticky_moved,
     ),
     (
         "portcullis_pool_ejections_total",

@@ -116,6 +116,9 @@ fn random_model(rng: &mut Rng) -> model::Pool {
         head_bytes_max: 65_536,
         streams_max: 100,
         send_proxy: None,
+        sticky: None,
+        maintenance: None,
+        abort_on_close: false,
     }
 }
 

@@ -23,6 +23,8 @@ mod reach;
 mod routes;
 mod same;
 mod secure;
+mod standby;
+mod sticky;
 mod templates;
 mod tokens;
 mod trusted;
@@ -91,6 +93,7 @@ pub(super) fn check(root: &Node, reader: &mut Reader) -> Option<Config> {
         admin: globals.admin,
         access_log: globals.access_log,
         drain_deadline: globals.drain_deadline,
+        buffers_bytes_max: 256 << 20,
         deny_segments: globals.deny_segments,
     })
 }

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::names::Names;
+use super::standby;
 use super::templates;
 use super::tokens::is_token;
 use crate::config::model::{
@@ -27,6 +28,7 @@ pub(super) fn action(
     let strip = keys.take("strip_prefix");
     let set = keys.take("set_headers");
     let timeout = keys.take("response_timeout");
+    let backup = keys.take("backup");
     match (to, deny) {
         (Some(to), None) => {
             let place = to.node.place;
@@ -36,6 +38,7 @@ pub(super) fn action(
             let set_headers = set.map_or_else(Vec::new, |field| read_set_headers(&field, reader));
             let response_timeout: Option<Duration> =
                 timeout.and_then(|field| reader.duration(&field, Zero::Senseless));
+            let own = backup.and_then(|field| standby::backup(&field, reader));
             let pool = pool(&to, names, reader)?;
             Some((
                 Action::Forward(Forward {
@@ -43,12 +46,15 @@ pub(super) fn action(
                     strip_prefix,
                     set_headers,
                     response_timeout,
+                    backups: standby::chain(pool, own.as_ref(), names.known.pools, reader),
+                    buffer_request: None,
+                    mirror: None,
                 }),
                 place,
             ))
         }
         (None, Some(deny)) => {
-            let forwarding = [strip, set, timeout];
+            let forwarding = [strip, set, timeout, backup];
             for field in forwarding.iter().chain(limits).flatten() {
                 reader.error(
                     field.key,

@@ -34,12 +34,16 @@ pub struct Admin {
     pub since: Instant,
 }
 
-/// Serves operators until the process ends.
+/// Serves operators until the process ends, or another takes over.
 pub async fn serve(admin: Arc<Admin>, socket: StdListener) -> std::io::Result<()> {
     let listener = TcpListener::from_std(socket)?;
     let places = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let Ok((tcp, _)) = listener.accept().await else {
+        let accepted = tokio::select! {
+            () = admin.shared.handed_over() => return Ok(()),
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((tcp, _)) = accepted else {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
@@ -73,7 +77,12 @@ async fn connection(admin: &Admin, mut tcp: TcpStream) -> std::io::Result<()> {
                         .await;
                 }
             }
-            match tokio::time::timeout(IDLE, tcp.read_buf(&mut buf)).await {
+            let read = tokio::select! {
+                // Who asks is to ask the process that serves.
+                () = admin.shared.handed_over() => return Ok(()),
+                read = tokio::time::timeout(IDLE, tcp.read_buf(&mut buf)) => read,
+            };
+            match read {
                 Ok(Ok(n)) if n > 0 => {}
                 _ => return Ok(()),
             }
@@ -187,7 +196,7 @@ fn status(admin: &Admin) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "state": if admin.shared.is_draining() { "draining" } else { "ready" },
         "seconds": admin.since.elapsed().as_secs(),
-        "exchanges_in_flight": admin.shared.in_flight.load(std::sync::atomic::Ordering::Relaxed),
+        "exchanges_in_flight": admin.shared.in_flight.total(),
         "listeners": listeners,
         "pools": pools,
     })

@@ -1,10 +1,11 @@
 //! Who is tied to whom? From the text of the configuration to a running gateway, and to its end.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::AsRawFd;
-use std::path::Path;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Instant, SystemTime};
 
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin};
+use crate::config::contents::read_contents;
 use crate::config::model::{self, Config, ListenerId};
 use crate::config::{Problem, Severity, Source, ephemeral, parse, reference, render};
 use crate::discover;
@@ -24,28 +26,33 @@ use crate::drain::Drain;
 use crate::explain::{self, Question};
 use crate::host;
 use crate::listener::accept::{Balance, Door, Handed, accept, receive};
+use crate::listener::inherited::{self, Inheritance, Inherited};
 use crate::listener::socket;
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
-use crate::plan::{Plan, Tls};
+use crate::plan::Plan;
 use crate::reload::{
     Discovered, OpenDoor, Reload, addresses, own_addresses, settle_redirects, tls_of,
 };
 use crate::shard::{Shard, Shared};
 use crate::tls;
+use crate::upgrade::control::{self, Ask};
+use crate::upgrade::hand_over::{Beside, HandOver};
+use crate::upgrade::predecessor::{self, Predecessor};
+use crate::upgrade::successor::Start;
 
 /// New sockets on their way to a data thread.
 const NEW_DOORS_MAX: usize = 256;
 
 /// Checks a configuration without running it; prints what there is to say.
 pub fn check(path: &Path) -> ExitCode {
-    let source = match read(path) {
-        Ok(source) => source,
-        Err(code) => return code,
+    let Ok(source) = read(path) else {
+        return ExitCode::FAILURE;
     };
-    let checked = parse(&source, &|name| std::env::var(name).ok());
+    let mut checked = parse(&source, &|name| std::env::var(name).ok());
     let mut problems = checked.problems;
-    if let Some(config) = &checked.config {
+    if let Some(config) = &mut checked.config {
+        problems.extend(read_contents(config));
         problems.extend(tls::server::check(config, SystemTime::now()));
         problems.extend(ephemeral_warnings(config));
     }
@@ -77,9 +84,8 @@ pub fn schema() -> ExitCode {
 
 /// Tells what would become of a request.
 pub fn explain(path: &Path, question: &Question) -> ExitCode {
-    let source = match read(path) {
-        Ok(source) => source,
-        Err(code) => return code,
+    let Ok(source) = read(path) else {
+        return ExitCode::FAILURE;
     };
     let checked = parse(&source, &|name| std::env::var(name).ok());
     let Some(config) = checked.config else {
@@ -98,37 +104,105 @@ pub fn explain(path: &Path, question: &Question) -> ExitCode {
     }
 }
 
-/// Runs until a signal says otherwise.
+/// Runs until a signal says otherwise. Where another process started us in its place, it hears how that goes.
 pub fn run(path: &Path) -> ExitCode {
-    let source = match read(path) {
-        Ok(source) => source,
-        Err(code) => return code,
+    let found = Start::remember().and_then(|start| Ok((start, predecessor::find()?)));
+    let (start, mut predecessor, sockets) = match found {
+        Ok((start, Some((predecessor, sockets)))) => (start, Some(predecessor), sockets),
+        Ok((start, None)) => (start, None, Vec::new()),
+        Err(error) => return failed(&format!("{error}")),
     };
-    let checked = parse(&source, &|name| std::env::var(name).ok());
-    tell(&source, &checked.problems);
-    let Some(config) = checked.config else {
-        return ExitCode::FAILURE;
-    };
-    match serve(&source, path, config) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("portcullis: {error:#}");
+    let result = load(path).and_then(|(source, config)| {
+        serve(&source, path, config, start, &mut predecessor, sockets)
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(refusal) => {
+            if let Refusal::Other(error) = &refusal {
+                failed(&format!("{error:#}"));
+            }
+            if let Some(predecessor) = predecessor {
+                predecessor.refuse(&refusal.to_string());
+            }
             ExitCode::FAILURE
         }
     }
 }
 
-fn read(path: &Path) -> Result<Source, ExitCode> {
+/// Asks the running process to start another in its place.
+pub fn upgrade(path: &Path) -> ExitCode {
+    let Ok((_, config)) = load(path) else {
+        return ExitCode::FAILURE;
+    };
+    match control::ask(&config.upgrade.socket) {
+        Ok(pid) => {
+            println!("process {pid} has taken over");
+            ExitCode::SUCCESS
+        }
+        Err(reason) => failed(&format!("upgrade failed, nothing changed: {reason}")),
+    }
+}
+
+fn failed(why: &str) -> ExitCode {
+    eprintln!("portcullis: {why}");
+    ExitCode::FAILURE
+}
+
+/// Why nothing is served.
+enum Refusal {
+    /// Problems of the configuration, which were told.
+    Told(String),
+    Other(anyhow::Error),
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Refusal::Told(problems) => f.write_str(problems),
+            Refusal::Other(error) => write!(f, "{error:#}"),
+        }
+    }
+}
+
+impl From<anyhow::Error> for Refusal {
+    fn from(error: anyhow::Error) -> Refusal {
+        Refusal::Other(error)
+    }
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Refusal {
+        Refusal::Other(error.into())
+    }
+}
+
+/// Tells problems, and refuses because of them.
+fn refuse(source: &Source, problems: &[Problem]) -> Refusal {
+    tell(source, problems);
+    Refusal::Told(render(source, problems, false))
+}
+
+fn load(path: &Path) -> Result<(Source, Config), Refusal> {
+    let source = read(path)?;
+    let checked = parse(&source, &|name| std::env::var(name).ok());
+    match checked.config {
+        Some(config) => {
+            tell(&source, &checked.problems);
+            Ok((source, config))
+        }
+        None => Err(refuse(&source, &checked.problems)),
+    }
+}
+
+/// What cannot be read is told, and returned for whoever has to hear it, too.
+fn read(path: &Path) -> Result<Source, Refusal> {
     let name = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|error| {
-        eprintln!("portcullis: {name} cannot be read: {error}");
-        ExitCode::FAILURE
+        let why = format!("{name} cannot be read: {error}");
+        failed(&why);
+        Refusal::Told(why)
     })?;
-    Source::from_bytes(&name, bytes).map_err(|bad| {
-        let (source, problem) = *bad;
-        tell(&source, &[problem]);
-        ExitCode::FAILURE
-    })
+    Source::from_bytes(&name, bytes).map_err(|bad| refuse(&bad.0, &[bad.1]))
 }
 
 fn tell(source: &Source, problems: &[Problem]) {
@@ -148,14 +222,23 @@ fn ephemeral_warnings(config: &Config) -> Vec<Problem> {
     }
 }
 
-fn serve(source: &Source, path: &Path, mut config: Config) -> anyhow::Result<ExitCode> {
+fn serve(
+    source: &Source,
+    path: &Path,
+    mut config: Config,
+    start: Start,
+    predecessor: &mut Option<Predecessor>,
+    inherited: Vec<Inherited>,
+) -> Result<(), Refusal> {
     let metrics = Arc::new(Metrics::new().context("metrics")?);
-    let Some(tls) = load_tls(source, &config) else {
-        return Ok(ExitCode::FAILURE);
-    };
-    let Some((doors, admin_socket)) = open_sockets(source, &config) else {
-        return Ok(ExitCode::FAILURE);
-    };
+    let problems = read_contents(&mut config);
+    if !problems.is_empty() {
+        return Err(refuse(source, &problems));
+    }
+    let (tls, doubts) = tls_of(&config, None).map_err(|problems| refuse(source, &problems))?;
+    tell(source, &doubts);
+    let (doors, admin_socket) = open_sockets(source, &config, inherited, predecessor)?;
+    let control_socket = open_control(&config, predecessor)?;
     settle_redirects(&mut config, doors.iter());
     host::raise_open_files(&config);
     let log = open_log(&config.access_log)?;
@@ -163,7 +246,8 @@ fn serve(source: &Source, path: &Path, mut config: Config) -> anyhow::Result<Exi
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-    let deadline = config.drain_deadline;
+    let (drain, upgrade) = (config.drain.clone(), config.upgrade.clone());
+    let admin_asked = config.admin.as_ref().map(|admin| admin.bind);
     let plan = Arc::new(Plan::build(config, tls, &metrics, None, Instant::now()));
     let admin_address = admin_socket
         .as_ref()
@@ -186,12 +270,29 @@ fn serve(source: &Source, path: &Path, mut config: Config) -> anyhow::Result<Exi
         admin: admin_address,
         threads: senders,
         discovery,
+        frozen: AtomicBool::new(false),
     });
     let admin = Arc::new(Admin {
         shared: shared.clone(),
         metrics,
         since: Instant::now(),
     });
+    let beside = Beside {
+        admin: match (admin_asked, &admin_socket) {
+            (Some(asked), Some(socket)) => Some((asked, socket.try_clone()?)),
+            _ => None,
+        },
+        control: match &control_socket {
+            Some((path, socket)) => Some((path.clone(), socket.try_clone()?)),
+            None => None,
+        },
+    };
+    let (ask, asks) = tokio::sync::mpsc::channel(1);
+    // All is built. From here on the process that we replace, if any, leaves the new connections to us.
+    if let Some(predecessor) = predecessor {
+        predecessor.prepared().context("taking over")?;
+    }
+    let serving = CancellationToken::new();
 
     let conf = ServerConf {
         grace_period_seconds: Some(0),
@@ -201,41 +302,52 @@ fn serve(source: &Source, path: &Path, mut config: Config) -> anyhow::Result<Exi
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
     server.add_service(Control {
+        shared: shared.clone(),
         discovered,
         admin,
         socket: admin_socket,
+        control: control_socket.map(|(_, socket)| (socket, ask)),
+        serving: serving.clone(),
     });
     server.add_service(Edge {
         shared: shared.clone(),
         doors,
         receivers,
         ready,
+        predecessor: predecessor.take(),
+        serving,
     });
     server.run(RunArgs {
         shutdown_signal: Box::new(Drain {
-            shared,
-            deadline,
-            reload,
+            shared: shared.clone(),
+            deadline: drain.deadline,
+            upgrade_deadline: upgrade.deadline,
+            reload: reload.clone(),
+            hand_over: HandOver {
+                start,
+                start_timeout: upgrade.start_timeout,
+                shared,
+                reload,
+                beside: Mutex::new(beside),
+            },
+            asks: Mutex::new(Some(asks)),
         }),
     });
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
-fn load_tls(source: &Source, config: &Config) -> Option<Vec<Tls>> {
-    match tls_of(config, None) {
-        Ok((tls, doubts)) => {
-            tell(source, &doubts);
-            Some(tls)
-        }
-        Err(problems) => {
-            tell(source, &problems);
-            None
-        }
-    }
-}
-
-/// Opens every socket before anything runs; a port that cannot be had is told with its place in the file.
-fn open_sockets(source: &Source, config: &Config) -> Option<(Vec<OpenDoor>, Option<TcpListener>)> {
+/// Opens every socket before anything runs, or takes it over; a port that cannot be had is told with its place in the
+/// file.
+fn open_sockets(
+    source: &Source,
+    config: &Config,
+    inherited: Vec<Inherited>,
+    predecessor: &mut Option<Predecessor>,
+) -> Result<(Vec<OpenDoor>, Option<TcpListener>), Refusal> {
+    let mut inheritance = Inheritance::new(inherited);
+    inheritance
+        .add_passed()
+        .context("sockets of the service manager")?;
     let mut problems = Vec::new();
     let mut open = |bind: &model::Bind| match socket::open(bind) {
         Ok(socket) => Some(socket),
@@ -251,26 +363,65 @@ fn open_sockets(source: &Source, config: &Config) -> Option<(Vec<OpenDoor>, Opti
     let mut doors = Vec::new();
     for (id, listener) in config.listeners.iter().enumerate() {
         for bind in &listener.bind {
-            if let Some(socket) = open(bind) {
-                let listener = ListenerId(id as u16);
+            let taken = inheritance.take(&listener.name, bind);
+            let kept = taken
+                .as_ref()
+                .is_some_and(|taken| taken.from == inherited::From::ServiceManager);
+            if let (Some(taken), Some(predecessor)) = (&taken, predecessor.as_mut()) {
+                predecessor.take(taken.from);
+            }
+            if let Some(socket) = taken.map(|taken| taken.socket).or_else(|| open(bind)) {
                 doors.push(OpenDoor {
-                    listener,
+                    listener: ListenerId(id as u16),
                     bind: *bind,
                     socket,
                     closed: CancellationToken::new(),
+                    held_elsewhere: Arc::new(AtomicBool::new(kept)),
                 });
             }
         }
     }
     let admin = config.admin.as_ref().and_then(|admin| {
-        open(&model::Bind {
+        let bind = model::Bind {
             host: Some(admin.bind.ip()),
             port: admin.bind.port(),
             place: admin.place,
-        })
+        };
+        predecessor
+            .as_mut()
+            .and_then(|predecessor| predecessor.take_admin(admin.bind))
+            .or_else(|| Some(inheritance.take("admin", &bind)?.socket))
+            .or_else(|| open(&bind))
     });
-    tell(source, &problems);
-    problems.is_empty().then_some((doors, admin))
+    for address in inheritance.left() {
+        tracing::info!(%address, "a socket that was handed to us is none of the configuration: closed");
+    }
+    if problems.is_empty() {
+        Ok((doors, admin))
+    } else {
+        Err(refuse(source, &problems))
+    }
+}
+
+type ControlSocket = Option<(PathBuf, UnixListener)>;
+
+/// Where `portcullis upgrade` comes to. Without it there is still SIGQUIT.
+fn open_control(
+    config: &Config,
+    predecessor: &mut Option<Predecessor>,
+) -> Result<ControlSocket, Refusal> {
+    let Some(path) = control::path(&config.upgrade.socket) else {
+        return Ok(None);
+    };
+    let taken = predecessor
+        .as_mut()
+        .and_then(|predecessor| predecessor.take_control(&path));
+    let socket = match taken {
+        Some(socket) => socket,
+        None => control::open(&path)
+            .with_context(|| format!("upgrade socket {} cannot be opened", path.display()))?,
+    };
+    Ok(Some((path, socket)))
 }
 
 fn open_log(to: &model::AccessLog) -> anyhow::Result<AccessLog> {
@@ -316,34 +467,26 @@ struct Edge {
     doors: Arc<Mutex<Vec<OpenDoor>>>,
     receivers: Vec<tokio::sync::mpsc::Receiver<Door>>,
     ready: String,
+    predecessor: Option<Predecessor>,
+    /// Cancelled when connections are accepted.
+    serving: CancellationToken,
 }
 
 #[async_trait]
 impl Service for Edge {
-    async fn start_service(&mut self, fds: Option<ListenFds>, _: ShutdownWatch, _: usize) {
-        if let Some(fds) = fds {
-            let mut fds = fds.lock();
-            for door in self
-                .doors
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .iter()
-            {
-                if let Ok(address) = door.socket.local_addr() {
-                    fds.add(address.to_string(), door.socket.as_raw_fd());
-                }
-            }
+    async fn start_service(&mut self, _: Option<ListenFds>, _: ShutdownWatch, _: usize) {
+        if let Err(error) = self.start() {
+            tracing::error!("data threads cannot be started: {error:#}");
+            std::process::exit(1);
         }
-        match self.start() {
-            Ok(()) => {
-                let _ = writeln!(std::io::stderr(), "{}", self.ready);
-                host::tell_ready();
-            }
-            Err(error) => {
-                tracing::error!("data threads cannot be started: {error:#}");
-                std::process::exit(1);
-            }
+        self.serving.cancel();
+        if let Some(predecessor) = self.predecessor.take()
+            && let Err(error) = predecessor.serving()
+        {
+            tracing::warn!(%error, "the process before this one was gone before it was told");
         }
+        let _ = writeln!(std::io::stderr(), "{}", self.ready);
+        host::tell_ready();
         // The data threads have sockets of their own; with these they would stay open for ever.
         self.shared.drain_started().await;
         self.doors
@@ -441,9 +584,12 @@ fn data_thread(
 
 /// Everything that is not on a request's path.
 struct Control {
+    shared: Arc<Shared>,
     discovered: watch::Receiver<Discovered>,
     admin: Arc<Admin>,
     socket: Option<TcpListener>,
+    control: Option<(UnixListener, tokio::sync::mpsc::Sender<Ask>)>,
+    serving: CancellationToken,
 }
 
 #[async_trait]
@@ -463,17 +609,32 @@ impl Service for Control {
         };
         let admin = self.admin.clone();
         let socket = self.socket.take();
+        let (serving, shared) = (self.serving.clone(), self.shared.clone());
         let operating = async move {
-            match socket {
-                Some(socket) => {
-                    if let Err(error) = admin::serve(admin, socket).await {
-                        tracing::error!(%error, "the operators' listener failed");
-                    }
-                }
-                None => std::future::pending().await,
+            let Some(socket) = socket else { return };
+            serving.cancelled().await;
+            if let Err(error) = admin::serve(admin, socket).await {
+                tracing::error!(%error, "the operators' listener failed");
             }
         };
-        tokio::join!(discovering, operating, host::keep_watchdog_fed());
+        let (serving, control) = (self.serving.clone(), self.control.take());
+        let asked = async move {
+            let Some((socket, asks)) = control else {
+                return;
+            };
+            serving.cancelled().await;
+            if let Err(error) = control::serve(socket, asks, shared.handed_over()).await {
+                tracing::error!(%error, "the socket for upgrades failed");
+            }
+        };
+        // Another process's watchdog is fed by that process.
+        let feeding = async {
+            tokio::select! {
+                () = host::keep_watchdog_fed() => {}
+                () = self.shared.handed_over() => {}
+            }
+        };
+        tokio::join!(discovering, operating, asked, feeding);
     }
 
     fn name(&self) -> &str {

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use http::{Method, Uri};
 
 use crate::config::model::{
-    Balance, Config, Forward, HashKey, HostMatch, Listener, ListenerId, PathMatch, Piece, Pool,
-    Protocol, RateKey, RouteId, WorkerProtocol,
+    Action, Balance, Config, Forward, HashKey, HostMatch, Listener, ListenerId, PathMatch, Piece,
+    Pool, Protocol, RateKey, RouteId, WorkerProtocol,
 };
 use crate::discover;
 use crate::exchange::admit::{Decision, decide};
@@ -103,6 +103,14 @@ pub fn explain(config: &Config, question: &Question, now: Instant) -> Result<Str
                     &format!("the route is not for {who} (`allow`, `deny`)"),
                 );
             }
+        }
+        Decision::Answer { route } => {
+            let chosen = plan.route(route);
+            told.line(
+                "route",
+                &format!("`{}` (line {})", chosen.name, chosen.place.line),
+            );
+            told.line("answer", &own_answer(&chosen.action, grpc));
         }
         Decision::Forward { route, target } => {
             forwarding(&mut told, &plan, id, route, target, &asked, question, grpc);
@@ -527,16 +535,33 @@ fn pool_line(pool: &Pool) -> String {
     )
 }
 
+/// What a route answers without a worker.
+fn own_answer(action: &Action, grpc: bool) -> String {
+    match action {
+        _ if grpc => answer_line(Failure::NotImplemented, true),
+        Action::Redirect(redirect) => format!("{}, a redirect", redirect.status),
+        Action::Respond(fixed) => match &fixed.body.file {
+            Some(file) => format!("{}, with the file {}", fixed.status, file.display()),
+            None => format!("{}, {} bytes", fixed.status, fixed.body.bytes.len()),
+        },
+        Action::Deny(_) | Action::Forward(_) => String::new(),
+    }
+}
+
 fn set_fields(forward: &Forward, asked: &Asked, question: &Question) -> Vec<(String, String)> {
     let word = |piece: &Piece| match piece {
         Piece::Text(text) => text.clone(),
         Piece::Host => String::from_utf8_lossy(&asked.request.authority).into_owned(),
         Piece::Client => question.from.to_string(),
-        Piece::RequestId => "<request id>".to_owned(),
+        Piece::Method => question.method.clone(),
+        Piece::Path => asked.path(),
+        Piece::Scheme => if asked.tls { "https" } else { "http" }.to_owned(),
+        Piece::Port => asked.port.to_string(),
+        other => format!("<{other:?}>"),
     };
-    forward
-        .set_headers
-        .iter()
+    let changes = &forward.changes;
+    let added = changes.set.iter().chain(&changes.add);
+    added
         .map(|(name, template)| (name.clone(), template.0.iter().map(word).collect()))
         .collect()
 }

@@ -64,6 +64,11 @@ pub fn tell_stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
+/// Tells the service manager that another process is the one to watch.
+pub fn tell_successor(pid: u32) {
+    tell(&[NotifyState::MainPid(pid)]);
+}
+
 fn tell(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         tracing::warn!(%error, "the service manager cannot be told");

@@ -24,4 +24,5 @@ pub mod route;
 pub mod scrape;
 pub mod shard;
 pub mod tls;
+pub mod upgrade;
 pub mod upstream;

@@ -21,7 +21,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve until SIGTERM (drains first) or SIGINT (at once).
+    /// Serve until SIGTERM (drains first) or SIGINT (at once). SIGHUP reloads, SIGQUIT upgrades.
     Run {
         /// Configuration file.
         #[arg(short, long, default_value = "routes.yaml", value_name = "FILE")]
@@ -35,6 +35,12 @@ enum Command {
         /// Print a JSON Schema of configuration files for editors, and check nothing.
         #[arg(long)]
         schema: bool,
+    },
+    /// Replace the running process by the binary and the configuration as they are now, without closing a socket.
+    Upgrade {
+        /// Its configuration file, which names the socket to ask at.
+        #[arg(short, long, default_value = "routes.yaml", value_name = "FILE")]
+        config: PathBuf,
     },
     /// Tell what would become of a request: listener, certificate, route and why, pool, workers, deadlines.
     Explain {
@@ -73,6 +79,7 @@ fn main() -> ExitCode {
         Command::Run { config } => gateway::app::run(&config),
         Command::Check { schema: true, .. } => gateway::app::schema(),
         Command::Check { config, .. } => gateway::app::check(&config),
+        Command::Upgrade { config } => gateway::app::upgrade(&config),
         Command::Explain {
             config,
             from,

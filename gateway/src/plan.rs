@@ -16,7 +16,7 @@ use crate::config::model::{
 use crate::limit::in_flight::Places;
 use crate::limit::network::Gate;
 use crate::limit::rate::Limiter;
-use crate::observe::metrics::{ListenerMetrics, Metrics, RouteMetrics};
+use crate::observe::metrics::{ListenerMetrics, Metrics, PoolMetrics, RouteMetrics};
 use crate::pool::Pool;
 use crate::route::table::RouteTable;
 
@@ -34,6 +34,8 @@ pub struct Plan {
     pub routes: RouteTable,
     /// By [`PoolId`].
     pub pools: Vec<Arc<Pool>>,
+    /// By [`PoolId`], the last for exchanges without a pool.
+    pool_metrics: Vec<PoolMetrics>,
     /// By [`ListenerId`].
     pub listeners: Vec<ListenerPlan>,
     /// By [`RouteId`]; a route without limits costs the look at one word.
@@ -150,7 +152,8 @@ impl Plan {
                 }
             })
             .collect();
-        let names: Vec<&str> = config.pools.iter().map(|pool| pool.name.as_str()).collect();
+        let names = config.pools.iter().map(|pool| pool.name.as_str());
+        let pool_metrics = names.chain([""]).map(|name| metrics.pool(name)).collect();
         let listeners = config
             .listeners
             .iter()
@@ -164,7 +167,7 @@ impl Plan {
                     before.and_then(|before| before.listeners.get(at)?.rate.as_ref()),
                     now,
                 ),
-                metrics: metrics.listener(&listener.name, &names),
+                metrics: metrics.listener(&listener.name, config.routes.len(), config.pools.len()),
                 gate: listener.networks.as_ref().map(Gate::new),
             })
             .collect();
@@ -185,6 +188,7 @@ impl Plan {
         Plan {
             routes: RouteTable::build(&config),
             pools,
+            pool_metrics,
             listeners,
             limits,
             config,
@@ -221,8 +225,14 @@ impl Plan {
     pub fn forward(&self, id: RouteId) -> Option<&Forward> {
         match &self.route(id).action {
             Action::Forward(forward) => Some(forward),
-            Action::Deny(_) => None,
+            Action::Deny(_) | Action::Redirect(_) | Action::Respond(_) => None,
         }
+    }
+
+    /// The counters of a pool, or of exchanges without one.
+    pub fn pool_metrics(&self, id: Option<PoolId>) -> &PoolMetrics {
+        let none = self.pool_metrics.len() - 1;
+        &self.pool_metrics[id.map_or(none, |id| usize::from(id.0)).min(none)]
     }
 
     /// A pool.

@@ -7,6 +7,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -14,6 +15,7 @@ use rustls::ServerConfig;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::contents::read_contents;
 use crate::config::model::{Bind, Config, ListenerId};
 use crate::config::{Problem, Severity, Source, parse, render};
 use crate::discover;
@@ -35,6 +37,8 @@ pub struct OpenDoor {
     pub socket: std::net::TcpListener,
     /// Ends the accept loops.
     pub closed: CancellationToken,
+    /// Somebody else has the socket, too; see [`Door::held_elsewhere`].
+    pub held_elsewhere: Arc<AtomicBool>,
 }
 
 impl OpenDoor {
@@ -44,6 +48,7 @@ impl OpenDoor {
             listener: self.listener,
             socket: self.socket.try_clone()?,
             closed: self.closed.clone(),
+            held_elsewhere: self.held_elsewhere.clone(),
         })
     }
 }
@@ -67,6 +72,8 @@ pub struct Reload {
     pub threads: Vec<mpsc::Sender<Door>>,
     /// Discovery begins anew with what is sent here.
     pub discovery: watch::Sender<Discovered>,
+    /// Another process is taking over: what it took note of stays as it is.
+    pub frozen: AtomicBool,
 }
 
 /// What a reload did.
@@ -93,6 +100,11 @@ impl Reload {
     }
 
     fn try_reload(&self) -> Result<Changes, String> {
+        if self.frozen.load(Ordering::SeqCst) {
+            return Err(
+                "another process is taking over, with the configuration as it is now".to_owned(),
+            );
+        }
         let name = self.path.display().to_string();
         let bytes =
             std::fs::read(&self.path).map_err(|error| format!("{name} cannot be read: {error}"))?;
@@ -101,6 +113,10 @@ impl Reload {
         let checked = parse(&source, &|name| std::env::var(name).ok());
         let told = |problems: &[Problem]| render(&source, problems, false);
         let mut config = checked.config.ok_or_else(|| told(&checked.problems))?;
+        let problems = read_contents(&mut config);
+        if !problems.is_empty() {
+            return Err(told(&problems));
+        }
         let before = self.shared.plan.load_full();
         keep_places(&mut config, &before.config);
         if config.listeners.len() > LISTENERS_MAX {
@@ -296,6 +312,7 @@ fn open_missing(
                     bind: *bind,
                     socket,
                     closed: CancellationToken::new(),
+                    held_elsewhere: Arc::default(),
                 }),
                 Err(error) => {
                     let (what, hint) = socket::explain(bind, &error);
@@ -359,7 +376,8 @@ fn tell_what_stays(config: &Config, before: &Config) {
         ("threads", config.threads != before.threads),
         ("admin", admin(config) != admin(before)),
         ("access_log", config.access_log != before.access_log),
-        ("drain", config.drain_deadline != before.drain_deadline),
+        ("drain", config.drain != before.drain),
+        ("upgrade", config.upgrade != before.upgrade),
     ] {
         if changed {
             tracing::warn!(key, "this key is read at start only; restart to change it");

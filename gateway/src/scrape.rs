@@ -1,196 +1,141 @@
 //! What does `/metrics` tell? What is counted as it happens, then what pools and listeners keep.
 //!
-//! Promises: reads live state and costs the data threads nothing. Does not: count.
+//! Promises: reads live state and costs the data threads nothing; every name is of `observe::names`. Does not: count.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::observe::exposition::Exposition;
 use crate::observe::metrics::Metrics;
-use crate::pool::Stats;
+use crate::observe::names::{self, Family};
+use crate::plan::Plan;
+use crate::pool::{State, Stats};
 use crate::shard::Shared;
 
-/// What is counted as it happens, then what pools and listeners keep.
+/// All metrics in Prometheus' text format.
 pub fn text(shared: &Shared, metrics: &Metrics) -> Vec<u8> {
     let mut out = Vec::new();
     if let Err(error) = metrics.text(&mut out) {
         tracing::error!(%error, "metrics could not be written");
     }
     let plan = shared.plan.load();
-    let mut text = Exposition(String::new());
-    text.head(
-        "portcullis_exchanges_in_flight",
-        "gauge",
-        "Exchanges that have not ended, tunnels and streams included.",
-    );
-    text.line(
-        "portcullis_exchanges_in_flight",
-        &[],
-        shared.in_flight.load(Ordering::Relaxed),
-    );
-    text.head(
-        "portcullis_connections_open",
-        "gauge",
-        "Open client connections, by listener.",
-    );
-    for (id, listener) in plan.config.listeners.iter().enumerate() {
-        let open = u64::from(shared.clients.open(id));
-        text.line(
-            "portcullis_connections_open",
-            &[("listener", &listener.name)],
-            open,
-        );
-    }
-    text.head(
-        "portcullis_access_log_blocks_dropped_total",
-        "counter",
-        "Blocks of log lines lost to a slow writer.",
-    );
-    text.line(
-        "portcullis_access_log_blocks_dropped_total",
-        &[],
-        shared.log.dropped(),
-    );
-    text.head(
-        "portcullis_pool_workers_live",
-        "gauge",
-        "Workers that get traffic, by pool.",
-    );
-    for pool in &plan.pools {
-        text.line(
-            "portcullis_pool_workers_live",
-            &[("pool", pool.name())],
-            pool.live() as u64,
-        );
-    }
-    for (name, help, read) in POOL_COUNTERS {
-        text.head(name, "counter", help);
-        for pool in &plan.pools {
-            text.line(
-                name,
-                &[("pool", pool.name())],
-                read(pool.stats()).load(Ordering::Relaxed),
-            );
-        }
-    }
-    out.extend_from_slice(text.0.as_bytes());
+    let mut text = Exposition::default();
+    itself(&mut text, shared);
+    listeners(&mut text, shared, &plan);
+    pools(&mut text, &plan);
+    out.extend_from_slice(text.into_text().as_bytes());
     out
 }
 
-type PoolCounter = (&'static str, &'static str, fn(&Stats) -> &AtomicU64);
+fn itself(text: &mut Exposition, shared: &Shared) {
+    text.family(&names::BUILD)
+        .line(&[env!("CARGO_PKG_VERSION")], 1);
+    text.family(&names::DRAINING)
+        .line(&[], shared.is_draining().into());
+    text.family(&names::IN_FLIGHT)
+        .line(&[], shared.in_flight.total());
+    text.family(&names::LOG_DROPPED)
+        .line(&[], shared.log.dropped());
+}
 
-const POOL_COUNTERS: [PoolCounter; 19] = [
-    (
-        "portcullis_pool_picks_total",
-        "Workers picked, retries included.",
-        |s| &s.picks,
-    ),
-    (
-        "portcullis_pool_retries_total",
-        "Attempts after the first.",
-        |s| &s.retries,
-    ),
-    (
-        "portcullis_pool_retries_denied_total",
-        "Retries that the budget did not allow.",
-        |s| &s.retries_denied,
-    ),
-    (
-        "portcullis_pool_held_total",
-        "Requests held because no worker was up.",
-        |s| &s.held,
-    ),
-    (
-        "portcullis_pool_hold_refused_total",
-        "Requests that could not be held.",
-        |s| &s.hold_refused,
-    ),
-    (
-        "portcullis_pool_hold_expired_total",
-        "Held requests whose time ran out.",
-        |s| &s.hold_expired,
-    ),
-    (
-        "portcullis_pool_queued_total",
-        "Requests queued because every worker was at its cap.",
-        |s| &s.queued,
-    ),
-    (
-        "portcullis_pool_queue_refused_total",
-        "Requests that could not be queued.",
-        |s| &s.queue_refused,
-    ),
-    (
-        "portcullis_pool_queue_expired_total",
-        "Queued requests whose time ran out.",
-        |s| &s.queue_expired,
-    ),
-    (
-        "portcullis_pool_backed_up_total",
-        "Requests that a backup took because too few workers were up, by the pool it stood in for.",
-        |s| &s.backed_up,
-    ),
-    (
-        "portcullis_pool_maintenance_refused_total",
-        "Requests turned away because of maintenance.",
-        |s| &s.maintenance,
-    ),
-    (
-        "portcullis_pool_sticky_kept_total",
-        "Requests whose cookie named a worker that then got them.",
-        |s| &s.sticky_kept,
-    ),
-    (
-        "portcullis_pool_sticky_moved_total",
-        "Requests whose cookie named a worker that could not get them.",
-        |s| &s.sticky_moved,
-    ),
-    (
-        "portcullis_pool_ejections_total",
-        "Ejections after failures in a row.",
-        |s| &s.ejections,
-    ),
-    (
-        "portcullis_pool_workers_up_total",
-        "Workers that began to get traffic.",
-        |s| &s.ups,
-    ),
-    (
-        "portcullis_pool_workers_down_total",
-        "Workers that ceased to get traffic.",
-        |s| &s.downs,
-    ),
-    (
-        "portcullis_pool_probes_total",
-        "Connections made to find workers.",
-        |s| &s.probes,
-    ),
-    ("portcullis_pool_checks_total", "Active checks.", |s| {
-        &s.checks
-    }),
-    (
-        "portcullis_pool_checks_failed_total",
-        "Active checks that failed.",
-        |s| &s.checks_failed,
-    ),
-];
-
-/// Prometheus' text format, for values that are read rather than counted here.
-struct Exposition(String);
-
-impl Exposition {
-    fn head(&mut self, name: &str, kind: &str, help: &str) {
-        self.0
-            .push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
-    }
-
-    fn line(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
-        self.0.push_str(name);
-        if !labels.is_empty() {
-            let labels: Vec<_> = labels
-                .iter()
-                .map(|(label, value)| format!("{label}={value:?}"))
-                .collect();
-            self.0.push_str(&format!("{{{}}}", labels.join(",")));
+fn listeners(text: &mut Exposition, shared: &Shared, plan: &Plan) {
+    type Read = fn(&Shared, &Plan, usize) -> u64;
+    let gauges: [(&Family, Read); 4] = [
+        (&names::CONNECTIONS_OPEN, |shared, _, id| {
+            shared.clients.open(id).into()
+        }),
+        (&names::CONNECTIONS_MAX, |_, plan, id| {
+            plan.config.listeners[id].limits.connections_max.into()
+        }),
+        (&names::STREAMS, |shared, _, id| {
+            shared.in_flight.streams(id)
+        }),
+        (&names::TUNNELS, |shared, _, id| {
+            shared.in_flight.tunnels(id)
+        }),
+    ];
+    for (family, read) in gauges {
+        let mut series = text.family(family);
+        for (id, listener) in plan.config.listeners.iter().enumerate() {
+            series.line(&[&listener.name], read(shared, plan, id));
         }
-        self.0.push_str(&format!(" {value}\n"));
     }
 }
+
+/// What a worker may be besides absent.
+const STATES: [State; 5] = [
+    State::Up,
+    State::Unchecked,
+    State::Unhealthy,
+    State::Ejected,
+    State::Draining,
+];
+
+fn pools(text: &mut Exposition, plan: &Plan) {
+    let snapshots: Vec<_> = plan.pools.iter().map(|pool| pool.snapshot()).collect();
+    let pools = || plan.pools.iter().zip(&snapshots);
+    let mut series = text.family(&names::POOL_SLOTS);
+    for (pool, workers) in pools() {
+        series.line(&[pool.name()], workers.len() as u64);
+    }
+    let mut series = text.family(&names::POOL_LIVE);
+    for (pool, _) in pools() {
+        series.line(&[pool.name()], pool.live() as u64);
+    }
+    let mut series = text.family(&names::POOL_WORKERS);
+    for (pool, workers) in pools() {
+        for state in STATES {
+            let count = workers
+                .iter()
+                .filter(|worker| worker.state == state)
+                .count();
+            series.line(&[pool.name(), state.as_str()], count as u64);
+        }
+    }
+    let mut series = text.family(&names::POOL_IN_FLIGHT);
+    for (pool, workers) in pools() {
+        let requests = workers
+            .iter()
+            .map(|worker| u64::from(worker.requests))
+            .sum();
+        let streams = workers.iter().map(|worker| u64::from(worker.streams)).sum();
+        series.line(&[pool.name(), "request"], requests);
+        series.line(&[pool.name(), "stream"], streams);
+    }
+    let mut series = text.family(&names::POOL_WAITING);
+    for (pool, _) in pools() {
+        let (held, queued) = pool.waiting();
+        series.line(&[pool.name(), "hold"], held.into());
+        series.line(&[pool.name(), "queue"], queued.into());
+    }
+    for (family, read) in POOL_COUNTERS {
+        let mut series = text.family(family);
+        for (pool, _) in pools() {
+            series.line(&[pool.name()], read(pool.stats()).load(Ordering::Relaxed));
+        }
+    }
+}
+
+type PoolCounter = (&'static Family, fn(&Stats) -> &AtomicU64);
+
+static POOL_COUNTERS: [PoolCounter; 20] = [
+    (&names::POOL_PICKS, |s| &s.picks),
+    (&names::POOL_RETRIES, |s| &s.retries),
+    (&names::POOL_RETRIES_DENIED, |s| &s.retries_denied),
+    (&names::POOL_HELD, |s| &s.held),
+    (&names::POOL_HOLD_REFUSED, |s| &s.hold_refused),
+    (&names::POOL_HOLD_EXPIRED, |s| &s.hold_expired),
+    (&names::POOL_QUEUED, |s| &s.queued),
+    (&names::POOL_QUEUE_REFUSED, |s| &s.queue_refused),
+    (&names::POOL_QUEUE_EXPIRED, |s| &s.queue_expired),
+    (&names::POOL_BACKED_UP, |s| &s.backed_up),
+    (&names::POOL_MAINTENANCE, |s| &s.maintenance),
+    (&names::POOL_STICKY_KEPT, |s| &s.sticky_kept),
+    (&names::POOL_STICKY_MOVED, |s| &s.sticky_moved),
+    (&names::POOL_EJECTIONS, |s| &s.ejections),
+    (&names::POOL_UPS, |s| &s.ups),
+    (&names::POOL_DOWNS, |s| &s.downs),
+    (&names::POOL_SCANS, |s| &s.scans),
+    (&names::POOL_PROBES, |s| &s.probes),
+    (&names::POOL_CHECKS, |s| &s.checks),
+    (&names::POOL_CHECKS_FAILED, |s| &s.checks_failed),
+];

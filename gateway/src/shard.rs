@@ -6,19 +6,26 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use crate::config::model::ListenerId;
 use crate::io::Scratch;
-use crate::io::timer::{TICK, Timers};
+use crate::io::timer::{REST, TICK, Timers};
 use crate::limit::network::counted_as;
 use crate::observe::access_log::{AccessLog, Lines};
 use crate::plan::{LISTENERS_MAX, Plan};
 use crate::upstream::Connections;
+
+/// Values of [`Shared::ending`].
+const SERVES: u8 = 0;
+const HANDED_OVER: u8 = 1;
+const STOPS: u8 = 2;
+const STOPS_HANDED_OVER: u8 = 3;
 
 /// What all data threads share.
 pub struct Shared {
@@ -29,15 +36,15 @@ pub struct Shared {
     /// Open connections and who opened them.
     pub clients: Clients,
     /// Exchanges in flight, tunnels included.
-    pub in_flight: AtomicU64,
+    pub in_flight: InFlight,
     /// Where the listeners really listen, by their places.
     listening: Mutex<Vec<(usize, SocketAddr)>>,
-    /// Counts plans.
-    generation: AtomicU64,
+    /// Counts what data threads have to look at: plans, the beginning of a drain, the end.
+    generation: watch::Sender<u64>,
     /// Accept loops that run.
     pub accepting: AtomicUsize,
-    draining: AtomicBool,
-    drain: watch::Sender<bool>,
+    ending: AtomicU8,
+    drain: watch::Sender<u8>,
     /// The data threads shall hand over what they still hold.
     closing: AtomicBool,
     shards: AtomicUsize,
@@ -51,12 +58,12 @@ impl Shared {
             plan: ArcSwap::new(plan),
             log,
             clients: Clients::new(LISTENERS_MAX),
-            in_flight: AtomicU64::new(0),
+            in_flight: InFlight::new(LISTENERS_MAX),
             listening: Mutex::default(),
-            generation: AtomicU64::new(0),
+            generation: watch::Sender::new(0),
             accepting: AtomicUsize::new(0),
-            draining: AtomicBool::new(false),
-            drain: watch::Sender::new(false),
+            ending: AtomicU8::new(SERVES),
+            drain: watch::Sender::new(SERVES),
             closing: AtomicBool::new(false),
             shards: AtomicUsize::new(0),
             shards_closed: AtomicUsize::new(0),
@@ -86,12 +93,18 @@ impl Shared {
     /// From now on requests are served by this plan.
     pub fn replace_plan(&self, plan: Arc<Plan>) {
         self.plan.store(plan);
-        self.generation.fetch_add(1, Ordering::Release);
+        self.wake_shards();
     }
 
     /// Asks the data threads for the log lines that they still hold.
     pub fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
+        self.wake_shards();
+    }
+
+    /// Data threads that rest shall look at what changed.
+    fn wake_shards(&self) {
+        self.generation.send_modify(|generation| *generation += 1);
     }
 
     /// Whether every data thread has handed over since [`Shared::close`].
@@ -99,21 +112,121 @@ impl Shared {
         self.shards_closed.load(Ordering::SeqCst) >= self.shards.load(Ordering::SeqCst)
     }
 
-    /// From now on no new connection or request is taken.
+    /// From now on no new connection is taken, and connections end after what they are doing.
     pub fn start_drain(&self) {
-        self.draining.store(true, Ordering::SeqCst);
-        self.drain.send_replace(true);
+        self.end(match self.is_handed_over() {
+            true => STOPS_HANDED_OVER,
+            false => STOPS,
+        });
     }
 
-    /// Waits until the gateway is to stop.
+    /// From now on another process takes the new connections. What is open here has time.
+    pub fn hand_over(&self) {
+        self.end(HANDED_OVER);
+    }
+
+    fn end(&self, how: u8) {
+        self.ending.store(how, Ordering::SeqCst);
+        self.drain.send_replace(how);
+        self.wake_shards();
+    }
+
+    /// Waits until no new connection is to be taken.
     pub async fn drain_started(&self) {
-        // The sender lives as long as `self`: waiting cannot fail.
-        let _ = self.drain.subscribe().wait_for(|draining| *draining).await;
+        self.until(|ending| ending != SERVES).await;
     }
 
-    /// Whether the gateway is stopping.
+    /// Waits until another process has taken over.
+    pub async fn handed_over(&self) {
+        self.until(|ending| [HANDED_OVER, STOPS_HANDED_OVER].contains(&ending))
+            .await;
+    }
+
+    async fn until(&self, reached: impl Fn(u8) -> bool) {
+        // The sender lives as long as `self`: waiting cannot fail.
+        let _ = self.drain.subscribe().wait_for(|now| reached(*now)).await;
+    }
+
+    /// Whether the gateway is stopping, or another process has taken over.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.ending.load(Ordering::Relaxed) != SERVES
+    }
+
+    /// Whether another process has taken over, so that there is no haste.
+    pub fn is_handed_over(&self) -> bool {
+        self.ending.load(Ordering::Relaxed) == HANDED_OVER
+    }
+}
+
+/// Exchanges that have not ended, counted per listener.
+pub struct InFlight(Vec<Busy>);
+
+/// Those of a listener.
+#[derive(Default)]
+struct Busy {
+    http1: AtomicU64,
+    http2: AtomicU64,
+    /// Counted above as well.
+    tunnels: AtomicU64,
+}
+
+/// What an exchange in flight is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flight {
+    /// A request of HTTP/1.
+    Http1,
+    /// A stream of HTTP/2.
+    Http2,
+    /// One of them that has become a tunnel.
+    Tunnel,
+}
+
+/// One more in flight, until dropped.
+pub struct Flying<'a>(&'a AtomicU64);
+
+impl InFlight {
+    fn new(listeners: usize) -> InFlight {
+        InFlight((0..listeners).map(|_| Busy::default()).collect())
+    }
+
+    /// Counts one.
+    pub fn begin(&self, on: ListenerId, flight: Flight) -> Flying<'_> {
+        // A plan has no more listeners than there are places.
+        let busy = &self.0[usize::from(on.0).min(self.0.len() - 1)];
+        let count = match flight {
+            Flight::Http1 => &busy.http1,
+            Flight::Http2 => &busy.http2,
+            Flight::Tunnel => &busy.tunnels,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        Flying(count)
+    }
+
+    /// All exchanges.
+    pub fn total(&self) -> u64 {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let all = self.0.iter();
+        all.map(|busy| load(&busy.http1) + load(&busy.http2)).sum()
+    }
+
+    /// Open HTTP/2 streams of a listener.
+    pub fn streams(&self, listener: usize) -> u64 {
+        self.0
+            .get(listener)
+            .map_or(0, |busy| busy.http2.load(Ordering::Relaxed))
+    }
+
+    /// Open tunnels of a listener.
+    pub fn tunnels(&self, listener: usize) -> u64 {
+        self.0
+            .get(listener)
+            .map_or(0, |busy| busy.tunnels.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Flying<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -264,28 +377,32 @@ impl Shard {
 
     /// Ticks, sweeps and hands over log lines, for ever.
     pub async fn keep_time(self: Rc<Self>) {
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let (mut drained, mut closed) = (false, false);
-        let mut generation = 0;
-        for count in 0u64.. {
-            ticks.tick().await;
+        let mut changes = self.shared.generation.subscribe();
+        let mut closed = false;
+        let mut swept = Instant::now();
+        let mut wait = TICK;
+        loop {
+            let changed = tokio::select! {
+                () = self.timers.rest(wait) => false,
+                // The sender lives as long as `self`.
+                _ = changes.changed() => true,
+            };
             let now = Instant::now();
-            self.timers.tick(now);
+            let had_lines = self.lines.borrow_mut().hand_over();
+            wait = self.timers.tick(now);
+            if had_lines {
+                wait = TICK;
+            }
             self.wall.set(wall_now());
-            let closing = self.shared.closing.load(Ordering::SeqCst);
-            self.lines.borrow_mut().hand_over();
-            if closing && !closed {
+            if self.shared.closing.load(Ordering::SeqCst) && !closed {
                 closed = true;
                 self.shared.shards_closed.fetch_add(1, Ordering::SeqCst);
             }
-            if count % 10 == 0 {
-                self.upstream.sweep(now, std::time::Duration::from_secs(60));
+            if now.duration_since(swept) >= REST {
+                swept = now;
+                self.upstream.sweep(now);
             }
-            let newest = self.shared.generation.load(Ordering::Acquire);
-            if (self.shared.is_draining() && !drained) || newest != generation {
-                drained = self.shared.is_draining();
-                generation = newest;
+            if changed {
                 // Idle connections sit in wait for their deadline: woken, they see that it is time to go.
                 self.timers.wake_all();
             }

@@ -221,6 +221,7 @@ impl World {
             .map(|_| id(self.rng.usize(0..self.truth.len())))
             .collect();
         let want = Want {
+            home: None,
             key: self.rng.bool().then(|| self.rng.u64(0..20)),
             avoid: &avoid,
             random: self.rng.u64(..),

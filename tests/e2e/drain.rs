@@ -234,7 +234,7 @@ async fn other_signals_do_no_harm_to_what_is_in_flight() {
     let mut client = gateway.http().await;
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     worker.until_seen(1).await;
-    for (signal, said) in [("HUP", "reloaded"), ("QUIT", "SIGQUIT")] {
+    for (signal, said) in [("HUP", "reloaded")] {
         gateway.signal(signal);
         let says = || async { gateway.stderr().contains(said).then_some(()) };
         eventually("it says what the signal does", says).await;
@@ -289,6 +289,5 @@ async fn who_comes_while_the_doors_are_closed_is_served_or_refused() {
     while let Some(drained) = drains.join_next().await {
         cut.extend(drained.unwrap());
     }
-    // Between the last look and the closing of the socket the kernel may let one in: microseconds, but not none.
-    assert!(cut.len() <= 4, "{} of 80: {cut:?}", cut.len());
+    assert!(cut.is_empty(), "{} of 80: {cut:?}", cut.len());
 }

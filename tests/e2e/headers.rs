@@ -339,3 +339,128 @@ async fn a_name_with_underscores_does_not_speak_for_the_gateway() {
     }
     assert!(seen.contains("x_other: kept"), "{seen}");
 }
+
+const CHANGES: &str = r#"
+threads: 2
+admin: { bind: "127.0.0.1:0" }
+set_response_headers: { X-Top: "1", X-Frame-Options: DENY }
+remove_headers: [X-Debug]
+listeners:
+  http:  { bind: "127.0.0.1:0", redirect_https: none }
+  https: { bind: "127.0.0.1:0", tls: { certificates: [ { chain: <dir>/edge.pem, key: <dir>/edge.key } ] } }
+pools:
+  app: { ports: <app> <protocol> }
+routes:
+  - path: /
+    to: app
+  - path: /changed
+    name: changed
+    to: app
+    set_headers: { X-Set: "{scheme} {hostname} {method} {path} {rest} {query} {listener} {route} {client}" }
+    add_headers: { X-Many: [a, b] }
+    remove_headers: [Cookie]
+    set_response_headers: { X-Top: "2", Server: edge }
+    add_response_headers: { Set-Cookie: "z=1" }
+    remove_response_headers: [X-Frame-Options, X-Powered-By]
+"#;
+
+async fn changing(worker: &Worker, protocol: &str) -> Gateway {
+    Gateway::with(CHANGES)
+        .ports("app", [worker.port()])
+        .text("protocol", protocol)
+        .start()
+        .await
+}
+
+#[tokio::test]
+async fn a_route_changes_what_its_worker_sees() {
+    let old = Worker::start(echoing_head()).await;
+    let new = Worker::start(h2_echoing_head()).await;
+    for (worker, protocol) in [(&old, ""), (&new, ", protocol: h2c")] {
+        let gateway = changing(worker, protocol).await;
+        let fields = [
+            "X-Set: mine",
+            "x_set: mine",
+            "X-Many: c",
+            "Cookie: a=1",
+            "X-Debug: 1",
+        ];
+        let target = "/changed/a%20b?c=d";
+        let plain = gateway.http().await.ask("GET", target, &fields, b"").await;
+        let mut asked = request("GET", target);
+        for field in fields {
+            let (name, value) = field.split_once(": ").unwrap();
+            let name = http::HeaderName::from_bytes(name.as_bytes()).unwrap();
+            asked.headers_mut().append(name, value.parse().unwrap());
+        }
+        let tls = gateway.h2("https").await.fetch(asked, "").await;
+        for (head, scheme) in [(plain.text(), "http"), (tls.text(), "https")] {
+            let seen = Message {
+                head,
+                ..Message::default()
+            };
+            let set = format!(
+                "{scheme} edge.test GET /changed/a%20b /a%20b c=d {scheme} changed 127.0.0.1"
+            );
+            assert_eq!(seen.fields("x-set"), [set]);
+            assert_eq!(seen.field("x_set"), None, "a worker may take it for X-Set");
+            assert_eq!(seen.fields("x-many"), ["c", "a", "b"]);
+            assert_eq!((seen.field("cookie"), seen.field("x-debug")), (None, None));
+        }
+        let other = forwarded(&gateway, &fields).await;
+        assert_eq!(other.field("x-debug"), None, "a default of the file's top");
+        assert_eq!(other.fields("cookie"), ["a=1"]);
+    }
+}
+
+#[tokio::test]
+async fn a_route_changes_what_its_clients_see() {
+    let worker = Worker::start(saying(
+        "HTTP/1.1 200 OK\r\nX-Powered-By: x\r\nServer: worker\r\nSet-Cookie: a=1\r\nX-Top: 0\r\nContent-Length: 2\r\n\r\nok",
+    ))
+    .await;
+    let gateway = changing(&worker, "").await;
+    let names = ["x-top", "x-frame-options", "server", "x-powered-by"];
+    let cases = [
+        ("/changed", [Some("2"), None, Some("edge"), None], 2),
+        ("/", [Some("1"), Some("DENY"), Some("worker"), Some("x")], 1),
+        // Answers of our own as well: this one is denied.
+        ("/metrics", [Some("1"), Some("DENY"), None, None], 0),
+    ];
+    for (target, want, cookies) in cases {
+        let old = gateway.http().await.get(target).await;
+        assert_eq!(names.map(|name| old.field(name)), want, "{target}");
+        assert_eq!(old.fields("set-cookie").len(), cookies, "{target}");
+        assert_eq!(old.fields("x-top").len(), 1, "{target}");
+        let mut client = gateway.h2("https").await;
+        let new = client.fetch(request("GET", target), "").await;
+        let seen = names.map(|name| new.headers.get(name).map(|value| value.to_str().unwrap()));
+        assert_eq!(seen, want, "{target} over HTTP/2");
+        let seen = new.headers.get_all("set-cookie").iter().count();
+        assert_eq!(seen, cookies, "{target} over HTTP/2");
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_and_a_call_are_changed_like_any_response() {
+    let worker = Worker::start(e2e::scripts::upgrading()).await;
+    let gateway = changing(&worker, "").await;
+    let mut client = gateway.http().await;
+    client.send(e2e::websocket::opening("/changed")).await;
+    let head = client.head().await;
+    assert_eq!((head.status(), head.fields("x-top")), (101, vec!["2"]));
+    assert!(
+        head.field("sec-websocket-accept").is_some(),
+        "{}",
+        head.head
+    );
+    let worker = Worker::start(e2e::h2_scripts::h2_mirroring()).await;
+    let gateway = changing(&worker, ", protocol: h2c").await;
+    let reply = gateway
+        .h2("https")
+        .await
+        .fetch(e2e::grpc::call("/changed/x"), e2e::grpc::frame("x"))
+        .await;
+    assert_eq!(reply.headers["x-top"], "2");
+    assert_eq!(reply.status.as_u16(), 200);
+}

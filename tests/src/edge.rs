@@ -101,7 +101,8 @@ impl Edge {
         self.plan().start().await
     }
 
-    fn plan(self) -> Plan {
+    /// As a plan, for what else there is to say.
+    pub fn plan(self) -> Plan {
         let (grpc, on_grpc) = if self.h2c { (GRPC, ", grpc") } else { ("", "") };
         let plan = Gateway::with(YAML);
         let plan = self

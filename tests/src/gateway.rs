@@ -22,6 +22,8 @@ use crate::raw::{Raw, Tls};
 pub struct Plan {
     yaml: String,
     env: Vec<(String, String)>,
+    by_link: bool,
+    passed: Option<std::os::fd::OwnedFd>,
 }
 
 impl Plan {
@@ -43,18 +45,50 @@ impl Plan {
         self
     }
 
+    /// Runs the binary as `portcullis` in the test's directory, where [`Gateway::install`] can put another.
+    pub fn by_link(mut self) -> Plan {
+        self.by_link = true;
+        self
+    }
+
+    /// Passes a listening socket as a service manager does (`LISTEN_FDS`).
+    pub fn pass(mut self, socket: &std::net::TcpListener) -> Plan {
+        let copy = socket.try_clone().expect("a descriptor is left");
+        self.passed = Some(copy.into());
+        self
+    }
+
     /// Starts the gateway and waits until everything is served.
     pub async fn start(mut self) -> Gateway {
-        let env = std::mem::take(&mut self.env);
+        let (env, by_link) = (std::mem::take(&mut self.env), self.by_link);
+        let passed = self.passed.take();
         let dir = TempDir::new();
         let certs = Certs::write(dir.path());
         let yaml = self.text("dir", &dir.path().display().to_string()).yaml;
         let file = dir.write("routes.yaml", &yaml);
-        let mut child = command()
+        let program = match by_link {
+            true => dir.path().join("portcullis"),
+            false => binary("portcullis"),
+        };
+        if by_link {
+            std::os::unix::fs::symlink(binary("portcullis"), &program)
+                .expect("a link can be made in the test's own directory");
+        }
+        let mut command = match &passed {
+            None => command_of(&program),
+            // It is the fourth descriptor, and meant for the process by its number.
+            Some(_) => {
+                let pass = "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\" 3<&0 </dev/null";
+                let mut command = command_of(std::path::Path::new("/bin/sh"));
+                command.args(["-c", pass, "sh"]).arg(&program);
+                command
+            }
+        };
+        let mut child = command
             .args(["run", "-c"])
             .arg(&file)
             .envs(env)
-            .stdin(Stdio::null())
+            .stdin(passed.map_or_else(Stdio::null, Stdio::from))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -63,6 +97,7 @@ impl Plan {
         let stderr = lines_of(child.stderr.take().expect("stderr is piped"));
         let mut gateway = Gateway {
             child,
+            successors: Vec::new(),
             stdout,
             stderr,
             ready: Vec::new(),
@@ -78,6 +113,8 @@ impl Plan {
 /// A running gateway, killed on drop.
 pub struct Gateway {
     child: Child,
+    /// Processes that took over, by their number; the last of them serves.
+    successors: Vec<u32>,
     stdout: Lines,
     stderr: Lines,
     ready: Vec<(String, u16)>,
@@ -94,6 +131,8 @@ impl Gateway {
         Plan {
             yaml: yaml.to_owned(),
             env: Vec::new(),
+            by_link: false,
+            passed: None,
         }
     }
 
@@ -182,10 +221,88 @@ impl Gateway {
         self.signal("TERM");
     }
 
-    /// Sends a signal by its name.
+    /// Asks it to upgrade, with `portcullis upgrade`: whether that says that another process has taken over, and what
+    /// it says.
+    pub async fn upgrade(&mut self) -> (bool, String) {
+        let (file, program) = (self.file("routes.yaml"), binary("portcullis"));
+        let asking = move || {
+            let mut asking = command_of(&program);
+            asking.args(["upgrade", "-c"]).arg(file).output()
+        };
+        let output = tokio::task::spawn_blocking(asking).await;
+        let output = output
+            .expect("nothing panics there")
+            .expect("the binary can be started");
+        let mut said = String::from_utf8_lossy(&output.stdout).into_owned();
+        said.push_str(&String::from_utf8_lossy(&output.stderr));
+        let done = output.status.success();
+        if done {
+            self.remember_successor(&said, "process ");
+        }
+        (done, said)
+    }
+
+    /// Asks for an upgrade with SIGQUIT, and waits until another process has taken over.
+    pub async fn upgrade_by_signal(&mut self) {
+        let before = self.stderr().len();
+        self.signal("QUIT");
+        let told = || async {
+            let told = self.stderr().split_off(before);
+            told.contains("another process has taken over")
+                .then_some(told)
+        };
+        let told = crate::eventually("another process takes over", told).await;
+        self.remember_successor(&told, "successor=");
+    }
+
+    fn remember_successor(&mut self, said: &str, mark: &str) {
+        let number = said.split(mark).nth(1).unwrap_or_default();
+        let digits: String = number.chars().take_while(char::is_ascii_digit).collect();
+        let pid = digits
+            .parse()
+            .unwrap_or_else(|_| panic!("no number after `{mark}`: {said}"));
+        self.successors.push(pid);
+    }
+
+    /// The processes that run this gateway's configuration.
+    pub fn alive(&self) -> Vec<u32> {
+        let file = self.file("routes.yaml").display().to_string();
+        let runs_it = |pid: &u32| {
+            // A process that has ended has no command line, also while nobody has asked how it ended.
+            let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline"));
+            line.is_ok_and(|line| line.contains(&file))
+        };
+        let all = std::fs::read_dir("/proc").expect("processes can be listed");
+        let pids = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        pids.filter(runs_it).collect()
+    }
+
+    /// The process that serves.
+    pub fn pid(&self) -> u32 {
+        self.successors
+            .last()
+            .copied()
+            .unwrap_or_else(|| self.child.id())
+    }
+
+    /// Puts a script in the place of the binary; see [`Plan::by_link`].
+    pub fn install(&self, script: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        let new = self.dir.write("new", &format!("#!/bin/sh\n{script}\n"));
+        let runs = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&new, runs).expect("our own file");
+        std::fs::rename(new, self.file("portcullis")).expect("within one directory");
+    }
+
+    /// Sends a signal by its name to the process that serves.
     pub fn signal(&self, name: &str) {
+        self.signal_to(self.pid(), name);
+    }
+
+    /// Sends a signal to one of its processes.
+    pub fn signal_to(&self, pid: u32, name: &str) {
         let sent = Command::new("kill")
-            .args([&format!("-{name}"), &self.child.id().to_string()])
+            .args([&format!("-{name}"), &pid.to_string()])
             .status();
         assert!(
             sent.is_ok_and(|status| status.success()),
@@ -207,7 +324,7 @@ impl Gateway {
         crate::eventually("the gateway tells of the reload", told).await
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the process that was started first.
     pub async fn exit(&mut self) -> ExitStatus {
         let child = Mutex::new(&mut self.child);
         eventually("the gateway exits", || async {
@@ -248,6 +365,9 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
+        for pid in self.alive() {
+            self.signal_to(pid, "KILL");
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
@@ -262,7 +382,11 @@ impl Drop for Gateway {
 
 /// `portcullis`, not yet started.
 pub fn command() -> Command {
-    let mut command = Command::new(binary("portcullis"));
+    command_of(&binary("portcullis"))
+}
+
+fn command_of(program: &std::path::Path) -> Command {
+    let mut command = Command::new(program);
     // Colours and log filters of the developer's shell are no part of the promise.
     command.env_remove("RUST_LOG").env("NO_COLOR", "1");
     command

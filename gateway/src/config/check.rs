@@ -6,8 +6,10 @@
 //! route which names it is not told off for that as well.
 
 mod actions;
+mod answers;
 mod balance;
 mod binds;
+mod changes;
 mod conditions;
 mod health;
 mod limits;
@@ -20,22 +22,23 @@ mod pools;
 mod ports;
 mod rate;
 mod reach;
+mod rewrites;
 mod routes;
 mod same;
 mod secure;
 mod standby;
 mod sticky;
+mod stop;
 mod templates;
 mod tokens;
 mod trusted;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::model::{AccessLog, Admin, Config, Place};
 use super::problem::quoted;
-use super::read::{Field, Keys, Reader, Zero};
+use super::read::{Field, Keys, Reader};
 use super::tree::{Node, Value};
 
 /// The configuration as far as it could be read; the caller drops it when an error was told.
@@ -77,6 +80,8 @@ pub(super) fn check(root: &Node, reader: &mut Reader) -> Option<Config> {
             listeners: &listeners,
             pools: &pools,
             deny_segments: &globals.deny_segments,
+            request_changes: &globals.changes.request,
+            response_changes: &globals.changes.response,
         },
         reader,
     );
@@ -92,9 +97,12 @@ pub(super) fn check(root: &Node, reader: &mut Reader) -> Option<Config> {
         routes: routes.into_iter().map(|draft| draft.route).collect(),
         admin: globals.admin,
         access_log: globals.access_log,
-        drain_deadline: globals.drain_deadline,
+        drain: globals.stop.drain,
+        upgrade: globals.stop.upgrade,
         buffers_bytes_max: 256 << 20,
         deny_segments: globals.deny_segments,
+        response_changes: Some(Box::new(globals.changes.response))
+            .filter(|changes| !changes.is_empty()),
     })
 }
 
@@ -104,7 +112,8 @@ struct Globals {
     deny_segments: Vec<String>,
     admin: Option<Admin>,
     access_log: AccessLog,
-    drain_deadline: Duration,
+    stop: stop::Stop,
+    changes: changes::Both,
 }
 
 impl Default for Globals {
@@ -117,7 +126,8 @@ impl Default for Globals {
                 place: Place::default(),
             }),
             access_log: AccessLog::Stdout,
-            drain_deadline: Duration::from_secs(30),
+            stop: stop::Stop::default(),
+            changes: changes::Both::default(),
         }
     }
 }
@@ -133,14 +143,8 @@ impl Globals {
         );
         keys.set(reader, "admin", &mut self.admin, admin);
         keys.set(reader, "access_log", &mut self.access_log, access_log);
-        if let Some(field) = keys.take("drain")
-            && let Some(mut drain) = reader.keys(&field, "`{ deadline: 30s }`")
-        {
-            drain.set(reader, "deadline", &mut self.drain_deadline, |r, f| {
-                r.duration(f, Zero::Allowed)
-            });
-            drain.done(reader);
-        }
+        self.stop.read(keys, reader);
+        self.changes = changes::both(keys, reader);
     }
 }
 

@@ -1,9 +1,11 @@
 //! What was asked for?
 //!
 //! [`parse`] turns a text into a [`model::Config`] or tells every mistake in it at once. It is pure:
-//! no file is opened, no port is tried, and variables come from the closure that is handed in.
+//! no file is opened, no port is tried, and variables come from the closure that is handed in. The files
+//! that answers are made of are read by [`contents::read_contents`].
 
 mod check;
+pub mod contents;
 pub mod ephemeral;
 mod expand;
 pub mod model;

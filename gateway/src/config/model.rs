@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 pub use super::network::Trusted;
 
 /// Position of a listener in [`Config::listeners`].
@@ -51,14 +53,66 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// Where the access log goes.
     pub access_log: AccessLog,
-    /// How long a drain may take before what is left is cut. Default 30 s.
-    pub drain_deadline: Duration,
+    /// How the process stops.
+    pub drain: Drain,
+    /// How the process is replaced by another.
+    pub upgrade: Upgrade,
     /// Bytes of request bodies that are kept at once, by `buffer_request` and for retries (above 16 KiB each), all
     /// requests together. Default 256 MiB.
     pub buffers_bytes_max: usize,
     /// A request whose first or last path segment is one of these (lower case) is denied, in every
     /// spelling. Default `metrics`.
     pub deny_segments: Vec<String>,
+    /// What is changed about responses that belong to no route. Routes have these defaults in their own changes.
+    pub response_changes: Option<Box<Changes>>,
+}
+
+/// How the process stops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// How long a drain may take before what is left is cut. Default 30 s.
+    pub deadline: Duration,
+}
+
+/// How the process is replaced by another, which takes its sockets over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upgrade {
+    /// How long what is in flight at the old process may live on; zero means as long as it likes. Default 1 h.
+    pub deadline: Duration,
+    /// How long the new process may take to build everything, before it is given up. Default 60 s.
+    pub start_timeout: Duration,
+    /// Where `portcullis upgrade` finds the running process.
+    pub socket: UpgradeSocket,
+}
+
+/// Where `portcullis upgrade` finds the running process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpgradeSocket {
+    /// `upgrade.sock` in the directory that the service manager made (`RUNTIME_DIRECTORY`), where it made one (the
+    /// default).
+    Runtime,
+    /// Here; the directory is made where it is missing, for our user alone.
+    At(PathBuf),
+    /// Nowhere: SIGQUIT alone begins an upgrade.
+    Off,
+}
+
+impl Default for Drain {
+    fn default() -> Drain {
+        Drain {
+            deadline: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for Upgrade {
+    fn default() -> Upgrade {
+        Upgrade {
+            deadline: Duration::from_secs(3600),
+            start_timeout: Duration::from_secs(60),
+            socket: UpgradeSocket::Runtime,
+        }
+    }
 }
 
 /// The operators' listener.
@@ -747,6 +801,8 @@ pub struct Route {
     pub in_flight_max: Option<u32>,
     /// Request body, bytes, in place of the listener's; 0 means no limit. Default `None`: the listener's.
     pub body_bytes_max: Option<u64>,
+    /// What is changed about every response of the route, the defaults of the file's top included. `None` for nothing.
+    pub response_changes: Option<Box<Changes>>,
     /// Where it stands in the file.
     pub place: Place,
 }
@@ -787,6 +843,10 @@ pub enum Action {
     Forward(Forward),
     /// The gateway answers with this status (403, or UNAVAILABLE on gRPC listeners).
     Deny(u16),
+    /// The client is sent elsewhere.
+    Redirect(Redirect),
+    /// The gateway answers with what the file says.
+    Respond(Fixed),
 }
 
 /// How a request is forwarded.
@@ -794,10 +854,10 @@ pub enum Action {
 pub struct Forward {
     /// To which pool.
     pub pool: PoolId,
-    /// The matched prefix is taken off the path (`/upload/x` becomes `/x`).
-    pub strip_prefix: bool,
-    /// Fields set on the request, replacing the client's. Names in lower case.
-    pub set_headers: Vec<(String, Template)>,
+    /// How the path is changed on its way to the worker; `None` for not at all (default).
+    pub rewrite: Option<Rewrite>,
+    /// What is changed about the request's fields.
+    pub changes: Changes,
     /// Overrides the pool's `response_timeout`.
     pub response_timeout: Option<Duration>,
     /// Pools that stand in, in order: the route's own, or the pool's, and theirs in turn. Default: none.
@@ -831,8 +891,89 @@ pub struct Mirror {
     pub in_flight_max: u32,
 }
 
-/// A field value with placeholders.
+/// How a path is changed. The query stays as it is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Rewrite {
+    /// The path that the route matched is replaced by this one, which has no trailing slash: empty for none
+    /// (`/upload/x` becomes `/x`).
+    Prefix(String),
+    /// What the pattern matches of the path is replaced.
+    Pattern(Pattern),
+}
+
+/// A regular expression, matched in time linear in the path, and what takes the place of what it matches.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    /// Compiled.
+    pub regex: regex::Regex,
+    /// With `$1`, `${name}` for what the groups matched.
+    pub to: String,
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Pattern) -> bool {
+        self.regex.as_str() == other.regex.as_str() && self.to == other.to
+    }
+}
+
+/// What is changed about the fields of a head: first removed, then set, then added. Names in lower case.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Fields that do not pass.
+    pub remove: Vec<String>,
+    /// Fields set, replacing those that came.
+    pub set: Vec<(String, Template)>,
+    /// Fields added to those that came.
+    pub add: Vec<(String, Template)>,
+}
+
+impl Changes {
+    /// Whether nothing is changed.
+    pub fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
+    }
+}
+
+/// Where a client is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirect {
+    /// `Location`: an absolute URL, or a path. What a client sends can stand in it behind the authority only.
+    pub to: Template,
+    /// 301, 302, 303, 307 or 308. Default 302.
+    pub status: u16,
+    /// The query of the request is put behind it. Default: where `to` has no query of its own.
+    pub keep_query: bool,
+}
+
+/// An answer that is the same for everybody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fixed {
+    /// 200 to 599. Default 200.
+    pub status: u16,
+    /// `Content-Type`, for a body that is not empty.
+    pub content_type: String,
+    /// The body.
+    pub body: Content,
+}
+
+/// Bytes that the file names or holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Content {
+    /// Read from there when the plan is built; `None` where the configuration holds the text.
+    pub file: Option<PathBuf>,
+    /// The bytes; empty until the file is read.
+    pub bytes: Bytes,
+    /// Where it stands in the file.
+    pub place: Place,
+}
+
+impl Content {
+    /// Most bytes of a file that is read whole.
+    pub const BYTES_MAX: u64 = 1024 * 1024;
+}
+
+/// A field value with placeholders.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Template(pub Vec<Piece>);
 
 /// A piece of a [`Template`].
@@ -842,8 +983,29 @@ pub enum Piece {
     Text(String),
     /// `{host}`: the request's host, with its port as the client sent it.
     Host,
+    /// `{hostname}`: the same without the port.
+    Hostname,
     /// `{client}`: the client's address.
     Client,
     /// `{request_id}`: the request's id.
     RequestId,
+    /// `{method}`.
+    Method,
+    /// `{path}`: the request's path, normalised where that changes what it means.
+    Path,
+    /// `{rest}`: what of it lies below the route's path: empty, or with a slash in front; with `slash`, a slash at least.
+    Rest {
+        /// Never empty.
+        slash: bool,
+    },
+    /// `{query}`: the query without its question mark.
+    Query,
+    /// `{scheme}`: `https` or `http`, as `X-Forwarded-Proto` says it.
+    Scheme,
+    /// `{port}`: the port that the client came to, as `X-Forwarded-Port` says it.
+    Port,
+    /// `{listener}`: the listener's name.
+    Listener,
+    /// `{route}`: the route's name; empty where no route was found.
+    Route,
 }

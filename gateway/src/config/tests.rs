@@ -1,5 +1,7 @@
 //! Are all mistakes told, and only mistakes?
 
+mod pools;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -185,7 +187,7 @@ fn the_charm_example_sets_the_name_it_was_called_by() {
         panic!("{attach:?}")
     };
     assert_eq!(
-        forward.set_headers,
+        forward.changes.set,
         [("x-fqdn".to_owned(), Template(vec![Piece::Host]))]
     );
     assert_eq!(
@@ -195,6 +197,64 @@ fn the_charm_example_sets_the_name_it_was_called_by() {
             last: 53354
         }]
     );
+}
+
+#[test]
+fn what_a_route_does_besides_forwarding_is_read_with_its_defaults() {
+    let action = |does: &str| good(&small(&[("to: app ", does)])).routes[0].action.clone();
+    let Action::Redirect(redirect) = action("redirect: /x") else {
+        panic!("a redirect");
+    };
+    assert_eq!((redirect.status, redirect.keep_query), (302, true));
+    let Action::Redirect(redirect) = action("redirect: { to: '/x?{query}', status: 308 }") else {
+        panic!("a redirect");
+    };
+    assert_eq!((redirect.status, redirect.keep_query), (308, false));
+    let Action::Respond(fixed) = action("respond: 204") else {
+        panic!("an answer");
+    };
+    assert_eq!((fixed.status, fixed.body.bytes.len()), (204, 0));
+    let Action::Respond(fixed) = action("respond: { body: ok }") else {
+        panic!("an answer");
+    };
+    assert_eq!(
+        (
+            fixed.status,
+            fixed.content_type.as_str(),
+            &fixed.body.bytes[..]
+        ),
+        (200, "text/plain; charset=utf-8", &b"ok"[..])
+    );
+    let Action::Forward(forward) = action("to: app, rewrite: /new/") else {
+        panic!("forwarded");
+    };
+    assert_eq!(forward.rewrite, Some(Rewrite::Prefix("/new".to_owned())));
+    assert!(forward.changes.is_empty());
+}
+
+#[test]
+fn what_the_top_changes_holds_for_every_route_that_does_not_speak_of_it() {
+    let config = good(&small(&[
+        (
+            "listeners:",
+            "set_headers: { X-A: top, X-B: top }\nremove_response_headers: Server\nlisteners:",
+        ),
+        ("to: app ", "to: app, set_headers: { x-a: route } "),
+    ]));
+    let set = |at: usize| match &config.routes[at].action {
+        Action::Forward(forward) => forward.changes.set.clone(),
+        action => panic!("{action:?}"),
+    };
+    let pair = |name: &str, value: &str| {
+        let text = Piece::Text(value.to_owned());
+        (name.to_owned(), Template(vec![text]))
+    };
+    assert_eq!(set(0), [pair("x-b", "top"), pair("x-a", "route")]);
+    assert_eq!(set(1), [pair("x-a", "top"), pair("x-b", "top")]);
+    for changes in [&config.response_changes, &config.routes[0].response_changes] {
+        assert_eq!(changes.as_ref().expect("changes").remove, ["server"]);
+    }
+    assert_eq!(good(SMALL).routes[0].response_changes, None);
 }
 
 /// The commented block at the end of the default file, as a file of its own.
@@ -213,6 +273,7 @@ fn every_key_of_the_reference_is_known_and_its_default_is_true() {
         .replace("NAME:", "a:")
         .replace("POOL", "a")
         .replace("    hash: address", "    #")
+        .replace("    backup:", "    #")
         .replace("    redirect_https", "    #")
         .replace("    redirect_port", "    #")
         .replace("[https]", "[a]");
@@ -238,7 +299,8 @@ fn every_key_of_the_reference_is_known_and_its_default_is_true() {
         Some(Rate::new(100, Duration::from_secs(1))),
         "`off` hides the defaults of the keys, so the reference has them in an example"
     );
-    assert_eq!(config.drain_deadline, Duration::from_secs(30));
+    assert_eq!(config.drain, Drain::default());
+    assert_eq!(config.upgrade, Upgrade::default());
     let written = |key: &str| reference.contains(&format!("{key}:"));
     for key in [
         "exact",
@@ -269,6 +331,7 @@ deny_segments: [Metrics, server-status]
 admin: off
 access_log: { file: /var/log/x.log }
 drain: { deadline: 5m }
+upgrade: { deadline: off, start_timeout: 5s, socket: /run/x/upgrade.sock }
 listeners:
   a:
     bind: [\":443\", \"127.0.0.1:444\", \"[::1]:0\"]
@@ -310,6 +373,15 @@ routes:
     );
     assert!(config.admin.is_none());
     assert_eq!(config.access_log, AccessLog::File("/var/log/x.log".into()));
+    assert_eq!(config.drain.deadline, Duration::from_secs(300));
+    assert_eq!(
+        config.upgrade,
+        Upgrade {
+            deadline: Duration::ZERO,
+            start_timeout: Duration::from_secs(5),
+            socket: UpgradeSocket::At("/run/x/upgrade.sock".into()),
+        }
+    );
     let a = &config.listeners[0];
     let binds: Vec<_> = a
         .bind
@@ -858,7 +930,7 @@ fn every_mistake_is_told_with_place_and_fix() {
         (
             &[("to: app ", "to: app, deny: 403 ")],
             9,
-            "one of `to` and `deny`",
+            "one of `to`, `deny`",
             "remove",
         ),
         (
@@ -938,6 +1010,93 @@ fn every_mistake_is_told_with_place_and_fix() {
             "another",
         ),
         (
+            &[("to: app ", "to: app, add_response_headers: { Trailer: x } ")],
+            9,
+            "belongs to the connection",
+            "another",
+        ),
+        (
+            &[("to: app ", "to: app, remove_headers: [X-Forwarded-For] ")],
+            9,
+            "the gateway's own",
+            "set_headers",
+        ),
+        (
+            &[(
+                "listeners:",
+                "set_response_headers: { grpc-status: 0 }\nlisteners:",
+            )],
+            1,
+            "how the exchange went",
+            "another",
+        ),
+        (
+            &[("to: app ", "to: app, strip_prefix: true, rewrite: /x ")],
+            9,
+            "one of `rewrite` and `strip_prefix`",
+            "rewrite: /",
+        ),
+        (
+            &[("to: app ", "to: app, rewrite: /metrics ")],
+            9,
+            "no request reaches",
+            "deny_segments",
+        ),
+        (
+            &[("to: app ", "to: app, rewrite: { match: '(', to: / } ")],
+            9,
+            "not a regular expression",
+            "look-around",
+        ),
+        (
+            &[("to: app ", "redirect: 'https://{query}/' ")],
+            9,
+            "choose the host",
+            "{hostname}",
+        ),
+        (
+            &[("to: app ", "redirect: { to: /x, status: 304 } ")],
+            9,
+            "sends nobody",
+            "308",
+        ),
+        (
+            &[("to: app ", "redirect: { to: '/x?a', keep_query: true } ")],
+            9,
+            "query or a fragment",
+            "{query}",
+        ),
+        (
+            &[("to: app ", "redirect: /x, set_headers: { A: b } ")],
+            9,
+            "answers by itself",
+            "remove",
+        ),
+        (
+            &[("to: agent,", "redirect: /x,")],
+            10,
+            "would not understand",
+            "deny: 503",
+        ),
+        (
+            &[("to: app ", "respond: { status: 204, body: x } ")],
+            9,
+            "has no body",
+            "another status",
+        ),
+        (
+            &[("to: app ", "respond: { body: x, file: y } ")],
+            9,
+            "one of `body` and `file`",
+            "remove",
+        ),
+        (
+            &[("to: app ", "respond: { body: x, content_type: text } ")],
+            9,
+            "not a media type",
+            "text/html",
+        ),
+        (
             &[("to: app ", "to: app, set_headers: { X: \"{hosts}\" } ")],
             9,
             "placeholder `hosts`",
@@ -994,6 +1153,18 @@ fn every_mistake_is_told_with_place_and_fix() {
             1,
             "no unit",
             "`30s`",
+        ),
+        (
+            &[("listeners:", "upgrade: { start_timeout: 0s }\nlisteners:")],
+            1,
+            "start_timeout",
+            "",
+        ),
+        (
+            &[("listeners:", "upgrade: { dedline: 1h }\nlisteners:")],
+            1,
+            "unknown key",
+            "`deadline`",
         ),
         (
             &[("listeners:", "access_log: stdot\nlisteners:")],

@@ -3,6 +3,7 @@
 //! Promises: the path is normalised once, what is matched is what is forwarded. Waiting for a worker is bounded in
 //! time and number.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,15 +12,16 @@ use std::time::Instant;
 use http::Method;
 
 use crate::config::model::{
-    Action, Balance, HashKey, ListenerId, PathMatch, Protocol, RedirectHttps, RouteId,
+    Action, Balance, HashKey, ListenerId, Protocol, RedirectHttps, RouteId,
 };
 use crate::exchange::failure::Failure;
+use crate::exchange::rewrite;
 use crate::io::timer::Timers;
 use crate::limit::in_flight::Place;
 use crate::limit::rate::{Limiter, retry_after};
 use crate::message::{BodyKind, Request};
 use crate::plan::Plan;
-use crate::pool::{Kind, Lease, Pick, Pool, Want, WorkerId};
+use crate::pool::{Lease, Pick, Pool, Want, WorkerId};
 use crate::route::table::Query;
 use crate::route::{host, path};
 
@@ -31,6 +33,11 @@ pub enum Decision {
         route: RouteId,
         /// Path and query for the worker, where the client's bytes do not go on unchanged.
         target: Option<Vec<u8>>,
+    },
+    /// The gateway answers by itself, as the route says.
+    Answer {
+        /// The route.
+        route: RouteId,
     },
     /// The client is sent to the TLS port.
     Redirect {
@@ -69,7 +76,7 @@ pub fn judge(
         return refused;
     }
     let decision = decide(plan, on, client, request);
-    if let Decision::Forward { route, .. } = decision
+    if let Decision::Forward { route, .. } | Decision::Answer { route } = decision
         && let Some(limits) = plan.limits(route)
         && let Some(refused) = paced(&limits.rate, Some(route))
     {
@@ -137,22 +144,24 @@ pub fn decide(plan: &Plan, on: ListenerId, client: IpAddr, request: &Request) ->
             route: Some(route),
             failure: Failure::Denied(*status),
         },
+        Action::Redirect(_) | Action::Respond(_) => Decision::Answer { route },
         Action::Forward(forward) => {
-            let mut target = normal.forward().map(|path| [path, query].concat());
-            if forward.strip_prefix
-                && let PathMatch::Prefix(prefix) = &plan.route(route).path
-            {
-                let stripped = path::strip_prefix(normal.forward().unwrap_or(path_part), prefix);
-                // What was in the middle of the path may be in front now.
-                if path::denied(stripped, &plan.config.deny_segments) {
-                    return Decision::Refuse {
-                        route: Some(route),
-                        failure: Failure::Denied(403),
-                    };
-                }
-                target = Some([stripped, query].concat());
+            let Some(change) = &forward.rewrite else {
+                let target = normal.forward().map(|path| [path, query].concat());
+                return Decision::Forward { route, target };
+            };
+            let sent = normal.forward().unwrap_or(path_part);
+            let deny = &plan.config.deny_segments;
+            match rewrite::changed(change, sent, &plan.route(route).path, deny) {
+                Ok(path) => Decision::Forward {
+                    route,
+                    target: Some([&path[..], query].concat()),
+                },
+                Err(failure) => Decision::Refuse {
+                    route: Some(route),
+                    failure,
+                },
             }
-            Decision::Forward { route, target }
         }
     }
 }
@@ -207,18 +216,27 @@ pub fn hash_key(pool: &Pool, request: &Request, client: IpAddr) -> Option<u64> {
             IpAddr::V6(v6) => return Some(fnv(&v6.octets())),
         },
         HashKey::Header(name) => request.fields.get(name)?,
-        HashKey::Cookie(name) => {
-            // HTTP/2 clients send a cookie in crumbs, each a field of its own (RFC 9113 section 8.2.3).
-            let mut found = None;
-            request.fields.for_each(|_, field, value| {
-                if found.is_none() && field.eq_ignore_ascii_case(b"cookie") {
-                    found = cookie(value, name);
-                }
-            });
-            found?
-        }
+        HashKey::Cookie(name) => cookie_of(request, name)?,
     };
     Some(fnv(bytes))
+}
+
+/// The worker that a client was at before, where the pool is sticky and the request says so.
+pub fn home(pool: &Pool, request: &Request) -> Option<WorkerId> {
+    let sticky = pool.model().sticky.as_ref()?;
+    pool.named(cookie_of(request, &sticky.cookie)?)
+}
+
+/// The first cookie of a name.
+fn cookie_of<'r>(request: &'r Request, name: &str) -> Option<&'r [u8]> {
+    // HTTP/2 clients send a cookie in crumbs, each a field of its own (RFC 9113 section 8.2.3).
+    let mut found = None;
+    request.fields.for_each(|_, field, value| {
+        if found.is_none() && field.eq_ignore_ascii_case(b"cookie") {
+            found = cookie(value, name);
+        }
+    });
+    found
 }
 
 fn cookie<'a>(cookies: &'a [u8], name: &str) -> Option<&'a [u8]> {
@@ -235,43 +253,27 @@ fn fnv(bytes: &[u8]) -> u64 {
     })
 }
 
-/// A worker and how long it was waited for.
-pub struct Admitted {
-    /// The place at the worker.
-    pub lease: Lease,
-    /// Had to wait.
-    pub waited: bool,
-}
-
-/// Gets a place at a worker, waiting where the pool allows it: while none is up, and while all are at their cap.
+/// Gets a place at a worker, waiting where the pool allows it: while none is up, and while all are at their cap. `since`
+/// tells when it began to wait, if it did.
 pub async fn admit(
     pool: &Arc<Pool>,
-    key: Option<u64>,
-    avoid: &[WorkerId],
-    kind: Kind,
+    want: Want<'_>,
     random: impl Fn() -> u64,
     timers: &Timers,
-) -> Result<Admitted, Failure> {
+    since: &Cell<Option<Instant>>,
+) -> Result<Lease, Failure> {
     let want = || Want {
-        key,
-        avoid,
         random: random(),
-        kind,
+        ..want
     };
-    match pool.pick(&want(), Instant::now()) {
-        Pick::Worker(lease) => {
-            return Ok(Admitted {
-                lease,
-                waited: false,
-            });
-        }
-        Pick::Empty => wait(pool, Failure::NoWorker, &want, timers).await,
-        Pick::Full => wait(pool, Failure::Busy, &want, timers).await,
-    }
-    .map(|lease| Admitted {
-        lease,
-        waited: true,
-    })
+    let now = Instant::now();
+    let why = match pool.pick(&want(), now) {
+        Pick::Worker(lease) => return Ok(lease),
+        Pick::Empty => Failure::NoWorker,
+        Pick::Full => Failure::Busy,
+    };
+    since.set(Some(now));
+    wait(pool, why, &want, timers).await
 }
 
 async fn wait<'a>(

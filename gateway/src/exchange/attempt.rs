@@ -12,14 +12,16 @@ use h2::Reason;
 
 use crate::exchange::client::{Client, grpc_status};
 use crate::exchange::failure::Failure;
-use crate::exchange::flow::{Cause, FlowError, Replay, Side, Sink, Source, pump};
+use crate::exchange::finish::NO_STATUS;
+use crate::exchange::flow::{Cause, FlowError, Frame, Pull, Replay, Side, Sink, Source, pump};
 use crate::exchange::forward::{self, After};
 use crate::exchange::job::{Connection, Done, Job, Lost, Sent};
 use crate::exchange::reply::{Head, Reply};
 use crate::exchange::tunnel::tunnel;
 use crate::io::timer::Slot;
-use crate::message::Response;
+use crate::message::{Fields, Response};
 use crate::pool::Outcome;
+use crate::shard::Flight;
 
 /// Most 1xx responses passed on before the final one.
 const INFORMATIONAL_MAX: u32 = 64;
@@ -34,7 +36,7 @@ enum Answered {
     Switched(Response, Reply),
 }
 
-/// Tries. `on_head` hears of the response's status as soon as it is known, and whether a long stream begins.
+/// Tries. `on_head` hears of the response's head as soon as it is known and may add to it, and whether a long stream begins.
 /// `ahead` holds what was read from an HTTP/1 client beyond its request.
 pub async fn attempt(
     job: &Job<'_>,
@@ -42,20 +44,16 @@ pub async fn attempt(
     ahead: &mut BytesMut,
     client: &mut Client,
     connection: Connection,
-    on_head: impl FnOnce(u16, bool),
+    on_head: impl FnOnce(&mut Response, bool),
 ) -> Result<Done, Lost> {
     match converse(job, body, client, connection, on_head).await? {
         Answered::Whole(done) => Ok(done),
         // Boxed: tunnels are rare and live long, requests are many and short.
-        Answered::Switched(response, reply) => Ok(Box::pin(tunnel(
-            job,
-            body.take_source(),
-            ahead,
-            client,
-            response,
-            reply,
-        ))
-        .await),
+        Answered::Switched(response, reply) => {
+            let _open = job.shared.in_flight.begin(job.listener, Flight::Tunnel);
+            let from_client = body.take_source();
+            Ok(Box::pin(tunnel(job, from_client, ahead, client, response, reply)).await)
+        }
     }
 }
 
@@ -64,7 +62,7 @@ async fn converse(
     body: &mut Replay,
     client: &mut Client,
     connection: Connection,
-    on_head: impl FnOnce(u16, bool),
+    on_head: impl FnOnce(&mut Response, bool),
 ) -> Result<Answered, Lost> {
     let has_body = !body.is_empty() && job.upgrade.is_none();
     let (mut to_worker, mut reply) = send_head(job, connection, has_body)?;
@@ -96,11 +94,16 @@ async fn converse(
         let head = std::future::poll_fn(|cx| {
             match sending.poll(cx) {
                 Poll::Ready(Err(cause)) => return Poll::Ready(Err(Lost::client(&cause))),
-                Poll::Ready(Ok(())) => timer.set(if sending.broken {
-                    LAST_WORDS
-                } else {
-                    job.bounds.response_timeout
-                }),
+                Poll::Ready(Ok(())) => {
+                    if job.abort_on_close && !sending.broken {
+                        client.watch();
+                    }
+                    timer.set(if sending.broken {
+                        LAST_WORDS
+                    } else {
+                        job.bounds.response_timeout
+                    });
+                }
                 Poll::Pending => {}
             }
             if let Poll::Ready(head) = reply.poll_head(cx, job) {
@@ -137,20 +140,23 @@ async fn converse(
     };
     timer.clear();
     committed.set(true);
-    let (response, worker_keeps, from_worker) = match head {
-        Head::Switch(response) => {
-            on_head(response.status, true);
+    let (mut response, worker_keeps, from_worker) = match head {
+        Head::Switch(mut response) => {
+            on_head(&mut response, true);
             return Ok(Answered::Switched(response, reply));
         }
         Head::Final(response, keeps, source) => (response, keeps, source),
         Head::Informational(_) => unreachable!("the loop above goes on after it"),
     };
     let status = response.status;
-    on_head(status, job.grpc && sending.busy);
+    on_head(&mut response, job.grpc && sending.busy);
     if waits_for_100 && status < 300 {
         // A worker that agrees before it has read the body wants it.
         waits_for_100 = false;
         inform(job, client, Response::go_on()).await?;
+    }
+    if job.grpc {
+        note_status(job, &response.fields);
     }
     let mut from_worker = from_worker.unwrap_or_else(|| reply.source(&response, job));
     // A worker that keeps its connection reads the rest of the request, so the client's can be kept as well. Who is
@@ -162,13 +168,14 @@ async fn converse(
     } else {
         After::Close
     };
-    let (mut to_client, after) = match client.start(response, job.to_head, wanted) {
+    let (mut to_client, after) = match client.start(response, job.to_head, wanted, job.made) {
         Ok(started) => started,
         Err(_) => return Ok(Answered::Whole(Done::failed(status, Failure::ClientGone))),
     };
     let flowed = {
+        let mut heard = Heard(&mut from_worker, job);
         let mut back = pin!(pump(
-            &mut from_worker,
+            &mut heard,
             &mut to_client,
             job.bounds.response_pace,
             &timer,
@@ -210,6 +217,32 @@ async fn converse(
         reusable,
         unread: !sent_whole,
     }))
+}
+
+/// The response's body, whose trailers are looked at as they pass.
+struct Heard<'a>(&'a mut Source, &'a Job<'a>);
+
+impl Pull for Heard<'_> {
+    fn poll_pull(&mut self, cx: &mut Task<'_>) -> Poll<Result<Frame, Cause>> {
+        let pulled = self.0.poll_next(cx);
+        if let Poll::Ready(Ok(Frame::End(Some(trailers)))) = &pulled
+            && self.1.grpc
+        {
+            note_status(self.1, trailers);
+        }
+        pulled
+    }
+}
+
+/// Remembers how a gRPC call ended; a number that gRPC does not have is remembered as one.
+fn note_status(job: &Job<'_>, fields: &Fields) {
+    if let Some(status) = fields.get("grpc-status") {
+        let number = std::str::from_utf8(status)
+            .ok()
+            .and_then(|n| n.parse().ok());
+        job.grpc_status
+            .set(number.unwrap_or(NO_STATUS - 1).min(NO_STATUS - 1));
+    }
 }
 
 /// Passes a 1xx response on. A client that does not take it is gone: nothing can be said behind half a head.
@@ -287,6 +320,7 @@ async fn broken_off(job: &Job<'_>, status: u16, error: FlowError, to_client: &mu
             let mut trailers = http::HeaderMap::new();
             let answer = failure.answer();
             grpc_status(&mut trailers, answer.grpc, answer.text);
+            job.grpc_status.set(answer.grpc.number());
             let _ = send.send_trailers(trailers);
         }
         (sink, _) => sink.reset(Reason::INTERNAL_ERROR),

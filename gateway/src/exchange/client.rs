@@ -9,11 +9,15 @@ use h2::server::SendResponse;
 use http::{HeaderMap, HeaderValue};
 
 use crate::exchange::failure::{Answer, GrpcStatus};
+use crate::exchange::fields::Made;
 use crate::exchange::flow::{Cause, Framing, Sink};
 use crate::exchange::forward::{After, http1_response, http2_response};
 use crate::http1::write;
 use crate::io::Stream;
 use crate::message::{BodyKind, Request, Response, Version};
+
+/// Bytes that a watched client may send beyond its request before it is not watched any more.
+const EARLY_MAX: usize = 16 * 1024;
 
 /// The client's side of an exchange.
 pub enum Client {
@@ -25,6 +29,8 @@ pub enum Client {
         version: Version,
         /// It may carry another request afterwards.
         keep_alive: bool,
+        /// Read beyond the request, where the client is watched; see [`Client::watch`].
+        early: Option<BytesMut>,
     },
     /// A stream of an HTTP/2 connection.
     Http2 {
@@ -46,21 +52,22 @@ impl Client {
                 stream, version, ..
             } => {
                 let mut out = BytesMut::new();
-                http1_response(&mut out, &response, *version, false, After::Keep);
+                http1_response(&mut out, &response, *version, false, After::Keep, None);
                 stream.write_all(&out).await.map_err(Cause::Io)
             }
             Client::Http2 { respond } => respond
-                .send_informational(http2_response(response, false))
+                .send_informational(http2_response(response, false, None))
                 .map_err(|e| Cause::of(&e)),
         }
     }
 
-    /// Begins the final response. The head goes out with the first bytes of the body, or when the sink is flushed.
+    /// Begins the final response, changed as `made` says. The head goes out with the first bytes of the body, or when the sink is flushed.
     pub fn start(
         &mut self,
         response: Response,
         to_head: bool,
         after: After,
+        made: Option<&Made<'_>>,
     ) -> Result<(Sink, After), Cause> {
         match self {
             Client::Http1 {
@@ -68,7 +75,7 @@ impl Client {
             } => {
                 let mut out = BytesMut::new();
                 let (framing, after) =
-                    http1_response(&mut out, &response, *version, to_head, after);
+                    http1_response(&mut out, &response, *version, to_head, after, made);
                 let framing = if after == After::Upgrade {
                     Framing::Raw
                 } else {
@@ -90,7 +97,7 @@ impl Client {
                     || response.status == 304;
                 let end = bodiless && after != After::Upgrade;
                 let send = respond
-                    .send_response(http2_response(response, to_head), end)
+                    .send_response(http2_response(response, to_head, made), end)
                     .map_err(|e| Cause::of(&e))?;
                 Ok((
                     if end {
@@ -108,7 +115,7 @@ impl Client {
     pub async fn answer(
         &mut self,
         request: Option<&Request>,
-        answer: Answer,
+        answer: Answer<'_>,
         location: Option<&str>,
         grpc: bool,
         close: bool,
@@ -125,6 +132,7 @@ impl Client {
                 stream,
                 version,
                 keep_alive,
+                ..
             } => {
                 let to_head = request.is_some_and(|request| request.method == http::Method::HEAD);
                 let keep = *keep_alive && !close;
@@ -140,10 +148,43 @@ impl Client {
         }
     }
 
-    /// Ready when the client has reset its stream. HTTP/1 clients cannot be seen leaving without reading on.
+    /// From now on an HTTP/1 client that ends its side has left. For a client whose request was read to its end: what it
+    /// sends beyond is kept for [`Client::take_early`].
+    pub fn watch(&mut self) {
+        if let Client::Http1 { early, .. } = self {
+            early.get_or_insert_default();
+        }
+    }
+
+    /// What a watched client has sent beyond its request goes behind what was read before.
+    pub fn take_early(&mut self, ahead: &mut BytesMut) {
+        if let Client::Http1 { early, .. } = self
+            && let Some(early) = early.take()
+            && !early.is_empty()
+        {
+            ahead.extend_from_slice(&early);
+        }
+    }
+
+    /// Ready when the client has reset its stream. An HTTP/1 client is seen leaving only while it is watched.
     pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Cause> {
         match self {
-            Client::Http1 { .. } => Poll::Pending,
+            Client::Http1 { early: None, .. } => Poll::Pending,
+            Client::Http1 {
+                stream,
+                early: Some(early),
+                ..
+            } => loop {
+                // Who sends so much beyond its request waits for its answer.
+                if early.len() >= EARLY_MAX {
+                    return Poll::Pending;
+                }
+                match ready!(stream.poll_fill(cx, early)) {
+                    Ok(0) => return Poll::Ready(Cause::Lost),
+                    Ok(_) => {}
+                    Err(error) => return Poll::Ready(Cause::Io(error)),
+                }
+            },
             Client::Http2 { respond } => match ready!(respond.poll_reset(cx)) {
                 Ok(reason) => Poll::Ready(Cause::Reset(reason)),
                 Err(error) => Poll::Ready(Cause::of(&error)),
@@ -159,7 +200,11 @@ impl Client {
     }
 }
 
-fn body_of(answer: Answer) -> String {
+/// Methods that are served, as `Allow` lists them.
+pub(super) const METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
+
+/// The body of an answer of our own.
+pub(super) fn body_of(answer: Answer) -> String {
     if answer.status == 302 || answer.status == 308 {
         String::new()
     } else {
@@ -169,7 +214,7 @@ fn body_of(answer: Answer) -> String {
 
 /// A whole HTTP/1 response of our own.
 pub fn http1_answer(
-    answer: Answer,
+    answer: Answer<'_>,
     location: Option<&str>,
     version: Version,
     to_head: bool,
@@ -185,11 +230,7 @@ pub fn http1_answer(
         write::number_field(&mut out, b"retry-after", u64::from(seconds));
     }
     if answer.status == 405 {
-        write::field(
-            &mut out,
-            b"allow",
-            b"GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH",
-        );
+        write::field(&mut out, b"allow", METHODS.as_bytes());
     }
     if !body.is_empty() {
         write::field(&mut out, b"content-type", b"text/plain; charset=utf-8");
@@ -210,7 +251,7 @@ pub fn http1_answer(
 fn http2_answer(
     respond: &mut SendResponse<Bytes>,
     request: Option<&Request>,
-    answer: Answer,
+    answer: Answer<'_>,
     location: Option<&str>,
 ) -> Result<u64, Cause> {
     let body = body_of(answer);

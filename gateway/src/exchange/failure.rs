@@ -21,6 +21,8 @@ pub enum Failure {
     RateLimited(u16),
     /// Too many exchanges of the route at once.
     RouteFull,
+    /// The pool is in maintenance.
+    Maintenance,
     /// No route matches.
     NoRoute,
     /// The body is longer than the listener or the route allows.
@@ -53,11 +55,11 @@ pub enum Failure {
 
 /// What a client is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct Answer<'a> {
     /// HTTP status.
     pub status: u16,
     /// A short sentence for the body.
-    pub text: &'static str,
+    pub text: &'a str,
     /// Seconds of `Retry-After`, where trying again can help.
     pub retry_after: Option<u16>,
     /// The same on gRPC.
@@ -75,6 +77,14 @@ pub enum GrpcStatus {
 }
 
 impl GrpcStatus {
+    /// The number.
+    pub fn number(self) -> u8 {
+        match self {
+            GrpcStatus::Unavailable => 14,
+            GrpcStatus::ResourceExhausted => 8,
+        }
+    }
+
     /// The number, as `grpc-status` has it.
     pub fn code(self) -> &'static str {
         match self {
@@ -86,7 +96,7 @@ impl GrpcStatus {
 
 impl Failure {
     /// What the client sees.
-    pub fn answer(self) -> Answer {
+    pub fn answer(self) -> Answer<'static> {
         let answer = |status, text| Answer {
             status,
             text,
@@ -111,6 +121,8 @@ impl Failure {
                 grpc: GrpcStatus::ResourceExhausted,
                 ..answer(429, "too many requests")
             },
+            // The pool has words of its own for it.
+            Failure::Maintenance => later(503, "closed for maintenance"),
             Failure::RouteFull => later(503, "too many requests at once"),
             // Never 404: fleet agents read one as an old server and change their ways.
             Failure::NoRoute => later(503, "nothing is served here"),
@@ -139,6 +151,7 @@ impl Failure {
             Failure::Denied(_) | Failure::Network => "denied",
             Failure::RateLimited(_) => "rate_limited",
             Failure::RouteFull => "route_full",
+            Failure::Maintenance => "maintenance",
             Failure::NoRoute => "no_route",
             Failure::BodyTooLarge => "body_too_large",
             Failure::BadBody => "bad_body",
@@ -164,6 +177,7 @@ impl Failure {
                 | Failure::Network
                 | Failure::RateLimited(_)
                 | Failure::RouteFull
+                | Failure::Maintenance
                 | Failure::NoRoute
                 | Failure::NoWorker
                 | Failure::Busy

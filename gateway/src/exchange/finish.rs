@@ -3,21 +3,27 @@
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::config::model::{PoolId, RouteId};
 use crate::exchange::Context;
 use crate::exchange::failure::Failure;
+use crate::exchange::fields::Filling;
 use crate::exchange::origin::Origin;
 use crate::message::{Request, Version};
+use crate::observe::metrics::{Ended, PoolMetrics};
 use crate::observe::record::{Record, rfc3339};
 use crate::plan::Plan;
+
+/// No call of gRPC, or none that came to a status.
+pub const NO_STATUS: u8 = u8::MAX;
 
 /// What is gathered while an exchange runs.
 pub struct Summary<'a> {
     /// The connection it came on.
     pub cx: &'a Context,
-    plan: &'a Plan,
+    /// The running snapshot.
+    pub plan: &'a Plan,
     /// When its head was complete.
     pub started: Instant,
     /// Its id.
@@ -38,6 +44,14 @@ pub struct Summary<'a> {
     pub bytes_out: Rc<Cell<u64>>,
     /// Waited for a worker.
     pub wait: Duration,
+    /// Opened connections to workers.
+    pub connect: Duration,
+    /// From its head to the head of the response.
+    pub first_byte: Option<Duration>,
+    /// When the last attempt had what it needed to send.
+    pub sent: Instant,
+    /// What `grpc-status` said, or [`NO_STATUS`].
+    pub grpc_status: Rc<Cell<u8>>,
     /// Attempts after the first.
     pub retries: u32,
     /// `ok`, or who ended it and why.
@@ -47,10 +61,12 @@ pub struct Summary<'a> {
 impl<'a> Summary<'a> {
     /// Begins now.
     pub fn new(cx: &'a Context, plan: &'a Plan, request_id: String) -> Summary<'a> {
+        let started = Instant::now();
         Summary {
             cx,
             plan,
-            started: Instant::now(),
+            started,
+            sent: started,
             request_id,
             route: None,
             pool: None,
@@ -60,6 +76,9 @@ impl<'a> Summary<'a> {
             bytes_in: Rc::default(),
             bytes_out: Rc::default(),
             wait: Duration::ZERO,
+            connect: Duration::ZERO,
+            first_byte: None,
+            grpc_status: Rc::new(Cell::new(NO_STATUS)),
             retries: 0,
             end: "ok",
         }
@@ -97,6 +116,41 @@ impl<'a> Summary<'a> {
         }
     }
 
+    /// What placeholders are filled from.
+    pub fn filling<'s>(&'s self, request: &'s Request) -> Filling<'s> {
+        Filling {
+            cx: self.cx,
+            plan: self.plan,
+            request,
+            request_id: &self.request_id,
+            route: self.route,
+            origin: self.origin.as_deref(),
+        }
+    }
+
+    /// When it began, by the clock on the wall.
+    pub fn wall_clock(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.cx.shard.unix_ms(self.started))
+    }
+
+    /// The counters of its pool.
+    pub fn pool_metrics(&self) -> &PoolMetrics {
+        self.plan.pool_metrics(self.pool)
+    }
+
+    /// A connection to a worker was tried for so long.
+    pub fn connected(&mut self, taken: Duration, now: Instant) {
+        self.connect += taken;
+        self.sent = now;
+    }
+
+    /// The head of the response is there.
+    pub fn answered(&mut self, now: Instant) {
+        self.first_byte = Some(now.saturating_duration_since(self.started));
+        let taken = now.saturating_duration_since(self.sent);
+        self.pool_metrics().first_byte.observe(taken);
+    }
+
     /// How long the client may take for a piece of a response.
     pub fn patience(&self) -> Duration {
         self.plan.listener(self.cx.listener).limits.body_timeout
@@ -110,16 +164,7 @@ impl<'a> Summary<'a> {
             Version::Http11 => 1,
             Version::Http2 => 2,
         };
-        self.plan.listeners[usize::from(self.cx.listener.0)]
-            .metrics
-            .exchange(
-                self.pool.map(|pool| usize::from(pool.0)),
-                self.status,
-                protocol,
-                taken.as_secs_f64(),
-                self.bytes_in.get(),
-                self.bytes_out.get(),
-            );
+        self.count(taken, protocol);
         let target = String::from_utf8_lossy(&request.target);
         self.line(
             taken,
@@ -133,10 +178,35 @@ impl<'a> Summary<'a> {
     /// Tells of a request whose head was refused.
     pub fn finish_headless(self, protocol: &str) {
         let taken = self.started.elapsed();
-        self.plan.listeners[usize::from(self.cx.listener.0)]
-            .metrics
-            .exchange(None, self.status, 1, taken.as_secs_f64(), 0, 0);
+        self.count(taken, usize::from(protocol != "HTTP/1.1") + 1);
         self.line(taken, protocol, "", b"", "");
+    }
+
+    fn count(&self, taken: Duration, protocol: usize) {
+        let ended = Ended {
+            route: self.route.map(|route| route.0 as usize),
+            pool: self.pool.map(|pool| usize::from(pool.0)),
+            status: self.status,
+            protocol,
+            taken,
+            bytes_in: self.bytes_in.get(),
+            bytes_out: self.bytes_out.get(),
+            end: self.end,
+        };
+        let listener = &self.plan.listeners[usize::from(self.cx.listener.0)];
+        listener.metrics.exchange(&ended, || self.named());
+        if self.grpc_status.get() != NO_STATUS {
+            self.pool_metrics().grpc(self.grpc_status.get());
+        }
+    }
+
+    /// Names of its route and its pool.
+    fn named(&self) -> (&'a str, &'a str) {
+        let plan = self.plan;
+        (
+            self.route.map_or("", |route| &plan.route(route).name),
+            self.pool.map_or("", |pool| plan.pool(pool).name()),
+        )
     }
 
     fn line(&self, taken: Duration, protocol: &str, method: &str, authority: &[u8], target: &str) {
@@ -144,6 +214,7 @@ impl<'a> Summary<'a> {
         if !lines.wanted() {
             return;
         }
+        let (route, pool) = self.named();
         let mut time = String::with_capacity(24);
         rfc3339(&mut time, self.cx.shard.unix_ms(self.started));
         lines.add(&Record {
@@ -156,8 +227,8 @@ impl<'a> Summary<'a> {
             host: &String::from_utf8_lossy(authority),
             path: target.split_once('?').map_or(target, |(path, _)| path),
             status: self.status,
-            route: self.route.map_or("", |route| &self.plan.route(route).name),
-            pool: self.pool.map_or("", |pool| self.plan.pool(pool).name()),
+            route,
+            pool,
             worker: self.worker,
             request_id: &self.request_id,
             bytes_in: self.bytes_in.get(),

@@ -6,6 +6,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, Method, Uri};
 
+use crate::exchange::fields::Made;
 use crate::exchange::flow::Framing;
 use crate::exchange::origin::{self, Origin};
 use crate::http1::write;
@@ -27,12 +28,15 @@ pub struct Passage<'a> {
     pub port: u16,
     /// The request's id.
     pub request_id: &'a str,
-    /// Fields that the route sets, names in lower case.
-    pub set: &'a [(&'a str, Vec<u8>)],
+    /// A cookie that the worker shall not see.
+    pub hidden_cookie: Option<&'a str>,
+    /// What the route changes about the fields.
+    pub made: &'a Made<'a>,
 }
 
 impl Passage<'_> {
-    fn proto(&self) -> &[u8] {
+    /// What the client spoke to whoever took its connection.
+    pub fn proto(&self) -> &[u8] {
         let ours: &[u8] = if self.tls { b"https" } else { b"http" };
         self.told(|origin| origin.proto.as_deref()).unwrap_or(ours)
     }
@@ -85,11 +89,17 @@ fn reads_as(set: &[u8], name: &[u8]) -> bool {
     set.len() == name.len() && set.iter().zip(name).all(|(a, b)| plain(*a) == plain(*b))
 }
 
+/// Whether the route sets or removes the field, in whatever spelling a worker may take for it.
+fn taken(made: &Made<'_>, name: &[u8]) -> bool {
+    let is = |own: &str| reads_as(own.as_bytes(), name);
+    made.set.iter().any(|(set, _)| is(set)) || made.remove.iter().any(|gone| is(gone))
+}
+
 /// Every request field that passes.
-fn each_request_field<'a>(
-    request: &'a Request,
+fn each_request_field(
+    request: &Request,
     passage: &Passage<'_>,
-    mut visit: impl FnMut(Known, &'a [u8], &'a [u8]),
+    mut visit: impl FnMut(Known, &[u8], &[u8]),
 ) {
     let nominated = Nominated::of(&request.fields);
     request.fields.for_each(|known, name, value| {
@@ -99,16 +109,29 @@ fn each_request_field<'a>(
             Known::WebSocketKey => matches!(request.upgrade, Some(Upgrade::Connect(_))),
             _ => true,
         };
-        if !ours
-            && !nominated.has(name)
-            && !passage
-                .set
-                .iter()
-                .any(|(set, _)| reads_as(set.as_bytes(), name))
-        {
-            visit(known, name, value);
+        if !ours && !nominated.has(name) && !taken(passage.made, name) {
+            match passage.hidden_cookie {
+                Some(hidden) if name.eq_ignore_ascii_case(b"cookie") => {
+                    let left = without_cookie(value, hidden);
+                    if !left.is_empty() {
+                        visit(known, name, &left);
+                    }
+                }
+                _ => visit(known, name, value),
+            }
         }
     });
+}
+
+/// The cookies of a field but those of one name.
+fn without_cookie(value: &[u8], name: &str) -> Vec<u8> {
+    let is_it = |pair: &&[u8]| {
+        let rest = pair.strip_prefix(name.as_bytes());
+        rest.is_some_and(|rest| rest.first() == Some(&b'='))
+    };
+    let pairs = value.split(|c| *c == b';').map(<[u8]>::trim_ascii);
+    let left: Vec<&[u8]> = pairs.filter(|p| !p.is_empty() && !is_it(p)).collect();
+    left.join(&b"; "[..])
 }
 
 /// The fields that the gateway sets, but for those that the route sets.
@@ -118,7 +141,7 @@ fn each_own_field(
     mut visit: impl FnMut(&'static str, &[u8]),
 ) {
     let mut visit = |name: &'static str, value: &[u8]| {
-        if !passage.set.iter().any(|(set, _)| *set == name) {
+        if !passage.made.set.iter().any(|(set, _)| *set == name) {
             visit(name, value);
         }
     };
@@ -182,9 +205,7 @@ pub fn http1_request(
     each_own_field(request, passage, |name, value| {
         write::field(out, name.as_bytes(), value)
     });
-    for (name, value) in passage.set {
-        write::field(out, name.as_bytes(), value);
-    }
+    passage.made.write_http1(out);
     if upgrade {
         out.put_slice(b"connection: Upgrade\r\nupgrade: websocket\r\n");
         if let Some(key) = websocket_key {
@@ -254,14 +275,7 @@ pub fn http2_request(request: &Request, passage: &Passage<'_>) -> Option<http::R
             map.insert(HeaderName::from_static(name), value);
         }
     });
-    for (name, value) in passage.set {
-        if let (Ok(name), Ok(value)) = (
-            HeaderName::from_bytes(name.as_bytes()),
-            HeaderValue::from_bytes(value),
-        ) {
-            map.insert(name, value);
-        }
-    }
+    passage.made.apply_http2(map);
     Some(head)
 }
 
@@ -291,6 +305,7 @@ pub fn http1_response(
     version: Version,
     to_head: bool,
     after: After,
+    made: Option<&Made<'_>>,
 ) -> (Framing, After) {
     out.reserve(512);
     write::status_line(out, response.status);
@@ -299,10 +314,16 @@ pub fn http1_response(
     response.fields.for_each(|known, name, value| {
         if known == Known::ContentLength {
             length = Some(value);
-        } else if passes(known) && !nominated.has(name) {
+        } else if passes(known)
+            && !nominated.has(name)
+            && !made.is_some_and(|made| made.takes(name))
+        {
             write::field(out, name, value);
         }
     });
+    if let Some(made) = made {
+        made.write_http1(out);
+    }
     let informational = response.status < 200;
     let bodiless = informational || response.status == 204 || response.status == 304 || to_head;
     let framing = match response.body {
@@ -343,7 +364,11 @@ pub fn http1_response(
 }
 
 /// Makes a response head for an HTTP/2 client.
-pub fn http2_response(response: Response, to_head: bool) -> http::Response<()> {
+pub fn http2_response(
+    response: Response,
+    to_head: bool,
+    made: Option<&Made<'_>>,
+) -> http::Response<()> {
     let status =
         http::StatusCode::from_u16(response.status).unwrap_or(http::StatusCode::BAD_GATEWAY);
     let mut head = http::Response::new(());
@@ -386,6 +411,9 @@ pub fn http2_response(response: Response, to_head: bool) -> http::Response<()> {
                 }
             });
         }
+    }
+    if let Some(made) = made {
+        made.apply_http2(head.headers_mut());
     }
     head
 }

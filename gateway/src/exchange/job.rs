@@ -9,14 +9,16 @@ use bytes::Bytes;
 use h2::Reason;
 use h2::client::SendRequest;
 
+use crate::config::model::ListenerId;
 use crate::exchange::failure::Failure;
+use crate::exchange::fields::Made;
 use crate::exchange::flow::{Cause, Pace};
 use crate::exchange::forward::{After, Passage};
 use crate::http1::head::Limits;
 use crate::io::Stream;
 use crate::io::timer::Timers;
 use crate::message::Request;
-use crate::pool::Outcome;
+use crate::pool::{Outcome, WorkerId};
 use crate::shard::Shared;
 use crate::upstream::Ticket;
 
@@ -34,6 +36,12 @@ pub struct Job<'a> {
     pub request: &'a Request,
     /// What the worker is told beside it.
     pub passage: Passage<'a>,
+    /// The worker that the client's cookie names, in a sticky pool.
+    pub home: Option<WorkerId>,
+    /// A client that ends its side while it waits for the response's head has left.
+    pub abort_on_close: bool,
+    /// What the route changes about the response.
+    pub made: Option<&'a Made<'a>>,
     /// The request was a HEAD.
     pub to_head: bool,
     /// The client speaks gRPC.
@@ -52,6 +60,10 @@ pub struct Job<'a> {
     pub bytes_in: &'a Cell<u64>,
     /// Response body bytes.
     pub bytes_out: &'a Cell<u64>,
+    /// What `grpc-status` says, once it is known.
+    pub grpc_status: &'a Cell<u8>,
+    /// Where the client came in.
+    pub listener: ListenerId,
 }
 
 /// The time and size bounds of an exchange. Zero means none.

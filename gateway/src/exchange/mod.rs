@@ -4,14 +4,19 @@ pub mod admit;
 pub mod attempt;
 pub mod client;
 pub mod failure;
+pub mod fields;
 pub mod finish;
+mod fixed;
 pub mod flow;
 pub mod forward;
 pub mod job;
 pub mod origin;
 mod reply;
+mod rewrite;
+mod standby;
 mod tunnel;
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
@@ -24,20 +29,22 @@ use bytes::BytesMut;
 use http::Method;
 
 use crate::config::model::{
-    Forward, Listener, ListenerId, Piece, Protocol, ProxyVersion, RouteId, Template, WorkerProtocol,
+    Forward, Listener, ListenerId, Maintenance, PoolId, Protocol, ProxyVersion, RouteId,
+    WorkerProtocol,
 };
 use crate::http1::head::Limits;
 use crate::io::proxy_protocol;
 use crate::io::timer::{TICK, Timers};
 use crate::message::{Known, Request, Upgrade, Version};
 use crate::plan::Plan;
-use crate::pool::{Kind, Lease, Outcome, Pool, WorkerId};
-use crate::shard::Shard;
+use crate::pool::{Kind, Lease, Outcome, Pool, Want, WorkerId};
+use crate::shard::{Flight, Shard};
 use crate::upstream::ConnectError;
-use admit::{Admitted, Decision};
+use admit::Decision;
 use attempt::attempt;
 use client::Client;
 use failure::{Answer, Failure, GrpcStatus};
+use fields::{Filling, Made};
 use finish::Summary;
 use flow::{Pace, Replay, Source};
 use forward::{After, Passage};
@@ -81,7 +88,11 @@ pub async fn serve(
 ) -> After {
     let shard = &cx.shard;
     let plan = shard.shared.plan.load_full();
-    let _counted = InFlight::new(shard);
+    let flight = match request.version {
+        Version::Http2 => Flight::Http2,
+        Version::Http10 | Version::Http11 => Flight::Http1,
+    };
+    let _counted = shard.shared.in_flight.begin(cx.listener, flight);
     let mut summary = Summary::new(cx, &plan, request_id(shard, &request));
     if let Some(trusted) = &plan.listener(cx.listener).forwarded {
         summary.origin = origin::of(trusted, cx.client.ip(), &request.fields);
@@ -110,6 +121,20 @@ pub async fn serve(
                 grpc,
                 &mut summary,
             )
+            .await
+        }
+        Decision::Answer { route } => {
+            summary.route = Some(route);
+            let done = source.is_done();
+            // Boxed: rare beside requests that are forwarded.
+            Box::pin(fixed::answer(
+                &request,
+                done,
+                client,
+                route,
+                grpc,
+                &mut summary,
+            ))
             .await
         }
         Decision::Redirect { status, location } => {
@@ -147,22 +172,6 @@ pub async fn serve(
     after
 }
 
-/// One exchange more in flight, until dropped.
-struct InFlight<'a>(&'a Shard);
-
-impl InFlight<'_> {
-    fn new(shard: &Shard) -> InFlight<'_> {
-        shard.shared.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(shard)
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.shared.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// The client's id where it is fit for logs and headers, else a new one.
 fn request_id(shard: &Shard, request: &Request) -> String {
     if let Some(id) = request.fields.known(Known::RequestId)
@@ -181,7 +190,7 @@ async fn respond(
     request: &Request,
     source: &Source,
     client: &mut Client,
-    answer: Answer,
+    answer: Answer<'_>,
     location: Option<&str>,
     grpc: bool,
     summary: &mut Summary<'_>,
@@ -194,13 +203,21 @@ async fn respond(
 async fn say(
     request: &Request,
     client: &mut Client,
-    answer: Answer,
+    answer: Answer<'_>,
     location: Option<&str>,
     grpc: bool,
     close: bool,
     summary: &mut Summary<'_>,
 ) -> After {
+    if !grpc && fixed::is_changed(summary) {
+        let (response, body) = fixed::own(answer, location);
+        let said = fixed::deliver(request, !close, client, response, body, summary);
+        return Box::pin(said).await;
+    }
     summary.status = if grpc { 200 } else { answer.status };
+    if grpc {
+        summary.grpc_status.set(answer.grpc.number());
+    }
     let close = close || summary.cx.shard.shared.is_draining();
     let said = client.answer(Some(request), answer, location, grpc, close);
     let timer = summary.cx.shard.timers.slot();
@@ -287,21 +304,39 @@ async fn forward(
             return refuse(request, source.is_done(), client, failure, grpc, summary).await;
         }
     };
-    let pool = plan.pool(forward.pool);
     summary.pool = Some(forward.pool);
+    if let Some(closed) = plan.pool(forward.pool).turns_away(summary.client()) {
+        let done = source.is_done();
+        return Box::pin(turn_away(request, done, client, closed, grpc, summary)).await;
+    }
+    let chosen = standby::choose(plan, forward);
+    let pool = plan.pool(chosen);
+    summary.pool = Some(chosen);
     let upgrade = match upgrade_of(&cx.shard, request, pool) {
         Ok(upgrade) => upgrade,
         Err(failure) => return refuse(request, false, client, failure, grpc, summary).await,
     };
     let id = summary.request_id.clone();
     let origin = summary.origin.clone();
-    let client_text = origin
-        .as_ref()
-        .map_or(&cx.client_text, |origin| &origin.client_text);
-    let set = set_headers(forward, request, client_text, &id);
+    let (made, response_made) = {
+        let filling = Filling {
+            cx,
+            plan,
+            request,
+            request_id: &id,
+            route: Some(route),
+            origin: origin.as_deref(),
+        };
+        let made = Made::of(&forward.changes, &filling);
+        (made, Made::of_response(&filling))
+    };
     let (bytes_in, bytes_out) = (summary.bytes_in.clone(), summary.bytes_out.clone());
-    let job = Job {
+    let grpc_status = summary.grpc_status.clone();
+    let mut job = Job {
+        home: admit::home(pool, request),
+        abort_on_close: pool.model().abort_on_close,
         passage: Passage {
+            hidden_cookie: hidden_cookie(pool),
             target: target.as_deref().unwrap_or(&request.target),
             client: &cx.client_text,
             origin: origin.as_deref(),
@@ -309,8 +344,9 @@ async fn forward(
             tls: !cx.tls.is_empty(),
             port: cx.came_to.port(),
             request_id: &id,
-            set: &set,
+            made: &made,
         },
+        made: response_made.as_deref(),
         to_head: request.method == Method::HEAD,
         grpc,
         upgrade,
@@ -323,6 +359,8 @@ async fn forward(
         shared: &cx.shard.shared,
         bytes_in: &bytes_in,
         bytes_out: &bytes_out,
+        grpc_status: &grpc_status,
+        listener: cx.listener,
         request,
         bounds: bounds(
             plan.listener(cx.listener),
@@ -332,13 +370,31 @@ async fn forward(
             grpc,
         ),
     };
+    if job.abort_on_close && source.is_done() {
+        client.watch();
+    }
     let mut body = Replay::new(source, pool.model().retry.body_bytes_max);
-    let ended = attempts(cx, pool, &job, &mut body, ahead, client, summary).await;
+    let mut standing = Standing {
+        plan,
+        forward,
+        chosen,
+    };
+    let ended = attempts(
+        cx,
+        &mut standing,
+        &mut job,
+        &mut body,
+        ahead,
+        client,
+        summary,
+    )
+    .await;
     let source = body.take_source();
     let unread = !source.is_done();
     if !matches!(source, Source::Empty) {
         *ahead = source.into_buf();
     }
+    client.take_early(ahead);
     match ended {
         Ok(done) => {
             summary.status = done.status;
@@ -361,6 +417,70 @@ async fn forward(
             None => refuse(request, !unread, client, failure, grpc, summary).await,
         },
     }
+}
+
+/// Where a request goes, as long as it has no answer.
+struct Standing<'a> {
+    plan: &'a Plan,
+    forward: &'a Forward,
+    chosen: PoolId,
+}
+
+impl<'a> Standing<'a> {
+    fn pool(&self) -> &'a Arc<Pool> {
+        self.plan.pool(self.chosen)
+    }
+
+    /// Waits for a worker; `None` when another pool is to be asked.
+    async fn unless_changed<T>(
+        &self,
+        timers: &Timers,
+        waiting: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<Option<T>, Failure> {
+        standby::unless_changed(self.plan, self.forward, self.chosen, timers, waiting).await
+    }
+
+    /// Looks again where it goes; when that is elsewhere, the job is made to fit. Says whether it was.
+    fn moves(&mut self, cx: &Context, job: &mut Job<'a>, summary: &mut Summary<'_>) -> bool {
+        let chosen = standby::choose(self.plan, self.forward);
+        if chosen == self.chosen {
+            return false;
+        }
+        self.chosen = chosen;
+        summary.pool = Some(chosen);
+        let pool = self.pool();
+        let listener = self.plan.listener(cx.listener);
+        let body_bytes_max = job.bounds.request_pace.bytes_max;
+        job.bounds = bounds(listener, pool, self.forward, body_bytes_max, job.grpc);
+        job.limits.head_bytes = pool.model().head_bytes_max;
+        job.home = admit::home(pool, job.request);
+        job.abort_on_close = pool.model().abort_on_close;
+        job.passage.hidden_cookie = hidden_cookie(pool);
+        true
+    }
+}
+
+/// Answers for a pool in maintenance.
+async fn turn_away(
+    request: &Request,
+    body_done: bool,
+    client: &mut Client,
+    closed: Maintenance,
+    grpc: bool,
+    summary: &mut Summary<'_>,
+) -> After {
+    summary.refused(Failure::Maintenance);
+    let answer = Answer {
+        text: &closed.text,
+        retry_after: Some(closed.retry_after),
+        ..Failure::Maintenance.answer()
+    };
+    say(request, client, answer, None, grpc, !body_done, summary).await
+}
+
+fn hidden_cookie(pool: &Pool) -> Option<&str> {
+    let sticky = pool.model().sticky.as_ref()?;
+    sticky.hide.then_some(&sticky.cookie)
 }
 
 /// The bounds of an exchange. Streams that live for days have none in time.
@@ -394,71 +514,78 @@ fn bounds(
     }
 }
 
-fn set_headers<'a>(
-    forward: &'a Forward,
-    request: &Request,
-    client: &str,
-    id: &str,
-) -> Vec<(&'a str, Vec<u8>)> {
-    let value = |template: &Template| {
-        template.0.iter().fold(Vec::new(), |mut value, piece| {
-            value.extend_from_slice(match piece {
-                Piece::Text(text) => text.as_bytes(),
-                Piece::Host => &request.authority,
-                Piece::Client => client.as_bytes(),
-                Piece::RequestId => id.as_bytes(),
-            });
-            value
-        })
-    };
-    forward
-        .set_headers
-        .iter()
-        .map(|(name, template)| (name.as_str(), value(template)))
-        .collect()
-}
-
 /// Tries workers until one answers, or nothing more can be tried.
-async fn attempts(
+async fn attempts<'a>(
     cx: &Context,
-    pool: &Arc<Pool>,
-    job: &Job<'_>,
+    standing: &mut Standing<'a>,
+    job: &mut Job<'a>,
     body: &mut Replay,
     ahead: &mut BytesMut,
     client: &mut Client,
     summary: &mut Summary<'_>,
 ) -> Result<Done, (Failure, Option<h2::Reason>)> {
     let shard = &cx.shard;
-    let key = admit::hash_key(pool, job.request, summary.client());
+    let mut pool = standing.pool();
+    let mut key = admit::hash_key(pool, job.request, summary.client());
     let kind = if job.upgrade.is_some() {
         Kind::Stream
     } else {
         Kind::Request
     };
-    let budget = pool.retry_budget();
-    budget.deposit();
+    pool.retry_budget().deposit();
     let mut tried: Vec<WorkerId> = Vec::new();
-    let (mut unsent, mut retries) = (0, 0);
+    let (mut unsent, mut retries, mut moved, mut backed_up) = (0, 0, 0, false);
     loop {
-        let Admitted { lease, waited } = {
-            let admitting = admit::admit(pool, key, &tried, kind, || shard.random(), &shard.timers);
-            unless_gone(client, admitting)
-                .await
-                .map_err(|f| (f, None))?
+        let since = Cell::new(None);
+        let want = Want {
+            key,
+            home: job.home,
+            avoid: &tried,
+            random: 0,
+            kind,
         };
-        if waited {
-            summary.wait = summary.started.elapsed();
+        let admitting = admit::admit(pool, want, || shard.random(), &shard.timers, &since);
+        let admitting = standing.unless_changed(&shard.timers, admitting);
+        let admitted = unless_gone(client, admitting).await;
+        if let Some(since) = since.get() {
+            let waited = since.elapsed();
+            summary.wait += waited;
+            if matches!(admitted, Ok(Some(_))) {
+                summary.pool_metrics().wait.observe(waited);
+            }
+        }
+        let Some(lease) = admitted.map_err(|failure| (failure, None))? else {
+            moved += 1;
+            if moved > UNSENT_MAX {
+                return Err((Failure::NoWorker, None));
+            }
+            if standing.moves(cx, job, summary) {
+                (pool, tried) = (standing.pool(), Vec::new());
+                key = admit::hash_key(pool, job.request, summary.client());
+            }
+            continue;
+        };
+        if standing.chosen != standing.forward.pool && !backed_up {
+            backed_up = true;
+            let stood_in_for = standing.plan.pool(standing.forward.pool);
+            let count = &stood_in_for.stats().backed_up;
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        // The usual exchange needs no look at the clock here: nothing has taken time yet.
+        if since.get().is_some() || summary.retries > 0 {
+            summary.sent = Instant::now();
         }
         let worker = lease.worker();
         summary.worker = Some(lease.addr());
-        let lost = match try_worker(cx, pool, job, body, ahead, client, lease).await {
+        let lost = match try_worker(cx, pool, job, body, ahead, client, lease, summary).await {
             Ok(done) => return Ok(done),
             Err(lost) => lost,
         };
         // A kept connection that had gone stale says nothing of the worker: it may have restarted since.
         let stale = lost.sent == Sent::Perhaps { stale: true };
         if let Some(outcome) = lost.outcome.filter(|_| !stale) {
-            report(pool, worker, outcome);
+            summary.pool_metrics().failed(word(outcome));
+            report(pool, worker, outcome, Instant::now());
         }
         let again =
             body.rewind() && lost.failure != Failure::ClientGone && lost.outcome_allows_retry();
@@ -480,10 +607,10 @@ async fn attempts(
             {
                 let goes_on = summary.started.elapsed() < pool.model().hold.time;
                 if goes_on {
-                    unless_gone(client, pause(&shard.timers))
-                        .await
-                        .map_err(|f| (f, None))?;
-                    summary.wait = summary.started.elapsed();
+                    let since = Instant::now();
+                    let paused = unless_gone(client, pause(&shard.timers)).await;
+                    summary.wait += since.elapsed();
+                    paused.map_err(|failure| (failure, None))?;
                 }
                 goes_on
             }
@@ -495,8 +622,7 @@ async fn attempts(
                 retries += 1;
                 retries <= pool.model().retry.attempts_max
                     && safe(&lost, job.request)
-                    && (lost.sent == Sent::Perhaps { stale: true }
-                        || budget.withdraw(Instant::now()))
+                    && (lost.sent == Sent::Perhaps { stale: true } || withdraw(pool))
             }
         };
         if !allowed {
@@ -506,9 +632,34 @@ async fn attempts(
         summary.retries += 1;
         // The body begins again: what was counted of it counts once.
         job.bytes_in.set(0);
-        if !tried.contains(&worker) {
+        if standing.moves(cx, job, summary) {
+            (pool, tried) = (standing.pool(), Vec::new());
+            key = admit::hash_key(pool, job.request, summary.client());
+        } else if !tried.contains(&worker) {
             tried.push(worker);
         }
+    }
+}
+
+/// Takes a retry from the pool's budget, where there is one left.
+fn withdraw(pool: &Pool) -> bool {
+    let allowed = pool.retry_budget().withdraw(Instant::now());
+    if !allowed {
+        let denied = &pool.stats().retries_denied;
+        denied.fetch_add(1, Ordering::Relaxed);
+    }
+    allowed
+}
+
+/// The word for the metrics.
+fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Answered(_) => "answered",
+        Outcome::ConnectRefused => "connect_refused",
+        Outcome::ConnectTimeout => "connect_timeout",
+        Outcome::ConnectionLost => "connection_lost",
+        Outcome::ResponseTimeout => "response_timeout",
+        Outcome::BadAnswer => "bad_answer",
     }
 }
 
@@ -560,6 +711,10 @@ impl Lost {
     }
 }
 
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the stages of one exchange share exactly these"
+)]
 async fn try_worker(
     cx: &Context,
     pool: &Arc<Pool>,
@@ -568,11 +723,22 @@ async fn try_worker(
     ahead: &mut BytesMut,
     client: &mut Client,
     mut lease: Lease,
+    summary: &mut Summary<'_>,
 ) -> Result<Done, Lost> {
     let (addr, worker) = (lease.addr(), lease.worker());
-    let connection = connect(cx, pool, job, addr).await?;
-    let done = attempt(job, body, ahead, client, connection, |status, stream| {
-        report(pool, worker, Outcome::Answered(status));
+    // Who comes without our cookie, or cannot have the worker it names, gets one that names this worker.
+    let cookie = match job.home {
+        Some(home) if home == worker => None,
+        _ => pool.set_cookie(worker, job.passage.proto() == b"https"),
+    };
+    let connection = connect(cx, pool, job, addr, summary).await?;
+    let done = attempt(job, body, ahead, client, connection, |response, stream| {
+        let now = Instant::now();
+        summary.answered(now);
+        report(pool, worker, Outcome::Answered(response.status), now);
+        if let Some(cookie) = &cookie {
+            response.fields.append("set-cookie", cookie.as_bytes());
+        }
         if stream {
             lease.make_stream();
         }
@@ -587,9 +753,38 @@ async fn try_worker(
     }
     // How a tunnel ends is its protocol's own: many close with bytes unread, which TCP tells as a reset.
     if done.failure == Some(Failure::WorkerLost) && job.upgrade.is_none() {
-        report(pool, worker, Outcome::ConnectionLost);
+        let outcome = Outcome::ConnectionLost;
+        summary.pool_metrics().failed(word(outcome));
+        report(pool, worker, outcome, Instant::now());
     }
     Ok(done)
+}
+
+/// A connection that is there already.
+fn at_hand(
+    cx: &Context,
+    protocol: WorkerProtocol,
+    job: &Job<'_>,
+    addr: SocketAddr,
+) -> Option<Connection> {
+    match protocol {
+        WorkerProtocol::Http1 => {
+            // A request that must not be sent twice asks the kernel first: a connection that is gone is found before.
+            let careful = !safe(
+                &Lost {
+                    sent: Sent::Perhaps { stale: true },
+                    ..Lost::unsent()
+                },
+                job.request,
+            );
+            let stream = cx.shard.upstream.take(addr, careful)?;
+            Some(Connection::Http1(stream, true))
+        }
+        WorkerProtocol::H2c => {
+            let (send, ticket) = cx.shard.upstream.at_hand(addr)?;
+            Some(Connection::Http2(send, ticket))
+        }
+    }
 }
 
 async fn connect(
@@ -597,6 +792,7 @@ async fn connect(
     pool: &Pool,
     job: &Job<'_>,
     addr: SocketAddr,
+    summary: &mut Summary<'_>,
 ) -> Result<Connection, Lost> {
     let model = pool.model();
     let preface = model.send_proxy.map(|version| {
@@ -612,27 +808,19 @@ async fn connect(
             ProxyVersion::V2 => proxy_protocol::v2(client, cx.came_to),
         }
     });
+    if preface.is_none()
+        && let Some(kept) = at_hand(cx, model.protocol, job, addr)
+    {
+        return Ok(kept);
+    }
+    let began = Instant::now();
     let connected = match model.protocol {
-        WorkerProtocol::Http1 => {
-            // A request that must not be sent twice asks the kernel first: a connection that is gone is found before.
-            let careful = !safe(
-                &Lost {
-                    sent: Sent::Perhaps { stale: true },
-                    ..Lost::unsent()
-                },
-                job.request,
-            );
-            if preface.is_none()
-                && let Some(stream) = cx.shard.upstream.take(addr, careful)
-            {
-                return Ok(Connection::Http1(stream, true));
-            }
-            cx.shard
-                .upstream
-                .connect(addr, model.connect_timeout, preface.as_deref())
-                .await
-                .map(|tcp| Connection::Http1(Rc::new(crate::io::Stream::plain(tcp)), false))
-        }
+        WorkerProtocol::Http1 => cx
+            .shard
+            .upstream
+            .connect(addr, model.connect_timeout, preface.as_deref())
+            .await
+            .map(|tcp| Connection::Http1(Rc::new(crate::io::Stream::plain(tcp)), false)),
         WorkerProtocol::H2c => cx
             .shard
             .upstream
@@ -644,8 +832,17 @@ async fn connect(
                 preface.as_deref(),
             )
             .await
-            .map(|(send, ticket)| Connection::Http2(send, ticket)),
+            .map(|(send, ticket)| {
+                ticket.keep_idle(model.idle_timeout);
+                Connection::Http2(send, ticket)
+            }),
     };
+    let now = Instant::now();
+    let taken = now - began;
+    summary.connected(taken, now);
+    if connected.is_ok() {
+        summary.pool_metrics().connect.observe(taken);
+    }
     connected.map_err(|error| Lost {
         outcome: Some(match error {
             ConnectError::Refused => Outcome::ConnectRefused,
@@ -667,8 +864,8 @@ impl Lost {
     }
 }
 
-fn report(pool: &Pool, worker: WorkerId, outcome: Outcome) {
-    if let Some(transition) = pool.report(worker, outcome, Instant::now()) {
+fn report(pool: &Pool, worker: WorkerId, outcome: Outcome, now: Instant) {
+    if let Some(transition) = pool.report(worker, outcome, now) {
         tracing::warn!(
             pool = pool.name(),
             worker = %transition.worker,

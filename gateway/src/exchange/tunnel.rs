@@ -29,6 +29,7 @@ pub(super) async fn tunnel(
     let Reply::Http1 { stream, buf, .. } = reply else {
         return Done::failed(502, Failure::BadAnswer);
     };
+    client.take_early(ahead);
     let mut from_client = match client {
         Client::Http1 { stream, .. } => Source::Raw {
             stream: stream.clone(),
@@ -46,7 +47,7 @@ pub(super) async fn tunnel(
         response
     };
     let status = response.status;
-    let Ok((mut to_client, _)) = client.start(response, false, After::Upgrade) else {
+    let Ok((mut to_client, _)) = client.start(response, false, After::Upgrade, job.made) else {
         return Done::failed(status, Failure::ClientGone);
     };
     let head = job

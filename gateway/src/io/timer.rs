@@ -1,7 +1,8 @@
 //! How long may it take? Deadlines of one data thread, checked by a coarse tick.
 //!
 //! Promises: setting and clearing a deadline is a store, an idle connection owns no timer of the runtime, and a
-//! deadline fires within one tick ([`TICK`]) after its time. Does not: measure (that is `Instant`'s work).
+//! deadline fires within one tick ([`TICK`]) after its time. While nothing happens and no deadline is near, ticks are
+//! rare ([`REST`]); whoever looks at the clock then sets it right first. Does not: measure (that is `Instant`'s work).
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -10,8 +11,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
+
 /// Between two looks at the deadlines.
 pub const TICK: Duration = Duration::from_millis(100);
+
+/// Between two looks while nothing happens: a machine that idles shall sleep.
+pub const REST: Duration = Duration::from_secs(1);
 
 const NEVER: u64 = u64::MAX;
 
@@ -23,7 +29,29 @@ struct Inner {
     start: Instant,
     now: Cell<Instant>,
     now_ms: Cell<u64>,
+    /// A deadline was set since the last tick.
+    used: Cell<bool>,
+    /// The next tick is far away, so the clock may be old.
+    resting: Cell<bool>,
+    /// Ends a rest.
+    busy: Notify,
     slots: RefCell<Slots>,
+}
+
+impl Inner {
+    fn read_clock(&self, now: Instant) {
+        let now_ms = now.saturating_duration_since(self.start).as_millis() as u64;
+        self.now.set(now);
+        self.now_ms.set(now_ms);
+    }
+
+    /// The clock may be looked at: it is at most a tick old from here on.
+    fn end_rest(&self) {
+        if self.resting.replace(false) {
+            self.read_clock(Instant::now());
+            self.busy.notify_one();
+        }
+    }
 }
 
 #[derive(Default)]
@@ -40,29 +68,51 @@ impl Timers {
             start: now,
             now: Cell::new(now),
             now_ms: Cell::new(0),
+            used: Cell::new(false),
+            resting: Cell::new(false),
+            busy: Notify::new(),
             slots: RefCell::new(Slots::default()),
         }))
     }
 
-    /// Moves the clock and wakes whoever is overdue. Called every [`TICK`].
-    pub fn tick(&self, now: Instant) {
-        let now_ms = now.saturating_duration_since(self.0.start).as_millis() as u64;
-        self.0.now.set(now);
-        self.0.now_ms.set(now_ms);
+    /// Moves the clock and wakes whoever is overdue; says how long the next tick may wait.
+    pub fn tick(&self, now: Instant) -> Duration {
+        self.0.resting.set(false);
+        self.0.read_clock(now);
+        let now_ms = self.0.now_ms.get();
         let mut due = Vec::new();
+        let mut next = NEVER;
         {
             let mut slots = self.0.slots.borrow_mut();
             for index in 0..slots.deadline.len() {
                 if slots.deadline[index] <= now_ms {
                     due.extend(slots.waker[index].take());
+                } else {
+                    next = next.min(slots.deadline[index]);
                 }
             }
         }
+        let quiet = due.is_empty() && !self.0.used.replace(false);
         due.into_iter().for_each(Waker::wake);
+        if quiet {
+            REST.min(Duration::from_millis(next - now_ms)).max(TICK)
+        } else {
+            TICK
+        }
+    }
+
+    /// Waits for the next tick, `after` the last one; a rest ends early when somebody needs the clock.
+    pub async fn rest(&self, after: Duration) {
+        if after <= TICK {
+            return tokio::time::sleep(after).await;
+        }
+        self.0.resting.set(true);
+        let _ = tokio::time::timeout(after, self.0.busy.notified()).await;
     }
 
     /// The time of the last tick: cheap, and late by at most one tick.
     pub fn coarse_now(&self) -> Instant {
+        self.0.end_rest();
         self.0.now.get()
     }
 
@@ -106,6 +156,8 @@ pub struct Slot {
 impl Slot {
     /// Sets the deadline to `after` from now; zero means never.
     pub fn set(&self, after: Duration) {
+        self.timers.end_rest();
+        self.timers.used.set(true);
         let deadline = match after.as_millis() as u64 {
             0 if after.is_zero() => NEVER,
             // The clock may lag by a tick: never fire early.
@@ -184,6 +236,39 @@ mod tests {
         assert!(poll(&slot).is_pending());
         timers.tick(start + Duration::from_millis(700));
         assert!(poll(&slot).is_ready());
+    }
+
+    #[test]
+    fn a_quiet_thread_rests_until_somebody_sets_a_deadline() {
+        let start = Instant::now();
+        let timers = Timers::new(start);
+        assert_eq!(timers.tick(start), REST);
+        let slot = timers.slot();
+        slot.set(Duration::from_secs(60));
+        assert_eq!(timers.tick(start + TICK), TICK, "something happened");
+        assert_eq!(timers.tick(start + 2 * TICK), REST, "the deadline is far");
+        slot.set(Duration::from_millis(450));
+        timers.tick(start + 3 * TICK);
+        let wait = timers.tick(start + 4 * TICK);
+        assert!(TICK < wait && wait < REST, "the deadline is near: {wait:?}");
+        slot.clear();
+        assert_eq!(timers.tick(start + 5 * TICK), REST);
+    }
+
+    #[tokio::test]
+    async fn whoever_ends_a_rest_finds_the_clock_right() {
+        let timers = Timers::new(Instant::now());
+        let old = timers.coarse_now();
+        while Instant::now() == old {
+            std::hint::spin_loop();
+        }
+        let slot = timers.slot();
+        let setting = async {
+            slot.set(Duration::from_secs(50));
+            assert!(timers.coarse_now() > old);
+        };
+        // The rest comes first, so that it is there to be ended.
+        tokio::join!(biased; timers.rest(Duration::from_secs(3600)), setting);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -21,7 +21,7 @@ use crate::exchange::Context;
 use crate::io::tls::{Handshake, HandshakeError};
 use crate::io::{Carrier, Stream, tls};
 use crate::listener::proxy_protocol::Header;
-use crate::listener::{http1, http2, preface};
+use crate::listener::{http1, http2, preface, socket};
 use crate::observe::metrics::ListenerMetrics;
 use crate::shard::{Admission, Full, Shard, Shared, admit};
 
@@ -29,9 +29,9 @@ use crate::shard::{Admission, Full, Shard, Shared, admit};
 const HANDED_MAX: usize = 1024;
 /// A thread keeps what it accepted while it has at most this many connections more than the least loaded one.
 const SLACK: u32 = 4;
-/// Accepting goes on for so long when the gateway begins to stop: until nobody else has the socket, so that whoever
-/// closes it last has looked last who is waiting.
-const LAST_ACCEPTS: Duration = Duration::from_millis(50);
+/// A socket that nobody has after us is closed so long after it began to turn clients away: connections that were half
+/// open by then come to be.
+const LAST_ACCEPTS: Duration = Duration::from_millis(200);
 /// Pause when the process has no file descriptor left.
 const NO_DESCRIPTOR: Duration = Duration::from_millis(100);
 
@@ -43,6 +43,8 @@ pub struct Door {
     pub socket: StdListener,
     /// Ends the accept loop: a reload took the address away.
     pub closed: CancellationToken,
+    /// Somebody else has the socket, too, and goes on listening: another process, the service manager.
+    pub held_elsewhere: Arc<AtomicBool>,
 }
 
 /// A connection handed to another data thread.
@@ -138,22 +140,46 @@ pub async fn accept(shard: Rc<Shard>, me: usize, balance: Balance, door: Door) -
     let shared = shard.shared.clone();
     let _accepting = Accepting::new(&shared);
     let listener = TcpListener::from_std(door.socket)?;
+    let serve = |tcp, client| let_in(&shard, me, &balance, door.listener, tcp, client);
     let stop = async {
         tokio::select! {
             () = shared.drain_started() => {}
             () = door.closed.cancelled() => {}
         }
-        tokio::time::sleep(LAST_ACCEPTS).await;
     };
-    let mut stop = std::pin::pin!(stop);
+    accept_until(stop, &listener, serve).await;
+    if door.held_elsewhere.load(Ordering::SeqCst) {
+        // Who waits is served by whoever has the socket.
+        return Ok(());
+    }
+    // Closing the socket would reset who has come by then: first, nobody comes any more.
+    if let Err(error) = socket::turn_away(&listener) {
+        tracing::debug!(%error, "who comes as the socket is closed may be cut off");
+    }
+    accept_until(tokio::time::sleep(LAST_ACCEPTS), &listener, serve).await;
+    // The kernel is asked itself, because the runtime may not have heard of all yet.
+    let listener = listener.into_std()?;
+    while let Ok((tcp, client)) = listener.accept() {
+        tcp.set_nonblocking(true)?;
+        serve(TcpStream::from_std(tcp)?, client);
+    }
+    Ok(())
+}
+
+async fn accept_until(
+    end: impl Future<Output = ()>,
+    listener: &TcpListener,
+    serve: impl Fn(TcpStream, SocketAddr),
+) {
+    let mut end = std::pin::pin!(end);
     loop {
         let accepted = tokio::select! {
             biased;
-            () = &mut stop => break,
+            () = &mut end => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((tcp, client)) => let_in(&shard, me, &balance, door.listener, tcp, client),
+            Ok((tcp, client)) => serve(tcp, client),
             Err(error) if is_exhausted(&error) => {
                 tracing::error!(%error, "no connection can be accepted; raise the limit of open files");
                 tokio::time::sleep(NO_DESCRIPTOR).await;
@@ -162,15 +188,6 @@ pub async fn accept(shard: Rc<Shard>, me: usize, balance: Balance, door: Door) -
             Err(_) => {}
         }
     }
-    // Who had come already is served; closing the socket would reset them. The kernel is asked itself, because the
-    // runtime may not have heard of them yet.
-    let listener = listener.into_std()?;
-    while let Ok((tcp, client)) = listener.accept() {
-        tcp.set_nonblocking(true)?;
-        let tcp = TcpStream::from_std(tcp)?;
-        let_in(&shard, me, &balance, door.listener, tcp, client);
-    }
-    Ok(())
 }
 
 /// One accept loop more, until dropped.

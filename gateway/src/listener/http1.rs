@@ -128,7 +128,7 @@ async fn next_request(
                         begun = true;
                         slot.set(head_timeout);
                     }
-                    if !begun && cx.is_ending() && !called {
+                    if !begun && !called && cx.is_ending() && !cx.shard.shared.is_handed_over() {
                         let waited = cx.shard.timers.coarse_now().duration_since(since);
                         let left = if first {
                             LAST_CALL
@@ -179,6 +179,7 @@ async fn exchange(
         stream: stream.clone(),
         version: request.version,
         keep_alive: keep_alive && !draining,
+        early: None,
     };
     serve_request(cx, request, source, &mut client, buf).await
 }

@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod http1;
 pub mod http2;
+pub mod inherited;
 pub mod preface;
 pub mod proxy_protocol;
 pub mod socket;

@@ -58,7 +58,7 @@ impl AccessLog {
         })
     }
 
-    /// Blocks of lines that were lost because the writer could not follow.
+    /// Lines that were lost because the writer could not follow.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -78,6 +78,8 @@ impl AccessLog {
 pub struct Lines {
     log: AccessLog,
     block: Vec<u8>,
+    /// Lines in it.
+    count: u64,
 }
 
 impl Lines {
@@ -86,6 +88,7 @@ impl Lines {
         Lines {
             log,
             block: Vec::new(),
+            count: 0,
         }
     }
 
@@ -98,25 +101,28 @@ impl Lines {
     pub fn add(&mut self, record: &super::record::Record<'_>) {
         if serde_json::to_writer(&mut self.block, record).is_ok() {
             self.block.push(b'\n');
+            self.count += 1;
         }
         if self.block.len() >= BLOCK {
             self.hand_over();
         }
     }
 
-    /// Gives what there is to the writer.
-    pub fn hand_over(&mut self) {
+    /// Gives what there is to the writer; false when there was nothing.
+    pub fn hand_over(&mut self) -> bool {
         if self.block.is_empty() {
-            return;
+            return false;
         }
         let block = std::mem::take(&mut self.block);
+        let count = std::mem::take(&mut self.count);
         if let Some(writer) = &self.log.writer {
             match writer.try_send(Message::Lines(block)) {
                 Ok(()) => self.block.reserve(BLOCK / 8),
                 Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                    self.log.dropped.fetch_add(1, Ordering::Relaxed);
+                    self.log.dropped.fetch_add(count, Ordering::Relaxed);
                 }
             }
         }
+        true
     }
 }

@@ -1,24 +1,26 @@
-//! What is counted, under which name? Every metric of the gateway that is counted as it happens.
+//! What is counted as it happens? Handles that were looked up before, so that counting is an atomic addition.
 //!
-//! Promises: names and labels are stable, no label comes from a request, counting is an atomic addition on a handle
-//! that was looked up before. Does not: collect what others keep (pools, connections); the admin page adds those.
+//! Promises: every name is of `names`, no label comes from a request. Of the many combinations of a listener, a route, a
+//! pool, a class and a protocol only those that occur have a series: it is made when it is first counted and found
+//! without a lock from then on. Does not: collect what others keep (pools, connections); `scrape` adds those.
 
-use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
-    TextEncoder,
-};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
-/// Seconds; from half a millisecond to the longest exchange usual behind a fleet server.
-const BUCKETS: [f64; 14] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0, 120.0, 300.0,
-];
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{Encoder, IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
+
+use super::exposition::Exposition;
+use super::few::Few;
+use super::histogram::Histogram;
+use super::names::{self, Family};
 
 /// The registry and what is counted in it.
 pub struct Metrics {
     registry: Registry,
-    requests: IntCounterVec,
-    duration: HistogramVec,
-    bytes: IntCounterVec,
+    exchanges: Arc<Exchanges>,
     connections: IntCounterVec,
     refused: IntCounterVec,
     requests_refused: IntCounterVec,
@@ -26,80 +28,94 @@ pub struct Metrics {
     handshakes: IntCounterVec,
     handshake_failures: IntCounterVec,
     reloads: IntCounterVec,
+    reload_refused: AtomicBool,
+    pools: Arc<Pools>,
+}
+
+/// What is counted per exchange, by labels that are put together when they are needed first.
+struct Exchanges {
+    requests: IntCounterVec,
+    failed: IntCounterVec,
+    bytes: IntCounterVec,
+    duration: Histograms,
+}
+
+/// What is counted per pool.
+struct Pools {
+    grpc: IntCounterVec,
+    failures: IntCounterVec,
+    wait: Histograms,
+    connect: Histograms,
+    first_byte: Histograms,
+}
+
+/// The histograms of a family by their labels.
+struct Histograms {
+    family: &'static Family,
+    series: Mutex<BTreeMap<Vec<String>, Arc<Histogram>>>,
+}
+
+impl Histograms {
+    fn new(family: &'static Family) -> Histograms {
+        Histograms {
+            family,
+            series: Mutex::default(),
+        }
+    }
+
+    fn with(&self, labels: &[&str]) -> Arc<Histogram> {
+        let key = labels.iter().map(|label| (*label).to_owned()).collect();
+        let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        series.entry(key).or_default().clone()
+    }
+
+    /// Those in which something was counted.
+    fn tell(&self, text: &mut Exposition) {
+        let mut told = text.family(self.family);
+        let series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        for (labels, histogram) in &*series {
+            let counted = histogram.counted();
+            if counted.count > 0 {
+                let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+                told.histogram(&labels, &counted);
+            }
+        }
+    }
 }
 
 impl Metrics {
     /// All metrics, at zero.
     pub fn new() -> Result<Metrics, prometheus::Error> {
         let registry = Registry::new();
-        let counter =
-            |name: &str, help: &str, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
-                let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
-                registry.register(Box::new(counter.clone()))?;
-                Ok(counter)
-            };
-        let requests = counter(
-            "portcullis_requests_total",
-            "Exchanges that have ended, by listener, pool (empty where none was chosen), status class and protocol.",
-            &["listener", "pool", "class", "protocol"],
-        )?;
-        let bytes = counter(
-            "portcullis_body_bytes_total",
-            "Bytes of bodies, by listener and direction (in: from clients, out: to clients).",
-            &["listener", "direction"],
-        )?;
-        let connections = counter(
-            "portcullis_connections_total",
-            "Connections accepted, by listener.",
-            &["listener"],
-        )?;
-        let refused = counter(
-            "portcullis_connections_refused_total",
-            "Connections closed before they were served, by listener and the limit they met.",
-            &["listener", "limit"],
-        )?;
-        let requests_refused = counter(
-            "portcullis_requests_refused_total",
-            "Requests refused by a limit of their route, by listener, route and limit.",
-            &["listener", "route", "limit"],
-        )?;
-        let rate_limited = counter(
-            "portcullis_rate_limited_total",
-            "Requests refused because their client asked too often, by listener and route (empty: the listener's own rate).",
-            &["listener", "route"],
-        )?;
-        let handshakes = counter(
-            "portcullis_tls_handshakes_total",
-            "TLS handshakes done, by listener, version and whether a session was resumed.",
-            &["listener", "version", "resumed"],
-        )?;
-        let handshake_failures = counter(
-            "portcullis_tls_handshake_failures_total",
-            "TLS handshakes that failed, by listener and reason.",
-            &["listener", "reason"],
-        )?;
-        let reloads = counter(
-            "portcullis_reloads_total",
-            "Reloads of the configuration, by result (done, refused).",
-            &["result"],
-        )?;
-        let duration = HistogramVec::new(
-            HistogramOpts::new(
-                "portcullis_request_duration_seconds",
-                "From the request's head to the end of the response, by listener and pool, in seconds.",
-            )
-            .buckets(BUCKETS.to_vec()),
-            &["listener", "pool"],
-        )?;
-        registry.register(Box::new(duration.clone()))?;
-        registry.register(Box::new(
-            prometheus::process_collector::ProcessCollector::for_self(),
-        ))?;
+        let counter = |family: &Family| -> Result<IntCounterVec, prometheus::Error> {
+            let counter = IntCounterVec::new(Opts::new(family.name, family.help), family.labels)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok(counter)
+        };
+        let exchanges = Exchanges {
+            requests: counter(&names::REQUESTS)?,
+            failed: counter(&names::REQUESTS_FAILED)?,
+            bytes: counter(&names::BODY_BYTES)?,
+            duration: Histograms::new(&names::REQUEST_DURATION),
+        };
+        let pools = Pools {
+            grpc: counter(&names::GRPC_RESPONSES)?,
+            failures: counter(&names::POOL_FAILURES)?,
+            wait: Histograms::new(&names::POOL_WAIT),
+            connect: Histograms::new(&names::POOL_CONNECT),
+            first_byte: Histograms::new(&names::POOL_FIRST_BYTE),
+        };
+        let connections = counter(&names::CONNECTIONS)?;
+        let refused = counter(&names::CONNECTIONS_REFUSED)?;
+        let requests_refused = counter(&names::REQUESTS_REFUSED)?;
+        let rate_limited = counter(&names::RATE_LIMITED)?;
+        let handshakes = counter(&names::HANDSHAKES)?;
+        let handshake_failures = counter(&names::HANDSHAKE_FAILURES)?;
+        let reloads = counter(&names::RELOADS)?;
+        registry.register(Box::new(ProcessCollector::for_self()))?;
         Ok(Metrics {
             registry,
-            requests,
-            duration,
-            bytes,
+            exchanges: Arc::new(exchanges),
             connections,
             refused,
             requests_refused,
@@ -107,43 +123,37 @@ impl Metrics {
             handshakes,
             handshake_failures,
             reloads,
+            reload_refused: AtomicBool::new(false),
+            pools: Arc::new(pools),
         })
     }
 
     /// Counts a reload.
     pub fn reload(&self, done: bool) {
+        self.reload_refused.store(!done, Ordering::Relaxed);
         self.reloads
             .with_label_values(&[if done { "done" } else { "refused" }])
             .inc();
     }
 
-    /// The counters of one listener; `pools` in order of their ids.
-    pub fn listener(&self, listener: &str, pools: &[&str]) -> ListenerMetrics {
-        let pool_metrics = |pool: &str| PoolMetrics {
-            requests: CLASSES.map(|class| {
-                PROTOCOLS.map(|protocol| {
-                    self.requests
-                        .with_label_values(&[listener, pool, class, protocol])
-                })
-            }),
-            duration: self.duration.with_label_values(&[listener, pool]),
+    /// The counters of one listener, for so many routes and pools.
+    pub fn listener(&self, listener: &str, routes: usize, pools: usize) -> ListenerMetrics {
+        let refused = |limit| self.refused.with_label_values(&[listener, limit]);
+        let failed = |reason| {
+            self.handshake_failures
+                .with_label_values(&[listener, reason])
         };
         ListenerMetrics {
-            none: pool_metrics(""),
-            pools: pools.iter().map(|pool| pool_metrics(pool)).collect(),
-            bytes_in: self.bytes.with_label_values(&[listener, "in"]),
-            bytes_out: self.bytes.with_label_values(&[listener, "out"]),
+            name: listener.to_owned(),
+            exchanges: self.exchanges.clone(),
+            routes: (0..=routes).map(|_| Few::new()).collect(),
+            pools: (0..=pools).map(|_| OnceLock::new()).collect(),
+            failed: Few::new(),
             connections: self.connections.with_label_values(&[listener]),
-            refused_total: self
-                .refused
-                .with_label_values(&[listener, "connections_max"]),
-            refused_client: self
-                .refused
-                .with_label_values(&[listener, "connections_per_client_max"]),
-            refused_proxy_protocol: self
-                .refused
-                .with_label_values(&[listener, "proxy_protocol"]),
-            refused_network: self.refused.with_label_values(&[listener, "network"]),
+            refused_total: refused("connections_max"),
+            refused_client: refused("connections_per_client_max"),
+            refused_proxy_protocol: refused("proxy_protocol"),
+            refused_network: refused("network"),
             rate_limited: self.rate_limited.with_label_values(&[listener, ""]),
             handshakes: ["TLSv1.2", "TLSv1.3"].map(|version| {
                 ["false", "true"].map(|resumed| {
@@ -151,15 +161,9 @@ impl Metrics {
                         .with_label_values(&[listener, version, resumed])
                 })
             }),
-            handshake_lost: self
-                .handshake_failures
-                .with_label_values(&[listener, "lost"]),
-            handshake_refused: self
-                .handshake_failures
-                .with_label_values(&[listener, "refused"]),
-            handshake_timeout: self
-                .handshake_failures
-                .with_label_values(&[listener, "timeout"]),
+            handshake_lost: failed("lost"),
+            handshake_refused: failed("refused"),
+            handshake_timeout: failed("timeout"),
         }
     }
 
@@ -177,23 +181,72 @@ impl Metrics {
         }
     }
 
+    /// The counters of one pool; of exchanges without one under the empty name.
+    pub fn pool(&self, pool: &str) -> PoolMetrics {
+        PoolMetrics {
+            name: pool.to_owned(),
+            wait: self.pools.wait.with(&[pool]),
+            connect: self.pools.connect.with(&[pool]),
+            first_byte: self.pools.first_byte.with(&[pool]),
+            grpc: [const { OnceLock::new() }; GRPC_CODES.len()],
+            failed: Few::new(),
+            families: self.pools.clone(),
+        }
+    }
+
     /// All that is counted here, in Prometheus' text format.
     pub fn text(&self, out: &mut Vec<u8>) -> Result<(), prometheus::Error> {
-        TextEncoder::new().encode(&self.registry.gather(), out)
+        TextEncoder::new().encode(&self.registry.gather(), out)?;
+        let mut text = Exposition::default();
+        let (exchanges, pools) = (&self.exchanges, &self.pools);
+        for histograms in [
+            &exchanges.duration,
+            &pools.wait,
+            &pools.connect,
+            &pools.first_byte,
+        ] {
+            histograms.tell(&mut text);
+        }
+        text.family(&names::RELOAD_REFUSED)
+            .line(&[], self.reload_refused.load(Ordering::Relaxed).into());
+        out.extend_from_slice(text.into_text().as_bytes());
+        Ok(())
     }
 }
 
 const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 const PROTOCOLS: [&str; 3] = ["HTTP/1.0", "HTTP/1.1", "HTTP/2.0"];
+/// By number; the last stands for what is no number of gRPC's.
+const GRPC_CODES: [&str; 18] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+    "other",
+];
 
 /// Handles of one listener.
 pub struct ListenerMetrics {
-    none: PoolMetrics,
-    pools: Vec<PoolMetrics>,
-    /// Request body bytes.
-    pub bytes_in: IntCounter,
-    /// Response body bytes.
-    pub bytes_out: IntCounter,
+    name: String,
+    exchanges: Arc<Exchanges>,
+    /// By the route's place, the last for none; in it by the pool's place. A route has one pool, or a few.
+    routes: Vec<Few<Option<usize>, Box<Statuses>>>,
+    /// By the pool's place, the last for none.
+    pools: Vec<OnceLock<Box<Sums>>>,
+    failed: Few<&'static str, IntCounter>,
     /// Connections accepted.
     pub connections: IntCounter,
     /// Connections over the listener's cap.
@@ -215,6 +268,15 @@ pub struct ListenerMetrics {
     pub handshake_timeout: IntCounter,
 }
 
+/// By class and protocol.
+type Statuses = [[OnceLock<IntCounter>; 3]; 6];
+
+struct Sums {
+    duration: Arc<Histogram>,
+    bytes_in: IntCounter,
+    bytes_out: IntCounter,
+}
+
 /// Handles of one route with limits on one listener: what was refused.
 pub struct RouteMetrics {
     /// The client's network may not.
@@ -227,32 +289,67 @@ pub struct RouteMetrics {
     pub rate: IntCounter,
 }
 
-struct PoolMetrics {
-    requests: [[IntCounter; 3]; 6],
-    duration: Histogram,
+/// An exchange that has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    /// Place of its route.
+    pub route: Option<usize>,
+    /// Place of its pool.
+    pub pool: Option<usize>,
+    /// Status that the client saw; 0 for none.
+    pub status: u16,
+    /// 0 for HTTP/1.0, 1 for HTTP/1.1, 2 for HTTP/2.
+    pub protocol: usize,
+    /// From its head to its end.
+    pub taken: Duration,
+    /// Request body bytes.
+    pub bytes_in: u64,
+    /// Response body bytes.
+    pub bytes_out: u64,
+    /// `ok`, or who ended it and why.
+    pub end: &'static str,
 }
 
 impl ListenerMetrics {
-    /// Counts an exchange. `protocol` is 0 for HTTP/1.0, 1 for HTTP/1.1, 2 for HTTP/2.
-    pub fn exchange(
-        &self,
-        pool: Option<usize>,
-        status: u16,
-        protocol: usize,
-        seconds: f64,
-        bytes_in: u64,
-        bytes_out: u64,
-    ) {
-        let pool = pool
-            .and_then(|pool| self.pools.get(pool))
-            .unwrap_or(&self.none);
-        pool.requests[usize::from(status / 100).min(5)][protocol.min(2)].inc();
-        pool.duration.observe(seconds);
-        if bytes_in > 0 {
-            self.bytes_in.inc_by(bytes_in);
+    /// Counts an exchange. `named` names its route and its pool; it is asked once for each series.
+    pub fn exchange<'a>(&self, ended: &Ended, named: impl Fn() -> (&'a str, &'a str)) {
+        let Exchanges {
+            requests,
+            failed,
+            bytes,
+            duration,
+        } = &*self.exchanges;
+        let none = self.routes.len() - 1;
+        let route = &self.routes[ended.route.unwrap_or(none).min(none)];
+        let statuses = route.get(ended.pool, Box::default);
+        let class = usize::from(ended.status / 100).min(5);
+        let protocol = ended.protocol.min(2);
+        statuses[class][protocol]
+            .get_or_init(|| {
+                let (route, pool) = named();
+                let (class, protocol) = (CLASSES[class], PROTOCOLS[protocol]);
+                requests.with_label_values(&[&self.name, route, pool, class, protocol])
+            })
+            .inc();
+        let none = self.pools.len() - 1;
+        let sums = self.pools[ended.pool.unwrap_or(none).min(none)].get_or_init(|| {
+            let (_, pool) = named();
+            Box::new(Sums {
+                duration: duration.with(&[&self.name, pool]),
+                bytes_in: bytes.with_label_values(&[&self.name, pool, "in"]),
+                bytes_out: bytes.with_label_values(&[&self.name, pool, "out"]),
+            })
+        });
+        sums.duration.observe(ended.taken);
+        if ended.bytes_in > 0 {
+            sums.bytes_in.inc_by(ended.bytes_in);
         }
-        if bytes_out > 0 {
-            self.bytes_out.inc_by(bytes_out);
+        if ended.bytes_out > 0 {
+            sums.bytes_out.inc_by(ended.bytes_out);
+        }
+        if ended.end != "ok" {
+            let make = || failed.with_label_values(&[&self.name, ended.end]);
+            self.failed.get(ended.end, make).inc();
         }
     }
 
@@ -262,25 +359,41 @@ impl ListenerMetrics {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Handles of one pool.
+pub struct PoolMetrics {
+    name: String,
+    /// Waited for a worker and got one.
+    pub wait: Arc<Histogram>,
+    /// Made a new connection.
+    pub connect: Arc<Histogram>,
+    /// The worker's answer began.
+    pub first_byte: Arc<Histogram>,
+    grpc: [OnceLock<IntCounter>; GRPC_CODES.len()],
+    failed: Few<&'static str, IntCounter>,
+    families: Arc<Pools>,
+}
 
-    #[test]
-    fn an_exchange_is_counted_under_its_labels() {
-        let metrics = Metrics::new().unwrap();
-        let listener = metrics.listener("https", &["api", "app"]);
-        listener.exchange(Some(1), 204, 2, 0.002, 0, 17);
-        listener.exchange(None, 503, 1, 0.1, 0, 0);
-        let mut text = Vec::new();
-        metrics.text(&mut text).unwrap();
-        let text = String::from_utf8(text).unwrap();
-        for line in [
-            r#"portcullis_requests_total{class="2xx",listener="https",pool="app",protocol="HTTP/2.0"} 1"#,
-            r#"portcullis_requests_total{class="5xx",listener="https",pool="",protocol="HTTP/1.1"} 1"#,
-            r#"portcullis_body_bytes_total{direction="out",listener="https"} 17"#,
-        ] {
-            assert!(text.contains(line), "{line} in\n{text}");
-        }
+impl PoolMetrics {
+    /// Counts the status of a gRPC call.
+    pub fn grpc(&self, code: u8) {
+        let at = usize::from(code).min(GRPC_CODES.len() - 1);
+        self.grpc[at]
+            .get_or_init(|| {
+                let labels = [self.name.as_str(), GRPC_CODES[at]];
+                self.families.grpc.with_label_values(&labels)
+            })
+            .inc();
+    }
+
+    /// Counts an attempt that a worker failed.
+    pub fn failed(&self, reason: &'static str) {
+        let make = || {
+            let labels = [self.name.as_str(), reason];
+            self.families.failures.with_label_values(&labels)
+        };
+        self.failed.get(reason, make).inc();
     }
 }
+
+#[cfg(test)]
+mod tests;

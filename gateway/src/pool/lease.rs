@@ -170,11 +170,11 @@ impl Pool {
         if live.is_empty() {
             return Pick::Empty;
         }
-        if let Some(home) = want.home {
-            if let Some(lease) = self.at_home(&live, home, want) {
-                self.stats().sticky_kept.fetch_add(1, Ordering::Relaxed);
-                return Pick::Worker(lease);
-            }
+        if let Some(home) = want.home
+            && let Some(lease) = self.at_home(&live, home, want)
+        {
+            self.stats().sticky_kept.fetch_add(1, Ordering::Relaxed);
+            return Pick::Worker(lease);
         }
         let ask = Ask {
             key: want.key,
@@ -191,6 +191,9 @@ impl Pool {
         };
         match choose(&live, &self.workers, &self.rules, &self.turn, &ask) {
             Some(worker) => {
+                if want.home.is_some() {
+                    self.stats().sticky_moved.fetch_add(1, Ordering::Relaxed);
+                }
                 self.stats().picks.fetch_add(1, Ordering::Relaxed);
                 Pick::Worker(Lease {
                     pool: Arc::clone(self),
@@ -203,12 +206,7 @@ impl Pool {
     }
 
     /// A place at the worker that the client was at before.
-    fn at_home(
-        self: &Arc<Self>,
-        live: &Live,
-        home: WorkerId,
-        want: &Want<'_>,
-    ) -> Option<Lease> {
+    fn at_home(self: &Arc<Self>, live: &Live, home: WorkerId, want: &Want<'_>) -> Option<Lease> {
         let free = !want.avoid.contains(&home) && live.contains(home.0);
         let taken = free && self.worker(home)?.take(want.kind, self.rules.cap);
         taken.then(|| {

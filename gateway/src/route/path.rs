@@ -103,6 +103,16 @@ struct Rewrite {
 }
 
 fn rewrite(path: &[u8]) -> Result<NormalPath<'static>, BadPath> {
+    let (forms, odd) = forms(path)?;
+    Ok(NormalPath {
+        matched: Cow::Owned(forms.matched),
+        forward: forms.structural.then_some(forms.forward),
+        odd,
+    })
+}
+
+/// Both forms, and whether there are escapes or parameters.
+fn forms(path: &[u8]) -> Result<(Rewrite, bool), BadPath> {
     let mut out = Rewrite {
         matched: String::with_capacity(path.len()),
         forward: String::with_capacity(path.len()),
@@ -135,12 +145,7 @@ fn rewrite(path: &[u8]) -> Result<NormalPath<'static>, BadPath> {
         }
     }
     out.finish();
-    let forward = out.structural.then_some(out.forward);
-    Ok(NormalPath {
-        matched: Cow::Owned(out.matched),
-        forward,
-        odd,
-    })
+    Ok((out, odd))
 }
 
 /// The byte that two hexadecimal digits stand for.
@@ -215,7 +220,7 @@ fn hex(out: &mut String, value: u8) {
 /// Is the first or last segment of `path` one of these lower-case words, in any spelling?
 ///
 /// [`NormalPath::denied`] asks this of a request. It must be asked again of what
-/// [`strip_prefix`] leaves, or `/upload/metrics/x` would arrive as `/metrics/x`.
+/// [`below`] leaves, or `/upload/metrics/x` would arrive as `/metrics/x`.
 ///
 /// A worker may decode once more than it should, or not at all; may cut parameters, or resolve dots
 /// later. So every reading is tried: the path is decoded until it stands still, and at each step
@@ -314,10 +319,10 @@ fn is_word(segment: &[u8], words: &[String]) -> bool {
 }
 
 /// Takes the segments of a route's path off the path that is sent on: the client's bytes, or
-/// [`NormalPath::forward`]. What is left begins with a slash. Ask [`denied`] about it.
+/// [`NormalPath::forward`]. What is left is empty or begins with a slash. Ask [`denied`] about it.
 ///
 /// Segments are counted, not compared, so the client may have spelled them as it likes.
-pub fn strip_prefix<'p>(path: &'p [u8], prefix: &str) -> &'p [u8] {
+pub fn below<'p>(path: &'p [u8], prefix: &str) -> &'p [u8] {
     let segments = if prefix == "/" {
         0
     } else {
@@ -326,8 +331,21 @@ pub fn strip_prefix<'p>(path: &'p [u8], prefix: &str) -> &'p [u8] {
     // The slash that begins the first segment left over is the one after `segments` others.
     match memchr::memchr_iter(b'/', path).nth(segments) {
         Some(at) => &path[at..],
-        None => b"/",
+        None => b"",
     }
+}
+
+/// The path in the one spelling of RFC 3986 section 6.2.2: escapes of unreserved characters decoded, others in upper
+/// case, dot segments resolved, doubled slashes merged. What patterns are matched against.
+pub fn canonical(path: &[u8]) -> Result<Cow<'_, str>, BadPath> {
+    if path.first() != Some(&b'/') {
+        return Err(BadPath::NoSlash);
+    }
+    if clean(path) {
+        let text = std::str::from_utf8(path).map_err(|_| BadPath::Raw)?;
+        return Ok(Cow::Borrowed(text));
+    }
+    forms(path).map(|(forms, _)| Cow::Owned(forms.forward))
 }
 
 #[cfg(test)]
@@ -530,7 +548,7 @@ mod tests {
     fn prefixes_are_taken_off_by_segments() {
         for (path, prefix, want) in [
             ("/upload/x/y", "/upload", "/x/y"),
-            ("/upload", "/upload", "/"),
+            ("/upload", "/upload", ""),
             ("/upload/", "/upload", "/"),
             ("/%75pload/x", "/upload", "/x"),
             ("/a%2Fb/c", "/a%2Fb", "/c"),
@@ -539,7 +557,7 @@ mod tests {
             ("/", "/", "/"),
         ] {
             assert_eq!(
-                strip_prefix(path.as_bytes(), prefix),
+                below(path.as_bytes(), prefix),
                 want.as_bytes(),
                 "{path} - {prefix}"
             );
@@ -550,10 +568,22 @@ mod tests {
     fn what_a_stripped_prefix_lays_bare_can_be_denied() {
         let words = ["metrics".to_owned()];
         assert!(!normal("/upload/metrics/x").denied(&words));
-        assert!(denied(
-            strip_prefix(b"/upload/metrics/x", "/upload"),
-            &words
-        ));
+        assert!(denied(below(b"/upload/metrics/x", "/upload"), &words));
+    }
+
+    #[test]
+    fn a_path_has_one_canonical_spelling() {
+        for (path, want) in [
+            ("/a/b;c", "/a/b;c"),
+            ("/%61/%7e", "/a/~"),
+            ("/a%2fb%3b", "/a%2Fb%3B"),
+            ("/a//../b", "/b"),
+            ("/a%c3", "/a%C3"),
+        ] {
+            assert_eq!(canonical(path.as_bytes()).as_deref(), Ok(want), "{path}");
+        }
+        assert_eq!(canonical(b"/a%0a"), Err(BadPath::Control));
+        assert_eq!(canonical(b"*"), Err(BadPath::NoSlash));
     }
 
     /// The configuration keeps paths in the very form that requests are brought into.

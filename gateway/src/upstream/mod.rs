@@ -20,6 +20,8 @@ use crate::io::{Carrier, Stream, keepalive};
 
 /// Kept HTTP/1 connections per worker and data thread.
 const KEPT_MAX: usize = 256;
+/// A session without a stream is closed after this long where nothing else was said.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Window of a stream from a worker, bytes: what a slow client can make the gateway hold.
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// Window of a session, bytes: above all streams' windows together, so that one slow reader stops no other.
@@ -51,6 +53,8 @@ pub struct Session {
     streams_max: u32,
     dead: Rc<Cell<bool>>,
     idle_since: Cell<Instant>,
+    /// Closed after this long without a stream.
+    idle_timeout: Cell<Duration>,
 }
 
 /// A stream's place in a session; given back on drop.
@@ -136,6 +140,11 @@ impl Connections {
         }
     }
 
+    /// A place in a session to `worker` that is open and has room.
+    pub fn at_hand(&self, worker: SocketAddr) -> Option<(SendRequest<Bytes>, Ticket)> {
+        self.http2.borrow().get(&worker)?.find(&self.timers)
+    }
+
     /// A place in a session to `worker`, which is opened where none has room. One that begins with a `preface` is opened
     /// for this stream alone.
     pub async fn session(
@@ -213,6 +222,7 @@ impl Connections {
             streams_max,
             dead: Rc::new(Cell::new(false)),
             idle_since: Cell::new(self.timers.coarse_now()),
+            idle_timeout: Cell::new(IDLE_TIMEOUT),
         });
         // The driver holds no handle that could send, else the session would never end for want of users.
         let dead = session.dead.clone();
@@ -225,7 +235,7 @@ impl Connections {
     }
 
     /// Closes what was idle too long and forgets what is dead. Called about once a second.
-    pub fn sweep(&self, now: Instant, idle_timeout: Duration) {
+    pub fn sweep(&self, now: Instant) {
         self.http1.borrow_mut().retain(|_, kept| {
             kept.retain(|connection| connection.expires > now && connection.stream.is_quiet(false));
             !kept.is_empty()
@@ -233,7 +243,7 @@ impl Connections {
         self.http2.borrow_mut().retain(|_, sessions| {
             sessions.open.borrow_mut().retain(|session| {
                 let idle = session.streams.get() == 0
-                    && now.duration_since(session.idle_since.get()) > idle_timeout;
+                    && now.duration_since(session.idle_since.get()) > session.idle_timeout.get();
                 !session.dead.get() && !idle
             });
             !sessions.open.borrow().is_empty() || Rc::strong_count(sessions) > 1
@@ -282,6 +292,11 @@ impl Session {
 }
 
 impl Ticket {
+    /// The session is closed after this long without a stream.
+    pub fn keep_idle(&self, idle_timeout: Duration) {
+        self.session.idle_timeout.set(idle_timeout);
+    }
+
     /// The session takes no more streams (GOAWAY, or it broke).
     pub fn retire(&self) {
         self.session.dead.set(true);

@@ -1,20 +1,27 @@
 //! What does a route do?
 //!
-//! Reads `to:` with what belongs to it, or `deny:`.
+//! Reads `to:` with what belongs to it, or one of `deny:`, `redirect:` and `respond:`.
 
 use std::time::Duration;
 
+use super::answers;
+use super::changes::{self, over, take_request};
 use super::names::Names;
+use super::reach::denied;
+use super::rewrites;
 use super::standby;
-use super::templates;
-use super::tokens::is_token;
 use crate::config::model::{
-    Action, Forward, ListenerId, Place, PoolId, Protocol, Template, WorkerProtocol,
+    Action, Changes, Forward, ListenerId, PathMatch, Place, PoolId, Protocol, Rewrite,
+    WorkerProtocol,
 };
 use crate::config::problem::quoted;
 use crate::config::read::{Field, Keys, Reader, Zero};
 
-/// One of `to` and `deny`, with the place of it. `limits` are the keys that need a `to`.
+/// What a route can do.
+const CHOICES: &str = "`to`, `deny`, `redirect` and `respond`";
+
+/// One of `to`, `deny`, `redirect` and `respond`, with the place of it. `limits` are the keys that a route which denies
+/// has no use for.
 pub(super) fn action(
     keys: &mut Keys<'_>,
     deny: Option<Field<'_>>,
@@ -23,65 +30,87 @@ pub(super) fn action(
     names: &Names<'_>,
     reader: &mut Reader,
 ) -> Option<(Action, Place)> {
-    let to = keys.take("to");
-    let mut strip_prefix = false;
+    let (to, redirect, respond) = (keys.take("to"), keys.take("redirect"), keys.take("respond"));
     let strip = keys.take("strip_prefix");
-    let set = keys.take("set_headers");
+    let rewrite_field = keys.take("rewrite");
+    let given = take_request(keys);
     let timeout = keys.take("response_timeout");
     let backup = keys.take("backup");
-    match (to, deny) {
-        (Some(to), None) => {
-            let place = to.node.place;
-            if let Some(field) = &strip {
-                strip_prefix = reader.flag(field).unwrap_or(false);
-            }
-            let set_headers = set.map_or_else(Vec::new, |field| read_set_headers(&field, reader));
-            let response_timeout: Option<Duration> =
-                timeout.and_then(|field| reader.duration(&field, Zero::Senseless));
-            let own = backup.and_then(|field| standby::backup(&field, reader));
-            let pool = pool(&to, names, reader)?;
-            Some((
-                Action::Forward(Forward {
-                    pool,
-                    strip_prefix,
-                    set_headers,
-                    response_timeout,
-                    backups: standby::chain(pool, own.as_ref(), names.known.pools, reader),
-                    buffer_request: None,
-                    mirror: None,
-                }),
-                place,
-            ))
-        }
-        (None, Some(deny)) => {
-            let forwarding = [strip, set, timeout, backup];
-            for field in forwarding.iter().chain(limits).flatten() {
-                reader.error(
-                    field.key,
-                    format!("`{}` has no effect on a route that denies", field.path),
-                    "remove it",
-                );
-            }
-            let status = reader.number(&deny, 400..=599)?;
-            Some((Action::Deny(status), deny.node.place))
-        }
-        (Some(_), Some(deny)) => {
-            reader.error(
-                deny.key,
-                "a route has one of `to` and `deny`",
-                "remove one of them",
-            );
-            None
-        }
-        (None, None) => {
+    let chosen: Vec<_> = [&to, &deny, &redirect, &respond]
+        .into_iter()
+        .flatten()
+        .collect();
+    match chosen[..] {
+        [] => {
             reader.error(
                 route.key,
                 "the route leads nowhere",
-                "add `to: POOL` or `deny: 403`",
+                "add `to: POOL`, `redirect: URL`, `respond: 204` or `deny: 403`",
             );
-            None
+            return None;
+        }
+        [_] => {}
+        [.., last] => {
+            reader.error(
+                last.key,
+                format!("a route has one of {CHOICES}"),
+                "remove all but one of them",
+            );
+            return None;
         }
     }
+    if to.is_none() {
+        let [set, add, remove] = &given;
+        let forwarding = [&strip, &rewrite_field, set, add, remove, &timeout, &backup];
+        let without_use: &[_] = if deny.is_some() { limits } else { &[] };
+        for field in forwarding.into_iter().chain(without_use).flatten() {
+            let does = if deny.is_some() {
+                "denies"
+            } else {
+                "answers by itself"
+            };
+            reader.error(
+                field.key,
+                format!("`{}` has no effect on a route that {does}", field.path),
+                "remove it",
+            );
+        }
+    }
+    if let Some(to) = to {
+        let place = to.node.place;
+        let rewrite = rewrites::rewrite(rewrite_field.as_ref(), strip.as_ref(), reader);
+        if let (Some(Rewrite::Prefix(new)), Some(field)) = (&rewrite, &rewrite_field) {
+            let path = PathMatch::Prefix(if new.is_empty() { "/" } else { new }.to_owned());
+            denied(&path, field.node.place, names.known.deny_segments, reader);
+        }
+        let own: Changes = changes::request(&given, reader);
+        let changes = over(own, names.known.request_changes);
+        let response_timeout: Option<Duration> =
+            timeout.and_then(|field| reader.duration(&field, Zero::Senseless));
+        let own = backup.and_then(|field| standby::backup(&field, reader));
+        let pool = pool(&to, names, reader)?;
+        let forward = Forward {
+            pool,
+            rewrite,
+            changes,
+            response_timeout,
+            backups: standby::chain(pool, own.as_ref(), names.known.pools, reader),
+            buffer_request: None,
+            mirror: None,
+        };
+        return Some((Action::Forward(forward), place));
+    }
+    if let Some(field) = redirect {
+        let redirect = answers::redirect(&field, reader)?;
+        return Some((Action::Redirect(redirect), field.node.place));
+    }
+    if let Some(field) = respond {
+        let fixed = answers::respond(&field, reader)?;
+        return Some((Action::Respond(fixed), field.node.place));
+    }
+    let deny = deny?;
+    let status = reader.number(&deny, 400..=599)?;
+    Some((Action::Deny(status), deny.node.place))
 }
 
 fn pool(field: &Field<'_>, names: &Names<'_>, reader: &mut Reader) -> Option<PoolId> {
@@ -106,59 +135,14 @@ fn pool(field: &Field<'_>, names: &Names<'_>, reader: &mut Reader) -> Option<Poo
     }
 }
 
-fn read_set_headers(field: &Field<'_>, reader: &mut Reader) -> Vec<(String, Template)> {
-    let mut set: Vec<(String, Template)> = Vec::new();
-    for (key, field) in reader.named(field, "a map such as `{ X-FQDN: \"{host}\" }`") {
-        let name = key.text.to_ascii_lowercase();
-        let named = if is_token(&name) {
-            templates::settable(&name)
-        } else {
-            Err((
-                format!("{} is not the name of a field", quoted(&key.text)),
-                "letters, digits and `-`".to_owned(),
-            ))
-        };
-        if let Err((what, hint)) = named {
-            reader.error(key.place, what, hint);
-            continue;
-        }
-        if set.iter().any(|(other, _)| *other == name) {
-            reader.error(
-                key.place,
-                format!("the field {} is set a second time", quoted(&key.text)),
-                "upper and lower case mean the same field",
-            );
-            continue;
-        }
-        let Some(text) = reader.text(&field, "a value") else {
-            continue;
-        };
-        if let Some(template) = reader.or_tell(&field, templates::template(text)) {
-            set.push((name, template));
-        }
-    }
-    set
-}
-
-/// gRPC needs HTTP/2 on both sides.
-pub(super) fn grpc_needs_h2c(
+/// gRPC needs HTTP/2 on both sides, and knows neither redirects nor files.
+pub(super) fn fits_grpc(
     on: &[ListenerId],
     action: &Action,
     place: Place,
     names: &Names<'_>,
     reader: &mut Reader,
 ) {
-    let Action::Forward(forward) = action else {
-        return;
-    };
-    let Some(pool) = names
-        .known
-        .pools
-        .get(usize::from(forward.pool.0))
-        .and_then(|draft| draft.pool.as_ref())
-    else {
-        return;
-    };
     let grpc = on
         .iter()
         .filter_map(|id| names.known.listeners.get(usize::from(id.0)))
@@ -168,6 +152,31 @@ pub(super) fn grpc_needs_h2c(
                 .as_ref()
                 .is_some_and(|listener| listener.protocol == Protocol::Grpc)
         });
+    let forward = match action {
+        Action::Forward(forward) => forward,
+        Action::Deny(_) => return,
+        Action::Redirect(_) | Action::Respond(_) => {
+            if let Some(listener) = grpc {
+                reader.error(
+                    place,
+                    format!(
+                        "listener `{}` takes gRPC, whose clients would not understand this answer",
+                        listener.name
+                    ),
+                    "write `deny: 503`, which they read as UNAVAILABLE, or leave the listener out of `on`",
+                );
+            }
+            return;
+        }
+    };
+    let Some(pool) = names
+        .known
+        .pools
+        .get(usize::from(forward.pool.0))
+        .and_then(|draft| draft.pool.as_ref())
+    else {
+        return;
+    };
     if let (Some(listener), WorkerProtocol::Http1) = (grpc, pool.protocol) {
         let what = format!(
             "listener `{}` takes gRPC, but pool `{}` speaks HTTP/1.1",

@@ -3,13 +3,16 @@
 use std::collections::HashMap;
 
 use super::{listeners, pools};
-use crate::config::model::{Listener, ListenerId, Protocol, RedirectHttps};
+use crate::config::model::{Changes, Listener, ListenerId, Protocol, RedirectHttps};
 
 /// What routes may name.
 pub(super) struct Known<'k> {
     pub listeners: &'k [listeners::Draft],
     pub pools: &'k [pools::Draft],
     pub deny_segments: &'k [String],
+    /// What the file's top changes about requests and responses.
+    pub request_changes: &'k Changes,
+    pub response_changes: &'k Changes,
 }
 
 /// Names to positions, made once.

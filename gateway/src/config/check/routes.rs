@@ -5,7 +5,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::actions::{action, grpc_needs_h2c};
+use super::actions::{action, fits_grpc};
+use super::changes;
 use super::conditions::{read_headers, read_methods};
 use super::names::{Known, Names};
 use super::networks::{is_networks, networks};
@@ -87,6 +88,8 @@ fn route(field: &Field<'_>, names: &Names<'_>, reader: &mut Reader) -> Option<Dr
         .and_then(|field| reader.size(field, 0..=1 << 50));
     let limits = [allow, rate_field, places, body];
     let action = action(&mut keys, deny, &limits, field, names, reader);
+    let own = changes::response(&mut keys, reader);
+    let response_changes = changes::over(own, names.known.response_changes);
     let mut name = None;
     keys.set(reader, "name", &mut name, |r, f| {
         r.text(f, "a name").map(|name| Some(name.to_owned()))
@@ -107,7 +110,7 @@ fn route(field: &Field<'_>, names: &Names<'_>, reader: &mut Reader) -> Option<Dr
         denied(path, *place, names.known.deny_segments, reader);
     }
     let (action, action_place) = action?;
-    grpc_needs_h2c(&on, &action, action_place, names, reader);
+    fits_grpc(&on, &action, action_place, names, reader);
     let (path, place) = path?;
     let named = name.is_some();
     let name = name.unwrap_or_else(|| default_name(&host, &path, &methods, &action, names));
@@ -124,6 +127,7 @@ fn route(field: &Field<'_>, names: &Names<'_>, reader: &mut Reader) -> Option<Dr
             rate: paced,
             in_flight_max,
             body_bytes_max,
+            response_changes: (!response_changes.is_empty()).then(|| Box::new(response_changes)),
             place,
         },
         named,
@@ -192,6 +196,8 @@ fn default_name(
             .get(usize::from(forward.pool.0))
             .map_or_else(String::new, |draft| draft.name.clone()),
         Action::Deny(status) => format!("deny {status}"),
+        Action::Redirect(redirect) => format!("redirect {}", redirect.status),
+        Action::Respond(fixed) => format!("respond {}", fixed.status),
     };
     format!("{methods}{host}{path} -> {target}")
 }

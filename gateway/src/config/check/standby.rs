@@ -100,7 +100,10 @@ fn find(wanted: &Wanted, from: usize, drafts: &[Draft], reader: &mut Reader) -> 
     if let (Some(one), Some(other)) = (&drafts[from].pool, &drafts[at].pool)
         && one.protocol != other.protocol
     {
-        let what = format!("pool `{name}` does not speak what pool `{}` speaks", one.name);
+        let what = format!(
+            "pool `{name}` does not speak what pool `{}` speaks",
+            one.name
+        );
         reader.error(*place, what, "both need the same `protocol`");
         return None;
     }
@@ -132,9 +135,12 @@ pub(super) fn maintenance(field: &Field<'_>, reader: &mut Reader) -> Option<Opti
         return reader.word(field, &words);
     }
     let mut keys = reader.keys(field, "`on`, `off` or the keys of maintenance")?;
-    keys.set(reader, "retry_after", &mut maintenance.retry_after, |r, f| {
-        seconds(r, f)
-    });
+    keys.set(
+        reader,
+        "retry_after",
+        &mut maintenance.retry_after,
+        |r, f| seconds(r, f),
+    );
     keys.set(reader, "text", &mut maintenance.text, |r, f| sentence(r, f));
     keys.set(reader, "allow", &mut maintenance.allow, |r, f| {
         trusted::list(f, r)

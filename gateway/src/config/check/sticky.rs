@@ -28,11 +28,9 @@ pub(super) fn sticky(field: &Field<'_>, reader: &mut Reader) -> Option<Option<St
         hide: false,
         secret: None,
     };
-    keys.set(reader, "ttl", &mut sticky.ttl, |r, f| {
-        match &f.node.value {
-            Value::Text(text) if text.trim() == "session" => Some(None),
-            _ => r.duration(f, Zero::Senseless).map(Some),
-        }
+    keys.set(reader, "ttl", &mut sticky.ttl, |r, f| match &f.node.value {
+        Value::Text(text) if text.trim() == "session" => Some(None),
+        _ => r.duration(f, Zero::Senseless).map(Some),
     });
     let words = [
         ("auto", Secure::Auto),
@@ -65,7 +63,10 @@ pub(super) fn sticky(field: &Field<'_>, reader: &mut Reader) -> Option<Option<St
     {
         reader.error(
             field.node.place,
-            format!("`{}`: browsers drop such a cookie without `Secure`", field.path),
+            format!(
+                "`{}`: browsers drop such a cookie without `Secure`",
+                field.path
+            ),
             "write `secure: on`, or `samesite: lax`",
         );
     }

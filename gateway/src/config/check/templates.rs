@@ -1,6 +1,6 @@
 //! What is written into the fields that a route sets?
 //!
-//! `{host}`, `{client}` and `{request_id}` are filled in for each request; `{{` and `}}` stand for
+//! `{host}`, `{client}`, `{path}` and others are filled in for each request; `{{` and `}}` stand for
 //! the braces themselves.
 
 use crate::config::model::{Piece, Template};
@@ -8,33 +8,21 @@ use crate::config::problem::quoted;
 use crate::config::read::did_you_mean;
 use crate::config::units::Wrong;
 
-/// Fields that belong to the connection or to the gateway; a route must not touch them
-/// (RFC 9110 section 7.6.1, RFC 9112 section 6, RFC 9113 section 8.2.2).
-const OURS: [&str; 12] = [
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "via",
+/// What can be filled in.
+const PLACEHOLDERS: [(&str, Piece); 12] = [
+    ("host", Piece::Host),
+    ("hostname", Piece::Hostname),
+    ("client", Piece::Client),
+    ("request_id", Piece::RequestId),
+    ("method", Piece::Method),
+    ("path", Piece::Path),
+    ("rest", Piece::Rest { slash: false }),
+    ("query", Piece::Query),
+    ("scheme", Piece::Scheme),
+    ("port", Piece::Port),
+    ("listener", Piece::Listener),
+    ("route", Piece::Route),
 ];
-
-/// Tells why a field must not be set.
-pub(super) fn settable(name: &str) -> Result<(), Wrong> {
-    if OURS.contains(&name) {
-        return Err((
-            format!("the field {} belongs to the connection", quoted(name)),
-            "the gateway writes it; choose another name".to_owned(),
-        ));
-    }
-    Ok(())
-}
 
 pub(super) fn template(text: &str) -> Result<Template, Wrong> {
     if let Some(bad) = text.chars().find(|c| !(c.is_ascii_graphic() || *c == ' ')) {
@@ -61,22 +49,16 @@ pub(super) fn template(text: &str) -> Result<Template, Wrong> {
                 "write `{{` and `}}` for the braces themselves".to_owned(),
             ));
         };
-        let piece = match name {
-            "host" => Piece::Host,
-            "client" => Piece::Client,
-            "request_id" => Piece::RequestId,
-            _ => {
-                let known = ["host", "client", "request_id"];
-                return Err((
-                    format!("the placeholder {} is not known", quoted(name)),
-                    did_you_mean(name, &known),
-                ));
-            }
+        let Some((_, piece)) = PLACEHOLDERS.iter().find(|(known, _)| *known == name) else {
+            return Err((
+                format!("the placeholder {} is not known", quoted(name)),
+                did_you_mean(name, &PLACEHOLDERS.map(|(known, _)| known)),
+            ));
         };
         if !plain.is_empty() {
             pieces.push(Piece::Text(std::mem::take(&mut plain)));
         }
-        pieces.push(piece);
+        pieces.push(piece.clone());
         rest = after;
     }
     plain.push_str(rest);

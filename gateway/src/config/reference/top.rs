@@ -1,5 +1,9 @@
 //! Which keys stand at the top?
 
+use super::routes::{
+    ADD_HEADERS, ADD_RESPONSE_HEADERS, REMOVE_HEADERS, REMOVE_RESPONSE_HEADERS, SET_HEADERS,
+    SET_RESPONSE_HEADERS,
+};
 use super::{Form, Key, OFF, Section, key};
 
 pub(super) const SECTIONS: &[Section] = &[
@@ -42,6 +46,36 @@ pub(super) const SECTIONS: &[Section] = &[
             "On SIGTERM, what is not finished by then is cut.",
         )],
     },
+    Section {
+        title: "Upgrade",
+        at: &["upgrade"],
+        what: "How the process is replaced by another, which takes its sockets over; docs/upgrade.md tells how.",
+        keys: UPGRADE,
+    },
+];
+
+const UPGRADE: &[Key] = &[
+    key(
+        "deadline",
+        &[Form::Duration, OFF],
+        "1h",
+        "What the old process has in flight lives on so long; `off`: as long as it likes.",
+    ),
+    key(
+        "start_timeout",
+        &[Form::Duration],
+        "60s",
+        "The new process is given up when it does not serve by then; the old one serves on.",
+    ),
+    key(
+        "socket",
+        &[
+            Form::Words(&["default", "off"]),
+            Form::Text("/run/portcullis/upgrade.sock"),
+        ],
+        "default",
+        "Where `portcullis upgrade` finds the running process. `default` is `upgrade.sock` in the directory that the service manager made (`RUNTIME_DIRECTORY`), or none.",
+    ),
 ];
 
 const TOP: &[Key] = &[
@@ -74,6 +108,19 @@ const TOP: &[Key] = &[
         &[Form::Keys],
         "{ deadline: 30s }",
         "How the gateway stops.",
+    ),
+    // Defaults for every route: what a route says of a field takes the place of what is said here.
+    SET_HEADERS,
+    ADD_HEADERS,
+    REMOVE_HEADERS,
+    SET_RESPONSE_HEADERS,
+    ADD_RESPONSE_HEADERS,
+    REMOVE_RESPONSE_HEADERS,
+    key(
+        "upgrade",
+        &[Form::Keys],
+        "{ deadline: 1h, start_timeout: 60s, socket: default }",
+        "How the process is replaced by another.",
     ),
     key(
         "listeners",

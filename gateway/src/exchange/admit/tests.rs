@@ -69,6 +69,7 @@ fn decided(plan: &Plan, on: &str, line: &str, fields: &str) -> String {
         } => {
             format!("{} as {}", name(route), String::from_utf8(target).unwrap())
         }
+        Decision::Answer { route } => format!("{} itself", name(route)),
         Decision::Redirect { status, location } => format!("{status} {location}"),
         Decision::Refuse { route, failure } => {
             let route = route.map_or(String::new(), |route| format!("{}: ", name(route)));

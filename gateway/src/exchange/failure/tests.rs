@@ -17,6 +17,7 @@ fn all() -> Vec<Failure> {
             Failure::WorkerLost | Failure::BadAnswer | Failure::WorkerTimeout => {}
             Failure::NotImplemented | Failure::TooManyConnections | Failure::Stopping => {}
             Failure::Network | Failure::RateLimited(_) | Failure::RouteFull => {}
+            Failure::Maintenance => {}
         }
         failure
     }
@@ -33,6 +34,7 @@ fn all() -> Vec<Failure> {
         Failure::Network,
         Failure::RateLimited(7),
         Failure::RouteFull,
+        Failure::Maintenance,
         Failure::NoRoute,
         Failure::BodyTooLarge,
         Failure::BadBody,

@@ -41,6 +41,7 @@ fn http2(method: Method, body: BodyKind, fields: &[(&'static str, &'static str)]
 
 fn passage<'a>(set: &'a [(&'a str, Vec<u8>)]) -> Passage<'a> {
     Passage {
+        hidden_cookie: None,
         target: b"/x",
         client: "192.0.2.1",
         origin: None,
@@ -48,7 +49,10 @@ fn passage<'a>(set: &'a [(&'a str, Vec<u8>)]) -> Passage<'a> {
         tls: true,
         port: 443,
         request_id: "id-1",
-        set,
+        made: Box::leak(Box::new(Made {
+            set: set.to_vec(),
+            ..Made::default()
+        })),
     }
 }
 
@@ -397,7 +401,7 @@ fn to_client(
     after: After,
 ) -> (String, Framing, After) {
     let mut out = BytesMut::new();
-    let (framing, after) = http1_response(&mut out, response, version, to_head, after);
+    let (framing, after) = http1_response(&mut out, response, version, to_head, after, None);
     (text(out), framing, after)
 }
 
@@ -495,7 +499,7 @@ fn a_response_is_framed_for_its_client() {
             (want.to_owned(), framing),
             "{status} {version:?} {body:?} {to_head}"
         );
-        let head = http2_response(answer, to_head);
+        let head = http2_response(answer, to_head, None);
         let length = head.headers().get("content-length").is_some();
         assert_eq!(
             length,
@@ -581,7 +585,7 @@ fn fields_between_worker_and_gateway_stay_there() {
                   TE: x\r\nX-Private: 1\r\nX-Public: 2\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nX-Request-ID: w\r\nTrailer: x\r\n";
     let answer = response(200, BodyKind::Empty, fields);
     let (head, ..) = to_client(&answer, Version::Http11, false, After::Keep);
-    let map = http2_response(answer, false).headers().clone();
+    let map = http2_response(answer, false, None).headers().clone();
     for name in [
         "connection",
         "keep-alive",
@@ -632,6 +636,7 @@ fn an_http_2_response_passes_to_http_2_without_its_framing() {
                 ],
             ),
             to_head,
+            None,
         );
         assert_eq!(
             head.headers().contains_key("content-length"),
@@ -644,7 +649,7 @@ fn an_http_2_response_passes_to_http_2_without_its_framing() {
         );
     }
     assert_eq!(
-        http2_response(of(1000, BodyKind::Empty, &[]), false).status(),
+        http2_response(of(1000, BodyKind::Empty, &[]), false, None).status(),
         502
     );
 }

@@ -1,0 +1,177 @@
+//! Which metrics are there? Every name, with its type, labels and meaning: the one place to add one.
+//!
+//! Promises: whatever is counted or told under a name is in this table, because both ask for a [`Family`]; names and
+//! labels are stable; no label comes from a request. docs/metrics.md is made of this table.
+//!
+//! To add one: a row here, then either a handle in `observe::metrics` (counted as it happens) or a few lines in `scrape`
+//! (read when somebody asks), then its row in docs/metrics.md, which `UPDATE_DOCS=1 cargo test -p gateway names` writes.
+
+/// A metric, whatever its labels.
+#[derive(Debug, PartialEq)]
+pub struct Family {
+    /// Name; the unit is in its ending.
+    pub name: &'static str,
+    /// How it behaves.
+    pub kind: Kind,
+    /// Names of its labels.
+    pub labels: &'static [&'static str],
+    /// What it means, with its unit.
+    pub help: &'static str,
+}
+
+/// How a metric behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows, until the process or what it belongs to begins anew.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Durations in buckets.
+    Histogram,
+}
+
+macro_rules! families {
+    ($($id:ident = $kind:ident $name:literal [$($label:literal),*] $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub static $id: Family = Family {
+                name: $name,
+                kind: Kind::$kind,
+                labels: &[$($label),*],
+                help: $help,
+            };
+        )*
+
+        /// All of them, in the order of the documentation.
+        pub static ALL: &[(&str, &Family)] = &[$((stringify!($id), &$id)),*];
+    };
+}
+
+families! {
+    // Requests.
+    REQUESTS = Counter "portcullis_requests_total" ["listener", "route", "pool", "class", "protocol"]
+        "Exchanges that have ended, by listener, route and pool (empty where none was chosen), class of the status (none: the client saw none) and protocol.";
+    REQUEST_DURATION = Histogram "portcullis_request_duration_seconds" ["listener", "pool"]
+        "From the request's head to the end of the response, by listener and pool, in seconds.";
+    REQUESTS_FAILED = Counter "portcullis_requests_failed_total" ["listener", "end"]
+        "Exchanges that did not end well, by listener and the word that the access log has for it; refused ones count.";
+    REQUESTS_REFUSED = Counter "portcullis_requests_refused_total" ["listener", "route", "limit"]
+        "Requests refused by a limit of their route, by listener, route and limit.";
+    RATE_LIMITED = Counter "portcullis_rate_limited_total" ["listener", "route"]
+        "Requests refused because their client asked too often, by listener and route (empty: the listener's own rate).";
+    BODY_BYTES = Counter "portcullis_body_bytes_total" ["listener", "pool", "direction"]
+        "Bytes of bodies and tunnels, counted when they end, by listener, pool and direction (in: from clients, out: to clients).";
+    GRPC_RESPONSES = Counter "portcullis_grpc_responses_total" ["pool", "code"]
+        "gRPC calls that ended with a status, by pool and name of the code (other: no code that gRPC knows).";
+    IN_FLIGHT = Gauge "portcullis_exchanges_in_flight" []
+        "Exchanges that have not ended, tunnels and streams included.";
+    STREAMS = Gauge "portcullis_streams_open" ["listener"]
+        "Open HTTP/2 streams of clients, by listener.";
+    TUNNELS = Gauge "portcullis_tunnels_open" ["listener"]
+        "Open tunnels (WebSocket), by listener.";
+
+    // Connections.
+    CONNECTIONS = Counter "portcullis_connections_total" ["listener"]
+        "Connections accepted, by listener.";
+    CONNECTIONS_REFUSED = Counter "portcullis_connections_refused_total" ["listener", "limit"]
+        "Connections closed before they were served, by listener and the limit they met.";
+    CONNECTIONS_OPEN = Gauge "portcullis_connections_open" ["listener"]
+        "Open client connections, by listener.";
+    CONNECTIONS_MAX = Gauge "portcullis_connections_max" ["listener"]
+        "Client connections that may be open at once, by listener.";
+    HANDSHAKES = Counter "portcullis_tls_handshakes_total" ["listener", "version", "resumed"]
+        "TLS handshakes done, by listener, version and whether a session was resumed.";
+    HANDSHAKE_FAILURES = Counter "portcullis_tls_handshake_failures_total" ["listener", "reason"]
+        "TLS handshakes that failed, by listener and reason.";
+
+    // Pools.
+    POOL_SLOTS = Gauge "portcullis_pool_slots" ["pool"]
+        "Hosts and ports on which workers may be, by pool.";
+    POOL_LIVE = Gauge "portcullis_pool_workers_live" ["pool"]
+        "Workers that get traffic, by pool.";
+    POOL_WORKERS = Gauge "portcullis_pool_workers" ["pool", "state"]
+        "Workers by pool and state; absent ones are not counted.";
+    POOL_IN_FLIGHT = Gauge "portcullis_pool_in_flight" ["pool", "kind"]
+        "Exchanges at workers, by pool and kind (request, stream).";
+    POOL_WAITING = Gauge "portcullis_pool_waiting" ["pool", "reason"]
+        "Requests that wait for a worker, by pool and reason (hold: none is up, queue: all are full).";
+    POOL_WAIT = Histogram "portcullis_pool_wait_duration_seconds" ["pool"]
+        "How long requests waited for a worker, of those that had to and got one, by pool, in seconds.";
+    POOL_CONNECT = Histogram "portcullis_pool_connect_duration_seconds" ["pool"]
+        "How long a new connection to a worker took, by pool, in seconds; requests on kept connections do not count.";
+    POOL_FIRST_BYTE = Histogram "portcullis_pool_first_byte_duration_seconds" ["pool"]
+        "From the request on its way to a worker to the head of the response, by pool, in seconds; waiting and connecting are not in it.";
+    POOL_FAILURES = Counter "portcullis_pool_attempts_failed_total" ["pool", "reason"]
+        "Attempts that a worker failed, those that were tried again included, by pool and reason.";
+    POOL_PICKS = Counter "portcullis_pool_picks_total" ["pool"]
+        "Workers picked, retries included, by pool.";
+    POOL_RETRIES = Counter "portcullis_pool_retries_total" ["pool"]
+        "Attempts after the first, by pool.";
+    POOL_RETRIES_DENIED = Counter "portcullis_pool_retries_denied_total" ["pool"]
+        "Retries that the budget did not allow, by pool.";
+    POOL_HELD = Counter "portcullis_pool_held_total" ["pool"]
+        "Requests held because no worker was up, by pool.";
+    POOL_HOLD_REFUSED = Counter "portcullis_pool_hold_refused_total" ["pool"]
+        "Requests that could not be held, by pool.";
+    POOL_HOLD_EXPIRED = Counter "portcullis_pool_hold_expired_total" ["pool"]
+        "Held requests whose time ran out, by pool.";
+    POOL_QUEUED = Counter "portcullis_pool_queued_total" ["pool"]
+        "Requests queued because every worker was at its cap, by pool.";
+    POOL_QUEUE_REFUSED = Counter "portcullis_pool_queue_refused_total" ["pool"]
+        "Requests that could not be queued, by pool.";
+    POOL_QUEUE_EXPIRED = Counter "portcullis_pool_queue_expired_total" ["pool"]
+        "Queued requests whose time ran out, by pool.";
+    POOL_BACKED_UP = Counter "portcullis_pool_backed_up_total" ["pool"]
+        "Requests that a backup took because too few workers were up, by the pool it stood in for.";
+    POOL_MAINTENANCE = Counter "portcullis_pool_maintenance_refused_total" ["pool"]
+        "Requests turned away because of maintenance, by pool.";
+    POOL_STICKY_KEPT = Counter "portcullis_pool_sticky_kept_total" ["pool"]
+        "Requests whose cookie named a worker that then got them, by pool.";
+    POOL_STICKY_MOVED = Counter "portcullis_pool_sticky_moved_total" ["pool"]
+        "Requests whose cookie named a worker that could not get them, by pool.";
+    POOL_EJECTIONS = Counter "portcullis_pool_ejections_total" ["pool"]
+        "Ejections after failures in a row, by pool.";
+    POOL_UPS = Counter "portcullis_pool_workers_up_total" ["pool"]
+        "Workers that began to get traffic, by pool.";
+    POOL_DOWNS = Counter "portcullis_pool_workers_down_total" ["pool"]
+        "Workers that ceased to get traffic, by pool.";
+    POOL_SCANS = Counter "portcullis_pool_scans_total" ["pool"]
+        "Looks into the kernel's listen table, by pool.";
+    POOL_PROBES = Counter "portcullis_pool_probes_total" ["pool"]
+        "Connections made to find workers, by pool.";
+    POOL_CHECKS = Counter "portcullis_pool_checks_total" ["pool"]
+        "Active checks, by pool.";
+    POOL_CHECKS_FAILED = Counter "portcullis_pool_checks_failed_total" ["pool"]
+        "Active checks that failed, by pool.";
+
+    // The gateway itself.
+    BUILD = Gauge "portcullis_build_info" ["version"]
+        "1, with the version as a label.";
+    DRAINING = Gauge "portcullis_draining" []
+        "1 while the gateway takes no new work, else 0.";
+    RELOADS = Counter "portcullis_reloads_total" ["result"]
+        "Reloads of the configuration, by result (done, refused).";
+    RELOAD_REFUSED = Gauge "portcullis_reload_refused" []
+        "1 while the last reload was refused, so that the file is not what runs, else 0.";
+    LOG_DROPPED = Counter "portcullis_access_log_lines_dropped_total" []
+        "Lines of the access log lost because its destination did not follow.";
+
+    // The process, as Prometheus' own libraries name it.
+    PROCESS_CPU = Counter "process_cpu_seconds_total" []
+        "Processor time spent, user and system, in seconds.";
+    PROCESS_FDS = Gauge "process_open_fds" []
+        "Open file descriptors.";
+    PROCESS_FDS_MAX = Gauge "process_max_fds" []
+        "File descriptors that may be open.";
+    PROCESS_RESIDENT = Gauge "process_resident_memory_bytes" []
+        "Resident memory, in bytes.";
+    PROCESS_VIRTUAL = Gauge "process_virtual_memory_bytes" []
+        "Virtual memory, in bytes.";
+    PROCESS_START = Gauge "process_start_time_seconds" []
+        "When the process began, in seconds since 1970.";
+    PROCESS_THREADS = Gauge "process_threads" []
+        "Threads.";
+}
+
+#[cfg(test)]
+mod tests;

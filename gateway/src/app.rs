@@ -17,6 +17,7 @@ use pingora_core::services::Service;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::socket::{self as admin_socket, Socket, Trace};
 use crate::admin::{self, Admin};
 use crate::config::contents::read_contents;
 use crate::config::model::{self, Config, ListenerId};
@@ -32,8 +33,9 @@ use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
 use crate::plan::Plan;
 use crate::reload::{
-    Discovered, OpenDoor, Reload, addresses, own_addresses, settle_redirects, tls_of,
+    Discovered, OpenDoor, Reload, addresses, own_addresses, settle_redirects, settle_token, tls_of,
 };
+use crate::renewal;
 use crate::shard::{Shard, Shared};
 use crate::tls;
 use crate::upgrade::control::{self, Ask};
@@ -231,14 +233,17 @@ fn serve(
     inherited: Vec<Inherited>,
 ) -> Result<(), Refusal> {
     let metrics = Arc::new(Metrics::new().context("metrics")?);
-    let problems = read_contents(&mut config);
+    let mut problems = read_contents(&mut config);
+    problems.extend(settle_token(&mut config).err());
     if !problems.is_empty() {
         return Err(refuse(source, &problems));
     }
     let (tls, doubts) = tls_of(&config, None).map_err(|problems| refuse(source, &problems))?;
     tell(source, &doubts);
-    let (doors, admin_socket) = open_sockets(source, &config, inherited, predecessor)?;
+    let (doors, admin_tcp) = open_sockets(source, &config, inherited, predecessor)?;
     let control_socket = open_control(&config, predecessor)?;
+    let admin_socket = open_admin_socket(&config, predecessor.is_some())?;
+    let trace = Arc::new(Mutex::new(admin_socket.trace()));
     settle_redirects(&mut config, doors.iter());
     host::raise_open_files(&config);
     let log = open_log(&config.access_log)?;
@@ -247,9 +252,9 @@ fn serve(
         threads => threads,
     };
     let (drain, upgrade) = (config.drain.clone(), config.upgrade.clone());
-    let admin_asked = config.admin.as_ref().map(|admin| admin.bind);
+    let admin_asked = config.admin.as_ref().and_then(|admin| admin.bind);
     let plan = Arc::new(Plan::build(config, tls, &metrics, None, Instant::now()));
-    let admin_address = admin_socket
+    let admin_address = admin_tcp
         .as_ref()
         .and_then(|socket| socket.local_addr().ok());
     let own = own_addresses(&doors, admin_address);
@@ -270,15 +275,17 @@ fn serve(
         admin: admin_address,
         threads: senders,
         discovery,
+        alone: Mutex::default(),
         frozen: AtomicBool::new(false),
     });
     let admin = Arc::new(Admin {
         shared: shared.clone(),
         metrics,
         since: Instant::now(),
+        reload: reload.clone(),
     });
     let beside = Beside {
-        admin: match (admin_asked, &admin_socket) {
+        admin: match (admin_asked, &admin_tcp) {
             (Some(asked), Some(socket)) => Some((asked, socket.try_clone()?)),
             _ => None,
         },
@@ -305,7 +312,9 @@ fn serve(
         shared: shared.clone(),
         discovered,
         admin,
+        tcp: admin_tcp,
         socket: admin_socket,
+        trace: trace.clone(),
         control: control_socket.map(|(_, socket)| (socket, ask)),
         serving: serving.clone(),
     });
@@ -320,8 +329,8 @@ fn serve(
     server.run(RunArgs {
         shutdown_signal: Box::new(Drain {
             shared: shared.clone(),
-            deadline: drain.deadline,
-            upgrade_deadline: upgrade.deadline,
+            model: drain,
+            upgrade_model: upgrade.clone(),
             reload: reload.clone(),
             hand_over: HandOver {
                 start,
@@ -333,6 +342,9 @@ fn serve(
             asks: Mutex::new(Some(asks)),
         }),
     });
+    if let Some(trace) = &*trace.lock().unwrap_or_else(PoisonError::into_inner) {
+        trace.remove();
+    }
     Ok(())
 }
 
@@ -382,14 +394,15 @@ fn open_sockets(
         }
     }
     let admin = config.admin.as_ref().and_then(|admin| {
+        let address = admin.bind?;
         let bind = model::Bind {
-            host: Some(admin.bind.ip()),
-            port: admin.bind.port(),
+            host: Some(address.ip()),
+            port: address.port(),
             place: admin.place,
         };
         predecessor
             .as_mut()
-            .and_then(|predecessor| predecessor.take_admin(admin.bind))
+            .and_then(|predecessor| predecessor.take_admin(address))
             .or_else(|| Some(inheritance.take("admin", &bind)?.socket))
             .or_else(|| open(&bind))
     });
@@ -422,6 +435,65 @@ fn open_control(
             .with_context(|| format!("upgrade socket {} cannot be opened", path.display()))?,
     };
     Ok(Some((path, socket)))
+}
+
+/// The operators' unix socket on its way.
+enum AdminSocket {
+    /// There shall be none.
+    None,
+    /// It is open.
+    Open(Socket),
+    /// It is taken from the process that we replace, once we serve.
+    Later { path: PathBuf, mode: u32 },
+}
+
+impl AdminSocket {
+    fn trace(&self) -> Option<Trace> {
+        match self {
+            AdminSocket::Open(socket) => Some(socket.trace()),
+            AdminSocket::None | AdminSocket::Later { .. } => None,
+        }
+    }
+
+    fn open(self) -> Option<Socket> {
+        match self {
+            AdminSocket::None => None,
+            AdminSocket::Open(socket) => Some(socket),
+            AdminSocket::Later { path, mode } => match admin_socket::open(&path, mode, true) {
+                Ok(socket) => Some(socket),
+                Err(error) => {
+                    tracing::warn!(%error, "no socket for operators");
+                    None
+                }
+            },
+        }
+    }
+}
+
+/// The operators' unix socket. One that was asked for must be had; the usual one may be missing, which is told.
+fn open_admin_socket(config: &Config, replaces: bool) -> anyhow::Result<AdminSocket> {
+    let Some(admin) = &config.admin else {
+        return Ok(AdminSocket::None);
+    };
+    let runtime = std::env::var("RUNTIME_DIRECTORY").ok();
+    let Some(path) = admin_socket::path_of(admin, runtime.as_deref()) else {
+        return Ok(AdminSocket::None);
+    };
+    let mode = admin.socket_mode;
+    if replaces {
+        return Ok(AdminSocket::Later { path, mode });
+    }
+    match admin_socket::open(&path, mode, false) {
+        Ok(socket) => {
+            tracing::info!(path = %path.display(), "operators' socket");
+            Ok(AdminSocket::Open(socket))
+        }
+        Err(error) if admin.socket == model::AdminSocket::Usual => {
+            tracing::warn!(%error, "no socket for operators; choose a place with `admin: {{ socket: PATH }}`");
+            Ok(AdminSocket::None)
+        }
+        Err(error) => bail!("the operators' socket cannot be opened: {error}"),
+    }
 }
 
 fn open_log(to: &model::AccessLog) -> anyhow::Result<AccessLog> {
@@ -587,7 +659,9 @@ struct Control {
     shared: Arc<Shared>,
     discovered: watch::Receiver<Discovered>,
     admin: Arc<Admin>,
-    socket: Option<TcpListener>,
+    tcp: Option<TcpListener>,
+    socket: AdminSocket,
+    trace: Arc<Mutex<Option<Trace>>>,
     control: Option<(UnixListener, tokio::sync::mpsc::Sender<Ask>)>,
     serving: CancellationToken,
 }
@@ -607,17 +681,26 @@ impl Service for Control {
                 }
             }
         };
-        let admin = self.admin.clone();
-        let socket = self.socket.take();
-        let (serving, shared) = (self.serving.clone(), self.shared.clone());
-        let operating = async move {
-            let Some(socket) = socket else { return };
-            serving.cancelled().await;
-            if let Err(error) = admin::serve(admin, socket).await {
-                tracing::error!(%error, "the operators' listener failed");
+        let tcp = self.tcp.take();
+        let over_tcp = async {
+            let Some(tcp) = tcp else { return };
+            self.serving.cancelled().await;
+            if let Err(error) = admin::serve_tcp(self.admin.clone(), tcp).await {
+                tracing::error!(%error, "the operators' address failed");
             }
         };
-        let (serving, control) = (self.serving.clone(), self.control.take());
+        let renewing = renewal::run(self.shared.clone(), self.admin.metrics.clone());
+        let socket = std::mem::replace(&mut self.socket, AdminSocket::None);
+        let over_socket = async {
+            self.serving.cancelled().await;
+            let Some(socket) = socket.open() else { return };
+            *self.trace.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket.trace());
+            if let Err(error) = admin::serve_socket(self.admin.clone(), socket.listener).await {
+                tracing::error!(%error, "the operators' socket failed");
+            }
+        };
+        let (serving, shared) = (self.serving.clone(), self.shared.clone());
+        let control = self.control.take();
         let asked = async move {
             let Some((socket, asks)) = control else {
                 return;
@@ -634,7 +717,7 @@ impl Service for Control {
                 () = self.shared.handed_over() => {}
             }
         };
-        tokio::join!(discovering, operating, asked, feeding);
+        tokio::join!(discovering, over_tcp, over_socket, renewing, asked, feeding);
     }
 
     fn name(&self) -> &str {

@@ -12,10 +12,11 @@ use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
+use crate::config::model;
 use crate::host;
 use crate::listener::accept;
-use crate::reload::Reload;
-use crate::shard::Shared;
+use crate::reload::{Reload, Way};
+use crate::shard::{Farewell, Shared};
 use crate::upgrade::control::Ask;
 use crate::upgrade::hand_over::HandOver;
 
@@ -31,9 +32,9 @@ pub struct Drain {
     /// What the data threads share.
     pub shared: Arc<Shared>,
     /// For what is in flight.
-    pub deadline: Duration,
-    /// The same when another process has taken over; zero means for ever.
-    pub upgrade_deadline: Duration,
+    pub model: model::Drain,
+    /// The same when another process has taken over.
+    pub upgrade_model: model::Upgrade,
     /// What SIGHUP does.
     pub reload: Arc<Reload>,
     /// What SIGQUIT does.
@@ -90,7 +91,8 @@ impl ShutdownSignalWatch for Drain {
                     host::tell_stopping();
                 }
                 if matches!(end, End::Drain) {
-                    self.shared.start_drain();
+                    let farewell = Farewell::of_stop(&self.model, Instant::now());
+                    self.shared.start_drain(farewell);
                     self.drain(&mut signals).await;
                 }
             }
@@ -121,7 +123,8 @@ impl Drain {
                 _ = signals.term.recv() => return End::Drain,
                 _ = signals.int.recv() => return End::AtOnce,
                 _ = signals.hup.recv() => {
-                    self.reload();
+                    // Told by itself.
+                    let _ = self.reload.reload(Way::Signal);
                     continue;
                 }
                 _ = signals.quit.recv() => None,
@@ -145,22 +148,6 @@ impl Drain {
         }
     }
 
-    fn reload(&self) {
-        host::tell_reloading();
-        match self.reload.reload() {
-            Ok(changes) => tracing::info!(
-                opened = changes.opened,
-                closed = changes.closed,
-                pools_kept = changes.pools_kept,
-                pools_built = changes.pools_built,
-                routes = changes.routes,
-                "reloaded"
-            ),
-            Err(problems) => tracing::error!("reload refused, nothing changed\n{problems}"),
-        }
-        host::tell_ready();
-    }
-
     /// Starts another process in our place: its number, or why there is none. A signal that ends us ends the attempt.
     async fn upgrade(&self, signals: &mut Signals) -> Result<Result<u32, String>, End> {
         tracing::info!("upgrade: a new process is started");
@@ -178,7 +165,9 @@ impl Drain {
         match outcome.unwrap_or_else(|_| Err("the conversation broke off".to_owned())) {
             Ok(successor) => {
                 host::tell_successor(successor.pid);
-                self.hand_over.succeeded(&successor, &begun);
+                let farewell =
+                    Farewell::of_upgrade(&self.upgrade_model, &self.model, Instant::now());
+                self.hand_over.succeeded(&successor, &begun, farewell);
                 Ok(Ok(successor.pid))
             }
             Err(reason) => {
@@ -201,14 +190,14 @@ impl Drain {
     async fn outlive(&self, signals: &mut Signals) -> End {
         tokio::select! {
             end = signals.end() => end,
-            () = self.until_empty(self.upgrade_deadline) => End::AtOnce,
+            () = self.until_empty(self.upgrade_model.deadline) => End::AtOnce,
         }
     }
 
     async fn drain(&self, signals: &mut Signals) {
-        tracing::info!(deadline = ?self.deadline, "draining");
+        tracing::info!(deadline = ?self.model.deadline, "draining");
         // Zero means at once here.
-        let deadline = self.deadline.max(Duration::from_nanos(1));
+        let deadline = self.model.deadline.max(Duration::from_nanos(1));
         tokio::select! {
             _ = signals.int.recv() => {}
             () = self.until_empty(deadline) => {}

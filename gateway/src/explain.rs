@@ -418,6 +418,7 @@ fn limits(plan: &Plan, on: ListenerId, route: RouteId) -> Vec<String> {
         if let Some(rate) = rate {
             let who = match &rate.per {
                 RateKey::Address => "address".to_owned(),
+                RateKey::Certificate => "client's certificate".to_owned(),
                 RateKey::Header(name) => format!("value of `{name}`"),
             };
             limits.push(format!(

@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod cli;
 pub mod config;
 pub mod discover;
 pub mod drain;
@@ -20,6 +21,7 @@ pub mod observe;
 pub mod plan;
 pub mod pool;
 pub mod reload;
+pub mod renewal;
 pub mod route;
 pub mod scrape;
 pub mod shard;

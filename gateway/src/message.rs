@@ -157,6 +157,8 @@ pub enum Known {
     Expect,
     /// `Forwarded`, `X-Forwarded-*`: ours to say.
     Forwarded,
+    /// `X-Client-Cert-*`: ours to say.
+    ClientCertificate,
     /// `X-Request-ID`.
     RequestId,
     /// `Content-Type`.
@@ -219,6 +221,9 @@ impl Known {
         if name.len() > 12 && name[..12].eq_ignore_ascii_case(b"x-forwarded-") {
             return Known::Forwarded;
         }
+        if name.len() > 14 && name[..14].eq_ignore_ascii_case(b"x-client-cert-") {
+            return Known::ClientCertificate;
+        }
         if name.eq_ignore_ascii_case(b"sec-websocket-accept") {
             return Known::WebSocketKey;
         }
@@ -251,6 +256,7 @@ impl Known {
                 | Known::Upgrade
                 | Known::Trailer
                 | Known::Forwarded
+                | Known::ClientCertificate
                 | Known::Disguised
         )
     }
@@ -428,6 +434,9 @@ mod tests {
             ("x-forwarded-for", Known::Forwarded),
             ("X-Forwarded-Anything", Known::Forwarded),
             ("X-Forwarder", Known::Other),
+            ("X-Client-Cert-Subject", Known::ClientCertificate),
+            ("x_client_cert_fingerprint", Known::Disguised),
+            ("X-Client-Cert", Known::Other),
             ("te", Known::Te),
             ("Sec-WebSocket-Accept", Known::WebSocketKey),
             ("X_Forwarded_For", Known::Disguised),

@@ -8,8 +8,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use rustls::ServerConfig;
-
 use crate::config::model::{
     Action, Config, Forward, Listener, ListenerId, PoolId, Rate, Route, RouteId,
 };
@@ -19,12 +17,13 @@ use crate::limit::rate::Limiter;
 use crate::observe::metrics::{ListenerMetrics, Metrics, PoolMetrics, RouteMetrics};
 use crate::pool::Pool;
 use crate::route::table::RouteTable;
+use crate::tls::live::Live;
 
 /// Most listeners in the life of a process, those that reloads have taken away included.
 pub const LISTENERS_MAX: usize = 256;
 
 /// TLS of a listener, or none.
-pub type Tls = Option<Arc<ServerConfig>>;
+pub type Tls = Option<Arc<Live>>;
 
 /// The running snapshot.
 pub struct Plan {

@@ -21,6 +21,7 @@ pub fn text(shared: &Shared, metrics: &Metrics) -> Vec<u8> {
     let mut text = Exposition::default();
     itself(&mut text, shared);
     listeners(&mut text, shared, &plan);
+    certificates(&mut text, &plan);
     pools(&mut text, &plan);
     out.extend_from_slice(text.into_text().as_bytes());
     out
@@ -57,6 +58,17 @@ fn listeners(text: &mut Exposition, shared: &Shared, plan: &Plan) {
         let mut series = text.family(family);
         for (id, listener) in plan.config.listeners.iter().enumerate() {
             series.line(&[&listener.name], read(shared, plan, id));
+        }
+    }
+}
+
+fn certificates(text: &mut Exposition, plan: &Plan) {
+    let mut series = text.family(&names::CERTIFICATE_EXPIRY);
+    for (listener, running) in plan.config.listeners.iter().zip(&plan.listeners) {
+        let live = running.tls.as_ref().filter(|_| !listener.bind.is_empty());
+        for shown in live.map(|live| live.shown()).unwrap_or_default() {
+            let labels = [listener.name.as_str(), &shown.chain.to_string_lossy()];
+            series.line(&labels, u64::try_from(shown.expires).unwrap_or(0));
         }
     }
 }

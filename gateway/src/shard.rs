@@ -1,6 +1,8 @@
 //! What does a data thread own? Everything that its connections share without locks, and the way to what all threads
 //! share.
 
+mod farewell;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -8,10 +10,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
+
+pub use farewell::{Farewell, StreamKind};
 
 use crate::config::model::ListenerId;
 use crate::io::Scratch;
@@ -45,6 +49,10 @@ pub struct Shared {
     pub accepting: AtomicUsize,
     ending: AtomicU8,
     drain: watch::Sender<u8>,
+    /// When long streams have to go.
+    farewell: Mutex<Farewell>,
+    /// Streams that have asked.
+    leaving: AtomicU32,
     /// The data threads shall hand over what they still hold.
     closing: AtomicBool,
     shards: AtomicUsize,
@@ -64,6 +72,8 @@ impl Shared {
             accepting: AtomicUsize::new(0),
             ending: AtomicU8::new(SERVES),
             drain: watch::Sender::new(SERVES),
+            farewell: Mutex::default(),
+            leaving: AtomicU32::new(0),
             closing: AtomicBool::new(false),
             shards: AtomicUsize::new(0),
             shards_closed: AtomicUsize::new(0),
@@ -113,19 +123,23 @@ impl Shared {
     }
 
     /// From now on no new connection is taken, and connections end after what they are doing.
-    pub fn start_drain(&self) {
-        self.end(match self.is_handed_over() {
-            true => STOPS_HANDED_OVER,
-            false => STOPS,
-        });
+    pub fn start_drain(&self, farewell: Farewell) {
+        self.end(
+            farewell,
+            match self.is_handed_over() {
+                true => STOPS_HANDED_OVER,
+                false => STOPS,
+            },
+        );
     }
 
     /// From now on another process takes the new connections. What is open here has time.
-    pub fn hand_over(&self) {
-        self.end(HANDED_OVER);
+    pub fn hand_over(&self, farewell: Farewell) {
+        self.end(farewell, HANDED_OVER);
     }
 
-    fn end(&self, how: u8) {
+    fn end(&self, farewell: Farewell, how: u8) {
+        *self.farewell.lock().unwrap_or_else(PoisonError::into_inner) = farewell;
         self.ending.store(how, Ordering::SeqCst);
         self.drain.send_replace(how);
         self.wake_shards();
@@ -150,6 +164,22 @@ impl Shared {
     /// Whether the gateway is stopping, or another process has taken over.
     pub fn is_draining(&self) -> bool {
         self.ending.load(Ordering::Relaxed) != SERVES
+    }
+
+    /// How it ends; zero while it serves. Another value means another [`Shared::leave_after`].
+    pub fn ending(&self) -> u8 {
+        self.ending.load(Ordering::Relaxed)
+    }
+
+    /// How long a stream may still live, never zero; `None` for as long as it likes.
+    pub fn leave_after(&self, kind: StreamKind, now: Instant) -> Option<Duration> {
+        let farewell = *self.farewell.lock().unwrap_or_else(PoisonError::into_inner);
+        let moment = farewell.moment(kind, self.leaving.fetch_add(1, Ordering::Relaxed))?;
+        Some(
+            moment
+                .saturating_duration_since(now)
+                .max(Duration::from_nanos(1)),
+        )
     }
 
     /// Whether another process has taken over, so that there is no haste.
@@ -355,6 +385,8 @@ pub struct Shard {
     /// Lines of the access log.
     pub lines: RefCell<Lines>,
     random: RefCell<fastrand::Rng>,
+    /// When it last told of a client that it refused.
+    told: Cell<Option<Instant>>,
     /// The wall clock at a moment of the steady one: one clock reading an exchange serves both.
     wall: Cell<(Instant, u64)>,
 }
@@ -369,6 +401,7 @@ impl Shard {
             lines: RefCell::new(Lines::new(shared.log.clone())),
             scratch: Scratch::new(),
             random: RefCell::new(fastrand::Rng::with_seed(seed)),
+            told: Cell::new(None),
             wall: Cell::new(wall_now()),
             timers,
             shared,
@@ -412,6 +445,16 @@ impl Shard {
     /// A random number.
     pub fn random(&self) -> u64 {
         self.random.borrow_mut().u64(..)
+    }
+
+    /// Whether the log may be told of another client that was refused: once a second, because strangers can cause it.
+    pub fn may_tell(&self, now: Instant) -> bool {
+        let told = self.told.get();
+        let may = told.is_none_or(|told| now.duration_since(told) >= Duration::from_secs(1));
+        if may {
+            self.told.set(Some(now));
+        }
+        may
     }
 
     /// Milliseconds since 1970 at `at`.

@@ -148,6 +148,110 @@ async fn a_websocket_does_not_hold_the_drain_beyond_its_deadline() {
     client.to_end().await;
 }
 
+/// The Close frame of a server that goes away (RFC 6455 section 7.4.1).
+const GOING_AWAY: [u8; 4] = [0x88, 0x02, 0x03, 0xe9];
+/// A client's answer to it, masked with zeros.
+const CLOSE: [u8; 8] = [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9];
+
+async fn open_websocket(gateway: &Gateway) -> e2e::Raw {
+    let mut client = gateway.http().await;
+    client.send(opening("/")).await;
+    assert_eq!(client.reply().await.status(), 101);
+    client
+}
+
+#[tokio::test]
+async fn a_websocket_is_told_to_go_and_its_worker_hears_the_clients_answer() {
+    let worker = Worker::start(upgrading()).await;
+    let mut gateway = Edge::to(&worker)
+        .top("drain: { deadline: 60s, spread: 1s }")
+        .start()
+        .await;
+    let mut clients = Vec::new();
+    for _ in 0..10 {
+        clients.push(open_websocket(&gateway).await);
+    }
+    gateway.terminate();
+    for client in &mut clients {
+        assert_eq!(client.exact(4).await, GOING_AWAY);
+        client.send(CLOSE).await;
+        client.half_close().await;
+        // The worker echoes the Close frame: after ours there is none.
+        assert!(client.ended().await);
+    }
+    for line in gateway.access_log(10).await {
+        assert_eq!(line["end"], "stopping", "{line}");
+        assert_eq!(line["bytes_in"], 8, "the worker was told: {line}");
+    }
+    assert_eq!(gateway.exit().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_frame_that_is_cut_through_is_finished_before_the_last() {
+    let worker = Worker::start(upgrading()).await;
+    let mut gateway = Edge::to(&worker)
+        .top("drain: { deadline: 60s, spread: off }")
+        .start()
+        .await;
+    let mut client = open_websocket(&gateway).await;
+    // The worker sends back what it gets: half a frame.
+    let frame = e2e::websocket::text_frame("a frame in two halves");
+    let (half, rest) = frame.split_at(9);
+    client.send(half).await;
+    assert_eq!(client.exact(half.len()).await, half);
+    gateway.terminate();
+    until_closed(&gateway, "http").await;
+    for_a_while(Duration::from_millis(500)).await;
+    client.send(rest).await;
+    let mut expected = rest.to_vec();
+    expected.extend(GOING_AWAY);
+    assert_eq!(client.exact(expected.len()).await, expected);
+    client.half_close().await;
+    assert!(client.ended().await);
+    assert_eq!(gateway.exit().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_websocket_over_http2_is_told_to_go() {
+    let worker = Worker::start(upgrading()).await;
+    let mut gateway = Edge::to(&worker)
+        .top("drain: { deadline: 60s, spread: off }")
+        .start()
+        .await;
+    let mut call = crate::websocket::open_h2(&gateway).await;
+    gateway.terminate();
+    assert_eq!(call.exact(4).await, GOING_AWAY);
+    call.finish_sending(CLOSE.to_vec()).await;
+    assert_eq!(call.rest().await.unwrap().text(), "");
+    assert_eq!(gateway.exit().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn calls_that_do_not_end_hear_that_they_may_come_again() {
+    let worker = Worker::start(h2_mirroring()).await;
+    let silent = Worker::start(e2e::h2_scripts::h2_silent()).await;
+    for (worker, answered) in [(&worker, true), (&silent, false)] {
+        let mut gateway = Edge::to(worker)
+            .h2c()
+            .top("drain: { deadline: 3s, spread: 500ms }")
+            .start()
+            .await;
+        let mut client = gateway.h2("grpc").await;
+        let mut call = client.call(grpc::call("/s/Connect"), false).await;
+        call.send(grpc::frame("one")).await;
+        if answered {
+            assert_eq!(call.exact(8).await, grpc::frame("one"));
+        } else {
+            worker.until_seen(1).await;
+        }
+        gateway.terminate();
+        assert_eq!(call.rest().await.unwrap().grpc_status(), Some("14"));
+        let line = gateway.access_log(1).await.remove(0);
+        assert_eq!(line["end"], "stopping", "{line}");
+        assert_eq!(gateway.exit().await.code(), Some(0));
+    }
+}
+
 #[tokio::test]
 async fn a_held_request_is_not_forgotten() {
     let port = e2e::free_range(1);

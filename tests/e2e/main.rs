@@ -3,8 +3,12 @@
 
 mod access_log;
 mod admin;
+mod admin_api;
 mod backup;
+mod certificates_on_disk;
 mod check;
+mod cli;
+mod client_certificates;
 mod deadlines;
 mod drain;
 mod fixed;

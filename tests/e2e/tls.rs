@@ -2,7 +2,7 @@
 
 use e2e::raw::Session;
 use e2e::scripts::replying;
-use e2e::{Edge, Gateway, H2, Raw, Tls, Worker, eventually, frames};
+use e2e::{Authority, Certs, Edge, Gateway, H2, Raw, Tls, Worker, eventually, frames};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const YAML: &str = r#"
@@ -239,6 +239,71 @@ async fn plain_text_on_a_tls_port_reaches_no_worker() {
         .send("GET / HTTP/1.1\r\nHost: edge.test\r\n\r\n")
         .await;
     client.to_end().await;
+    assert_eq!(worker.count(), 0);
+}
+
+#[tokio::test]
+async fn who_speaks_plain_http_to_a_tls_port_is_told_so() {
+    let worker = Worker::start(replying(200)).await;
+    let gateway = gateway(&worker, "").await;
+    let mut client = Raw::tcp(gateway.port("https")).await;
+    let reply = client.get("/").await;
+    assert_eq!(reply.status(), 400);
+    assert!(reply.text().contains("https://"), "{}", reply.text());
+    assert!(client.ended().await);
+}
+
+/// Bytes, and then the end of the sending side.
+async fn sending(port: u16, bytes: &[u8]) {
+    let mut client = Raw::tcp(port).await;
+    client.send(bytes).await;
+    client.half_close().await;
+    client.to_end().await;
+}
+
+#[tokio::test]
+async fn each_failed_handshake_is_counted_by_its_reason() {
+    let worker = Worker::start(replying(200)).await;
+    let settings = ", min_version: \"1.3\", unknown_names: refuse";
+    let gateway = gateway(&worker, settings).await;
+    let (port, tls) = (gateway.port("https"), gateway.tls());
+    let stranger = Certs {
+        roots: Authority::new("another").roots(),
+        ..gateway.certs().clone()
+    };
+    let failing = async |tls: Tls| {
+        let failed = tls.connect(port).await.is_err();
+        assert!(failed, "a handshake that should fail did not");
+    };
+    for reason in [
+        "plain_http",
+        "protocol",
+        "lost",
+        "no_shared_version",
+        "no_shared_protocol",
+        "unknown_name",
+        "unknown_ca",
+    ] {
+        let line = format!(
+            r#"portcullis_tls_handshake_failures_total{{listener="https",reason="{reason}"}}"#
+        );
+        assert_eq!(gateway.metric(&line).await, Some(0.0), "{reason}");
+        match reason {
+            "plain_http" => sending(port, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await,
+            "protocol" => sending(port, &[0x80; 64]).await,
+            "lost" => sending(port, &[22, 3]).await,
+            "no_shared_version" => {
+                failing(Tls::versions(gateway.certs(), &[&rustls::version::TLS12])).await
+            }
+            "no_shared_protocol" => failing(tls.clone().alpn(&["acme-tls/1"])).await,
+            "unknown_name" => failing(tls.clone().name("stranger.test")).await,
+            _ => failing(Tls::trusting(&stranger)).await,
+        }
+        eventually(reason, || async {
+            (gateway.metric(&line).await == Some(1.0)).then_some(())
+        })
+        .await;
+    }
     assert_eq!(worker.count(), 0);
 }
 

@@ -17,7 +17,7 @@ const YAML: &str = r#"
 threads: 2
 admin: { bind: "127.0.0.1:0" }
 drain: { deadline: 2s }
-upgrade: { deadline: off, socket: <dir>/run/upgrade.sock, start_timeout: <timeout> }
+upgrade: { socket: <dir>/run/upgrade.sock, <upgrade> }
 listeners:
   http:  { bind: "127.0.0.1:0", redirect_https: none }
   https: { bind: "127.0.0.1:0", tls: { certificates: [ { chain: <dir>/edge.pem, key: <dir>/edge.key } ] } }
@@ -38,6 +38,10 @@ struct House {
 }
 
 async fn house(start_timeout: &str) -> House {
+    house_with(&format!("deadline: off, start_timeout: {start_timeout}")).await
+}
+
+async fn house_with(upgrade: &str) -> House {
     let app = Worker::start(replying(200)).await;
     let ws = Worker::start(upgrading()).await;
     let agents = Worker::start(h2_mirroring()).await;
@@ -45,7 +49,7 @@ async fn house(start_timeout: &str) -> House {
         .ports("app", [app.port()])
         .ports("ws", [ws.port()])
         .ports("agents", [agents.port()])
-        .text("timeout", start_timeout)
+        .text("upgrade", upgrade)
         .by_link()
         .start()
         .await;
@@ -402,6 +406,24 @@ async fn the_old_process_has_a_deadline_and_obeys_signals() {
         client.to_end().await;
         assert_eq!(gateway.admin("/readyz").await.status(), 200);
     }
+}
+
+#[tokio::test]
+async fn streams_of_the_old_process_are_told_to_go_before_its_deadline() {
+    let House {
+        mut gateway,
+        _workers,
+    } = house_with("deadline: 3s").await;
+    let mut streams = Streams::open(&gateway).await;
+    let (done, said) = gateway.upgrade().await;
+    assert!(done, "{said}");
+    streams.echo("still here").await;
+    assert_eq!(streams.socket.exact(4).await, [0x88, 0x02, 0x03, 0xe9]);
+    streams.socket.half_close().await;
+    assert!(streams.socket.ended().await);
+    let status = streams.call.rest().await.unwrap();
+    assert_eq!(status.grpc_status(), Some("14"));
+    assert_eq!(gateway.exit().await.code(), Some(0));
 }
 
 #[tokio::test]

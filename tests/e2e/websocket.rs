@@ -109,7 +109,7 @@ fn connect(path: &str) -> Request<()> {
     request
 }
 
-async fn open_h2(gateway: &Gateway) -> e2e::Call {
+pub(crate) async fn open_h2(gateway: &Gateway) -> e2e::Call {
     let mut client = gateway.h2("https").await;
     client.until_extended_connect().await;
     let mut call = client.call(connect("/ws"), false).await;

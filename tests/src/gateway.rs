@@ -22,6 +22,7 @@ use crate::raw::{Raw, Tls};
 pub struct Plan {
     yaml: String,
     env: Vec<(String, String)>,
+    files: Vec<(String, String)>,
     by_link: bool,
     passed: Option<std::os::fd::OwnedFd>,
 }
@@ -36,6 +37,12 @@ impl Plan {
     /// Puts any text in place of `<name>`.
     pub fn text(mut self, name: &str, text: &str) -> Plan {
         self.yaml = self.yaml.replace(&format!("<{name}>"), text);
+        self
+    }
+
+    /// Puts a file into the gateway's directory.
+    pub fn file(mut self, name: &str, text: &str) -> Plan {
+        self.files.push((name.to_owned(), text.to_owned()));
         self
     }
 
@@ -64,6 +71,9 @@ impl Plan {
         let passed = self.passed.take();
         let dir = TempDir::new();
         let certs = Certs::write(dir.path());
+        for (name, text) in std::mem::take(&mut self.files) {
+            dir.write(&name, &text);
+        }
         let yaml = self.text("dir", &dir.path().display().to_string()).yaml;
         let file = dir.write("routes.yaml", &yaml);
         let program = match by_link {
@@ -87,6 +97,7 @@ impl Plan {
         let mut child = command
             .args(["run", "-c"])
             .arg(&file)
+            .env("RUNTIME_DIRECTORY", dir.path())
             .envs(env)
             .stdin(passed.map_or_else(Stdio::null, Stdio::from))
             .stdout(Stdio::piped())
@@ -131,6 +142,7 @@ impl Gateway {
         Plan {
             yaml: yaml.to_owned(),
             env: Vec::new(),
+            files: Vec::new(),
             by_link: false,
             passed: None,
         }
@@ -152,6 +164,12 @@ impl Gateway {
     /// A file of this gateway's directory, such as `ca.pem`.
     pub fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// Puts a file into this gateway's directory as a careful program does: whole, by a rename.
+    pub fn put(&self, name: &str, text: &str) {
+        let fresh = self.dir.write(&format!(".{name}.new"), text);
+        std::fs::rename(fresh, self.file(name)).expect("a file can be renamed within a directory");
     }
 
     /// TLS settings of a client that trusts this gateway, without ALPN.
@@ -180,9 +198,49 @@ impl Gateway {
         .await
     }
 
-    /// A GET of the admin listener, on a connection of its own.
+    /// A GET of the operators' address, on a connection of its own.
     pub async fn admin(&self, target: &str) -> Message {
-        Raw::tcp(self.port("admin")).await.get(target).await
+        self.admin_with("GET", target, "").await
+    }
+
+    /// A request to the operators' address; `fields` are whole lines.
+    pub async fn admin_with(&self, method: &str, target: &str, fields: &str) -> Message {
+        let mut client = Raw::tcp(self.port("admin")).await;
+        let head = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
+        client.send(head).await;
+        client.reply().await
+    }
+
+    /// Where the operators' socket is, unless the configuration says otherwise.
+    pub fn socket(&self) -> PathBuf {
+        self.file("admin.sock")
+    }
+
+    /// A request over the operators' socket; `fields` are whole lines.
+    pub async fn ask(&self, method: &str, target: &str, fields: &str, body: &str) -> Message {
+        let stream = tokio::net::UnixStream::connect(self.socket())
+            .await
+            .expect("the operators' socket takes connections");
+        let length = body.len();
+        let head = format!(
+            "{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{fields}\r\n{body}"
+        );
+        let mut client = Raw::over(stream);
+        client.send(head).await;
+        client.reply().await
+    }
+
+    /// `portcullis VERB ...` of this gateway's configuration, as an operator calls it.
+    pub async fn cli(&self, words: &[&str]) -> Told {
+        let mut command = command();
+        let (verb, rest) = words.split_first().expect("a verb");
+        command
+            .arg(verb)
+            .arg("-c")
+            .arg(self.file("routes.yaml"))
+            .args(rest)
+            .env("RUNTIME_DIRECTORY", self.dir.path());
+        tell(command).await
     }
 
     /// The value of a metric, by its whole line without the value; `None` where it is not told.
@@ -390,6 +448,39 @@ fn command_of(program: &std::path::Path) -> Command {
     // Colours and log filters of the developer's shell are no part of the promise.
     command.env_remove("RUST_LOG").env("NO_COLOR", "1");
     command
+}
+
+/// What a command said and how it ended.
+#[derive(Debug)]
+pub struct Told {
+    /// Exit code.
+    pub code: i32,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl Told {
+    /// Standard output as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// Runs a command to its end, beside whatever else the test does.
+pub async fn tell(mut command: Command) -> Told {
+    command.env_remove("PORTCULLIS_ADMIN").stdin(Stdio::null());
+    let run = move || command.output().expect("the binary can be started");
+    let output = tokio::task::spawn_blocking(run)
+        .await
+        .expect("waiting for a command does not panic");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Told {
+        code: output.status.code().unwrap_or(-1),
+        out: text(output.stdout),
+        err: text(output.stderr),
+    }
 }
 
 /// `portcullis check` of a text: exit code and standard error.

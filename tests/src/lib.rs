@@ -33,11 +33,11 @@ pub mod websocket;
 pub mod wire;
 pub mod worker;
 
-pub use certs::Certs;
+pub use certs::{Authority, Certs, Issued, Leaf};
 pub use dir::TempDir;
 pub use edge::Edge;
 pub use eventually::{eventually, for_a_while, patience, within};
-pub use gateway::Gateway;
+pub use gateway::{Gateway, Told};
 pub use h2_client::{Call, H2, H2Reply};
 pub use message::Message;
 pub use ports::free_range;

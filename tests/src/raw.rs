@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, HandshakeKind, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::certs::Certs;
+use crate::certs::{Certs, Issued};
 use crate::eventually::within;
 use crate::message::Message;
 use crate::wire::{Io, Wire};
@@ -54,6 +55,17 @@ impl Tls {
     /// Asks for another name (and checks the certificate against it).
     pub fn name(mut self, name: &str) -> Tls {
         self.name = name.into();
+        self
+    }
+
+    /// Shows this certificate where one is asked for.
+    pub fn showing(mut self, shown: &Issued) -> Tls {
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let key = provider.key_provider.load_private_key(shown.key_der());
+        let key = key.expect("our own key can be used");
+        let shown = CertifiedKey::new(vec![shown.der.clone()], key);
+        Arc::make_mut(&mut self.config).client_auth_cert_resolver =
+            Arc::new(SingleCertAndKey::from(shown));
         self
     }
 

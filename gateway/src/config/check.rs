@@ -6,6 +6,7 @@
 //! route which names it is not told off for that as well.
 
 mod actions;
+mod admin;
 mod answers;
 mod balance;
 mod binds;
@@ -33,7 +34,6 @@ mod templates;
 mod tokens;
 mod trusted;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::model::{AccessLog, Admin, Config, Place};
@@ -121,10 +121,7 @@ impl Default for Globals {
         Globals {
             threads: 0,
             deny_segments: vec!["metrics".to_owned()],
-            admin: Some(Admin {
-                bind: SocketAddr::from(([127, 0, 0, 1], 9901)),
-                place: Place::default(),
-            }),
+            admin: Some(Admin::default()),
             access_log: AccessLog::Stdout,
             stop: stop::Stop::default(),
             changes: changes::Both::default(),
@@ -141,7 +138,7 @@ impl Globals {
             &mut self.deny_segments,
             deny_segments,
         );
-        keys.set(reader, "admin", &mut self.admin, admin);
+        keys.set(reader, "admin", &mut self.admin, admin::read);
         keys.set(reader, "access_log", &mut self.access_log, access_log);
         self.stop.read(keys, reader);
         self.changes = changes::both(keys, reader);
@@ -174,38 +171,6 @@ fn deny_segments(reader: &mut Reader, field: &Field<'_>) -> Option<Vec<String>> 
         }
     }
     Some(words)
-}
-
-fn admin(reader: &mut Reader, field: &Field<'_>) -> Option<Option<Admin>> {
-    if matches!(&field.node.value, Value::Text(text) if text == "off") {
-        return Some(None);
-    }
-    let mut keys = reader.keys(field, "`{ bind: \"127.0.0.1:9901\" }` or `off`")?;
-    let bind = keys.need(reader, "bind");
-    keys.done(reader);
-    let bind = bind?;
-    let text = reader.text(&bind, "an address with a port")?;
-    let place = bind.node.place;
-    let Ok(address) = text.parse::<SocketAddr>() else {
-        let what = format!(
-            "`admin.bind`: {} is not an address with a port",
-            quoted(text)
-        );
-        reader.error(place, what, "write `127.0.0.1:9901`; the address must be named, because operators' answers are not for strangers");
-        return None;
-    };
-    if !address.ip().is_loopback() {
-        let what = format!("`admin.bind`: {address} can be reached from other machines");
-        reader.warning(
-            place,
-            what,
-            "the operators' listener has no password: bind it to 127.0.0.1 or guard the port",
-        );
-    }
-    Some(Some(Admin {
-        bind: address,
-        place,
-    }))
 }
 
 fn access_log(reader: &mut Reader, field: &Field<'_>) -> Option<AccessLog> {

@@ -49,7 +49,7 @@ pub struct Config {
     pub pool_places: Vec<Place>,
     /// Which request goes where. Order has no meaning.
     pub routes: Vec<Route>,
-    /// The operators' listener: `/healthz`, `/readyz`, `/metrics`, `/status`.
+    /// Where operators ask and act; `None` for nowhere.
     pub admin: Option<Admin>,
     /// Where the access log goes.
     pub access_log: AccessLog,
@@ -72,6 +72,9 @@ pub struct Config {
 pub struct Drain {
     /// How long a drain may take before what is left is cut. Default 30 s.
     pub deadline: Duration,
+    /// Long streams are ended at moments spread over this time, so that their clients do not come back all at once: within
+    /// the deadline, WebSockets from its beginning on, calls of gRPC towards its end. Default 10 s.
+    pub spread: Duration,
 }
 
 /// How the process is replaced by another, which takes its sockets over.
@@ -101,6 +104,7 @@ impl Default for Drain {
     fn default() -> Drain {
         Drain {
             deadline: Duration::from_secs(30),
+            spread: Duration::from_secs(10),
         }
     }
 }
@@ -115,13 +119,62 @@ impl Default for Upgrade {
     }
 }
 
-/// The operators' listener.
+/// Where operators ask and act.
 #[derive(Clone, Debug)]
 pub struct Admin {
-    /// Address, loopback unless the operator insists. Default `127.0.0.1:9901`.
-    pub bind: SocketAddr,
-    /// Where it stands in the file.
+    /// The unix socket. Default [`AdminSocket::Usual`].
+    pub socket: AdminSocket,
+    /// Permissions of the socket's file: who may open it may change what runs. Default `0o660`.
+    pub socket_mode: u32,
+    /// The TCP address, loopback unless the operator insists; `None` for none. Default `127.0.0.1:9901`.
+    pub bind: Option<SocketAddr>,
+    /// What changes have to show, over the socket and over TCP. Default none: then changes are taken over the socket
+    /// alone.
+    pub token: Option<AdminToken>,
+    /// Where the address stands in the file.
     pub place: Place,
+}
+
+impl Default for Admin {
+    fn default() -> Admin {
+        Admin {
+            socket: AdminSocket::Usual,
+            socket_mode: 0o660,
+            bind: Some(SocketAddr::from(([127, 0, 0, 1], 9901))),
+            token: None,
+            place: Place::default(),
+        }
+    }
+}
+
+/// The operators' unix socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminSocket {
+    /// `admin.sock` in the service's own directory (`RUNTIME_DIRECTORY`), else in `/run/portcullis`. Where it cannot be
+    /// had, that is told and there is none.
+    Usual,
+    /// At this path. Where it cannot be had, the gateway does not start.
+    At(PathBuf),
+    /// None.
+    Off,
+}
+
+/// A word that only operators know.
+#[derive(Clone, PartialEq, Eq)]
+pub enum AdminToken {
+    /// As written; 16 to 512 visible characters of ASCII.
+    Text(String),
+    /// The first line of this file, under the same rule. Read at start and at every reload.
+    File(PathBuf, Place),
+}
+
+impl std::fmt::Debug for AdminToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            AdminToken::Text(_) => f.write_str("Text(…)"),
+            AdminToken::File(path, _) => f.debug_tuple("File").field(path).finish(),
+        }
+    }
 }
 
 /// Destination of the access log.
@@ -204,6 +257,8 @@ pub enum RateKey {
     Address,
     /// A value of this field, name in lower case. Requests without it are counted by address.
     Header(String),
+    /// The certificate that the client has shown. Clients without one are counted by address.
+    Certificate,
 }
 
 /// A network, or one address as a network of its own. The bits behind the prefix are zero, and IPv4 is never in the
@@ -255,6 +310,24 @@ pub struct Tls {
     pub unknown_names: UnknownNames,
     /// Oldest version spoken. Default 1.2.
     pub min_version: TlsVersion,
+    /// Files that are replaced are picked up without a reload. Default: yes.
+    pub watch: bool,
+    /// What clients must show of themselves; `None` for nothing (default).
+    pub client_certificates: Option<ClientCertificates>,
+}
+
+/// Certificates that clients show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificates {
+    /// A client without one is refused; else it is served as any other.
+    pub required: bool,
+    /// PEM file with the authorities that may have issued them.
+    pub ca: PathBuf,
+    /// PEM files with lists of revoked certificates. Where there are any, each certificate of a client's chain must be
+    /// covered by one.
+    pub crls: Vec<PathBuf>,
+    /// Where it stands in the file.
+    pub place: Place,
 }
 
 /// A certificate chain and its key.

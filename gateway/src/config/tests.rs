@@ -330,12 +330,13 @@ threads: 4
 deny_segments: [Metrics, server-status]
 admin: off
 access_log: { file: /var/log/x.log }
-drain: { deadline: 5m }
+drain: { deadline: 5m, spread: off }
 upgrade: { deadline: off, start_timeout: 5s, socket: /run/x/upgrade.sock }
 listeners:
   a:
     bind: [\":443\", \"127.0.0.1:444\", \"[::1]:0\"]
-    tls: { certificates: [a.pem, { chain: b.crt, key: b.key }], unknown_names: refuse, min_version: 1.3 }
+    tls: { certificates: [a.pem, { chain: b.crt, key: b.key }], unknown_names: refuse, min_version: 1.3, watch: off,
+      client_certificates: { mode: optional, ca: ca.pem, crl: [one.crl, two.crl] } }
     limits: { head_timeout: 1s, body_bytes_max: 1GiB, tunnel_timeout: off, fields_max: 50 }
     allow: [10.0.0.0/8, \"2001:db8::/32\"]
     deny: 10.1.2.3
@@ -373,7 +374,8 @@ routes:
     );
     assert!(config.admin.is_none());
     assert_eq!(config.access_log, AccessLog::File("/var/log/x.log".into()));
-    assert_eq!(config.drain.deadline, Duration::from_secs(300));
+    let (deadline, spread) = (Duration::from_secs(300), Duration::ZERO);
+    assert_eq!(config.drain, Drain { deadline, spread });
     assert_eq!(
         config.upgrade,
         Upgrade {
@@ -398,8 +400,17 @@ routes:
     );
     let tls = a.tls.as_ref().expect("tls");
     assert_eq!(
-        (tls.unknown_names, tls.min_version),
-        (UnknownNames::Refuse, TlsVersion::Tls13)
+        (tls.unknown_names, tls.min_version, tls.watch),
+        (UnknownNames::Refuse, TlsVersion::Tls13, false)
+    );
+    let clients = tls.client_certificates.as_ref().expect("whom to trust");
+    assert_eq!(
+        (clients.required, clients.ca.as_os_str()),
+        (false, "ca.pem".as_ref())
+    );
+    assert_eq!(
+        clients.crls,
+        ["one.crl", "two.crl"].map(std::path::PathBuf::from)
     );
     assert_eq!(
         (
@@ -556,9 +567,40 @@ routes:
         (&Action::Deny(403), "/internal -> deny 403")
     );
     assert_eq!(
-        good(SMALL).admin.map(|admin| admin.bind),
+        good(SMALL).admin.and_then(|admin| admin.bind),
         Some(SocketAddr::from(([127, 0, 0, 1], 9901)))
     );
+}
+
+#[test]
+fn operators_have_a_socket_and_an_address_unless_told_otherwise() {
+    let admin = |written: &str| {
+        let text = SMALL.replacen("listeners:", &format!("admin: {written}\nlisteners:"), 1);
+        good(&text).admin
+    };
+    let short = admin("127.0.0.1:9001").unwrap();
+    assert_eq!(short.bind, Some(SocketAddr::from(([127, 0, 0, 1], 9001))));
+    assert_eq!(
+        (short.socket, short.socket_mode),
+        (AdminSocket::Usual, 0o660)
+    );
+    let long =
+        admin("{ socket: /run/a.sock, socket_mode: 0600, bind: off, token: 0123456789abcdef }");
+    let long = long.unwrap();
+    assert_eq!(long.socket, AdminSocket::At("/run/a.sock".into()));
+    assert_eq!((long.socket_mode, long.bind), (0o600, None));
+    assert_eq!(
+        long.token,
+        Some(AdminToken::Text("0123456789abcdef".into()))
+    );
+    assert!(
+        !format!("{long:?}").contains("0123456789abcdef"),
+        "a token is not told by accident"
+    );
+    let file = admin("{ socket: off, token_file: a.token }").unwrap();
+    assert_eq!(file.socket, AdminSocket::Off);
+    assert!(matches!(file.token, Some(AdminToken::File(path, _)) if path == *"a.token"));
+    assert!(admin("off").is_none());
 }
 
 /// What is changed in the small file, what must be told (on which line), and part of the fix.
@@ -729,6 +771,39 @@ fn every_mistake_is_told_with_place_and_fix() {
             3,
             "`key` is missing",
             "add `key:`",
+        ),
+        (
+            &[("[edge.pem] } }", "[edge.pem], watch: yes } }")],
+            3,
+            "`yes` is not known",
+            "`off`, `on`",
+        ),
+        (
+            &[(
+                "[edge.pem] } }",
+                "[edge.pem], client_certificates: { mode: required } } }",
+            )],
+            3,
+            "does not say whom to trust",
+            "ca: FILE",
+        ),
+        (
+            &[(
+                "[edge.pem] } }",
+                "[edge.pem], client_certificates: { ca: ca.pem } } }",
+            )],
+            3,
+            "`mode` is missing",
+            "add `mode:`",
+        ),
+        (
+            &[(
+                "[edge.pem] } }",
+                "[edge.pem], client_certificates: { mode: maybe, ca: ca.pem } } }",
+            )],
+            3,
+            "`maybe` is not known",
+            "`off`, `optional`, `required`",
         ),
         (
             &[(
@@ -1137,6 +1212,42 @@ fn every_mistake_is_told_with_place_and_fix() {
             "127.0.0.1:9901",
         ),
         (
+            &[("listeners:", "admin: { socket_mode: 0999 }\nlisteners:")],
+            1,
+            "`0999` are no permissions",
+            "0660",
+        ),
+        (
+            &[("listeners:", "admin: { token: short }\nlisteners:")],
+            1,
+            "16 to 512 visible characters",
+            "openssl rand",
+        ),
+        (
+            &[(
+                "listeners:",
+                "admin: { token: 0123456789abcdef, token_file: a }\nlisteners:",
+            )],
+            1,
+            "both given",
+            "leave one of them out",
+        ),
+        (
+            &[("listeners:", "admin: { sockets: /a }\nlisteners:")],
+            1,
+            "unknown key `sockets`",
+            "did you mean `socket`?",
+        ),
+        (
+            &[(
+                "listeners:",
+                "admin: { socket: /aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa }\nlisteners:",
+            )],
+            1,
+            "at most 90 bytes",
+            "shorter",
+        ),
+        (
             &[("listeners:", "threads: many\nlisteners:")],
             1,
             "not a whole number",
@@ -1303,6 +1414,17 @@ fn doubts_are_warnings_and_do_not_stop_anybody() {
             "from other machines",
         ),
         (
+            &[("listeners:", "admin: { socket_mode: 0666 }\nlisteners:")],
+            "everybody on this machine",
+        ),
+        (
+            &[(
+                "listeners:",
+                "admin: { socket: off, bind: off }\nlisteners:",
+            )],
+            "neither a socket nor an address",
+        ),
+        (
             &[("path: /, to: app ", "path: /x/metrics, to: app ")],
             "only what is below",
         ),
@@ -1326,6 +1448,13 @@ fn doubts_are_warnings_and_do_not_stop_anybody() {
                 "\":80\", forwarded: { from: [10.0.0.0/8, 0.0.0.0/0] } }",
             )],
             "trusts everybody",
+        ),
+        (
+            &[(
+                "\":80\" }",
+                "\":80\", rate: { per: certificate, requests: 1/s } }",
+            )],
+            "a rate per certificate, but asks clients for none",
         ),
         (
             &[("50052, protocol: h2c", "50052")],

@@ -24,6 +24,7 @@ use crate::plan::Plan;
 use crate::pool::{Lease, Pick, Pool, Want, WorkerId};
 use crate::route::table::Query;
 use crate::route::{host, path};
+use crate::tls::identity::Identity;
 
 /// What becomes of a request.
 pub enum Decision {
@@ -60,12 +61,14 @@ pub fn judge(
     plan: &Plan,
     on: ListenerId,
     client: IpAddr,
+    certificate: Option<&Identity>,
     request: &Request,
     now: Instant,
 ) -> Decision {
+    let shown = certificate.map(|shown| shown.fingerprint.as_str());
     let paced = |limiter: &Option<Arc<Limiter>>, route| {
         let field = |name: &str| request.fields.get(name);
-        let wait = limiter.as_ref()?.admit(client, field, now).err()?;
+        let wait = limiter.as_ref()?.admit(client, shown, field, now).err()?;
         Some(Decision::Refuse {
             route,
             failure: Failure::RateLimited(retry_after(wait)),

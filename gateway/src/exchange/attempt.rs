@@ -16,12 +16,14 @@ use crate::exchange::finish::NO_STATUS;
 use crate::exchange::flow::{Cause, FlowError, Frame, Pull, Replay, Side, Sink, Source, pump};
 use crate::exchange::forward::{self, After};
 use crate::exchange::job::{Connection, Done, Job, Lost, Sent};
+use crate::exchange::leave::Leave;
 use crate::exchange::reply::{Head, Reply};
 use crate::exchange::tunnel::tunnel;
 use crate::io::timer::Slot;
 use crate::message::{Fields, Response};
 use crate::pool::Outcome;
 use crate::shard::Flight;
+use crate::shard::StreamKind;
 
 /// Most 1xx responses passed on before the final one.
 const INFORMATIONAL_MAX: u32 = 64;
@@ -90,8 +92,16 @@ async fn converse(
         )),
     };
     let mut informed = 0;
+    let mut leave = job.grpc.then(|| Leave::new(StreamKind::Call));
+    let mut has_to_leave = |cx: &mut Task<'_>| {
+        let leave = leave.as_mut();
+        leave.is_some_and(|leave| leave.poll(cx, job.shared, job.timers).is_ready())
+    };
     let head = loop {
         let head = std::future::poll_fn(|cx| {
+            if has_to_leave(cx) {
+                return Poll::Ready(Err(Lost::client(&Cause::Stopping)));
+            }
             match sending.poll(cx) {
                 Poll::Ready(Err(cause)) => return Poll::Ready(Err(Lost::client(&cause))),
                 Poll::Ready(Ok(())) => {
@@ -187,6 +197,10 @@ async fn converse(
                     side: Side::Sink,
                     cause,
                 }));
+            }
+            if has_to_leave(cx) {
+                let (side, cause) = (Side::Source, Cause::Stopping);
+                return Poll::Ready(Err(FlowError { side, cause }));
             }
             back.as_mut().poll(cx)
         })
@@ -308,6 +322,7 @@ async fn broken_off(job: &Job<'_>, status: u16, error: FlowError, to_client: &mu
     }
     let failure = match error.cause {
         Cause::Timeout => Failure::WorkerTimeout,
+        Cause::Stopping => Failure::Stopping,
         Cause::Framing(_) | Cause::TooLarge => Failure::BadAnswer,
         Cause::Io(_) | Cause::Truncated | Cause::Reset(_) | Cause::Lost => Failure::WorkerLost,
     };

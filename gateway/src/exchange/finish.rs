@@ -236,6 +236,12 @@ impl<'a> Summary<'a> {
             duration_ms: taken.as_micros() as f64 / 1000.0,
             wait_ms: self.wait.as_micros() as f64 / 1000.0,
             retries: self.retries,
+            client_subject: self.cx.certificate.as_ref().map(|shown| &*shown.subject),
+            client_fingerprint: self
+                .cx
+                .certificate
+                .as_ref()
+                .map(|shown| &*shown.fingerprint),
             end: self.end,
         });
     }

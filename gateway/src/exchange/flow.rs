@@ -128,6 +128,8 @@ pub enum Cause {
     Timeout,
     /// The body is longer than allowed.
     TooLarge,
+    /// The gateway stops, and the stream's time is over.
+    Stopping,
 }
 
 impl Cause {

@@ -1,6 +1,7 @@
 //! What does the worker see, and what does the client see? Heads as they are passed on.
 //!
-//! Promises: fields of one connection stay on it (RFC 9110 section 7.6.1), a stranger's `X-Forwarded-*` never passes (a trusted hop's does),
+//! Promises: fields of one connection stay on it (RFC 9110 section 7.6.1), a stranger's `X-Forwarded-*` never passes (a trusted hop's does), anybody's
+//! `X-Client-Cert-*` neither,
 //! framing is written anew for each side, `Host` goes on byte by byte. Does not: route or send.
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -11,6 +12,7 @@ use crate::exchange::flow::Framing;
 use crate::exchange::origin::{self, Origin};
 use crate::http1::write;
 use crate::message::{BodyKind, Fields, Known, Request, Response, Upgrade, Version, list_has};
+use crate::tls::identity::Identity;
 
 /// What the gateway tells a worker about a request.
 pub struct Passage<'a> {
@@ -30,6 +32,8 @@ pub struct Passage<'a> {
     pub request_id: &'a str,
     /// A cookie that the worker shall not see.
     pub hidden_cookie: Option<&'a str>,
+    /// What the client's certificate says.
+    pub certificate: Option<&'a Identity>,
     /// What the route changes about the fields.
     pub made: &'a Made<'a>,
 }
@@ -162,6 +166,13 @@ fn each_own_field(
     if passage.forwarded {
         let value = origin::forwarded(passage.chain(), host, passage.proto());
         visit("forwarded", &value);
+    }
+    if let Some(certificate) = passage.certificate {
+        visit("x-client-cert-subject", certificate.subject.as_bytes());
+        visit(
+            "x-client-cert-fingerprint",
+            certificate.fingerprint.as_bytes(),
+        );
     }
     visit("x-request-id", passage.request_id.as_bytes());
 }

@@ -116,6 +116,7 @@ impl Lost {
             Cause::Timeout => Failure::ClientTimeout,
             Cause::TooLarge => Failure::BodyTooLarge,
             Cause::Framing(_) => Failure::BadBody,
+            Cause::Stopping => Failure::Stopping,
             Cause::Io(_) | Cause::Truncated | Cause::Reset(_) | Cause::Lost => Failure::ClientGone,
         };
         Lost {

@@ -10,11 +10,13 @@ mod fixed;
 pub mod flow;
 pub mod forward;
 pub mod job;
+mod leave;
 pub mod origin;
 mod reply;
 mod rewrite;
 mod standby;
 mod tunnel;
+mod websocket;
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -39,6 +41,7 @@ use crate::message::{Known, Request, Upgrade, Version};
 use crate::plan::Plan;
 use crate::pool::{Kind, Lease, Outcome, Pool, Want, WorkerId};
 use crate::shard::{Flight, Shard};
+use crate::tls::identity::Identity;
 use crate::upstream::ConnectError;
 use admit::Decision;
 use attempt::attempt;
@@ -68,6 +71,8 @@ pub struct Context {
     pub came_to: SocketAddr,
     /// TLS version, empty on plain connections.
     pub tls: &'static str,
+    /// What the client's certificate says, where it has shown one.
+    pub certificate: Option<Box<Identity>>,
 }
 
 impl Context {
@@ -104,6 +109,7 @@ pub async fn serve(
         &plan,
         cx.listener,
         summary.client(),
+        cx.certificate.as_deref(),
         &request,
         summary.started,
     ) {
@@ -344,6 +350,7 @@ async fn forward(
             tls: !cx.tls.is_empty(),
             port: cx.came_to.port(),
             request_id: &id,
+            certificate: cx.certificate.as_deref(),
             made: &made,
         },
         made: response_made.as_deref(),

@@ -1,7 +1,9 @@
 //! How do long streams live once they have left HTTP? Bytes both ways until both sides have ended.
 //!
-//! Promises: no direction waits for the other; silence is limited only where the configuration says so.
+//! Promises: no direction waits for the other; silence is limited only where the configuration says so. When the gateway
+//! stops, a WebSocket's client is told so between two frames; its own Close frame, passed on, tells the worker.
 
+use std::cell::Cell;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -14,8 +16,16 @@ use crate::exchange::failure::Failure;
 use crate::exchange::flow::{Framing, Pace, Side, Sink, Source, pump};
 use crate::exchange::forward::After;
 use crate::exchange::job::{Done, Job};
+use crate::exchange::leave::Leave;
 use crate::exchange::reply::Reply;
+use crate::exchange::websocket::Parting;
+use crate::io::timer::Slot;
 use crate::message::Response;
+use crate::shard::StreamKind;
+
+/// From the moment that a stream has to go: until the worker's frame is over, the client has answered and both sides have
+/// closed.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// The worker has switched protocols: from here on bytes go both ways until both sides have ended.
 pub(super) async fn tunnel(
@@ -58,10 +68,12 @@ pub(super) async fn tunnel(
     if !matches!(head, Ok(Ok(()))) {
         return Done::failed(status, Failure::ClientGone);
     }
-    let mut from_worker = Source::Raw {
+    let asked = Cell::new(false);
+    let from_worker = Source::Raw {
         stream: stream.clone(),
         buf,
     };
+    let mut from_worker = Parting::new(from_worker, &asked);
     let mut to_worker = Sink::Http1 {
         stream,
         out: BytesMut::new(),
@@ -90,8 +102,16 @@ pub(super) async fn tunnel(
         ));
         let (mut there_done, mut back_done) = (false, false);
         let mut moved = 0;
+        let mut leave = Leave::new(StreamKind::Socket);
+        let mut last: Option<Slot> = None;
         idle.set(job.bounds.tunnel_timeout);
         std::future::poll_fn(|cx| {
+            if last.is_none() && leave.poll(cx, job.shared, job.timers).is_ready() {
+                asked.set(true);
+                let slot = job.timers.slot();
+                slot.set(LAST_WORDS);
+                last = Some(slot);
+            }
             let before = (there_done, back_done);
             for (done, worker, result) in [
                 (
@@ -117,6 +137,11 @@ pub(super) async fn tunnel(
             if there_done && back_done {
                 return Poll::Ready(None);
             }
+            if let Some(last) = &last
+                && last.poll_expired(cx).is_ready()
+            {
+                return Poll::Ready(Some(Failure::Stopping));
+            }
             let now = job.bytes_in.get() + job.bytes_out.get();
             let half = there_done || back_done;
             if now != moved || (there_done, back_done) != before {
@@ -136,7 +161,12 @@ pub(super) async fn tunnel(
     }
     Done {
         status,
-        failure,
+        // However it ended then: it did because we asked.
+        failure: if asked.get() {
+            Some(Failure::Stopping)
+        } else {
+            failure
+        },
         after: After::Close,
         reusable: None,
         unread: false,

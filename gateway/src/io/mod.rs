@@ -4,6 +4,7 @@
 //! Promises: an idle stream holds no buffer of its own; a reader and a writer never wait for each other.
 //! Does not: time anything (see [`timer`]), know HTTP.
 
+pub mod handshake;
 pub mod proxy_protocol;
 pub mod timer;
 pub mod tls;

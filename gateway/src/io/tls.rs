@@ -1,22 +1,22 @@
-//! How are the bytes protected? TLS of a server over rustls's unbuffered API.
+//! How are the bytes protected? Records of TLS, of both ends, over rustls's unbuffered API.
 //!
 //! Promises: an idle connection keeps no record buffer (the data thread lends its [`Scratch`]); ciphertext kept back
-//! is bounded by one write. Does not: choose certificates or versions (the `tls` room does).
+//! is bounded by one write. Does not: agree on keys (`handshake` does), choose certificates or versions (the `tls` room
+//! does).
 
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
-use rustls::ServerConfig;
-use rustls::server::UnbufferedServerConnection;
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::{Scratch, Stream};
+use super::Scratch;
 
 /// Largest TLS record on the wire (RFC 8446 section 5.2, and RFC 5246 section 6.2.3 for 1.2) with its header.
 const RECORD: usize = 5 + 16 * 1024 + 2048;
@@ -26,12 +26,10 @@ pub(super) const RECEIVE: usize = RECORD + 64 * 1024;
 const WRITE: usize = 64 * 1024;
 /// The send buffer: that plaintext in records.
 pub(super) const SEND: usize = WRITE + 8 * 256 + 1024;
-/// Bytes of handshake taken from a client before it is cut.
-const HANDSHAKE_MAX: usize = 64 * 1024;
 
 /// The TLS state of a connection.
 pub(super) struct Tls {
-    conn: UnbufferedServerConnection,
+    end: End,
     scratch: Rc<Scratch>,
     /// Received, not yet a whole record.
     partial: Vec<u8>,
@@ -46,152 +44,50 @@ pub(super) struct Tls {
     close_sent: bool,
 }
 
-/// What a handshake agreed on.
-#[derive(Clone, Copy, Debug)]
-pub struct Handshake {
-    /// ALPN chose `h2`.
-    pub h2: bool,
-    /// ALPN chose something.
-    pub alpn: bool,
-    /// `TLSv1.2` or `TLSv1.3`.
-    pub version: &'static str,
-    /// An earlier session was resumed.
-    pub resumed: bool,
+/// An end of a TLS connection, whichever.
+pub(super) enum End {
+    /// Ours towards a client.
+    Server(UnbufferedServerConnection),
+    /// Ours towards a worker.
+    Client(UnbufferedClientConnection),
 }
 
-/// Why a handshake failed.
-#[derive(Debug, thiserror::Error)]
-pub enum HandshakeError {
-    /// The connection broke or ended.
-    #[error("connection lost: {0}")]
-    Lost(#[from] io::Error),
-    /// The client broke the protocol or nothing in common was found; it was told by an alert.
-    #[error("{0}")]
-    Refused(rustls::Error),
-    /// More than 64 KiB came without an end.
-    #[error("the handshake is longer than {HANDSHAKE_MAX} bytes")]
-    TooLong,
+/// What both kinds of connections of the library do in the same way.
+pub(super) trait Records {
+    /// What the library keeps for this kind.
+    type Data;
+    /// Takes what is complete from `incoming`.
+    fn process<'c, 'i>(
+        &'c mut self,
+        incoming: &'i mut [u8],
+    ) -> UnbufferedStatus<'c, 'i, Self::Data>;
 }
 
-/// Answers a TLS handshake on `tcp`.
-pub async fn accept(
-    mut tcp: TcpStream,
-    config: Arc<ServerConfig>,
-    scratch: &Rc<Scratch>,
-) -> Result<(Stream, Handshake), HandshakeError> {
-    let mut conn = UnbufferedServerConnection::new(config).map_err(HandshakeError::Refused)?;
-    let mut incoming = Vec::with_capacity(2048);
-    let mut outgoing = Vec::new();
-    let mut early = Vec::new();
-    let mut total = 0;
-    loop {
-        let mut at = 0;
-        let progress = step(&mut conn, &mut incoming, &mut at, &mut outgoing, &mut early);
-        incoming.drain(..at);
-        if !outgoing.is_empty() {
-            let sent = tcp.write_all(&outgoing).await;
-            outgoing.clear();
-            if progress.is_ok() {
-                sent?;
-            }
-        }
-        match progress.map_err(HandshakeError::Refused)? {
-            Progress::Done => break,
-            Progress::Blocked => {
-                if total > HANDSHAKE_MAX {
-                    return Err(HandshakeError::TooLong);
-                }
-                incoming.reserve(4096);
-                match tcp.read_buf(&mut incoming).await? {
-                    0 => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
-                    n => total += n,
-                }
-            }
-        }
+impl Records for UnbufferedServerConnection {
+    type Data = ServerConnectionData;
+    fn process<'c, 'i>(
+        &'c mut self,
+        incoming: &'i mut [u8],
+    ) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(incoming)
     }
-    let alpn = conn.alpn_protocol();
-    let handshake = Handshake {
-        h2: alpn == Some(b"h2"),
-        alpn: alpn.is_some(),
-        version: match conn.protocol_version() {
-            Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
-            _ => "TLSv1.3",
-        },
-        resumed: conn.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
-    };
-    incoming.shrink_to_fit();
-    let tls = Tls {
-        conn,
-        scratch: scratch.clone(),
-        fresh: !incoming.is_empty(),
-        early,
-        partial: incoming,
-        pending: Vec::new(),
-        pending_at: 0,
-        peer_closed: false,
-        close_sent: false,
-    };
-    Ok((Stream::with_tls(tcp, tls), handshake))
 }
 
-enum Progress {
-    Done,
-    Blocked,
-}
-
-/// Takes what is complete from `incoming` and appends what must be answered to `outgoing`. A client may send its
-/// first request right behind the handshake: that goes to `early`.
-fn step(
-    conn: &mut UnbufferedServerConnection,
-    incoming: &mut [u8],
-    at: &mut usize,
-    outgoing: &mut Vec<u8>,
-    early: &mut Vec<u8>,
-) -> Result<Progress, rustls::Error> {
-    let mut failed = None;
-    loop {
-        let UnbufferedStatus { discard, state } = conn.process_tls_records(&mut incoming[*at..]);
-        let next = match state {
-            Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                encode(outgoing, |out| data.encode(out));
-                None
-            }
-            Ok(ConnectionState::TransmitTlsData(data)) => {
-                data.done();
-                None
-            }
-            Ok(ConnectionState::BlockedHandshake) => Some(Progress::Blocked),
-            Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-                while let Some(record) = traffic.next_record() {
-                    early.extend_from_slice(record?.payload);
-                }
-                None
-            }
-            Ok(ConnectionState::WriteTraffic(_)) => Some(Progress::Done),
-            Ok(_) => {
-                return Err(rustls::Error::General(
-                    "the client closed during the handshake".into(),
-                ));
-            }
-            Err(error) if failed.is_some() => return Err(error),
-            // Asked once more: the alert that tells the client why comes out before the error does again.
-            Err(error) => {
-                failed = Some(error);
-                None
-            }
-        };
-        *at += discard;
-        if let Some(next) = next {
-            return match failed {
-                Some(error) => Err(error),
-                None => Ok(next),
-            };
-        }
+impl Records for UnbufferedClientConnection {
+    type Data = ClientConnectionData;
+    fn process<'c, 'i>(
+        &'c mut self,
+        incoming: &'i mut [u8],
+    ) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(incoming)
     }
 }
 
 /// Appends a TLS message, with as much room as it says it needs.
-fn encode(out: &mut Vec<u8>, mut write: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>) {
+pub(super) fn encode(
+    out: &mut Vec<u8>,
+    mut write: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
+) {
     let start = out.len();
     let mut room = 1024;
     loop {
@@ -213,6 +109,21 @@ fn encode(out: &mut Vec<u8>, mut write: impl FnMut(&mut [u8]) -> Result<usize, E
 }
 
 impl Tls {
+    /// The records after a handshake; `incoming` was received behind it, `early` decrypted with it.
+    pub(super) fn new(end: End, scratch: &Rc<Scratch>, incoming: Vec<u8>, early: Vec<u8>) -> Tls {
+        Tls {
+            end,
+            scratch: scratch.clone(),
+            fresh: !incoming.is_empty(),
+            early,
+            partial: incoming,
+            pending: Vec::new(),
+            pending_at: 0,
+            peer_closed: false,
+            close_sent: false,
+        }
+    }
+
     /// Appends plaintext to `buf`; 0 is the end, announced or not.
     pub(super) fn poll_fill(
         &mut self,
@@ -272,35 +183,12 @@ impl Tls {
 
     /// Decrypts whole records of `input` into `buf`; returns how much was taken.
     fn open(&mut self, input: &mut [u8], buf: &mut BytesMut) -> io::Result<usize> {
-        let mut at = 0;
-        loop {
-            let UnbufferedStatus { mut discard, state } =
-                self.conn.process_tls_records(&mut input[at..]);
-            let mut blocked = false;
-            match state.map_err(|e| invalid(&e.to_string()))? {
-                ConnectionState::ReadTraffic(mut traffic) => {
-                    while let Some(record) = traffic.next_record() {
-                        let record = record.map_err(|e| invalid(&e.to_string()))?;
-                        discard += record.discard;
-                        buf.extend_from_slice(record.payload);
-                    }
-                }
-                ConnectionState::EncodeTlsData(mut data) => {
-                    encode(&mut self.pending, |out| data.encode(out))
-                }
-                ConnectionState::TransmitTlsData(data) => data.done(),
-                ConnectionState::PeerClosed | ConnectionState::Closed => {
-                    self.peer_closed = true;
-                    blocked = true;
-                }
-                ConnectionState::WriteTraffic(_) => blocked = true,
-                _ => return Err(invalid("unexpected TLS state")),
-            }
-            at += discard;
-            if blocked {
-                return Ok(at);
-            }
-        }
+        let (at, closed) = match &mut self.end {
+            End::Server(conn) => open(conn, input, buf, &mut self.pending),
+            End::Client(conn) => open(conn, input, buf, &mut self.pending),
+        }?;
+        self.peer_closed |= closed;
+        Ok(at)
     }
 
     /// Encrypts and sends some of `data`.
@@ -360,33 +248,12 @@ impl Tls {
     }
 
     fn seal(&mut self, data: &[u8], out: &mut [u8]) -> io::Result<usize> {
-        let mut at = 0;
-        loop {
-            match self
-                .conn
-                .process_tls_records(&mut [])
-                .state
-                .map_err(|e| invalid(&e.to_string()))?
-            {
-                ConnectionState::WriteTraffic(mut traffic) => {
-                    return match traffic.encrypt(data, &mut out[at..]) {
-                        Ok(n) => Ok(at + n),
-                        Err(EncryptError::InsufficientSize(_)) => {
-                            Err(invalid("TLS send buffer too small"))
-                        }
-                        Err(e) => Err(invalid(&e.to_string())),
-                    };
-                }
-                ConnectionState::EncodeTlsData(mut message) => {
-                    at += message
-                        .encode(&mut out[at..])
-                        .map_err(|e| invalid(&e.to_string()))?;
-                }
-                ConnectionState::TransmitTlsData(message) => message.done(),
-                ConnectionState::PeerClosed => self.peer_closed = true,
-                _ => return Err(io::ErrorKind::BrokenPipe.into()),
-            }
-        }
+        let (sealed, closed) = match &mut self.end {
+            End::Server(conn) => seal(conn, data, out),
+            End::Client(conn) => seal(conn, data, out),
+        }?;
+        self.peer_closed |= closed;
+        Ok(sealed)
     }
 
     /// Waits until the kernel has taken what was kept back.
@@ -416,15 +283,84 @@ impl Tls {
     ) -> Poll<io::Result<()>> {
         if !self.close_sent {
             self.close_sent = true;
-            let mut out = [0u8; 256];
-            if let Ok(ConnectionState::WriteTraffic(mut traffic)) =
-                self.conn.process_tls_records(&mut []).state
-                && let Ok(n) = traffic.queue_close_notify(&mut out)
-            {
-                self.pending.extend_from_slice(&out[..n]);
+            match &mut self.end {
+                End::Server(conn) => close(conn, &mut self.pending),
+                End::Client(conn) => close(conn, &mut self.pending),
             }
         }
         self.poll_flush(tcp, cx)
+    }
+}
+
+/// Decrypts whole records of `input` into `buf`. Returns how much was taken, and whether the peer has closed.
+fn open<C: Records>(
+    conn: &mut C,
+    input: &mut [u8],
+    buf: &mut BytesMut,
+    pending: &mut Vec<u8>,
+) -> io::Result<(usize, bool)> {
+    let (mut at, mut closed) = (0, false);
+    loop {
+        let UnbufferedStatus { mut discard, state } = conn.process(&mut input[at..]);
+        let mut blocked = false;
+        match state.map_err(|e| invalid(&e.to_string()))? {
+            ConnectionState::ReadTraffic(mut traffic) => {
+                while let Some(record) = traffic.next_record() {
+                    let record = record.map_err(|e| invalid(&e.to_string()))?;
+                    discard += record.discard;
+                    buf.extend_from_slice(record.payload);
+                }
+            }
+            ConnectionState::EncodeTlsData(mut data) => encode(pending, |out| data.encode(out)),
+            ConnectionState::TransmitTlsData(data) => data.done(),
+            ConnectionState::PeerClosed | ConnectionState::Closed => {
+                closed = true;
+                blocked = true;
+            }
+            ConnectionState::WriteTraffic(_) => blocked = true,
+            _ => return Err(invalid("unexpected TLS state")),
+        }
+        at += discard;
+        if blocked {
+            return Ok((at, closed));
+        }
+    }
+}
+
+/// Encrypts `data` into `out`. Returns how long that is, and whether the peer has closed.
+fn seal<C: Records>(conn: &mut C, data: &[u8], out: &mut [u8]) -> io::Result<(usize, bool)> {
+    let (mut at, mut closed) = (0, false);
+    loop {
+        let state = conn.process(&mut []).state;
+        match state.map_err(|e| invalid(&e.to_string()))? {
+            ConnectionState::WriteTraffic(mut traffic) => {
+                return match traffic.encrypt(data, &mut out[at..]) {
+                    Ok(n) => Ok((at + n, closed)),
+                    Err(EncryptError::InsufficientSize(_)) => {
+                        Err(invalid("TLS send buffer too small"))
+                    }
+                    Err(e) => Err(invalid(&e.to_string())),
+                };
+            }
+            ConnectionState::EncodeTlsData(mut message) => {
+                at += message
+                    .encode(&mut out[at..])
+                    .map_err(|e| invalid(&e.to_string()))?;
+            }
+            ConnectionState::TransmitTlsData(message) => message.done(),
+            ConnectionState::PeerClosed => closed = true,
+            _ => return Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+}
+
+/// Appends `close_notify`.
+fn close<C: Records>(conn: &mut C, pending: &mut Vec<u8>) {
+    let mut out = [0u8; 256];
+    if let Ok(ConnectionState::WriteTraffic(mut traffic)) = conn.process(&mut []).state
+        && let Ok(n) = traffic.queue_close_notify(&mut out)
+    {
+        pending.extend_from_slice(&out[..n]);
     }
 }
 

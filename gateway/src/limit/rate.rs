@@ -51,17 +51,20 @@ impl Limiter {
         &self.rate
     }
 
-    /// Counts a request, or says how long it takes until one more may come. `field` gives a field's first value; a
-    /// request without the field is counted by its address, so that leaving it out is no way around.
+    /// Counts a request, or says how long it takes until one more may come. `certificate` is the fingerprint of the
+    /// one that the client has shown, `field` gives a field's first value; a request without either is counted by its
+    /// address, so that leaving it out is no way around.
     pub fn admit<'r>(
         &self,
         client: IpAddr,
+        certificate: Option<&str>,
         field: impl FnOnce(&str) -> Option<&'r [u8]>,
         now: Instant,
     ) -> Result<(), Duration> {
         let value = match &self.rate.per {
             RateKey::Address => None,
             RateKey::Header(name) => field(name),
+            RateKey::Certificate => certificate.map(str::as_bytes),
         };
         let key = match value {
             Some(value) => self.hasher.hash_one((true, value)),
@@ -114,7 +117,7 @@ mod tests {
     #[test]
     fn every_address_has_its_own_bucket_and_an_ipv6_network_one() {
         let (limiter, now) = limiter(RateKey::Address, 1, 100);
-        let may = |text: &str| limiter.admit(address(text), |_| None, now).is_ok();
+        let may = |text: &str| limiter.admit(address(text), None, |_| None, now).is_ok();
         assert!(may("192.0.2.1") && may("192.0.2.2") && may("2001:db8::1"));
         assert!(!may("192.0.2.1") && !may("::ffff:192.0.2.2") && !may("2001:db8::2"));
     }
@@ -127,10 +130,20 @@ mod tests {
                 assert_eq!(name, "x-key");
                 value
             };
-            limiter.admit(address(client), field, now).is_ok()
+            limiter.admit(address(client), None, field, now).is_ok()
         };
         assert!(may("192.0.2.1", Some(b"a")) && may("192.0.2.1", Some(b"b")));
         assert!(!may("192.0.2.9", Some(b"a")));
+        assert!(may("192.0.2.1", None) && !may("192.0.2.1", None));
+    }
+
+    #[test]
+    fn a_certificate_is_a_key_wherever_it_comes_from() {
+        let (limiter, now) = limiter(RateKey::Certificate, 1, 100);
+        let may =
+            |client: &str, shown| limiter.admit(address(client), shown, |_| None, now).is_ok();
+        assert!(may("192.0.2.1", Some("aa")) && may("192.0.2.1", Some("bb")));
+        assert!(!may("192.0.2.9", Some("aa")));
         assert!(may("192.0.2.1", None) && !may("192.0.2.1", None));
     }
 
@@ -140,7 +153,7 @@ mod tests {
             let (limiter, now) = limiter(RateKey::Address, 1, keys_max);
             for client in 0..30_000u32 {
                 let client = IpAddr::from(client.to_be_bytes());
-                assert_eq!(limiter.admit(client, |_| None, now), Ok(()));
+                assert_eq!(limiter.admit(client, None, |_| None, now), Ok(()));
             }
             assert_eq!(limiter.keys(), keys_max as usize);
         }
@@ -150,7 +163,7 @@ mod tests {
     fn data_threads_together_give_the_burst_and_no_more() {
         let (limiter, now) = limiter(RateKey::Address, 500, 10_000);
         let client = address("192.0.2.1");
-        let may = |_: &i32| limiter.admit(client, |_| None, now).is_ok();
+        let may = |_: &i32| limiter.admit(client, None, |_| None, now).is_ok();
         let given: usize = std::thread::scope(|scope| {
             let threads = [(); 4].map(|()| scope.spawn(|| (0..1000).filter(may).count()));
             threads.map(|thread| thread.join().unwrap()).iter().sum()

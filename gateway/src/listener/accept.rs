@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use tokio::net::{TcpListener, TcpStream};
@@ -18,12 +18,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::model::{ListenerId, Protocol};
 use crate::exchange::Context;
-use crate::io::tls::{Handshake, HandshakeError};
-use crate::io::{Carrier, Stream, tls};
+use crate::io::handshake::{self, Handshake, HandshakeError};
+use crate::io::{Carrier, Stream};
 use crate::listener::proxy_protocol::Header;
-use crate::listener::{http1, http2, preface, socket};
+use crate::listener::{http1, http2, preface, refused, socket};
+use crate::observe::handshake::Reason;
 use crate::observe::metrics::ListenerMetrics;
 use crate::shard::{Admission, Full, Shard, Shared, admit};
+use crate::tls::identity::{self, Identity};
+use crate::tls::time::unix;
 
 /// Connections on their way from one data thread to another.
 const HANDED_MAX: usize = 1024;
@@ -348,7 +351,7 @@ async fn establish(
             client
         }
     };
-    let context = |tls| {
+    let context = |tls, certificate| {
         Rc::new(Context {
             shard: shard.clone(),
             listener: door,
@@ -356,19 +359,35 @@ async fn establish(
             client,
             came_to,
             tls,
+            certificate,
         })
     };
     let grpc = listener.protocol == Protocol::Grpc;
-    let Some(config) = plan.listeners[usize::from(door.0)].tls.clone() else {
+    let Some(live) = &plan.listeners[usize::from(door.0)].tls else {
         let stream = Stream::plain(tcp);
         return Some(if grpc {
-            Connection::Http2(context(""), Carrier::new(stream, Bytes::new()))
+            Connection::Http2(context("", None), Carrier::new(stream, Bytes::new()))
         } else {
-            Connection::Http1(context(""), Rc::new(stream))
+            Connection::Http1(context("", None), Rc::new(stream))
         });
     };
-    let (stream, handshake) = handshake(&shard, metrics, patience, tcp, config).await?;
-    let cx = context(handshake.version);
+    let config = live.config();
+    let shaken = shake_hands(&shard, metrics, patience, tcp, config).await;
+    let (stream, handshake, certificate) = match shaken {
+        Ok(shaken) => shaken,
+        Err((reason, why)) => {
+            metrics.handshake_failed(reason);
+            // A client with the wrong certificate is somebody's machine that has to be mended; strangers are not.
+            if reason.is_client_certificate() && shard.may_tell(Instant::now()) {
+                let (listener, reason) = (&listener.name, reason.word());
+                tracing::warn!(%listener, client = %client.ip(), reason, why, "client certificate refused");
+            } else {
+                tracing::debug!(client = %client.ip(), reason = reason.word(), why, "TLS handshake failed");
+            }
+            return None;
+        }
+    };
+    let cx = context(handshake.version, certificate);
     // A gRPC client that offers no ALPN speaks HTTP/2 all the same.
     Some(if handshake.h2 || (grpc && !handshake.alpn) {
         Connection::Http2(cx, Carrier::new(stream, Bytes::new()))
@@ -377,36 +396,27 @@ async fn establish(
     })
 }
 
-async fn handshake(
+/// A handshake and what came of it; or why it failed.
+async fn shake_hands(
     shard: &Shard,
     metrics: &ListenerMetrics,
     patience: Duration,
     tcp: TcpStream,
     config: Arc<rustls::ServerConfig>,
-) -> Option<(Stream, Handshake)> {
+) -> Result<(Stream, Handshake, Option<Box<Identity>>), (Reason, String)> {
     let slot = shard.timers.slot();
-    match slot
-        .within(patience, tls::accept(tcp, config, &shard.scratch))
+    let shaken = slot.within(patience, handshake::accept(tcp, config, &shard.scratch));
+    let failed = |error: HandshakeError| (refused::reason(&error), error.to_string());
+    let (stream, mut handshake) = shaken
         .await
-    {
-        Ok(Ok((stream, handshake))) => {
-            metrics.handshake(handshake.version, handshake.resumed);
-            Some((stream, handshake))
-        }
-        Ok(Err(HandshakeError::Lost(_))) => {
-            metrics.handshake_lost.inc();
-            None
-        }
-        Ok(Err(error)) => {
-            metrics.handshake_refused.inc();
-            tracing::debug!(%error, "TLS handshake refused");
-            None
-        }
-        Err(_) => {
-            metrics.handshake_timeout.inc();
-            None
-        }
-    }
+        .map_err(|_| (Reason::Timeout, "it took too long".to_owned()))?
+        .map_err(failed)?;
+    let shown = handshake.certificate.take();
+    let read = shown.map(|shown| identity::read(&shown, unix(SystemTime::now())).map(Box::new));
+    let identity = read.transpose();
+    let identity = identity.map_err(|unfit| (refused::unfit(unfit), unfit.to_string()))?;
+    metrics.handshake(handshake.version, handshake.resumed);
+    Ok((stream, handshake, identity))
 }
 
 /// Whether every connection has ended and no other comes.

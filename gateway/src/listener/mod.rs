@@ -6,4 +6,5 @@ pub mod http2;
 pub mod inherited;
 pub mod preface;
 pub mod proxy_protocol;
+pub mod refused;
 pub mod socket;

@@ -14,6 +14,7 @@ use prometheus::{Encoder, IntCounter, IntCounterVec, Opts, Registry, TextEncoder
 
 use super::exposition::Exposition;
 use super::few::Few;
+use super::handshake::Reason;
 use super::histogram::Histogram;
 use super::names::{self, Family};
 
@@ -28,6 +29,7 @@ pub struct Metrics {
     handshakes: IntCounterVec,
     handshake_failures: IntCounterVec,
     reloads: IntCounterVec,
+    pickups: IntCounterVec,
     reload_refused: AtomicBool,
     pools: Arc<Pools>,
 }
@@ -112,6 +114,7 @@ impl Metrics {
         let handshakes = counter(&names::HANDSHAKES)?;
         let handshake_failures = counter(&names::HANDSHAKE_FAILURES)?;
         let reloads = counter(&names::RELOADS)?;
+        let pickups = counter(&names::CERTIFICATE_PICKUPS)?;
         registry.register(Box::new(ProcessCollector::for_self()))?;
         Ok(Metrics {
             registry,
@@ -123,6 +126,7 @@ impl Metrics {
             handshakes,
             handshake_failures,
             reloads,
+            pickups,
             reload_refused: AtomicBool::new(false),
             pools: Arc::new(pools),
         })
@@ -136,12 +140,19 @@ impl Metrics {
             .inc();
     }
 
+    /// Counts files of a listener's TLS that were replaced, and taken over or refused.
+    pub fn pickup(&self, listener: &str, done: bool) {
+        self.pickups
+            .with_label_values(&[listener, if done { "done" } else { "refused" }])
+            .inc();
+    }
+
     /// The counters of one listener, for so many routes and pools.
     pub fn listener(&self, listener: &str, routes: usize, pools: usize) -> ListenerMetrics {
         let refused = |limit| self.refused.with_label_values(&[listener, limit]);
-        let failed = |reason| {
+        let failed = |reason: Reason| {
             self.handshake_failures
-                .with_label_values(&[listener, reason])
+                .with_label_values(&[listener, reason.word()])
         };
         ListenerMetrics {
             name: listener.to_owned(),
@@ -161,9 +172,7 @@ impl Metrics {
                         .with_label_values(&[listener, version, resumed])
                 })
             }),
-            handshake_lost: failed("lost"),
-            handshake_refused: failed("refused"),
-            handshake_timeout: failed("timeout"),
+            handshake_failures: Reason::ALL.map(failed),
         }
     }
 
@@ -260,12 +269,7 @@ pub struct ListenerMetrics {
     /// Requests over the listener's rate.
     pub rate_limited: IntCounter,
     handshakes: [[IntCounter; 2]; 2],
-    /// The connection broke within the handshake.
-    pub handshake_lost: IntCounter,
-    /// Nothing in common, or the client broke the protocol.
-    pub handshake_refused: IntCounter,
-    /// The handshake took too long.
-    pub handshake_timeout: IntCounter,
+    handshake_failures: [IntCounter; Reason::ALL.len()],
 }
 
 /// By class and protocol.
@@ -356,6 +360,11 @@ impl ListenerMetrics {
     /// Counts a handshake.
     pub fn handshake(&self, version: &str, resumed: bool) {
         self.handshakes[usize::from(version != "TLSv1.2")][usize::from(resumed)].inc();
+    }
+
+    /// Counts a handshake that failed.
+    pub fn handshake_failed(&self, reason: Reason) {
+        self.handshake_failures[reason as usize].inc();
     }
 }
 

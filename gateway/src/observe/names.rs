@@ -82,7 +82,11 @@ families! {
     HANDSHAKES = Counter "portcullis_tls_handshakes_total" ["listener", "version", "resumed"]
         "TLS handshakes done, by listener, version and whether a session was resumed.";
     HANDSHAKE_FAILURES = Counter "portcullis_tls_handshake_failures_total" ["listener", "reason"]
-        "TLS handshakes that failed, by listener and reason.";
+        "TLS handshakes that failed, by listener and reason; docs/tls.md has the reasons.";
+    CERTIFICATE_EXPIRY = Gauge "portcullis_certificate_expiry_timestamp_seconds" ["listener", "certificate"]
+        "When the first certificate of a chain ends, by listener and file, in seconds since 1970.";
+    CERTIFICATE_PICKUPS = Counter "portcullis_certificate_pickups_total" ["listener", "result"]
+        "Certificates and lists that were replaced on the disk, by listener and result (done, refused).";
 
     // Pools.
     POOL_SLOTS = Gauge "portcullis_pool_slots" ["pool"]

@@ -18,6 +18,12 @@ pub struct Record<'a> {
     /// `TLSv1.2` or `TLSv1.3`; absent on plain connections.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub tls: &'a str,
+    /// Subject of the client's certificate; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_subject: Option<&'a str>,
+    /// SHA-256 of the client's certificate in hexadecimal; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_fingerprint: Option<&'a str>,
     /// Method.
     pub method: &'a str,
     /// `Host` or `:authority`.

@@ -8,21 +8,22 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
-use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
+use super::time::{days_until, unix};
 use crate::config::model::{Certificate, Place};
 use crate::config::problem::Problem;
 
 /// Largest PEM file that is read.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
+pub(super) const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Most certificates of a chain.
 const CHAIN_MAX: usize = 16;
 /// From this long before its end a certificate is warned of.
@@ -35,6 +36,8 @@ pub struct Loaded {
     pub key: Arc<CertifiedKey>,
     /// The names it covers, in lower case; `*.` in front for wildcards.
     pub names: Vec<String>,
+    /// When the first certificate of the chain ends, seconds since 1970.
+    pub expires: i64,
     /// What is not right but does not stop it.
     pub warnings: Vec<Problem>,
 }
@@ -47,11 +50,13 @@ pub fn load(
     now: SystemTime,
 ) -> Result<Loaded, Vec<Problem>> {
     let place = certificate.place;
-    let chain_text = read(&certificate.chain, place).map_err(|problem| vec![problem])?;
+    let chain_text =
+        read(&certificate.chain, place, FILE_BYTES_MAX).map_err(|problem| vec![problem])?;
     let key_text = if certificate.key == certificate.chain {
         None
     } else {
-        Some(read(&certificate.key, place).map_err(|problem| vec![problem])?)
+        let text = read(&certificate.key, place, FILE_BYTES_MAX);
+        Some(text.map_err(|problem| vec![problem])?)
     };
     let texts = Texts {
         place,
@@ -61,7 +66,8 @@ pub fn load(
     texts.check(provider, now)
 }
 
-fn read(path: &Path, place: Place) -> Result<Vec<u8>, Problem> {
+/// A file of at most `bytes_max` bytes.
+pub(super) fn read(path: &Path, place: Place, bytes_max: u64) -> Result<Vec<u8>, Problem> {
     let unreadable = |error: std::io::Error| {
         let hint = match error.kind() {
             std::io::ErrorKind::NotFound if path.is_relative() => {
@@ -74,13 +80,23 @@ fn read(path: &Path, place: Place) -> Result<Vec<u8>, Problem> {
     };
     let mut bytes = Vec::new();
     File::open(path)
-        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
+        .and_then(|file| file.take(bytes_max + 1).read_to_end(&mut bytes))
         .map_err(unreadable)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        let what = format!("{} is larger than {FILE_BYTES_MAX} bytes", path.display());
+    if bytes.len() as u64 > bytes_max {
+        let what = format!("{} is larger than {bytes_max} bytes", path.display());
         return Err(Problem::error(place, what).hint("name a PEM file with one chain"));
     }
     Ok(bytes)
+}
+
+/// What is wrong with the text of a PEM file.
+pub(super) fn not_pem(path: &Path, place: Place, error: &pem::Error) -> Problem {
+    let path = path.display();
+    let what = match error {
+        pem::Error::MissingSectionEnd { .. } => format!("{path} ends in the midst of a PEM block"),
+        error => format!("{path} is not PEM: {error}"),
+    };
+    Problem::error(place, what).hint("look for a line that was cut or pasted twice")
 }
 
 /// What was read, with the names of the files for messages.
@@ -130,9 +146,13 @@ impl Texts<'_> {
                     .hint("most clients look at nothing else: issue it again with its DNS names"),
             );
         }
+        let ends = parsed
+            .iter()
+            .map(|each| each.validity().not_after.timestamp());
         Ok(Loaded {
             key: Arc::new(shown),
             names,
+            expires: ends.min().unwrap_or(i64::MAX),
             warnings,
         })
     }
@@ -142,12 +162,7 @@ impl Texts<'_> {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text)
             .take(CHAIN_MAX + 1)
             .collect();
-        let chain = chain.map_err(|error| {
-            self.error(
-                format!("{path} is not PEM: {error}"),
-                "look for a line that was cut or pasted twice",
-            )
-        })?;
+        let chain = chain.map_err(|error| not_pem(self.chain.0, self.place, &error))?;
         if chain.is_empty() {
             let hint = "it needs a block that begins with `-----BEGIN CERTIFICATE-----`; a DER file is turned into one by `openssl x509 -inform der`";
             return Err(self.error(format!("{path} has no certificate"), hint));
@@ -170,10 +185,7 @@ impl Texts<'_> {
         let der = match PrivateKeyDer::pem_slice_iter(text).next() {
             Some(Ok(der)) => der,
             Some(Err(error)) => {
-                return Err(self.error(
-                    format!("{path} is not PEM: {error}"),
-                    "look for a line that was cut or pasted twice",
-                ));
+                return Err(not_pem(self.key.0, self.place, &error));
             }
             None => {
                 let hint = if memchr::memmem::find(text, b"ENCRYPTED").is_some() {
@@ -264,8 +276,7 @@ impl Texts<'_> {
         at: usize,
         now: SystemTime,
     ) -> Option<Problem> {
-        let now = i64::try_from(now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
-            .unwrap_or(i64::MAX);
+        let now = unix(now);
         let validity = certificate.validity();
         let which = match at {
             0 => format!("the certificate in {}", self.chain.0.display()),
@@ -282,7 +293,7 @@ impl Texts<'_> {
             return Some(self.error(format!("{which} expired on {until}"), "renew it"));
         }
         let soon = i64::try_from(EXPIRES_SOON.as_secs()).unwrap_or(i64::MAX);
-        let days = (until.timestamp() - now) / (24 * 60 * 60);
+        let days = days_until(until.timestamp(), now);
         (until.timestamp() - now < soon).then(|| {
             Problem::warning(
                 self.place,

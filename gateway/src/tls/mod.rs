@@ -1,8 +1,13 @@
 //! Which certificate, which trust?
 //!
-//! [`load`] reads and checks what a listener names, [`store`] picks by the name a client asks for,
-//! [`server`] ties both into the settings of the TLS library.
+//! [`load`] reads and checks what a listener names, [`store`] picks by the name a client asks for, [`trust`] knows which
+//! clients may come, [`server`] ties them into the settings of the TLS library, [`live`] replaces these when the files are.
 
+pub mod digest;
+pub mod identity;
+pub mod live;
 pub mod load;
 pub mod server;
 pub mod store;
+pub mod time;
+pub mod trust;

@@ -9,23 +9,51 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::server::NoServerSessionStorage;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{ServerConfig, SupportedProtocolVersion, version};
 
+use super::digest;
 use super::load::load;
 use super::store::Store;
+use super::trust::{self, Trust};
 use crate::config::model::{Config, Place, Protocol, Tls, TlsVersion, UnknownNames};
 use crate::config::problem::Problem;
 
-/// The settings of a listener and what is doubtful about them, or what stops it. `now` is held
-/// against the validity of certificates.
-pub fn server_config(
-    tls: &Tls,
-    protocol: Protocol,
-    now: SystemTime,
-) -> Result<(Arc<ServerConfig>, Vec<Problem>), Vec<Problem>> {
+/// What a listener shows, ready for clients.
+pub struct Ready {
+    /// Settings of the TLS library, with keys of tickets of their own.
+    pub config: ServerConfig,
+    /// The certificates, in the order of the configuration.
+    pub shown: Vec<Shown>,
+    /// Changes with everything that was read.
+    pub content: [u8; 32],
+    /// Changes with everything that decides on a client; sessions of one trust must not be resumed under another.
+    pub trust: [u8; 32],
+    /// What is not right but does not stop it.
+    pub warnings: Vec<Problem>,
+}
+
+/// A certificate as operators know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// The file of its chain.
+    pub chain: PathBuf,
+    /// The names it covers.
+    pub names: Vec<String>,
+    /// When the first certificate of the chain ends, seconds since 1970.
+    pub expires: i64,
+}
+
+/// Reads what a listener names, or tells what is wrong with it. `now` is held against the validity of certificates.
+pub fn ready(tls: &Tls, protocol: Protocol, now: SystemTime) -> Result<Ready, Vec<Problem>> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let (store, warnings) = certificates(tls, &provider, now)?;
+    let Files {
+        store,
+        shown,
+        digest,
+        trust,
+        warnings,
+    } = files(tls, &provider, now)?;
     let place = tls
         .certificates
         .first()
@@ -43,8 +71,12 @@ pub fn server_config(
     let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
         .map_err(failed)?;
+    let (verifier, trust) = match trust {
+        Some(trust) => (trust.verifier, trust.digest),
+        None => (WebPkiClientVerifier::no_client_auth(), [0; 32]),
+    };
     let mut config = builder
-        .with_no_client_auth()
+        .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(store));
     config.alpn_protocols = match protocol {
         Protocol::Http => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
@@ -56,15 +88,30 @@ pub fn server_config(
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_half_rtt_data = false;
     config.max_early_data_size = 0;
-    Ok((Arc::new(config), warnings))
+    Ok(Ready {
+        config,
+        shown,
+        content: digest::of_parts([&digest[..], &trust[..]]),
+        trust,
+        warnings,
+    })
 }
 
-/// Everything that is wrong with certificates, without setting anything up.
-fn certificates(
+/// What the files of a listener say.
+struct Files {
+    store: Store,
+    shown: Vec<Shown>,
+    digest: [u8; 32],
+    trust: Option<Trust>,
+    warnings: Vec<Problem>,
+}
+
+/// Everything that is wrong with the files, without setting anything up.
+fn files(
     tls: &Tls,
-    provider: &CryptoProvider,
+    provider: &Arc<CryptoProvider>,
     now: SystemTime,
-) -> Result<(Store, Vec<Problem>), Vec<Problem>> {
+) -> Result<Files, Vec<Problem>> {
     let mut loaded = Vec::new();
     let mut problems = Vec::new();
     let mut warnings = Vec::new();
@@ -77,19 +124,50 @@ fn certificates(
             Err(mut wrong) => problems.append(&mut wrong),
         }
     }
-    if problems.is_empty() {
-        Ok((Store::new(&loaded, tls.unknown_names), warnings))
-    } else {
+    let clients = tls.client_certificates.as_ref();
+    let trust = match clients.map(|clients| trust::load(clients, provider, now)) {
+        None => None,
+        Some(Ok(mut trust)) => {
+            warnings.append(&mut trust.warnings);
+            Some(trust)
+        }
+        Some(Err(mut wrong)) => {
+            problems.append(&mut wrong);
+            None
+        }
+    };
+    if !problems.is_empty() {
         problems.append(&mut warnings);
-        Err(problems)
+        return Err(problems);
     }
+    let shown = tls.certificates.iter().zip(&loaded);
+    let shown = shown.map(|(named, loaded)| Shown {
+        chain: named.chain.clone(),
+        names: loaded.names.clone(),
+        expires: loaded.expires,
+    });
+    let parts = loaded.iter().flat_map(|loaded| {
+        loaded
+            .key
+            .cert
+            .iter()
+            .map(|der| der.as_ref())
+            .chain([&b""[..]])
+    });
+    Ok(Files {
+        shown: shown.collect(),
+        digest: digest::of_parts(parts),
+        store: Store::new(&loaded, tls.unknown_names),
+        trust,
+        warnings,
+    })
 }
 
 /// Errors and warnings of the certificates of every listener. Reads the files they name.
 pub fn check(config: &Config, now: SystemTime) -> Vec<Problem> {
-    let provider = aws_lc_rs::default_provider();
-    let told = |tls: &Tls| match certificates(tls, &provider, now) {
-        Ok((_, warnings)) => warnings,
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let told = |tls: &Tls| match files(tls, &provider, now) {
+        Ok(files) => files.warnings,
         Err(problems) => problems,
     };
     config

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::successor::{Candidate, Offer, Start, Successor, start};
 use crate::reload::Reload;
-use crate::shard::Shared;
+use crate::shard::{Farewell, Shared};
 
 /// Sockets beside those of the listeners, for the next process.
 #[derive(Default)]
@@ -103,7 +103,7 @@ impl HandOver {
     }
 
     /// The new process serves: new connections are its own from here on.
-    pub fn succeeded(&self, successor: &Successor, begun: &Begun) {
+    pub fn succeeded(&self, successor: &Successor, begun: &Begun, farewell: Farewell) {
         let doors = self.reload.doors.lock();
         let doors = doors.unwrap_or_else(PoisonError::into_inner);
         for (door, place) in doors.iter().zip(&begun.places) {
@@ -113,7 +113,7 @@ impl HandOver {
         }
         drop(doors);
         *self.beside.lock().unwrap_or_else(PoisonError::into_inner) = Beside::default();
-        self.shared.hand_over();
+        self.shared.hand_over(farewell);
     }
 
     /// Nothing has changed: reloads are possible again.

@@ -10,7 +10,9 @@ use super::networks::networks;
 use super::rate::rate;
 use super::secure::tls;
 use super::trusted::trusted;
-use crate::config::model::{Listener, ListenerLimits, Place, Protocol, RedirectHttps};
+use crate::config::model::{
+    Listener, ListenerLimits, Place, Protocol, Rate, RateKey, RedirectHttps,
+};
 use crate::config::read::{Field, Reader};
 use crate::config::tree::Value;
 
@@ -113,6 +115,20 @@ fn listener(name: &str, field: &Field<'_>, reader: &mut Reader) -> Option<(Liste
             field.key,
             format!("listener `{name}` takes gRPC without TLS"),
             "add `tls: { certificates: [...] }`; agents in the field expect TLS on this port",
+        );
+    }
+    let asks = tls
+        .as_ref()
+        .is_some_and(|tls| tls.client_certificates.is_some());
+    if paced
+        .as_ref()
+        .is_some_and(|rate: &Rate| rate.per == RateKey::Certificate)
+        && !asks
+    {
+        reader.warning(
+            field.key,
+            format!("listener `{name}` has a rate per certificate, but asks clients for none"),
+            "add `tls: { client_certificates: { mode: optional, ca: FILE } }`; until then it counts by address",
         );
     }
     let bind = bind?;

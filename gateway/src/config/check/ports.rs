@@ -113,10 +113,12 @@ fn binds(listeners: &[listeners::Draft], admin: Option<&Admin>) -> Vec<(String, 
             binds.push((format!("listener `{}`", draft.name), *bind));
         }
     }
-    if let Some(admin) = admin {
+    if let Some(admin) = admin
+        && let Some(address) = admin.bind
+    {
         let bind = Bind {
-            host: Some(admin.bind.ip()),
-            port: admin.bind.port(),
+            host: Some(address.ip()),
+            port: address.port(),
             place: admin.place,
         };
         binds.push(("`admin`".to_owned(), bind));

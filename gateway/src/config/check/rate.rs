@@ -47,9 +47,15 @@ pub(super) fn rate(field: &Field<'_>, reader: &mut Reader) -> Option<Option<Rate
 
 fn key(field: &Field<'_>, reader: &mut Reader) -> Option<RateKey> {
     if matches!(&field.node.value, Value::Text(_)) {
-        return reader.word(field, &[("address", RateKey::Address)]);
+        return reader.word(
+            field,
+            &[
+                ("address", RateKey::Address),
+                ("certificate", RateKey::Certificate),
+            ],
+        );
     }
-    let mut keys = reader.keys(field, "`address` or `{ header: NAME }`")?;
+    let mut keys = reader.keys(field, "`address`, `certificate` or `{ header: NAME }`")?;
     let header = keys.need(reader, "header");
     keys.done(reader);
     token(&header?, reader).map(|name| RateKey::Header(name.to_ascii_lowercase()))

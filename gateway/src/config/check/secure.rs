@@ -3,11 +3,11 @@
 //! Reads `tls:`. The files are opened later, in `tls::load`.
 
 use super::path;
-use crate::config::model::{Certificate, Tls, TlsVersion, UnknownNames};
+use crate::config::model::{Certificate, ClientCertificates, Tls, TlsVersion, UnknownNames};
 use crate::config::read::{Field, Reader};
 use crate::config::tree::Value;
 
-/// `{ certificates: , unknown_names: , min_version: }`.
+/// `{ certificates: , unknown_names: , min_version: , watch: , client_certificates: }`.
 pub(super) fn tls(field: &Field<'_>, reader: &mut Reader) -> Option<Tls> {
     let mut keys = reader.keys(field, "`{ certificates: [FILE] }`")?;
     let certificates = keys.need(reader, "certificates");
@@ -15,6 +15,8 @@ pub(super) fn tls(field: &Field<'_>, reader: &mut Reader) -> Option<Tls> {
         certificates: Vec::new(),
         unknown_names: UnknownNames::DefaultCertificate,
         min_version: TlsVersion::Tls12,
+        watch: true,
+        client_certificates: None,
     };
     let names = [
         ("default", UnknownNames::DefaultCertificate),
@@ -27,6 +29,15 @@ pub(super) fn tls(field: &Field<'_>, reader: &mut Reader) -> Option<Tls> {
     keys.set(reader, "min_version", &mut tls.min_version, |r, f| {
         r.word(f, &versions)
     });
+    keys.set(reader, "watch", &mut tls.watch, |r, f| {
+        r.word(f, &[("off", false), ("on", true)])
+    });
+    keys.set(
+        reader,
+        "client_certificates",
+        &mut tls.client_certificates,
+        client_certificates,
+    );
     keys.done(reader);
     let certificates = certificates?;
     let items = reader.list(&certificates);
@@ -43,6 +54,51 @@ pub(super) fn tls(field: &Field<'_>, reader: &mut Reader) -> Option<Tls> {
         .filter_map(|item| certificate(item, reader))
         .collect();
     Some(tls)
+}
+
+/// `off`, or `{ mode: , ca: , crl: }`.
+fn client_certificates(
+    reader: &mut Reader,
+    field: &Field<'_>,
+) -> Option<Option<ClientCertificates>> {
+    if let Value::Text(text) = &field.node.value
+        && text.trim() == "off"
+    {
+        return Some(None);
+    }
+    let mut keys = reader.keys(field, "`off` or `{ mode: required, ca: FILE }`")?;
+    let modes = [
+        ("off", None),
+        ("optional", Some(false)),
+        ("required", Some(true)),
+    ];
+    let mode = keys.need(reader, "mode");
+    let mode = mode.and_then(|field| reader.word(&field, &modes));
+    let ca = keys.take("ca");
+    let mut crls = Vec::new();
+    if let Some(field) = keys.take("crl") {
+        for file in reader.list(&field) {
+            crls.extend(path(reader, &file));
+        }
+    }
+    keys.done(reader);
+    let Some(required) = mode? else {
+        return Some(None);
+    };
+    let Some(ca) = ca else {
+        reader.error(
+            field.key,
+            format!("`{}` does not say whom to trust", field.path),
+            "add `ca: FILE`, a PEM file with the authorities that issue the clients' certificates",
+        );
+        return None;
+    };
+    Some(Some(ClientCertificates {
+        required,
+        place: ca.node.place,
+        ca: path(reader, &ca)?,
+        crls,
+    }))
 }
 
 /// A path, or `{ chain: , key: }`.

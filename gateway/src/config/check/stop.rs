@@ -26,10 +26,13 @@ impl Stop {
 }
 
 fn read_drain(field: &Field<'_>, drain: &mut Drain, reader: &mut Reader) {
-    let Some(mut keys) = reader.keys(field, "`{ deadline: 30s }`") else {
+    let Some(mut keys) = reader.keys(field, "`{ deadline: 30s, spread: 10s }`") else {
         return;
     };
     keys.set(reader, "deadline", &mut drain.deadline, |r, f| {
+        r.duration(f, Zero::Allowed)
+    });
+    keys.set(reader, "spread", &mut drain.spread, |r, f| {
         r.duration(f, Zero::Allowed)
     });
     keys.done(reader);

@@ -35,6 +35,12 @@ pub(super) const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        title: "Client certificates",
+        at: &["listeners.NAME.tls.client_certificates"],
+        what: "Whom a listener trusts. Workers get `X-Client-Cert-Subject` and `X-Client-Cert-Fingerprint`.",
+        keys: CLIENT_CERTIFICATES,
+    },
+    Section {
         title: "Trusted peers",
         at: &["listeners.NAME.proxy_protocol", "listeners.NAME.forwarded"],
         what: "Whose word is taken.",
@@ -165,6 +171,40 @@ const TLS: &[Key] = &[
         "1.2",
         "Oldest version spoken.",
     ),
+    key(
+        "watch",
+        &[Form::Words(&["off", "on"])],
+        "on",
+        "Files that are replaced on the disk are picked up within seconds where they are sound; `off`: by a reload only.",
+    ),
+    key(
+        "client_certificates",
+        &[OFF, Form::Keys],
+        "off",
+        "What clients must show of themselves.",
+    ),
+];
+
+const CLIENT_CERTIFICATES: &[Key] = &[
+    key(
+        "mode",
+        &[Form::Words(&["off", "optional", "required"])],
+        "",
+        "`optional`: who shows none is served as any other, who shows a bad one is not. Required.",
+    ),
+    key(
+        "ca",
+        &[Form::Text("certs/clients.pem")],
+        "",
+        "PEM file with the authorities that may have issued them, at most 256. Required but for `mode: off`.",
+    ),
+    key(
+        "crl",
+        &[Form::List(&[Form::Text("certs/clients.crl")])],
+        "",
+        "PEM files with lists of revoked certificates. Where there is one, each certificate of a client's chain must be \
+         covered by one.",
+    ),
 ];
 
 const LIMITS: &[Key] = &[
@@ -251,9 +291,9 @@ const LIMITS: &[Key] = &[
 const RATE: &[Key] = &[
     key(
         "per",
-        &[Form::Words(&["address"]), Form::Keys],
+        &[Form::Words(&["address", "certificate"]), Form::Keys],
         "address",
-        "Who is one client: an IPv4 address or IPv6 /64, or a value of a field.",
+        "Who is one client: an IPv4 address or IPv6 /64, the certificate that it shows, or a value of a field.",
     ),
     key(
         "requests",

@@ -14,15 +14,44 @@ pub(super) const SECTIONS: &[Section] = &[
         keys: TOP,
     },
     Section {
-        title: "Operators' listener",
+        title: "Operators' doors",
         at: &["admin"],
-        what: "Where operators ask.",
-        keys: &[key(
-            "bind",
-            &[Form::Text("127.0.0.1:9901")],
-            "127.0.0.1:9901",
-            "Address and port of `/healthz`, `/readyz`, `/metrics` and `/status`. It has no password: keep it on loopback.",
-        )],
+        what: "Where operators ask and act: a unix socket, and an address where reading is free and changes need a token. Read at start only, but for the token.",
+        keys: &[
+            key(
+                "socket",
+                &[
+                    Form::Words(&["auto", "off"]),
+                    Form::Text("/run/portcullis/admin.sock"),
+                ],
+                "auto",
+                "The unix socket. `auto` is `admin.sock` in the service's own directory (`RUNTIME_DIRECTORY`), else in `/run/portcullis`; where it cannot be had, that is told and there is none.",
+            ),
+            key(
+                "socket_mode",
+                &[Form::Text("0660")],
+                "0660",
+                "Permissions of the socket's file, in octal. Who may open it may change what runs.",
+            ),
+            key(
+                "bind",
+                &[OFF, Form::Text("127.0.0.1:9901")],
+                "127.0.0.1:9901",
+                "Address and port of `/healthz`, `/readyz`, `/metrics`, `/status` and the rest of the API. Reading needs no password: keep it on loopback.",
+            ),
+            key(
+                "token",
+                &[OFF, Form::Text("${TOKEN}")],
+                "off",
+                "What changes have to show, as `Authorization: Bearer`; 16 to 512 visible characters of ASCII. Without one, changes are taken over the socket alone.",
+            ),
+            key(
+                "token_file",
+                &[OFF, Form::Text("/etc/portcullis/token")],
+                "off",
+                "The same from the first line of a file, which is read at start and at every reload.",
+            ),
+        ],
     },
     Section {
         title: "Access log",
@@ -39,12 +68,20 @@ pub(super) const SECTIONS: &[Section] = &[
         title: "Drain",
         at: &["drain"],
         what: "How the gateway stops.",
-        keys: &[key(
-            "deadline",
-            &[Form::Duration, OFF],
-            "30s",
-            "On SIGTERM, what is not finished by then is cut.",
-        )],
+        keys: &[
+            key(
+                "deadline",
+                &[Form::Duration, OFF],
+                "30s",
+                "On SIGTERM, what is not finished by then is cut.",
+            ),
+            key(
+                "spread",
+                &[Form::Duration, OFF],
+                "10s",
+                "Long streams are ended at moments spread over this time, so that their clients do not come back all at once: WebSockets (Close 1001) from the beginning on, calls of gRPC (UNAVAILABLE) towards the deadline. After an upgrade, both towards the end of `upgrade.deadline`.",
+            ),
+        ],
     },
     Section {
         title: "Upgrade",
@@ -93,9 +130,9 @@ const TOP: &[Key] = &[
     ),
     key(
         "admin",
-        &[OFF, Form::Keys],
-        "{ bind: \"127.0.0.1:9901\" }",
-        "The operators' listener.",
+        &[OFF, Form::Text("127.0.0.1:9901"), Form::Keys],
+        "127.0.0.1:9901",
+        "Where operators ask and act. An address alone leaves the other keys at their defaults.",
     ),
     key(
         "access_log",
@@ -106,7 +143,7 @@ const TOP: &[Key] = &[
     key(
         "drain",
         &[Form::Keys],
-        "{ deadline: 30s }",
+        "{ deadline: 30s, spread: 10s }",
         "How the gateway stops.",
     ),
     // Defaults for every route: what a route says of a field takes the place of what is said here.

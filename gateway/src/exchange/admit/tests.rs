@@ -361,7 +361,7 @@ fn limited(listener: &str, route: &str) -> Plan {
 fn judged(plan: &Plan, from: [u8; 4], line: &str) -> &'static str {
     let request = request(line, "Host: h\r\n");
     let now = Instant::now();
-    match judge(plan, ListenerId(0), IpAddr::from(from), &request, now) {
+    match judge(plan, ListenerId(0), IpAddr::from(from), None, &request, now) {
         Decision::Refuse { failure, .. } => failure.word(),
         _ => "served",
     }

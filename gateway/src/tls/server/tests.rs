@@ -98,6 +98,15 @@ impl Authority {
     }
 }
 
+/// The settings and what is doubtful.
+fn server_config(
+    tls: &Tls,
+    protocol: Protocol,
+    now: SystemTime,
+) -> Result<(Arc<ServerConfig>, Vec<Problem>), Vec<Problem>> {
+    ready(tls, protocol, now).map(|ready| (Arc::new(ready.config), ready.warnings))
+}
+
 fn tls(certificates: &[(&Path, &Path)]) -> Tls {
     let certificate = |(chain, key): &(&Path, &Path)| Certificate {
         chain: (*chain).to_owned(),
@@ -108,6 +117,8 @@ fn tls(certificates: &[(&Path, &Path)]) -> Tls {
         certificates: certificates.iter().map(certificate).collect(),
         unknown_names: UnknownNames::DefaultCertificate,
         min_version: TlsVersion::Tls12,
+        watch: true,
+        client_certificates: None,
     }
 }
 
@@ -155,7 +166,7 @@ fn certificates_that_clients_would_refuse_are_told() {
             "cut",
             format!("{cut}{key}"),
             2030,
-            vec!["is not PEM", "is not PEM"],
+            vec!["in the midst of a PEM block", "in the midst of a PEM block"],
         ),
         (
             "damaged",

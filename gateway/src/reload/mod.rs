@@ -3,7 +3,9 @@
 //! Promises: everything is read, checked, opened and built before anything changes; when any of it fails, nothing does,
 //! and the problems are told. Exchanges go on with the plan they began with; pools that did not change stay the same
 //! object, changed ones take over what is known of their workers. Does not: change the number of data threads, the
-//! operators' address or the access log's destination (it says so).
+//! operators' doors or the access log's destination (it says so).
+
+mod places;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,21 +13,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use rustls::ServerConfig;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::contents::read_contents;
-use crate::config::model::{Bind, Config, ListenerId};
+use crate::config::model::{AdminToken, Bind, Config, ListenerId};
 use crate::config::{Problem, Severity, Source, parse, render};
 use crate::discover;
+use crate::host;
 use crate::listener::accept::Door;
 use crate::listener::socket;
 use crate::observe::metrics::Metrics;
-use crate::plan::{LISTENERS_MAX, ListenerPlan, Plan, Tls};
+use crate::plan::{LISTENERS_MAX, Plan, Tls};
 use crate::pool::Pool;
 use crate::shard::Shared;
-use crate::tls;
+use crate::tls::live::Live;
+use places::keep_places;
 
 /// A socket that is listened on.
 pub struct OpenDoor {
@@ -72,8 +75,32 @@ pub struct Reload {
     pub threads: Vec<mpsc::Sender<Door>>,
     /// Discovery begins anew with what is sent here.
     pub discovery: watch::Sender<Discovered>,
+    /// Held by the reload that runs.
+    pub alone: Mutex<()>,
     /// Another process is taking over: what it took note of stays as it is.
     pub frozen: AtomicBool,
+}
+
+/// Who asked for a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// SIGHUP.
+    Signal,
+    /// An operator, over the operators' doors.
+    Operator,
+    /// The file changed.
+    File,
+}
+
+impl Way {
+    /// A word for the log.
+    pub fn word(self) -> &'static str {
+        match self {
+            Way::Signal => "signal",
+            Way::Operator => "operator",
+            Way::File => "file",
+        }
+    }
 }
 
 /// What a reload did.
@@ -89,49 +116,142 @@ pub struct Changes {
     pub pools_built: usize,
     /// Routes now.
     pub routes: usize,
+    /// What is doubtful about the new configuration.
+    pub doubts: Vec<Problem>,
+    /// Keys that changed and wait for a restart.
+    pub restart: Vec<&'static str>,
+}
+
+/// Why a reload changed nothing.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// For people: every problem with its place, its line and its fix.
+    pub text: String,
+    /// The same for programs; empty where the file could not even be read.
+    pub problems: Vec<Problem>,
+}
+
+impl Refused {
+    fn of(source: &Source, problems: Vec<Problem>) -> Refused {
+        Refused {
+            text: render(source, &problems, false),
+            problems,
+        }
+    }
+}
+
+impl From<String> for Refused {
+    fn from(text: String) -> Refused {
+        Refused {
+            text,
+            problems: Vec::new(),
+        }
+    }
+}
+
+/// A configuration that could be taken over.
+struct Wanted {
+    config: Config,
+    tls: Vec<Tls>,
+    doubts: Vec<Problem>,
 }
 
 impl Reload {
-    /// Reads the file and takes it over. The error is the text to show.
-    pub fn reload(&self) -> Result<Changes, String> {
-        let result = self.try_reload();
+    /// Reads the file and takes it over, or changes nothing. The log, the counters and the service manager hear of it.
+    pub fn reload(&self, way: Way) -> Result<Changes, Refused> {
+        // One at a time, whoever asks: each starts from what the one before it has left.
+        let _alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
+        host::tell_reloading();
+        let result = if self.shared.is_draining() {
+            Err(Refused::from("the gateway is stopping".to_owned()))
+        } else if self.frozen.load(Ordering::SeqCst) {
+            let why = "another process is taking over, with the configuration as it is now";
+            Err(Refused::from(why.to_owned()))
+        } else {
+            self.try_reload()
+        };
         self.metrics.reload(result.is_ok());
+        let by = way.word();
+        match &result {
+            Ok(changes) => {
+                for doubt in &changes.doubts {
+                    tracing::warn!(line = doubt.place.line, "{}", doubt.what);
+                }
+                for key in &changes.restart {
+                    tracing::warn!(key, "this key is read at start only; restart to change it");
+                }
+                tracing::info!(
+                    by,
+                    opened = changes.opened,
+                    closed = changes.closed,
+                    pools_kept = changes.pools_kept,
+                    pools_built = changes.pools_built,
+                    routes = changes.routes,
+                    "reloaded"
+                );
+            }
+            Err(refused) => {
+                tracing::error!(
+                    "reload refused, nothing changed (by {by})\n{}",
+                    refused.text
+                )
+            }
+        }
+        if !self.shared.is_draining() {
+            host::tell_ready();
+        }
         result
     }
 
-    fn try_reload(&self) -> Result<Changes, String> {
-        if self.frozen.load(Ordering::SeqCst) {
-            return Err(
-                "another process is taking over, with the configuration as it is now".to_owned(),
-            );
-        }
+    /// The file as it is now.
+    fn read(&self) -> Result<Source, Refused> {
         let name = self.path.display().to_string();
         let bytes =
             std::fs::read(&self.path).map_err(|error| format!("{name} cannot be read: {error}"))?;
-        let source =
-            Source::from_bytes(&name, bytes).map_err(|bad| render(&bad.0, &[bad.1], false))?;
-        let checked = parse(&source, &|name| std::env::var(name).ok());
-        let told = |problems: &[Problem]| render(&source, problems, false);
-        let mut config = checked.config.ok_or_else(|| told(&checked.problems))?;
-        let problems = read_contents(&mut config);
-        if !problems.is_empty() {
-            return Err(told(&problems));
-        }
-        let before = self.shared.plan.load_full();
+        Source::from_bytes(&name, bytes).map_err(|bad| Refused::of(&bad.0, vec![bad.1]))
+    }
+
+    /// Checks a text as a reload would, certificates included, and opens nothing.
+    fn check(&self, source: &Source, before: &Plan) -> Result<Wanted, Refused> {
+        let checked = parse(source, &|name| std::env::var(name).ok());
+        let Some(mut config) = checked.config else {
+            return Err(Refused::of(source, checked.problems));
+        };
+        let mut doubts = checked.problems;
         keep_places(&mut config, &before.config);
         if config.listeners.len() > LISTENERS_MAX {
-            return Err(format!(
+            let name = &source.name;
+            return Err(Refused::from(format!(
                 "{name}: more than {LISTENERS_MAX} listeners in the life of one process; restart"
-            ));
+            )));
         }
-        tell_what_stays(&config, &before.config);
-        let (tls, doubts) = tls_of(&config, Some(&before)).map_err(|problems| told(&problems))?;
-        for doubt in doubts {
-            tracing::warn!("{}", doubt.what);
+        let mut unread = read_contents(&mut config);
+        unread.extend(settle_token(&mut config).err());
+        if !unread.is_empty() {
+            return Err(Refused::of(source, unread));
         }
+        let (tls, more) =
+            tls_of(&config, Some(before)).map_err(|problems| Refused::of(source, problems))?;
+        doubts.extend(more);
+        Ok(Wanted {
+            config,
+            tls,
+            doubts,
+        })
+    }
+
+    fn try_reload(&self) -> Result<Changes, Refused> {
+        let source = self.read()?;
+        let before = self.shared.plan.load_full();
+        let Wanted {
+            mut config,
+            tls,
+            doubts,
+        } = self.check(&source, &before)?;
+        let restart = restart_for(&config, &before.config);
         let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
-        let (wanted, fresh) =
-            open_missing(&config, &before, &doors).map_err(|problems| told(&problems))?;
+        let (wanted, fresh) = open_missing(&config, &before, &doors)
+            .map_err(|problems| Refused::of(&source, problems))?;
         settle_redirects(&mut config, doors.iter().chain(&fresh));
         let plan = Arc::new(Plan::build(
             config,
@@ -140,27 +260,23 @@ impl Reload {
             Some(&before),
             Instant::now(),
         ));
+        let is_kept = |pool: &&Arc<Pool>| before.pools.iter().any(|b| Arc::ptr_eq(b, pool));
+        let pools_kept = plan.pools.iter().filter(is_kept).count();
         let changes = Changes {
             opened: fresh.len(),
             closed: doors
                 .iter()
                 .filter(|door| !wanted.contains(&(door.listener, key(&door.bind))))
                 .count(),
-            pools_kept: plan
-                .pools
-                .iter()
-                .filter(|pool| before.pools.iter().any(|b| Arc::ptr_eq(b, pool)))
-                .count(),
-            pools_built: plan
-                .pools
-                .iter()
-                .filter(|pool| !before.pools.iter().any(|b| Arc::ptr_eq(b, pool)))
-                .count(),
+            pools_kept,
+            pools_built: plan.pools.len() - pools_kept,
             routes: plan.config.routes.len(),
+            doubts,
+            restart,
         };
         let share = |door: &OpenDoor| self.threads.iter().map(|_| door.share()).collect();
         let shares: Result<Vec<Vec<Door>>, _> = fresh.iter().map(share).collect();
-        let shares = shares.map_err(|error: std::io::Error| error.to_string())?;
+        let shares = shares.map_err(|error: std::io::Error| Refused::from(error.to_string()))?;
         // From here on nothing can fail.
         doors.retain(|door| {
             let keep = wanted.contains(&(door.listener, key(&door.bind)));
@@ -187,6 +303,40 @@ impl Reload {
     }
 }
 
+/// Reads the operators' token from its file, where it is kept in one.
+pub fn settle_token(config: &mut Config) -> Result<(), Problem> {
+    let token = config.admin.as_mut().and_then(|admin| admin.token.as_mut());
+    let Some(token) = token else { return Ok(()) };
+    let AdminToken::File(path, place) = token else {
+        return Ok(());
+    };
+    let read = read_token(path).map_err(|(what, hint)| Problem::error(*place, what).hint(hint))?;
+    *token = AdminToken::Text(read);
+    Ok(())
+}
+
+/// The first line of a token's file; else what is wrong and how it is mended.
+pub fn read_token(path: &std::path::Path) -> Result<String, (String, String)> {
+    let name = path.display();
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        (
+            format!("the token's file {name} cannot be read: {error}"),
+            "name a file that the gateway may read".to_owned(),
+        )
+    })?;
+    let word = text.lines().next().unwrap_or_default().trim_end();
+    if (16..=512).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_graphic()) {
+        Ok(word.to_owned())
+    } else {
+        Err((
+            format!(
+                "the first line of {name} is no token of 16 to 512 visible characters of ASCII"
+            ),
+            format!("make one with `openssl rand -hex 32 > {name}`"),
+        ))
+    }
+}
+
 /// TLS of every listener, and what is doubtful about it; or what stops it. That of listeners that are gone stays for the
 /// connections that are left.
 pub fn tls_of(
@@ -201,13 +351,11 @@ pub fn tls_of(
                 .and_then(|listener| listener.tls.clone()),
             None => None,
             Some(tls) => {
-                match tls::server::server_config(tls, listener.protocol, SystemTime::now()) {
-                    Ok((config, warnings)) => {
+                let before = before.and_then(|before| before.listeners.get(id)?.tls.as_deref());
+                match Live::open(tls, listener.protocol, SystemTime::now(), before) {
+                    Ok((live, warnings)) => {
                         problems.extend(warnings);
-                        Some(with_tickets_of(
-                            before.and_then(|before| before.listeners.get(id)),
-                            config,
-                        ))
+                        Some(Arc::new(live))
                     }
                     Err(errors) => {
                         problems.extend(errors);
@@ -224,18 +372,6 @@ pub fn tls_of(
         Err(problems)
     } else {
         Ok((all, problems))
-    }
-}
-
-/// Clients go on resuming their sessions: the keys of the tickets outlive the reload.
-fn with_tickets_of(before: Option<&ListenerPlan>, config: Arc<ServerConfig>) -> Arc<ServerConfig> {
-    match before.and_then(|before| before.tls.as_ref()) {
-        Some(old) => {
-            let mut config = (*config).clone();
-            config.ticketer = old.ticketer.clone();
-            Arc::new(config)
-        }
-        None => config,
     }
 }
 
@@ -331,130 +467,20 @@ fn open_missing(
     }
 }
 
-/// Connections know their listener by its place, so a listener keeps its place for the life of the process. One that is
-/// gone stays as a shadow without addresses and routes, for the connections it left behind.
-fn keep_places(config: &mut Config, before: &Config) {
-    let mut listeners = Vec::with_capacity(before.listeners.len());
-    let mut moved = vec![ListenerId(0); config.listeners.len()];
-    let mut fresh: Vec<_> = std::mem::take(&mut config.listeners)
-        .into_iter()
-        .map(Some)
-        .collect();
-    for old in &before.listeners {
-        let found = fresh
-            .iter()
-            .position(|new| new.as_ref().is_some_and(|new| new.name == old.name));
-        match found.and_then(|at| fresh[at].take().map(|new| (at, new))) {
-            Some((at, new)) => {
-                moved[at] = ListenerId(listeners.len() as u16);
-                listeners.push(new);
-            }
-            None => listeners.push(crate::config::model::Listener {
-                bind: Vec::new(),
-                ..old.clone()
-            }),
-        }
-    }
-    for (at, new) in fresh.into_iter().enumerate() {
-        if let Some(new) = new {
-            moved[at] = ListenerId(listeners.len() as u16);
-            listeners.push(new);
-        }
-    }
-    for route in &mut config.routes {
-        for on in &mut route.on {
-            *on = moved[usize::from(on.0)];
-        }
-        route.on.sort_unstable();
-    }
-    config.listeners = listeners;
-}
-
-fn tell_what_stays(config: &Config, before: &Config) {
-    let admin = |config: &Config| config.admin.as_ref().map(|admin| admin.bind);
-    for (key, changed) in [
+/// Keys that are read at start only and differ.
+fn restart_for(config: &Config, before: &Config) -> Vec<&'static str> {
+    let admin = |config: &Config| {
+        let admin = config.admin.as_ref();
+        admin.map(|admin| (admin.bind, admin.socket.clone(), admin.socket_mode))
+    };
+    [
         ("threads", config.threads != before.threads),
         ("admin", admin(config) != admin(before)),
         ("access_log", config.access_log != before.access_log),
         ("drain", config.drain != before.drain),
         ("upgrade", config.upgrade != before.upgrade),
-    ] {
-        if changed {
-            tracing::warn!(key, "this key is read at start only; restart to change it");
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config(text: &str) -> Config {
-        let source = Source {
-            name: "test".into(),
-            text: text.into(),
-        };
-        let checked = parse(&source, &|_| None);
-        checked
-            .config
-            .unwrap_or_else(|| panic!("{}", render(&source, &checked.problems, false)))
-    }
-
-    const BEFORE: &str = r#"
-listeners:
-  one: { bind: "127.0.0.1:10001", redirect_https: none }
-  two: { bind: "127.0.0.1:10002", redirect_https: none }
-pools:
-  p: { ports: 20001 }
-routes:
-  - { path: /, to: p, on: [one, two] }
-"#;
-
-    #[test]
-    fn listeners_keep_their_place_whatever_the_file_does() {
-        let before = config(BEFORE);
-        let mut after = config(
-            r#"
-listeners:
-  new: { bind: "127.0.0.1:10003", redirect_https: none }
-  two: { bind: "127.0.0.1:10002", redirect_https: none }
-pools:
-  p: { ports: 20001 }
-routes:
-  - { path: /, to: p, on: [new] }
-  - { path: /x, to: p, on: [two] }
-"#,
-        );
-        keep_places(&mut after, &before);
-        let names: Vec<_> = after
-            .listeners
-            .iter()
-            .map(|listener| listener.name.as_str())
-            .collect();
-        assert_eq!(names, ["one", "two", "new"]);
-        assert!(
-            after.listeners[0].bind.is_empty(),
-            "a listener that is gone has no address"
-        );
-        let on = |path: &str| {
-            after
-                .routes
-                .iter()
-                .find(|route| route.name.starts_with(path))
-                .unwrap()
-                .on
-                .clone()
-        };
-        assert_eq!(on("/ "), [ListenerId(2)]);
-        assert_eq!(on("/x"), [ListenerId(1)]);
-    }
-
-    #[test]
-    fn an_unchanged_file_changes_nothing() {
-        let before = config(BEFORE);
-        let mut after = config(BEFORE);
-        keep_places(&mut after, &before);
-        assert_eq!(after.routes, before.routes);
-        assert_eq!(after.listeners.len(), 2);
-    }
+    ]
+    .into_iter()
+    .filter_map(|(key, changed)| changed.then_some(key))
+    .collect()
 }

@@ -1,0 +1,250 @@
+//! What can be asked, and who answers? The paths of the operators' doors.
+//!
+//! Every path stands in [`PATHS`]; docs/admin-api.md has a chapter for each. Answers below `/v1/` are JSON; one that
+//! refuses has `error` and `fix`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::access::{self, Via};
+use super::http::Answer;
+use super::status;
+use crate::config::model::AdminToken;
+use crate::config::{Problem, Severity};
+use crate::message::Request;
+use crate::observe::metrics::Metrics;
+use crate::reload::{Changes, Refused, Reload, Way};
+use crate::scrape;
+use crate::shard::Shared;
+
+/// Methods and paths that are answered. GET ones answer HEAD, too.
+pub const PATHS: [(&str, &str); 8] = [
+    ("GET", "/healthz"),
+    ("GET", "/readyz"),
+    ("GET", "/metrics"),
+    ("GET", "/status"),
+    ("GET", "/v1/status"),
+    ("GET", "/v1/pools"),
+    ("GET", "/v1/workers"),
+    ("POST", "/v1/reload"),
+];
+
+/// What the operators' doors tell of.
+pub struct Admin {
+    /// What the data threads share.
+    pub shared: Arc<Shared>,
+    /// The counters.
+    pub metrics: Arc<Metrics>,
+    /// When the process began to serve.
+    pub since: Instant,
+    /// Takes a new configuration over.
+    pub reload: Arc<Reload>,
+}
+
+impl Admin {
+    /// The answer that refuses a request by its head, if it is refused.
+    pub fn refuses(&self, via: Via, request: &Request) -> Option<Answer> {
+        let plan = self.shared.plan.load();
+        let admin = plan.config.admin.as_ref();
+        let token = match admin.and_then(|admin| admin.token.as_ref()) {
+            Some(AdminToken::Text(token)) => Some(token.as_str()),
+            // A file was read when the configuration was taken over.
+            Some(AdminToken::File(..)) | None => None,
+        };
+        let (path, _) = split(request);
+        let monitoring = matches!(path.as_str(), "/healthz" | "/readyz" | "/metrics");
+        access::refuses(via, request, !monitoring, token).or_else(|| unknown(request, &path))
+    }
+
+    /// Answers a request that was not refused.
+    pub async fn answer(&self, request: &Request, body: Vec<u8>) -> Answer {
+        let (path, query) = split(request);
+        let query = Query(&query);
+        let _ = body;
+        match path.as_str() {
+            "/healthz" => Answer::text(200, "alive\n"),
+            "/readyz" if self.shared.is_draining() => Answer::text(503, "draining\n"),
+            "/readyz" => Answer::text(200, "ready\n"),
+            "/metrics" => {
+                let text = scrape::text(&self.shared, &self.metrics);
+                Answer::of(200, "text/plain; version=0.0.4", text)
+            }
+            "/status" | "/v1/status" => {
+                Answer::json(200, &status::status(&self.shared, self.since))
+            }
+            "/v1/pools" => Answer::json(200, &status::pools(&self.shared)),
+            "/v1/workers" => self.workers(query),
+            "/v1/reload" => match self.reload.reload(Way::Operator) {
+                Ok(changes) => Answer::json(200, &changed(&changes)),
+                Err(refused) => Answer::json(422, &not_changed(&refused)),
+            },
+            _ => not_found(),
+        }
+    }
+
+    fn workers(&self, query: Query<'_>) -> Answer {
+        let all = query.get("all").is_some_and(|all| all != "false");
+        let pool = query.get("pool");
+        match status::workers(&self.shared, pool.as_deref(), all) {
+            Some(workers) => Answer::json(200, &workers),
+            None => self.no_pool(&pool.unwrap_or_default()),
+        }
+    }
+
+    fn no_pool(&self, name: &str) -> Answer {
+        let plan = self.shared.plan.load();
+        let names: Vec<_> = plan.pools.iter().map(|pool| pool.name()).collect();
+        Answer::refused(
+            404,
+            &format!("there is no pool `{name}`"),
+            &format!("pools are {}", names.join(", ")),
+        )
+    }
+}
+
+fn split(request: &Request) -> (String, String) {
+    let target = String::from_utf8_lossy(&request.target);
+    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+    (path.to_owned(), query.to_owned())
+}
+
+/// The answer for a path or a method that nobody answers.
+fn unknown(request: &Request, path: &str) -> Option<Answer> {
+    let method = match request.method {
+        Method::HEAD => "GET",
+        ref method => method.as_str(),
+    };
+    let mut methods = PATHS.iter().filter(|(_, known)| *known == path).peekable();
+    if methods.peek().is_none() {
+        return Some(not_found());
+    }
+    let methods: Vec<&'static str> = methods.map(|(method, _)| *method).collect();
+    if methods.contains(&method) {
+        return None;
+    }
+    let (allow, fix) = match methods[..] {
+        ["GET"] => ("GET, HEAD", "ask with GET"),
+        ["POST"] => ("POST", "ask with POST"),
+        _ => ("GET, HEAD, POST", "ask with GET or POST"),
+    };
+    Some(Answer {
+        field: Some(("allow", allow)),
+        ..Answer::refused(405, "this path is not asked with this method", fix)
+    })
+}
+
+fn not_found() -> Answer {
+    let mut paths: Vec<_> = PATHS.iter().map(|(_, path)| *path).collect();
+    paths.dedup();
+    let fix = format!("paths are {}", paths.join(", "));
+    Answer::refused(404, "there is no such path", &fix)
+}
+
+fn changed(changes: &Changes) -> Value {
+    json!({
+        "reloaded": true,
+        "opened": changes.opened,
+        "closed": changes.closed,
+        "pools_kept": changes.pools_kept,
+        "pools_built": changes.pools_built,
+        "routes": changes.routes,
+        "problems": problems(&changes.doubts),
+        "restart": changes.restart,
+    })
+}
+
+fn not_changed(refused: &Refused) -> Value {
+    json!({
+        "reloaded": false,
+        "error": "the configuration is refused, nothing changed",
+        "fix": "see `text`",
+        "text": refused.text,
+        "problems": problems(&refused.problems),
+    })
+}
+
+/// Problems for programs.
+fn problems(problems: &[Problem]) -> Vec<Value> {
+    let told = problems.iter().map(|problem| {
+        let severity = match problem.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        json!({
+            "severity": severity,
+            "line": problem.place.line,
+            "column": problem.place.column,
+            "what": problem.what,
+            "fix": problem.hint,
+        })
+    });
+    told.collect()
+}
+
+/// What follows the `?`.
+#[derive(Clone, Copy)]
+struct Query<'a>(&'a str);
+
+impl Query<'_> {
+    /// The first value of a name; empty where it has none.
+    fn get(&self, name: &str) -> Option<String> {
+        let pair = |pair: &str| {
+            let (found, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (found == name).then(|| decoded(value))
+        };
+        self.0.split('&').find_map(pair)
+    }
+}
+
+/// Percent-decoded; what is no escape stays as it is.
+fn decoded(text: &str) -> String {
+    let (bytes, mut out, mut at) = (text.as_bytes(), Vec::new(), 0);
+    while let Some(&byte) = bytes.get(at) {
+        let escape = bytes.get(at + 1..at + 3).filter(|_| byte == b'%');
+        let read = escape
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        out.push(match (read, byte) {
+            (Some(read), _) => read,
+            (None, b'+') => b' ',
+            (None, byte) => byte,
+        });
+        at += if read.is_some() { 3 } else { 1 };
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_stands_in_the_documentation() {
+        let docs = include_str!("../../../docs/admin-api.md");
+        let chapters: Vec<_> = docs
+            .lines()
+            .filter(|line| line.starts_with("### "))
+            .collect();
+        for (method, path) in PATHS {
+            let name = format!("`{method} {path}`");
+            assert!(
+                chapters.iter().any(|chapter| chapter.contains(&name)),
+                "docs/admin-api.md has no chapter for {name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_query_is_decoded() {
+        let query = Query("pool=a%2Fb+c&all&pool=second&bad=%zz%4");
+        let get = |name: &str| query.get(name);
+        assert_eq!(get("pool").as_deref(), Some("a/b c"));
+        assert_eq!(get("all").as_deref(), Some(""));
+        assert_eq!(get("bad").as_deref(), Some("%zz%4"));
+        assert_eq!(get("none"), None);
+    }
+}

@@ -1,0 +1,184 @@
+//! What can be said on the command line? Verbs, options and exit codes; docs/cli.md has a chapter for each.
+//!
+//! | file | question |
+//! |---|---|
+//! | `ask` | Where is the running gateway, and what does its answer mean for the exit code? |
+//! | `show` | What do people see of its answers? |
+//! | `table` | How are rows shown? |
+
+mod ask;
+mod show;
+mod table;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::app;
+use crate::explain::Question;
+use ask::{Ask, Failed};
+
+/// Portcullis: an edge gateway in front of port ranges of workers.
+#[derive(Parser)]
+#[command(name = "portcullis", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve until SIGTERM (drains first) or SIGINT (at once). SIGHUP reloads, SIGQUIT upgrades.
+    Run {
+        /// Configuration file.
+        #[arg(short, long, default_value = "routes.yaml", value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Tell every problem of a configuration, certificates included, without running it. Exits 1 on errors.
+    Check {
+        /// Configuration file.
+        #[arg(default_value = "routes.yaml", value_name = "FILE")]
+        config: PathBuf,
+        /// Print a JSON Schema of configuration files for editors, and check nothing.
+        #[arg(long)]
+        schema: bool,
+    },
+    /// Replace the running process by the binary and the configuration as they are now, without closing a socket.
+    Upgrade {
+        /// Its configuration file, which names the socket to ask at.
+        #[arg(short, long, default_value = "routes.yaml", value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Tell what would become of a request: listener, certificate, route and why, pool, workers, deadlines.
+    Explain {
+        /// Configuration file.
+        #[arg(short, long, default_value = "routes.yaml", value_name = "FILE")]
+        config: PathBuf,
+        /// The client's address.
+        #[arg(long, default_value = "127.0.0.1", value_name = "ADDR")]
+        from: IpAddr,
+        /// The name that the client asks for in TLS, where it is not the URL's host.
+        #[arg(long, value_name = "NAME")]
+        tls: Option<String>,
+        /// A field of the request, `Name: value`.
+        #[arg(short = 'H', long = "header", value_name = "FIELD")]
+        fields: Vec<String>,
+        /// Method, for example GET.
+        method: String,
+        /// Absolute URL, for example https://landscape.example.com/ping
+        url: String,
+    },
+    /// Show how the running gateway fares: listeners, pools, who is up.
+    Status {
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Show the workers of the running gateway: state, since when and why, requests and streams.
+    Workers {
+        #[command(flatten)]
+        ask: Ask,
+        /// Those of this pool; of all pools by default.
+        pool: Option<String>,
+        /// Show ports on which nobody listens, too.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Have the running gateway read its configuration again, and tell what came of it.
+    Reload {
+        #[command(flatten)]
+        ask: Ask,
+    },
+}
+
+/// Does what the command line says.
+pub fn run(cli: Cli) -> ExitCode {
+    match cli.command {
+        Command::Run { config } => app::run(&config),
+        Command::Check { schema: true, .. } => app::schema(),
+        Command::Check { config, .. } => app::check(&config),
+        Command::Upgrade { config } => app::upgrade(&config),
+        Command::Explain {
+            config,
+            from,
+            tls,
+            fields,
+            method,
+            url,
+        } => {
+            let question = Question {
+                from,
+                tls_name: tls,
+                method,
+                url,
+                fields,
+            };
+            app::explain(&config, &question)
+        }
+        Command::Status { ask } => done(ask.gateway().and_then(|it| show::status(&it))),
+        Command::Workers { ask, pool, all } => done(
+            ask.gateway()
+                .and_then(|it| show::workers(&it, pool.as_deref(), all)),
+        ),
+        Command::Reload { ask } => done(ask.gateway().and_then(|it| show::reload(&it))),
+    }
+}
+
+fn done(result: Result<ExitCode, Failed>) -> ExitCode {
+    result.unwrap_or_else(ExitCode::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Args, CommandFactory};
+
+    const DOCS: &str = include_str!("../../../docs/cli.md");
+
+    /// The chapter of a verb; options of every verb that asks stand in a chapter of their own.
+    fn chapter(verb: &str) -> &str {
+        let start = format!("### `{verb}`\n");
+        let (_, after) = DOCS
+            .split_once(&start)
+            .unwrap_or_else(|| panic!("docs/cli.md has no chapter {start:?}"));
+        after.split("\n##").next().unwrap_or_default()
+    }
+
+    #[test]
+    fn every_verb_and_option_stands_in_the_documentation() {
+        let (_, shared) = DOCS
+            .split_once("## Verbs that ask a running gateway\n")
+            .expect("a chapter for those that ask");
+        let shared = shared.split("\n###").next().unwrap_or_default();
+        let asks = Ask::augment_args(clap::Command::new("ask"));
+        let shared_ids: Vec<_> = asks
+            .get_arguments()
+            .map(|arg| arg.get_id().clone())
+            .collect();
+        for verb in Cli::command().get_subcommands() {
+            let chapter = chapter(verb.get_name());
+            let asks = verb.get_arguments().any(|arg| arg.get_id() == "admin");
+            for option in verb.get_arguments() {
+                let Some(long) = option.get_long() else {
+                    continue;
+                };
+                let own = !(asks && shared_ids.contains(option.get_id()));
+                let text = if own { chapter } else { shared };
+                let found = [format!("`--{long}`"), format!("`--{long} ")]
+                    .iter()
+                    .any(|word| text.contains(word));
+                assert!(
+                    found,
+                    "--{long} of `{}` is not in docs/cli.md",
+                    verb.get_name()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,176 @@
+//! What do people see of the gateway's answers?
+
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+use super::ask::{Failed, Gateway};
+use super::table::{age, table};
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn seconds(value: &Value) -> String {
+    age(value.as_u64().unwrap_or(0))
+}
+
+/// `portcullis status`.
+pub fn status(gateway: &Gateway) -> Result<ExitCode, Failed> {
+    let Some(told) = gateway.get("/v1/status")? else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    println!(
+        "{} for {}, version {}, {} exchanges in flight\n",
+        text(&told["state"]),
+        seconds(&told["seconds"]),
+        text(&told["version"]),
+        text(&told["exchanges_in_flight"])
+    );
+    let listeners: Vec<_> = list(&told["listeners"])
+        .iter()
+        .map(|listener| {
+            let addresses: Vec<_> = list(&listener["addresses"]).iter().map(text).collect();
+            let addresses = match addresses.is_empty() {
+                true => "closed, connections are ending".to_owned(),
+                false => addresses.join(" "),
+            };
+            vec![
+                text(&listener["name"]),
+                text(&listener["connections"]),
+                addresses,
+            ]
+        })
+        .collect();
+    println!(
+        "{}",
+        table(&["LISTENER", "CONNECTIONS", "ADDRESSES"], &listeners)
+    );
+    let pools: Vec<_> = list(&told["pools"])
+        .iter()
+        .map(|pool| {
+            let workers = list(&pool["workers"]);
+            let sum = |name: &str| -> u64 {
+                workers
+                    .iter()
+                    .filter_map(|worker| worker[name].as_u64())
+                    .sum()
+            };
+            let mut out: Vec<_> = workers
+                .iter()
+                .filter(|worker| worker["state"] != "up")
+                .map(|worker| format!("{} {}", text(&worker["address"]), text(&worker["state"])))
+                .collect();
+            let more = out.len().saturating_sub(3);
+            out.truncate(3);
+            if more > 0 {
+                out.push(format!("and {more} more"));
+            }
+            vec![
+                text(&pool["name"]),
+                text(&pool["live"]),
+                text(&pool["slots"]),
+                sum("requests").to_string(),
+                sum("streams").to_string(),
+                text(&pool["held"]),
+                text(&pool["queued"]),
+                out.join(", "),
+            ]
+        })
+        .collect();
+    let head = [
+        "POOL", "UP", "PORTS", "REQUESTS", "STREAMS", "HELD", "QUEUED", "NOT UP",
+    ];
+    print!("{}", table(&head, &pools));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `portcullis workers`.
+pub fn workers(gateway: &Gateway, pool: Option<&str>, all: bool) -> Result<ExitCode, Failed> {
+    let mut path = "/v1/workers?".to_owned();
+    if all {
+        path.push_str("all&");
+    }
+    if let Some(pool) = pool {
+        path.push_str(&format!("pool={}", escaped(pool)));
+    }
+    if let Some(told) = gateway.get(&path)? {
+        print!("{}", worker_table(&told["workers"]));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The workers of an answer.
+pub fn worker_table(workers: &Value) -> String {
+    let rows: Vec<_> = list(workers)
+        .iter()
+        .map(|worker| {
+            vec![
+                text(&worker["pool"]),
+                text(&worker["address"]),
+                text(&worker["state"]),
+                seconds(&worker["seconds"]),
+                text(&worker["requests"]),
+                text(&worker["streams"]),
+                text(&worker["reason"]),
+            ]
+        })
+        .collect();
+    let head = [
+        "POOL", "WORKER", "STATE", "SINCE", "REQUESTS", "STREAMS", "REASON",
+    ];
+    table(&head, &rows)
+}
+
+/// `portcullis reload`.
+pub fn reload(gateway: &Gateway) -> Result<ExitCode, Failed> {
+    let Some(told) = gateway.post("/v1/reload", &Value::Null)? else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    for problem in list(&told["problems"]) {
+        eprintln!(
+            "warning: line {}: {}",
+            text(&problem["line"]),
+            text(&problem["what"])
+        );
+        if let Some(fix) = problem["fix"].as_str() {
+            eprintln!("  help: {fix}");
+        }
+    }
+    for key in list(&told["restart"]) {
+        eprintln!(
+            "warning: `{}` is read at start only; restart to change it",
+            text(key)
+        );
+    }
+    println!(
+        "reloaded: {} routes, {} pools kept, {} built, {} addresses opened, {} closed",
+        text(&told["routes"]),
+        text(&told["pools_kept"]),
+        text(&told["pools_built"]),
+        text(&told["opened"]),
+        text(&told["closed"])
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// For a query.
+fn escaped(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}

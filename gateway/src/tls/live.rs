@@ -1,0 +1,204 @@
+//! What does a listener show just now, and is it still what lies on the disk?
+//!
+//! Promises: a handshake takes what is shown by one atomic load; files that were replaced, by a write, a rename or another
+//! target of a symbolic link, are read as soon as they rest; what is broken, expired or half written is refused and the
+//! old stays. Sessions go on being resumed as long as the same clients are trusted. Does not: look by itself (the control
+//! thread calls [`Live::look`]).
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+
+use super::server::{Ready, Shown, ready};
+use crate::config::model::{Protocol, Tls};
+use crate::config::problem::Problem;
+
+/// What was refused is tried again after this long, even where no file changed: it may have become valid.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// TLS of a listener.
+pub struct Live {
+    config: ArcSwap<ServerConfig>,
+    model: Tls,
+    protocol: Protocol,
+    /// Taken by the control thread and by reloads alone.
+    watched: Mutex<Watched>,
+}
+
+struct Watched {
+    /// The files as they were before they were last read.
+    read: Vec<Stamp>,
+    /// The files at the last look, where they had changed: they are read once they rest.
+    moving: Option<Vec<Stamp>>,
+    shown: Vec<Shown>,
+    content: [u8; 32],
+    trust: [u8; 32],
+    /// What was refused, and when.
+    refused: Option<(Vec<Problem>, SystemTime)>,
+}
+
+/// What a look has found.
+#[derive(Debug)]
+pub enum Look {
+    /// Nothing new.
+    Same,
+    /// Something changes just now: look again soon.
+    Moving,
+    /// Shown from now on; with what is doubtful about it.
+    PickedUp(Vec<Shown>, Vec<Problem>),
+    /// What lies there cannot be shown, for these reasons; told once.
+    Refused(Vec<Problem>),
+}
+
+impl Live {
+    /// Reads what a listener names, or tells what is wrong with it. Clients that come back resume the sessions they had
+    /// with `before`.
+    pub fn open(
+        model: &Tls,
+        protocol: Protocol,
+        now: SystemTime,
+        before: Option<&Live>,
+    ) -> Result<(Live, Vec<Problem>), Vec<Problem>> {
+        // Looked at before they are read: what changes meanwhile is seen at the next look.
+        let read = stamps(model);
+        let Ready {
+            mut config,
+            shown,
+            content,
+            trust,
+            warnings,
+        } = ready(model, protocol, now)?;
+        if let Some(before) = before
+            && before.watched().trust == trust
+        {
+            config.ticketer = before.config.load().ticketer.clone();
+        }
+        let live = Live {
+            config: ArcSwap::from_pointee(config),
+            model: model.clone(),
+            protocol,
+            watched: Mutex::new(Watched {
+                read,
+                moving: None,
+                shown,
+                content,
+                trust,
+                refused: None,
+            }),
+        };
+        Ok((live, warnings))
+    }
+
+    /// The settings for a handshake that begins now.
+    pub fn config(&self) -> Arc<ServerConfig> {
+        self.config.load_full()
+    }
+
+    /// The certificates that are shown.
+    pub fn shown(&self) -> Vec<Shown> {
+        self.watched().shown.clone()
+    }
+
+    /// Looks at the files and takes over what is new, sound and at rest.
+    pub fn look(&self, now: SystemTime) -> Look {
+        if !self.model.watch {
+            return Look::Same;
+        }
+        let mut watched = self.watched();
+        let stamps = stamps(&self.model);
+        if stamps == watched.read {
+            watched.moving = None;
+            let again = watched
+                .refused
+                .as_ref()
+                .is_some_and(|(_, at)| now.duration_since(*at).is_ok_and(|since| since >= AGAIN));
+            if !again {
+                return Look::Same;
+            }
+        } else if watched.moving.as_ref() != Some(&stamps) {
+            watched.moving = Some(stamps);
+            return Look::Moving;
+        }
+        watched.moving = None;
+        watched.read = stamps;
+        match ready(&self.model, self.protocol, now) {
+            Ok(ready) => self.take_over(&mut watched, ready),
+            Err(problems) => {
+                let told = watched
+                    .refused
+                    .take()
+                    .is_some_and(|(old, _)| old == problems);
+                watched.refused = Some((problems.clone(), now));
+                if told {
+                    Look::Same
+                } else {
+                    Look::Refused(problems)
+                }
+            }
+        }
+    }
+
+    fn take_over(&self, watched: &mut Watched, ready: Ready) -> Look {
+        watched.refused = None;
+        if ready.content == watched.content {
+            return Look::Same;
+        }
+        let Ready {
+            mut config,
+            shown,
+            content,
+            trust,
+            warnings,
+        } = ready;
+        if trust == watched.trust {
+            config.ticketer = self.config.load().ticketer.clone();
+        }
+        self.config.store(Arc::new(config));
+        watched.shown.clone_from(&shown);
+        (watched.content, watched.trust) = (content, trust);
+        Look::PickedUp(shown, warnings)
+    }
+
+    fn watched(&self) -> std::sync::MutexGuard<'_, Watched> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What tells one state of a file from another without reading it; `None` where it cannot be seen.
+type Stamp = Option<[i64; 7]>;
+
+fn stamps(model: &Tls) -> Vec<Stamp> {
+    files(model)
+        .map(|path| std::fs::metadata(path).ok().map(|found| stamp(&found)))
+        .collect()
+}
+
+fn stamp(found: &Metadata) -> [i64; 7] {
+    [
+        found.dev() as i64,
+        found.ino() as i64,
+        found.size() as i64,
+        found.mtime(),
+        found.mtime_nsec(),
+        found.ctime(),
+        found.ctime_nsec(),
+    ]
+}
+
+/// Every file that a listener names for TLS.
+fn files(model: &Tls) -> impl Iterator<Item = &Path> {
+    let certificates = model
+        .certificates
+        .iter()
+        .flat_map(|certificate| [&certificate.chain, &certificate.key]);
+    let clients = model
+        .client_certificates
+        .iter()
+        .flat_map(|clients| std::iter::once(&clients.ca).chain(&clients.crls));
+    certificates.chain(clients).map(PathBuf::as_path)
+}

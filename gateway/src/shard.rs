@@ -112,6 +112,11 @@ impl Shared {
         self.wake_shards();
     }
 
+    /// Data threads shall close the connections that they keep to workers which an operator took out.
+    pub fn workers_changed(&self) {
+        self.wake_shards();
+    }
+
     /// Data threads that rest shall look at what changed.
     fn wake_shards(&self) {
         self.generation.send_modify(|generation| *generation += 1);
@@ -436,6 +441,9 @@ impl Shard {
                 self.upstream.sweep(now);
             }
             if changed {
+                let plan = self.shared.plan.load();
+                let out = plan.pools.iter().flat_map(|pool| pool.taken_out());
+                self.upstream.retire(out.collect());
                 // Idle connections sit in wait for their deadline: woken, they see that it is time to go.
                 self.timers.wake_all();
             }

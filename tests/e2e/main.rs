@@ -42,3 +42,4 @@ mod sticky;
 mod tls;
 mod upgrade;
 mod websocket;
+mod worker_admin;

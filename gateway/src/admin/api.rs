@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::access::{self, Via};
 use super::http::Answer;
 use super::status;
+use super::workers::{self, Order};
 use crate::config::model::AdminToken;
 use crate::config::{Problem, Severity};
 use crate::message::Request;
@@ -21,7 +22,7 @@ use crate::scrape;
 use crate::shard::Shared;
 
 /// Methods and paths that are answered. GET ones answer HEAD, too.
-pub const PATHS: [(&str, &str); 8] = [
+pub const PATHS: [(&str, &str); 11] = [
     ("GET", "/healthz"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),
@@ -30,6 +31,9 @@ pub const PATHS: [(&str, &str); 8] = [
     ("GET", "/v1/pools"),
     ("GET", "/v1/workers"),
     ("POST", "/v1/reload"),
+    ("POST", "/v1/workers/drain"),
+    ("POST", "/v1/workers/undrain"),
+    ("POST", "/v1/workers/weight"),
 ];
 
 /// What the operators' doors tell of.
@@ -63,7 +67,6 @@ impl Admin {
     pub async fn answer(&self, request: &Request, body: Vec<u8>) -> Answer {
         let (path, query) = split(request);
         let query = Query(&query);
-        let _ = body;
         match path.as_str() {
             "/healthz" => Answer::text(200, "alive\n"),
             "/readyz" if self.shared.is_draining() => Answer::text(503, "draining\n"),
@@ -81,8 +84,15 @@ impl Admin {
                 Ok(changes) => Answer::json(200, &changed(&changes)),
                 Err(refused) => Answer::json(422, &not_changed(&refused)),
             },
+            "/v1/workers/drain" => self.order(Order::Drain, &body),
+            "/v1/workers/undrain" => self.order(Order::Undrain, &body),
+            "/v1/workers/weight" => self.order(Order::Weight, &body),
             _ => not_found(),
         }
+    }
+
+    fn order(&self, order: Order, body: &[u8]) -> Answer {
+        workers::carry_out(&self.shared, order, body, Instant::now())
     }
 
     fn workers(&self, query: Query<'_>) -> Answer {

@@ -7,6 +7,7 @@
 //! | `http` | How do operators talk to us? |
 //! | `api` | What can be asked, and who answers? |
 //! | `status` | What is told of listeners, pools and workers? |
+//! | `workers` | Which workers does an operator mean, and what becomes of them? |
 //! | `client` | How does the command line ask? |
 //!
 //! Promises: answers from live state, costs the data threads nothing. Connections are bounded.
@@ -17,6 +18,7 @@ pub mod client;
 mod http;
 pub mod socket;
 mod status;
+mod workers;
 
 use std::net::TcpListener as StdListener;
 use std::sync::Arc;

@@ -80,6 +80,7 @@ fn pool_line(pool: &Pool) -> Value {
     json!({
         "name": pool.name(),
         "slots": pool.workers().len(),
+        "taken_out": pool.taken_out().len(),
         "live": pool.live(),
         "held": held,
         "queued": queued,
@@ -102,5 +103,10 @@ pub fn worker_line(worker: &Snapshot, now: Instant) -> Value {
         "requests": worker.requests,
         "streams": worker.streams,
         "failures": worker.failures,
+        "weight": worker.weight,
+        "weight_configured": worker.weight_configured,
+        "drained_seconds": worker
+            .drained
+            .map(|since| now.saturating_duration_since(since).as_secs()),
     })
 }

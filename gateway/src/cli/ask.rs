@@ -155,6 +155,27 @@ impl Gateway {
         self.shown(answered)
     }
 
+    /// POST of JSON, whose answer is shown later by [`Gateway::tell`].
+    pub fn ask(&self, path: &str, body: &Value) -> Result<Value, Failed> {
+        let body = body.to_string();
+        let send = |client: &Client| client.post(path, "application/json", body.as_bytes());
+        let answered = self.first(send)?;
+        if (200..300).contains(&answered.status) {
+            Ok(answered.body)
+        } else {
+            Err(self.shown(answered).err().unwrap_or(Failed(REFUSED)))
+        }
+    }
+
+    /// Shows an answer as JSON or to people.
+    pub fn tell(&self, told: &Value, show: impl Fn(&Value)) {
+        if self.json {
+            println!("{told}");
+        } else {
+            show(told);
+        }
+    }
+
     /// The next place is tried where nobody is at the first.
     fn first(
         &self,

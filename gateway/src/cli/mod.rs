@@ -3,16 +3,19 @@
 //! | file | question |
 //! |---|---|
 //! | `ask` | Where is the running gateway, and what does its answer mean for the exit code? |
+//! | `order` | How are workers taken out and let back? |
 //! | `show` | What do people see of its answers? |
 //! | `table` | How are rows shown? |
 
 mod ask;
+mod order;
 mod show;
 mod table;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -85,6 +88,44 @@ enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// Take workers out: nothing new goes there, what is in flight finishes. Holds over reloads, until `undrain`.
+    Drain {
+        #[command(flatten)]
+        ask: Ask,
+        /// HOST, HOST:PORT, HOST:PORT-PORT, PORT or PORT-PORT.
+        worker: String,
+        /// In this pool alone; in all pools by default.
+        #[arg(long, value_name = "POOL")]
+        pool: Option<String>,
+        /// Return when nothing is in flight there.
+        #[arg(long)]
+        wait: bool,
+        /// With --wait, give up after so many seconds; exit code 1.
+        #[arg(long, value_name = "SECONDS", requires = "wait")]
+        timeout: Option<u64>,
+    },
+    /// Let workers back that `drain` took out.
+    Undrain {
+        #[command(flatten)]
+        ask: Ask,
+        /// HOST, HOST:PORT, HOST:PORT-PORT, PORT or PORT-PORT.
+        worker: String,
+        /// In this pool alone; in all pools by default.
+        #[arg(long, value_name = "POOL")]
+        pool: Option<String>,
+    },
+    /// Set the share of workers. Holds over reloads, until `weight WORKER default`.
+    Weight {
+        #[command(flatten)]
+        ask: Ask,
+        /// HOST, HOST:PORT, HOST:PORT-PORT, PORT or PORT-PORT.
+        worker: String,
+        /// 0 to 1000 (100 unless configured), 0% to 1000% of what is configured, or `default`; 0 takes it out.
+        weight: String,
+        /// In this pool alone; in all pools by default.
+        #[arg(long, value_name = "POOL")]
+        pool: Option<String>,
+    },
     /// Have the running gateway read its configuration again, and tell what came of it.
     Reload {
         #[command(flatten)]
@@ -121,6 +162,29 @@ pub fn run(cli: Cli) -> ExitCode {
             ask.gateway()
                 .and_then(|it| show::workers(&it, pool.as_deref(), all)),
         ),
+        Command::Drain {
+            ask,
+            worker,
+            pool,
+            wait,
+            timeout,
+        } => done(ask.gateway().and_then(|it| {
+            let body = order::body(&worker, pool.as_deref(), None);
+            order::drain(&it, &body, wait, timeout.map(Duration::from_secs))
+        })),
+        Command::Undrain { ask, worker, pool } => done(ask.gateway().and_then(|it| {
+            let body = order::body(&worker, pool.as_deref(), None);
+            order::carry_out(&it, "undrain", &body)
+        })),
+        Command::Weight {
+            ask,
+            worker,
+            weight,
+            pool,
+        } => done(ask.gateway().and_then(|it| {
+            let body = order::body(&worker, pool.as_deref(), Some(&weight));
+            order::carry_out(&it, "weight", &body)
+        })),
         Command::Reload { ask } => done(ask.gateway().and_then(|it| show::reload(&it))),
     }
 }

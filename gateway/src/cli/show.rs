@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::ask::{Failed, Gateway};
 use super::table::{age, table};
 
-fn text(value: &Value) -> String {
+/// A value as a word.
+pub fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
@@ -15,7 +16,8 @@ fn text(value: &Value) -> String {
     }
 }
 
-fn list(value: &Value) -> &[Value] {
+/// The items of a list; none where it is none.
+pub fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
@@ -120,14 +122,25 @@ pub fn worker_table(workers: &Value) -> String {
                 seconds(&worker["seconds"]),
                 text(&worker["requests"]),
                 text(&worker["streams"]),
+                weight(worker),
                 text(&worker["reason"]),
             ]
         })
         .collect();
     let head = [
-        "POOL", "WORKER", "STATE", "SINCE", "REQUESTS", "STREAMS", "REASON",
+        "POOL", "WORKER", "STATE", "SINCE", "REQUESTS", "STREAMS", "WEIGHT", "REASON",
     ];
     table(&head, &rows)
+}
+
+/// What holds, and what is configured where an operator said otherwise.
+fn weight(worker: &Value) -> String {
+    let (weight, configured) = (&worker["weight"], &worker["weight_configured"]);
+    if weight == configured {
+        text(weight)
+    } else {
+        format!("{} ({})", text(weight), text(configured))
+    }
 }
 
 /// `portcullis reload`.

@@ -102,10 +102,6 @@ impl Live {
         self.members.is_empty()
     }
 
-    pub(super) fn contains(&self, worker: u32) -> bool {
-        self.find(worker).is_some()
-    }
-
     /// Whether a request would find a place.
     pub(super) fn has_room(&self, workers: &[Worker], cap: Option<u32>) -> bool {
         let below = |cap| {
@@ -116,6 +112,11 @@ impl Live {
             })
         };
         cap.map_or(!self.is_empty(), below)
+    }
+
+    /// Whether a worker gets traffic.
+    pub(super) fn contains(&self, worker: u32) -> bool {
+        self.find(worker).is_some()
     }
 
     fn find(&self, worker: u32) -> Option<&Member> {
@@ -400,14 +401,21 @@ fn rebucket(members: &[Member], workers: &[Worker], before: &Live) -> Buckets {
             weight: (!equal).then_some(member.weight),
         })
     };
-    let stays = |member: &&Member| before.contains(member.worker);
-    let is_member = |worker: u32| members.binary_search_by_key(&worker, |m| m.worker).is_ok();
+    // Who has another weight goes and comes anew.
+    let same = |one: &Member, other: Option<&Member>| {
+        other.is_some_and(|other| other.weight == one.weight)
+    };
+    let stays = |member: &&Member| same(member, before.find(member.worker));
+    let goes = |member: &&Member| {
+        let found = members.binary_search_by_key(&member.worker, |m| m.worker);
+        !same(member, found.ok().and_then(|at| members.get(at)))
+    };
     let left: Vec<Seed> = members.iter().filter(stays).filter_map(seed_of).collect();
     let mut buckets = match &before.buckets {
         // Where most have gone, it is cheaper to start afresh.
         Some(buckets) if left.len() * 2 >= before.len() => {
             let mut buckets = buckets.clone();
-            for gone in before.members.iter().filter(|m| !is_member(m.worker)) {
+            for gone in before.members.iter().filter(goes) {
                 buckets.remove(gone.worker, &left);
             }
             buckets

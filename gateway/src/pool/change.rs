@@ -112,18 +112,6 @@ impl Pool {
         })
     }
 
-    /// An operator takes a worker out or lets it back.
-    pub fn set_drain(&self, worker: WorkerId, drain: bool, now: Instant) -> Option<Transition> {
-        self.change(worker, now, |slot| {
-            slot.draining = drain;
-            Some(Cow::Borrowed(if drain {
-                "drained by an operator"
-            } else {
-                "drain ended by an operator"
-            }))
-        })
-    }
-
     /// Ends rests that are over. Cheap when there is nothing to do; to be called a few times a
     /// second. Also returns what earlier calls did to workers they were not about.
     pub fn tick(&self, now: Instant) -> Vec<Transition> {
@@ -222,7 +210,7 @@ impl Pool {
     }
 
     /// Does something to a worker; `edit` returns `None` if it did nothing, else the reason.
-    fn change(
+    pub(super) fn change(
         &self,
         worker: WorkerId,
         now: Instant,
@@ -249,6 +237,11 @@ impl Pool {
         if from == to {
             return None;
         }
+        // Whatever brought it there: what keeps it out is an operator's word.
+        let reason = match to {
+            State::Draining => slot.ordered(),
+            _ => reason,
+        };
         slot.state = to;
         slot.reason = reason.clone();
         slot.since = now;

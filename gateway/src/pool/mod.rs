@@ -11,6 +11,7 @@ mod closed;
 mod hash;
 mod health;
 mod lease;
+mod operate;
 mod outlier;
 mod retry_budget;
 mod state;

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -48,7 +48,12 @@ pub struct Pool {
     retry_budget: RetryBudget,
     pub(super) door: Door,
     pub(super) names: Option<Names>,
+    /// The pools whose place this one took, the oldest first, while exchanges of theirs go on.
+    before: Mutex<Vec<Weak<Pool>>>,
 }
+
+/// Most pools before this one that are remembered: reloads that changed a pool while a stream of it went on.
+const BEFORE_MAX: usize = 64;
 
 /// What is behind the lock.
 #[derive(Debug)]
@@ -68,7 +73,10 @@ pub(super) struct Slot {
     pub(super) refused: bool,
     pub(super) checked: Checked,
     pub(super) rests: Rests,
-    pub(super) draining: bool,
+    /// Since when an operator has had it out.
+    pub(super) drained: Option<Instant>,
+    /// An operator's word on its share; 0 takes it out, too.
+    pub(super) weight: Option<u16>,
     pub(super) state: State,
     pub(super) reason: Cow<'static, str>,
     pub(super) since: Instant,
@@ -87,9 +95,10 @@ impl Pool {
     /// that both have. Leases, waiting requests and counters stay with the old one. Where the
     /// checks have changed, what the old ones said holds until the new ones say otherwise: a
     /// change of the configuration takes no worker out.
-    pub fn succeed(model: model::Pool, before: &Pool, now: Instant) -> Arc<Pool> {
+    pub fn succeed(model: model::Pool, before: &Arc<Pool>, now: Instant) -> Arc<Pool> {
         let pool = Pool::begun(model, before.epoch, now);
         pool.set_maintenance(before.maintenance_order());
+        pool.remember(before);
         let old = before.lock();
         let known: HashMap<SocketAddr, &Slot> = before
             .workers
@@ -103,7 +112,11 @@ impl Pool {
                 continue;
             };
             let new = &mut control.slots[i];
-            new.draining = slot.draining;
+            new.drained = slot.drained;
+            new.weight = slot.weight;
+            if let Some(weight) = slot.weight {
+                worker.set_weight(weight);
+            }
             new.rests = slot.rests;
             new.checked = if before.model.health.is_some() {
                 slot.checked
@@ -163,7 +176,19 @@ impl Pool {
     }
 
     /// Every slot as it is now, for the status page. Takes the lock for a moment.
+    /// What goes on at pools whose place this one took is counted in.
     pub fn snapshot(&self) -> Vec<Snapshot> {
+        let mut elsewhere: HashMap<SocketAddr, (u32, u32)> = HashMap::new();
+        for pool in self.before() {
+            for worker in &pool.workers {
+                let (requests, streams) = worker.load();
+                if requests > 0 || streams > 0 {
+                    let sum = elsewhere.entry(worker.addr()).or_default();
+                    *sum = (sum.0 + requests, sum.1 + streams);
+                }
+            }
+        }
+        let more = |worker: &Worker| elsewhere.get(&worker.addr()).copied().unwrap_or_default();
         let control = self.lock();
         let both = self.workers.iter().zip(control.slots.iter());
         both.enumerate()
@@ -173,12 +198,29 @@ impl Pool {
                 state: slot.state,
                 reason: slot.reason.clone(),
                 since: slot.since,
-                requests: worker.requests(),
-                streams: worker.streams(),
+                requests: worker.requests() + more(worker).0,
+                streams: worker.streams() + more(worker).1,
                 failures: worker.failures(),
                 rest_ends: slot.rests.ends(),
+                drained: slot.drained,
+                weight: slot.weight.unwrap_or(worker.weight_configured()),
+                weight_configured: worker.weight_configured(),
             })
             .collect()
+    }
+
+    /// The pools whose place this one took, as long as exchanges of theirs go on.
+    pub(super) fn before(&self) -> Vec<Arc<Pool>> {
+        let before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
+        before.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn remember(&self, last: &Arc<Pool>) {
+        let mut all = last.before();
+        all.push(Arc::clone(last));
+        let from = all.len().saturating_sub(BEFORE_MAX);
+        let all = all.iter().skip(from).map(Arc::downgrade).collect();
+        *self.before.lock().unwrap_or_else(PoisonError::into_inner) = all;
     }
 
     /// A worker's state. Takes the lock for a moment.
@@ -235,7 +277,8 @@ impl Pool {
             refused: false,
             checked: Checked::new(),
             rests: Rests::default(),
-            draining: false,
+            drained: None,
+            weight: None,
             state: State::Absent,
             reason: Cow::Borrowed("not found yet"),
             since: now,
@@ -272,6 +315,7 @@ impl Pool {
             retry_budget: RetryBudget::new(&model.retry, now),
             door,
             names,
+            before: Mutex::default(),
             model,
         }
     }
@@ -287,7 +331,7 @@ impl Slot {
     pub(super) fn conclude(&self, checks: bool) -> State {
         match self.checked.verdict() {
             _ if !self.listening => State::Absent,
-            _ if self.draining => State::Draining,
+            _ if self.is_out() => State::Draining,
             Verdict::Open if checks => State::Unchecked,
             Verdict::Bad if checks => State::Unhealthy,
             _ if self.rests.ends().is_some() => State::Ejected,

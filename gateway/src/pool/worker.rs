@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Position of a worker in its pool's [`workers`](super::Pool::workers).
@@ -147,6 +147,12 @@ pub struct Snapshot {
     pub failures: u32,
     /// When its rest ends, if it is ejected.
     pub rest_ends: Option<Instant>,
+    /// Since when an operator has had it out, also while nobody listens there.
+    pub drained: Option<Instant>,
+    /// Its share: an operator's word, else as configured.
+    pub weight: u16,
+    /// Its share as configured.
+    pub weight_configured: u16,
 }
 
 /// One host and port of a pool. On a cache line of its own: data threads count here.
@@ -154,7 +160,10 @@ pub struct Snapshot {
 #[repr(align(64))]
 pub struct Worker {
     addr: SocketAddr,
-    weight: u16,
+    /// As configured.
+    weight_configured: u16,
+    /// What holds; read when the list of live workers is made.
+    weight: AtomicU16,
     /// Requests in the low half, long streams in the high half: one atomic step moves between.
     load: AtomicU64,
     failures: AtomicU32,
@@ -170,7 +179,8 @@ impl Worker {
     pub(super) fn new(addr: SocketAddr, weight: u16) -> Self {
         Worker {
             addr,
-            weight: weight.max(1),
+            weight_configured: weight.max(1),
+            weight: AtomicU16::new(weight.max(1)),
             load: AtomicU64::new(0),
             failures: AtomicU32::new(0),
             listening: AtomicBool::new(false),
@@ -186,7 +196,16 @@ impl Worker {
 
     /// Its share, 1 to 1000.
     pub fn weight(&self) -> u16 {
-        self.weight
+        self.weight.load(Ordering::Relaxed)
+    }
+
+    /// The same as configured.
+    pub fn weight_configured(&self) -> u16 {
+        self.weight_configured
+    }
+
+    pub(super) fn set_weight(&self, weight: u16) {
+        self.weight.store(weight.max(1), Ordering::Relaxed);
     }
 
     /// Requests in flight.

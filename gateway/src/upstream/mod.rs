@@ -4,7 +4,7 @@
 //! per worker and carry no more streams than both sides allow. Does not: choose workers or retry.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -31,6 +31,8 @@ const SESSION_WINDOW: u32 = 64 * 1024 * 1024;
 pub struct Connections {
     http1: RefCell<HashMap<SocketAddr, Vec<Kept>>>,
     http2: RefCell<HashMap<SocketAddr, Rc<Sessions>>>,
+    /// Workers that an operator took out: nothing is kept for them.
+    retired: RefCell<HashSet<SocketAddr>>,
     timers: Timers,
 }
 
@@ -80,6 +82,7 @@ impl Connections {
         Connections {
             http1: RefCell::new(HashMap::new()),
             http2: RefCell::new(HashMap::new()),
+            retired: RefCell::default(),
             timers,
         }
     }
@@ -236,18 +239,33 @@ impl Connections {
 
     /// Closes what was idle too long and forgets what is dead. Called about once a second.
     pub fn sweep(&self, now: Instant) {
-        self.http1.borrow_mut().retain(|_, kept| {
+        let retired = self.retired.borrow();
+        self.http1.borrow_mut().retain(|worker, kept| {
             kept.retain(|connection| connection.expires > now && connection.stream.is_quiet(false));
-            !kept.is_empty()
+            !kept.is_empty() && !retired.contains(worker)
         });
-        self.http2.borrow_mut().retain(|_, sessions| {
+        self.http2.borrow_mut().retain(|worker, sessions| {
+            let retired = retired.contains(worker);
             sessions.open.borrow_mut().retain(|session| {
+                let idle_timeout = match retired {
+                    true => Duration::ZERO,
+                    false => session.idle_timeout.get(),
+                };
                 let idle = session.streams.get() == 0
-                    && now.duration_since(session.idle_since.get()) > session.idle_timeout.get();
+                    && now.duration_since(session.idle_since.get()) > idle_timeout;
                 !session.dead.get() && !idle
             });
             !sessions.open.borrow().is_empty() || Rc::strong_count(sessions) > 1
         });
+    }
+
+    /// Closes what is kept for these workers, now and, as exchanges end, at every [`Connections::sweep`].
+    pub fn retire(&self, workers: HashSet<SocketAddr>) {
+        let any = !workers.is_empty();
+        *self.retired.borrow_mut() = workers;
+        if any {
+            self.sweep(self.timers.coarse_now());
+        }
     }
 
     /// Open connections to workers: kept HTTP/1 and HTTP/2 sessions.

@@ -206,7 +206,7 @@ start_pool() {
     local bin=$1 pool=$2 binary=$3 first=$4 count=$6 index
     for ((index = 0; index < count; index++)); do
         start "$pool:$((first + index))" "$LOGS/$pool-$((first + index))" \
-            "$bin/$binary" --base "$first" --index "$index"
+            "$bin/$binary" --stub --base "$first" --index "$index"
         worker_pids+=("$started")
     done
 }

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # What must be on the machine? Installs what is missing and nothing else.
 #
-#   scripts/setup.sh          what `make demo` needs
+#   scripts/setup.sh          what `make demo` needs: PostgreSQL among it, of which the project runs instances of its
+#                             own; no cluster of the machine's is made, started or touched
 #   scripts/setup.sh test     also what `make test` needs: a browser, a Python environment in .venv/
 #
 # Debian is asked for packages only when something is missing, and only as root; anybody else is
@@ -25,11 +26,16 @@ missing_packages() {
     has ss && has ip || echo iproute2
     has ps && has sysctl || echo procps
     has setpriv && has setsid || echo util-linux
+    has psql && has_postgres || echo postgresql
     [[ $for_what == test ]] || return 0
     find_python >/dev/null || echo python3-venv
     has chromium || has chromium-browser || has google-chrome || echo chromium
     has certutil || echo libnss3-tools
     fc-list 2>/dev/null | grep -q . || echo fonts-dejavu-core
+}
+
+has_postgres() {
+    has initdb && has postgres || [[ -n $(find /usr/lib/postgresql -maxdepth 3 -name initdb 2>/dev/null) ]]
 }
 
 # A Python of at least 3.9 that can make an environment with pip in it.
@@ -52,10 +58,19 @@ install_packages() {
     (( EUID == 0 )) || die "missing: as root run  apt-get install ${packages[*]}"
     say "installing ${packages[*]}"
     export DEBIAN_FRONTEND=noninteractive
+    [[ " ${packages[*]} " != *" postgresql "* ]] || without_main_cluster
     apt-get install -y --no-install-recommends "${packages[@]}" >/dev/null 2>&1 && return
     # The lists were missing or too old.
     apt-get update -q >/dev/null
     apt-get install -y --no-install-recommends "${packages[@]}" >/dev/null
+}
+
+# Debian makes and starts a cluster with its first PostgreSQL, unless it is told not to. It is told for this run alone.
+without_main_cluster() {
+    local dir=/etc/postgresql-common/createcluster.d
+    mkdir -p "$dir"
+    echo 'create_main_cluster = false' >"$dir/portcullis-setup.conf"
+    trap 'rm -f /etc/postgresql-common/createcluster.d/portcullis-setup.conf' EXIT
 }
 
 # Rebuilt only when the pinned versions change.

@@ -10,12 +10,15 @@ use std::process::ExitCode;
 
 use axum::Router;
 use axum::serve::ListenerExt;
+use futures_util::future::BoxFuture;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
+use crate::metrics::Metrics;
 use crate::service::Service;
-use crate::settings::Settings;
+use crate::settings::{Settings, Shared};
+use crate::store::{Store, StoreError};
 use crate::worker::Worker;
 
 /// Connections that may wait to be accepted.
@@ -38,16 +41,51 @@ pub enum StartError {
         /// What the kernel said.
         cause: io::Error,
     },
+    /// A service that needs a database was given none.
+    #[error(
+        "store.url is not set: give it by BACKENDS_STORE__URL or in the file of --config; \
+         --stub needs no database"
+    )]
+    NoStore,
+    /// The database is away or not ours.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The metrics contradict each other.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
     /// The process could not be set up.
     #[error("cannot start: {0}")]
     Process(#[from] io::Error),
 }
 
+/// A service that is about to be served.
+pub struct Live {
+    /// Its routes, all of them.
+    pub routes: Router,
+    /// What is to be done when the last request has been answered.
+    pub last: Option<BoxFuture<'static, ()>>,
+}
+
+/// What a service that is written begins with.
+pub struct Ground {
+    /// Who it is.
+    pub worker: Worker,
+    /// What it was told.
+    pub settings: Shared,
+    /// Its database.
+    pub store: Store,
+    /// What it counts.
+    pub metrics: Metrics,
+}
+
+/// How a service begins on its ground. An error ends the process.
+pub type Open = fn(Ground) -> BoxFuture<'static, Result<Live, StartError>>;
+
 /// The whole life of a worker's process: command line, log, service, signals. For `main`.
 pub fn main(service: &Service) -> ExitCode {
-    let settings = Settings::from_command_line();
+    let settings = Settings::of_this_process();
     start_log();
-    match live(service, &settings) {
+    match live(service, settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             let _ = writeln!(io::stderr(), "{}: {problem}", service.name);
@@ -95,13 +133,17 @@ pub async fn run(listener: TcpListener, routes: Router, worker: &Worker) -> io::
         .await
 }
 
-fn start_log() {
+/// Sends events to standard error as JSON, one a line; `RUST_LOG` says which.
+pub fn start_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_span_list(false)
+        .with_target(false)
         .with_env_filter(filter)
         .with_writer(io::stderr)
-        .with_ansi(false)
         // Whoever read standard error may be gone; saying so there would be a panic.
         .log_internal_errors(false)
         .init();
@@ -109,15 +151,16 @@ fn start_log() {
 
 // One thread is enough for a worker: more work is met by more workers.
 #[tokio::main(flavor = "current_thread")]
-async fn live(service: &Service, settings: &Settings) -> Result<(), StartError> {
+async fn live(service: &Service, settings: Settings) -> Result<(), StartError> {
     let listener = bind(settings.address)?;
     let (worker, stop) = Worker::new(service.name, listener.local_addr()?);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let live = open(service, settings.stub, settings.shared, &worker).await?;
     // Nobody may be listening to it, which is no reason to end.
     let _ = writeln!(io::stderr(), "ready {}={}", worker.service, worker.address);
 
-    let served = run(listener, (service.routes)(&worker), &worker);
+    let served = run(listener, live.routes, &worker);
     tokio::pin!(served);
     tokio::select! {
         result = &mut served => return Ok(result?),
@@ -125,9 +168,40 @@ async fn live(service: &Service, settings: &Settings) -> Result<(), StartError> 
         _ = interrupt.recv() => info!("SIGINT: draining"),
     }
     stop.send_replace(true);
-    match tokio::time::timeout(settings.drain_deadline, served).await {
+    let rest = async {
+        let result = served.await;
+        if let Some(last) = live.last {
+            last.await;
+        }
+        result
+    };
+    match tokio::time::timeout(settings.drain_deadline, rest).await {
         Ok(result) => result?,
         Err(_) => warn!("the drain deadline has passed: what is left is cut"),
     }
     Ok(())
+}
+
+async fn open(
+    service: &Service,
+    stub: bool,
+    settings: Shared,
+    worker: &Worker,
+) -> Result<Live, StartError> {
+    let Some(open) = service.open.filter(|_| !stub) else {
+        return Ok(Live {
+            routes: (service.routes)(worker),
+            last: None,
+        });
+    };
+    if settings.store.url.is_empty() {
+        return Err(StartError::NoStore);
+    }
+    let ground = Ground {
+        worker: worker.clone(),
+        store: Store::open(&settings.store).await?,
+        settings,
+        metrics: Metrics::new()?,
+    };
+    open(ground).await
 }

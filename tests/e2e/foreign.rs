@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use e2e::gateway::binary;
+use e2e::stack::program as built;
 use e2e::{Gateway, eventually};
 
 const YAML: &str = r#"
@@ -53,8 +53,8 @@ impl Drop for Process {
 }
 
 async fn start(program: &str, port: u16) -> Process {
-    let child = Command::new(binary(program))
-        .args(["--port", &port.to_string()])
+    let child = Command::new(built(program))
+        .args(["--stub", "--port", &port.to_string()])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -5,6 +5,8 @@ mod access_log;
 mod admin;
 mod admin_api;
 mod backup;
+mod backends;
+mod backends_edge;
 mod certificates_on_disk;
 mod check;
 mod cli;

@@ -12,10 +12,13 @@
 //! | `worker`, `scripts`, `h2_scripts` | Who stands behind the gateway, and how does it behave? |
 //! | `raw`, `h2_client`, `grpc`, `websocket`, `frames` | Who stands before it? |
 //! | `wire`, `message` | How are HTTP/1 bytes read, without any leniency of a library? |
+//! | `stack`, `agent`, `bpickle` | The services with a real database, and who reports to them |
 //! | `certs`, `ports`, `dir`, `eventually` | Certificates, free ports, a directory, patience |
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod agent;
+pub mod bpickle;
 pub mod certs;
 pub mod dir;
 pub mod edge;
@@ -29,10 +32,12 @@ pub mod message;
 pub mod ports;
 pub mod raw;
 pub mod scripts;
+pub mod stack;
 pub mod websocket;
 pub mod wire;
 pub mod worker;
 
+pub use agent::{Agent, Way};
 pub use certs::{Authority, Certs, Issued, Leaf};
 pub use dir::TempDir;
 pub use edge::Edge;
@@ -42,5 +47,6 @@ pub use h2_client::{Call, H2, H2Reply};
 pub use message::Message;
 pub use ports::free_range;
 pub use raw::{Raw, Tls};
+pub use stack::{Database, Service};
 pub use wire::Wire;
 pub use worker::{Conn, Gate, Script, Worker};

@@ -21,6 +21,7 @@ use crate::worker::Worker;
 pub const SERVICE: Service = Service {
     name: "appserver",
     routes,
+    open: None,
 };
 
 const PAGE: &str = include_str!("appserver.html");

@@ -27,6 +27,7 @@ use crate::worker::Worker;
 pub const SERVICE: Service = Service {
     name: "hostagent-messenger",
     routes,
+    open: None,
 };
 
 /// Most replies of one Expand.

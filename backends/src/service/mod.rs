@@ -2,6 +2,7 @@
 
 use axum::Router;
 
+use crate::serve::Open;
 use crate::worker::Worker;
 
 pub mod api;
@@ -17,6 +18,8 @@ pub mod pingserver;
 pub struct Service {
     /// Its name, which is the name of its pool at the edge.
     pub name: &'static str,
-    /// The routes of one worker.
+    /// The routes of a worker that is a stub.
     pub routes: fn(&Worker) -> Router,
+    /// How a worker begins that is none; None where the service is not written yet.
+    pub open: Option<Open>,
 }

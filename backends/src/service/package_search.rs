@@ -7,4 +7,5 @@ use crate::stub;
 pub const SERVICE: Service = Service {
     name: "package-search",
     routes: stub::routes,
+    open: None,
 };

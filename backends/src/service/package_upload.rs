@@ -7,4 +7,5 @@ use crate::stub;
 pub const SERVICE: Service = Service {
     name: "package-upload",
     routes: stub::routes,
+    open: None,
 };

@@ -34,7 +34,7 @@ const BINARIES: [(&str, &str); 7] = [
 /// Starts a worker on a free port and reads the address it says it is ready on.
 fn start(binary: &str, service: &str, more: &[&str]) -> (Process, String) {
     let mut child = Command::new(binary)
-        .args(["--port", "0"])
+        .args(["--stub", "--port", "0"])
         .args(more)
         .stderr(Stdio::piped())
         .spawn()
@@ -72,7 +72,7 @@ fn a_taken_port_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("bound");
     let output = Command::new(env!("CARGO_BIN_EXE_api"))
-        .args(["--port", &address.port().to_string()])
+        .args(["--stub", "--port", &address.port().to_string()])
         .output()
         .expect("it runs");
     let words = String::from_utf8_lossy(&output.stderr);

@@ -1,7 +1,9 @@
-//! Which code is fuzzed? The parsers of the gateway, taken as they are, file by file.
+//! Which code is fuzzed? The parsers of the gateway, taken as they are, file by file, and the one of agents' messages.
 //!
 //! Does not: stand for the gateway. Whatever needs a socket, a runtime or TLS is not here.
 
+#[path = "../../../backends/src/bpickle/mod.rs"]
+pub mod bpickle;
 #[path = "../../src/config/mod.rs"]
 pub mod config;
 #[path = "../../src/http1/mod.rs"]

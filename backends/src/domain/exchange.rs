@@ -1,0 +1,281 @@
+//! What do an agent and we say to each other in one exchange? The request and the answer as values.
+
+use uuid::Uuid;
+
+use super::fields::{Fields, Invalid, int, invalid};
+use crate::bpickle::{Value, write};
+
+/// The message API that we speak.
+pub const SERVER_API: &str = "3.3";
+/// Longest list of message types that is remembered for an agent.
+const CLIENT_TYPES_MAX: usize = 1000;
+
+/// What an agent says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// The number of its first message. None from its set-up program, which does not count.
+    pub sequence: Option<i64>,
+    /// The number of the message it wants from us next.
+    pub wanted: i64,
+    /// Its messages.
+    pub messages: Vec<Value>,
+    /// Digest of the types that it believes we take.
+    pub types_digest: Option<Vec<u8>>,
+    /// The types it understands, sorted; only sent when we showed another digest.
+    pub client_types: Option<Vec<String>>,
+    /// The message API it was written for, `3.8`.
+    pub client_api: Option<String>,
+}
+
+impl Request {
+    /// Reads a request.
+    ///
+    /// # Errors
+    ///
+    /// It is no dictionary, or a field does not fit. Without `messages` it is no request.
+    pub fn read(value: Value) -> Result<Self, Invalid> {
+        let fields = Fields::of(&value)?;
+        let sequence = fields.optional("sequence", natural)?;
+        let wanted = fields.optional("next-expected-sequence", natural)?;
+        let types_digest = fields.optional("accepted-types", |value| {
+            let bytes = value.as_bytes().ok_or("a digest")?;
+            Ok(bytes.to_owned())
+        })?;
+        let client_types = match fields.find("client-accepted-types") {
+            None => None,
+            Some(_) => {
+                let mut types = fields.list("client-accepted-types", super::fields::name)?;
+                if types.len() > CLIENT_TYPES_MAX {
+                    return Err(invalid("client-accepted-types", "too many"));
+                }
+                types.sort_unstable();
+                Some(types)
+            }
+        };
+        let client_api = fields.optional("client-api", super::fields::name)?;
+        // Taken out rather than copied: this is where the megabytes are.
+        let messages = match value {
+            Value::Dict(mut entries) => entries.remove(&"messages".into()),
+            _ => None,
+        };
+        let Some(Value::List(messages)) = messages else {
+            return Err(invalid("messages", "a list"));
+        };
+        Ok(Self {
+            sequence,
+            wanted: wanted.unwrap_or(0),
+            messages,
+            types_digest,
+            client_types,
+            client_api,
+        })
+    }
+}
+
+fn natural(value: &Value) -> Result<i64, &'static str> {
+    match int(value)? {
+        number @ 0.. => Ok(number),
+        _ => Err("a number from 0"),
+    }
+}
+
+/// What we say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The identity of our database.
+    pub server: Uuid,
+    /// Messages in bpickle, in the order of their numbers.
+    pub messages: Vec<Value>,
+    /// What a computer of ours is told besides.
+    pub known: Option<Known>,
+}
+
+/// What only a computer of ours is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The number of the message we expect next.
+    pub expected: i64,
+    /// To be shown with the next request.
+    pub token: Uuid,
+    /// Digest of the types it understands, as far as we know.
+    pub client_types_digest: Vec<u8>,
+}
+
+impl Answer {
+    /// The answer to somebody who is no computer of ours.
+    pub fn to_stranger(server: Uuid, messages: Vec<Value>) -> Self {
+        Self {
+            server,
+            messages,
+            known: None,
+        }
+    }
+
+    /// The answer as it is sent. Agents want the token and the digests as bytes: text makes every
+    /// second exchange fail.
+    pub fn write(self) -> Vec<u8> {
+        let mut entries = vec![
+            ("server-api", Value::Bytes(SERVER_API.into())),
+            (
+                "server-uuid",
+                Value::Bytes(self.server.to_string().into_bytes()),
+            ),
+            ("messages", Value::List(self.messages)),
+        ];
+        if let Some(known) = self.known {
+            entries.push(("next-expected-sequence", Value::Int(known.expected)));
+            let token = known.token.to_string().into_bytes();
+            entries.push(("next-exchange-token", Value::Bytes(token)));
+            entries.push((
+                "client-accepted-types-hash",
+                Value::Bytes(known.client_types_digest),
+            ));
+        }
+        let entries = entries
+            .into_iter()
+            .map(|(key, value)| (key.into(), value))
+            .collect();
+        write(&Value::Dict(entries))
+    }
+}
+
+/// The identity a request comes with. What is no identity of ours counts as none: the set-up program
+/// sends a word in its place.
+pub fn identity(header: Option<&str>) -> Option<Uuid> {
+    header.and_then(|text| Uuid::try_parse(text.trim()).ok())
+}
+
+/// What a token says about who holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// The agent itself; its answers arrived or got lost.
+    Same,
+    /// Two of them share an identity.
+    Clone,
+}
+
+/// Judges the token of a request. An agent erases its token before it sends, so that none at all is
+/// what a lost answer leads to. The one before the last is as good: the last may never have arrived.
+pub fn holder(shown: Option<&str>, last: Option<Uuid>, previous: Option<Uuid>) -> Holder {
+    let Some(shown) = shown.filter(|text| !text.is_empty()) else {
+        return Holder::Same;
+    };
+    let shown = Uuid::try_parse(shown).ok();
+    let known = last.is_none() || shown.is_some() && (shown == last || shown == previous);
+    if known { Holder::Same } else { Holder::Clone }
+}
+
+/// Messages that we send. The type of each is text, as the agent's set-up program wants it.
+pub mod say {
+    use super::{Uuid, Value};
+
+    /// These types are taken from now on.
+    pub fn accepted_types(types: &[&str]) -> Value {
+        let types = types.iter().map(|name| Value::from(*name)).collect();
+        Value::dict([
+            ("type", "accepted-types".into()),
+            ("types", Value::List(types)),
+        ])
+    }
+
+    /// You are this computer.
+    pub fn set_id(secure: Uuid, insecure: i64) -> Value {
+        Value::dict([
+            ("type", "set-id".into()),
+            ("id", secure.to_string().into()),
+            ("insecure-id", insecure.into()),
+        ])
+    }
+
+    /// You are not a computer of ours, perhaps a clone of one.
+    pub fn unknown_id(clone_of: Option<&str>) -> Value {
+        let mut message = vec![("type", Value::from("unknown-id"))];
+        message.extend(clone_of.map(|title| ("clone-of", title.into())));
+        Value::Dict(
+            message
+                .into_iter()
+                .map(|(key, value)| (key.into(), value))
+                .collect(),
+        )
+    }
+
+    /// Your registration was refused, and why.
+    pub fn registration(info: &str) -> Value {
+        Value::dict([("type", "registration".into()), ("info", info.into())])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bpickle::{Limits, read};
+
+    fn request(bytes: &[u8]) -> Result<Request, Invalid> {
+        Request::read(read(bytes, Limits::default()).expect("a document"))
+    }
+
+    #[test]
+    fn a_stranger_is_answered_as_agents_understand_it() {
+        let server = Uuid::from_u128(1);
+        let answer = Answer::to_stranger(server, vec![say::accepted_types(&["register"])]);
+        let want = "du8:messagesldu4:typeu14:accepted-typesu5:typeslu8:register;;;u10:server-apis3:3.3u11:server-uuids36:00000000-0000-0000-0000-000000000001;";
+        assert_eq!(String::from_utf8(answer.write()).expect("text"), want);
+    }
+
+    #[test]
+    fn tokens_and_digests_are_bytes() {
+        let known = Known {
+            expected: 7,
+            token: Uuid::from_u128(2),
+            client_types_digest: b"0123456789abcdef".to_vec(),
+        };
+        let answer = Answer {
+            server: Uuid::from_u128(1),
+            messages: vec![],
+            known: Some(known),
+        };
+        let text = String::from_utf8(answer.write()).expect("text");
+        assert!(text.contains("u26:client-accepted-types-hashs16:0123456789abcdef"));
+        assert!(text.contains("u19:next-exchange-tokens36:"));
+        assert!(text.contains("u22:next-expected-sequencei7;"));
+    }
+
+    #[test]
+    fn the_set_up_programs_request_has_messages_alone() {
+        let request = request(b"du8:messagesldu4:typeu8:register;;;").expect("valid");
+        assert_eq!((request.sequence, request.messages.len()), (None, 1));
+    }
+
+    #[test]
+    fn a_request_that_is_none_is_refused() {
+        for bytes in [
+            b"l;".as_slice(),
+            b"d;",
+            b"du8:messagesi1;;",
+            b"du8:messagesl;u8:sequencei-1;;",
+            b"du8:messagesl;u8:sequences1:1;",
+            b"du21:client-accepted-typesi1;u8:messagesl;;",
+        ] {
+            assert!(request(bytes).is_err(), "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn only_a_token_that_was_never_the_last_two_shows_a_clone() {
+        let (last, previous) = (Uuid::from_u128(2), Uuid::from_u128(1));
+        let judge = |shown: Option<String>| holder(shown.as_deref(), Some(last), Some(previous));
+        assert_eq!(judge(None), Holder::Same);
+        assert_eq!(judge(Some(last.to_string())), Holder::Same);
+        assert_eq!(judge(Some(previous.to_string())), Holder::Same);
+        assert_eq!(judge(Some(Uuid::from_u128(3).to_string())), Holder::Clone);
+        assert_eq!(judge(Some("x".to_owned())), Holder::Clone);
+        assert_eq!(holder(Some("x"), None, None), Holder::Same);
+    }
+
+    #[test]
+    fn a_word_in_place_of_an_identity_is_none() {
+        assert_eq!(identity(Some("registering")), None);
+        assert_eq!(identity(None), None);
+        assert!(identity(Some("00000000-0000-0000-0000-000000000001")).is_some());
+    }
+}

@@ -1,0 +1,161 @@
+//! What does an agent's message say? Its type decides how it is read.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use super::fields::{Fields, Invalid, int, text, truth};
+use super::network::{self, Interface, Traffic};
+use super::report::{
+    self, ComputerInfo, Distribution, Mount, OperationResult, Processes, Processor, Users, tags,
+};
+use crate::bpickle::Value;
+
+/// A message of an accepted computer: one variant for each type of [`super::types::ACCEPTED`] (two
+/// types tell how an operation ended).
+#[derive(Clone, Debug, PartialEq)]
+pub enum Message {
+    /// All interfaces that there are now.
+    NetworkDevice(Vec<Interface>),
+    /// Traffic on them.
+    NetworkActivity(Traffic),
+    /// Names and sizes.
+    ComputerInfo(ComputerInfo),
+    /// The operating system.
+    Distribution(Distribution),
+    /// All processors, by number.
+    Processors(BTreeMap<i64, Processor>),
+    /// Free memory and swap, MiB.
+    Memory(BTreeMap<SystemTime, (i64, i64)>),
+    /// Load.
+    Load(BTreeMap<SystemTime, f64>),
+    /// What changed among the processes.
+    Processes(Processes),
+    /// File systems, by mount point; those not named stay.
+    Mounts(BTreeMap<String, Mount>),
+    /// Free space by mount point and time, MiB.
+    FreeSpace(BTreeMap<(String, SystemTime), i64>),
+    /// What changed among users and groups.
+    Users(Users),
+    /// How an operation ended.
+    OperationResult(OperationResult),
+    /// The agent begins anew; with a number, because we asked for it.
+    Resynchronize(Option<i64>),
+    /// JSON about the subscription.
+    UbuntuPro(String),
+    /// All its tags.
+    Tags(Vec<String>),
+    /// Does it wait for a restart, and for which packages? Only what has changed.
+    RebootRequired(Option<bool>, Option<Vec<String>>),
+    /// What it is made of, in XML.
+    Hardware(String),
+}
+
+/// Why a message is not stored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Nobody asked for messages of this type.
+    #[error("messages of this type are not taken")]
+    Type,
+    /// It is not what its type promises.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+}
+
+/// The type of a message; empty where there is none.
+pub fn type_of(value: &Value) -> &str {
+    value
+        .at("type")
+        .and_then(Value::as_text)
+        .unwrap_or_default()
+}
+
+/// Reads a message of an accepted computer.
+///
+/// # Errors
+///
+/// A type that is not taken, or a field that does not fit.
+pub fn read(value: &Value) -> Result<Message, Refusal> {
+    let fields = Fields::of(value)?;
+    let message = match type_of(value) {
+        "network-device" => Message::NetworkDevice(network::interfaces(fields)?),
+        "network-activity" => Message::NetworkActivity(network::traffic(fields)?),
+        "computer-info" => Message::ComputerInfo(report::computer_info(fields)?),
+        "distribution-info" => Message::Distribution(report::distribution(fields)?),
+        "processor-info" => Message::Processors(report::processors(fields)?),
+        "memory-info" => Message::Memory(report::memory(fields)?),
+        "load-average" => Message::Load(report::load(fields)?),
+        "active-process-info" => Message::Processes(report::processes(fields)?),
+        "mount-info" => Message::Mounts(report::mounts(fields)?),
+        "free-space" => Message::FreeSpace(report::free_space(fields)?),
+        "users" => Message::Users(report::users(fields)?),
+        "operation-result" => Message::OperationResult(report::operation_result(fields)?),
+        "change-packages-result" => {
+            Message::OperationResult(report::change_packages_result(fields)?)
+        }
+        "resynchronize" => Message::Resynchronize(fields.optional("operation-id", int)?),
+        "ubuntu-pro-info" => Message::UbuntuPro(fields.get("ubuntu-pro-info", text)?),
+        "computer-tags" => {
+            let list = fields.optional("tags", text)?;
+            Message::Tags(tags(&list.unwrap_or_default()))
+        }
+        "reboot-required-info" => {
+            let packages = match fields.find("packages") {
+                None => None,
+                Some(_) => Some(fields.list("packages", super::fields::name)?),
+            };
+            Message::RebootRequired(fields.optional("flag", truth)?, packages)
+        }
+        "hardware-info" => Message::Hardware(fields.get("data", text)?),
+        _ => return Err(Refusal::Type),
+    };
+    Ok(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::types::ACCEPTED;
+    use super::*;
+
+    #[test]
+    fn every_type_that_is_taken_is_read() {
+        for message_type in ACCEPTED {
+            let value = Value::dict([("type", message_type.into())]);
+            assert_ne!(read(&value), Err(Refusal::Type), "{message_type}");
+        }
+        let value = Value::dict([("type", "packages".into())]);
+        assert_eq!(read(&value), Err(Refusal::Type));
+        assert_eq!(read(&Value::dict([])), Err(Refusal::Type));
+        assert!(matches!(read(&Value::Null), Err(Refusal::Invalid(_))));
+    }
+
+    #[test]
+    fn fields_of_a_wrong_kind_are_refused_by_name() {
+        for (message_type, field, value) in [
+            ("hardware-info", "data", Value::Int(1)),
+            ("users", "create-users", Value::List(vec![Value::Null])),
+            (
+                "load-average",
+                "load-averages",
+                Value::List(vec![Value::Int(1)]),
+            ),
+            ("operation-result", "operation-id", "seven".into()),
+            ("mount-info", "mount-info", Value::Int(1)),
+            ("computer-info", "annotations", Value::List(vec![])),
+            (
+                "network-activity",
+                "activities",
+                Value::dict([("eth0", Value::Int(1))]),
+            ),
+        ] {
+            let value = Value::dict([
+                ("type", message_type.into()),
+                ("status", Value::Int(6)),
+                (field, value),
+            ]);
+            assert!(
+                matches!(read(&value), Err(Refusal::Invalid(_))),
+                "{message_type}"
+            );
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! What network does a computer have? Interfaces as they are reported, and the traffic on them.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use super::fields::{Fields, Invalid, int, invalid, name, text, time, triple, truth};
+use crate::bpickle::{Key, Value};
+
+/// One interface as the agent sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name, `eth0`.
+    pub name: String,
+    /// Its first address. `0.0.0.0` stands for an interface without one.
+    pub ip_address: Option<IpAddr>,
+    /// Its hardware address, as text in lower case.
+    pub mac_address: String,
+    /// The broadcast address.
+    pub broadcast_address: Option<IpAddr>,
+    /// The netmask.
+    pub netmask: Option<IpAddr>,
+    /// The kernel's interface flags.
+    pub flags: i32,
+    /// Mbit/s; None where the agent does not know, 0 without a link.
+    pub speed: Option<i32>,
+    /// Both directions at once; None where the agent said nothing about it.
+    pub full_duplex: Option<bool>,
+}
+
+/// Bytes (received, sent) by interface and end of a step.
+pub type Traffic = BTreeMap<(String, SystemTime), (i64, i64)>;
+
+/// The interfaces of a `network-device` message: all that there are now. The last of two with one
+/// name counts.
+///
+/// # Errors
+///
+/// A field that does not fit.
+pub fn interfaces(fields: Fields<'_>) -> Result<Vec<Interface>, Invalid> {
+    if fields.find("devices").is_none() {
+        return Err(invalid("devices", "is missing"));
+    }
+    let mut speeds = BTreeMap::new();
+    for entry in fields.rows("device-speeds")? {
+        let entry = Fields::of(entry)?;
+        let speed = entry.get("speed", int)?;
+        let known = i32::try_from(speed).ok().filter(|speed| *speed >= 0);
+        let duplex = entry.optional("duplex", truth)?;
+        speeds.insert(entry.get("interface", name)?, (known, duplex));
+    }
+    let mut found = BTreeMap::new();
+    for entry in fields.rows("devices")? {
+        let entry = Fields::of(entry)?;
+        let name = entry.get("interface", name)?;
+        let (speed, full_duplex) = speeds.get(&name).copied().unwrap_or((None, None));
+        let interface = Interface {
+            ip_address: entry.get("ip_address", address)?,
+            mac_address: entry.get("mac_address", mac)?,
+            broadcast_address: entry.get("broadcast_address", address)?,
+            netmask: entry.get("netmask", address)?,
+            flags: entry.get("flags", flags)?,
+            name: name.clone(),
+            speed,
+            full_duplex,
+        };
+        found.insert(name, interface);
+    }
+    Ok(found.into_values().collect())
+}
+
+/// The steps of a `network-activity` message.
+///
+/// # Errors
+///
+/// A field that does not fit.
+pub fn traffic(fields: Fields<'_>) -> Result<Traffic, Invalid> {
+    let mut traffic = Traffic::new();
+    let activities = fields
+        .find("activities")
+        .and_then(Value::as_dict)
+        .ok_or_else(|| invalid("activities", "a dictionary"))?;
+    let step = triple(time, amount, amount);
+    for (key, steps) in activities {
+        let Key::Text(interface) = key else {
+            return Err(invalid("activities", "names of interfaces"));
+        };
+        name(&Value::from(interface.as_str())).map_err(|reason| invalid("activities", reason))?;
+        for one in steps
+            .as_list()
+            .ok_or_else(|| invalid("activities", "lists of steps"))?
+        {
+            let (at, received, sent) = step(one).map_err(|reason| invalid("activities", reason))?;
+            traffic.insert((interface.clone(), at), (received, sent));
+        }
+    }
+    Ok(traffic)
+}
+
+/// What the kernel's flags of an interface mean, in the words of the usual tools.
+pub fn flag_names(flags: i32) -> Vec<&'static str> {
+    const NAMES: [(i32, &str); 12] = [
+        (0x1, "UP"),
+        (0x2, "BROADCAST"),
+        (0x4, "DEBUG"),
+        (0x8, "LOOPBACK"),
+        (0x10, "POINTOPOINT"),
+        (0x40, "RUNNING"),
+        (0x80, "NOARP"),
+        (0x100, "PROMISC"),
+        (0x200, "ALLMULTI"),
+        (0x400, "MASTER"),
+        (0x800, "SLAVE"),
+        (0x1000, "MULTICAST"),
+    ];
+    let set = NAMES.iter().filter(|(bit, _)| flags & bit != 0);
+    set.map(|(_, name)| *name).collect()
+}
+
+fn amount(value: &Value) -> Result<i64, &'static str> {
+    match int(value)? {
+        bytes @ 0.. => Ok(bytes),
+        _ => Err("a number of bytes"),
+    }
+}
+
+fn flags(value: &Value) -> Result<i32, &'static str> {
+    let flags = i32::try_from(int(value)?).ok().filter(|flags| *flags >= 0);
+    flags.ok_or("flags of an interface")
+}
+
+fn address(value: &Value) -> Result<Option<IpAddr>, &'static str> {
+    let text = text(value)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| "an IP address")
+}
+
+/// Pairs of hexadecimal digits; six of them on Ethernet, twenty on InfiniBand.
+fn mac(value: &Value) -> Result<String, &'static str> {
+    let text = text(value)?.to_ascii_lowercase();
+    let pairs = text
+        .split(':')
+        .all(|pair| pair.len() == 2 && pair.bytes().all(|digit| digit.is_ascii_hexdigit()));
+    match text.is_empty() || pairs && text.len() <= 64 {
+        true => Ok(text),
+        false => Err("a hardware address"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bpickle::{Limits, read};
+
+    /// As a real agent sent it, with a second interface that has no address.
+    const DEVICES: &[u8] = b"du13:device-speedsldu6:duplexb0u9:interfaces4:eth0u5:speedi0;;du6:duplexb0u9:interfaces4:ifb0u5:speedi-1;;;u7:devicesldu17:broadcast_addresss11:192.0.2.255u5:flagsi4163;u9:interfaces4:eth0u10:ip_addresss9:192.0.2.2u11:mac_addresss17:02:FC:00:00:00:01u7:netmasks13:255.255.255.0;du17:broadcast_addresss7:0.0.0.0u5:flagsi130;u9:interfaces4:ifb0u10:ip_addresss7:0.0.0.0u11:mac_addresss17:02:fc:00:00:00:02u7:netmasks7:0.0.0.0;;u4:typeu14:network-device;";
+
+    fn value(bytes: &[u8]) -> Value {
+        read(bytes, Limits::default()).expect("a document")
+    }
+
+    #[test]
+    fn the_interfaces_of_a_real_report_are_read() {
+        let value = value(DEVICES);
+        let found = interfaces(Fields::of(&value).expect("fields")).expect("valid");
+        assert_eq!(found.len(), 2);
+        let eth0 = &found[0];
+        assert_eq!(eth0.name, "eth0");
+        assert_eq!(
+            eth0.ip_address,
+            Some("192.0.2.2".parse().expect("an address"))
+        );
+        assert_eq!(eth0.mac_address, "02:fc:00:00:00:01");
+        assert_eq!(
+            (eth0.flags, eth0.speed, eth0.full_duplex),
+            (4163, Some(0), Some(false))
+        );
+        assert_eq!((found[1].flags, found[1].speed), (130, None));
+    }
+
+    #[test]
+    fn a_report_with_a_wrong_field_is_refused() {
+        for (from, to, field) in [
+            ("s9:192.0.2.2", "s9:192.0.2.x", "ip_address"),
+            (
+                "s17:02:FC:00:00:00:01",
+                "s17:02-FC-00-00-00-01",
+                "mac_address",
+            ),
+            ("i4163;", "i-4163;", "flags"),
+            ("u7:devices", "u7:dEvices", "devices"),
+            ("s13:255.255.255.0", "i4;", "netmask"),
+        ] {
+            let text = std::str::from_utf8(DEVICES).expect("text");
+            let value = value(text.replace(from, to).as_bytes());
+            let problem = interfaces(Fields::of(&value).expect("fields")).expect_err(to);
+            assert_eq!(problem.field, field);
+        }
+    }
+
+    #[test]
+    fn the_steps_of_a_real_report_are_read() {
+        let value = value(b"du10:activitiesds4:eth0lti1795406100;i12709911;i128967;;;s2:lolti1795406100;i47556;i47556;;;;;");
+        let traffic = traffic(Fields::of(&value).expect("fields")).expect("valid");
+        let found: Vec<_> = traffic
+            .iter()
+            .map(|((name, _), bytes)| (name.as_str(), *bytes))
+            .collect();
+        assert_eq!(
+            found,
+            [("eth0", (12_709_911, 128_967)), ("lo", (47_556, 47_556))]
+        );
+    }
+
+    #[test]
+    fn flags_have_the_usual_names() {
+        assert_eq!(
+            flag_names(4163),
+            ["UP", "BROADCAST", "RUNNING", "MULTICAST"]
+        );
+        assert_eq!(flag_names(130), ["BROADCAST", "NOARP"]);
+    }
+}

@@ -1,0 +1,379 @@
+//! What does a computer tell about itself, beyond its network? Each report as a value.
+//!
+//! Samples are kept by their time: the last of two with one time counts, so that a report that comes
+//! again changes nothing.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use super::fields::{
+    Fields, Invalid, NAME_CHARS_MAX, float, int, invalid, name, pair, text, time, triple, truth,
+};
+use crate::bpickle::{Key, Value};
+
+/// Names and sizes; only what has changed is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ComputerInfo {
+    /// Its name in the network.
+    pub hostname: Option<String>,
+    /// Memory, MiB.
+    pub total_memory_mib: Option<i64>,
+    /// Swap space, MiB.
+    pub total_swap_mib: Option<i64>,
+    /// Free words by name; all of them, where there are any.
+    pub annotations: Option<BTreeMap<String, String>>,
+    /// What it is, beyond its names.
+    pub machine_id: Option<String>,
+}
+
+/// The operating system; only what is known is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Distribution {
+    /// Who makes it, `Ubuntu`.
+    pub distributor: Option<String>,
+    /// Name for people.
+    pub description: Option<String>,
+    /// `24.04`.
+    pub release: Option<String>,
+    /// `noble`.
+    pub code_name: Option<String>,
+}
+
+/// One processor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Processor {
+    /// Its name for people.
+    pub model: String,
+    /// Who makes it.
+    pub vendor: Option<String>,
+    /// Cache, KiB.
+    pub cache_kib: Option<i64>,
+}
+
+/// A file system in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// What is mounted.
+    pub device: String,
+    /// Its kind, `ext4`.
+    pub filesystem: String,
+    /// Its size, MiB.
+    pub total_mib: i64,
+    /// When the agent saw it.
+    pub reported_at: SystemTime,
+}
+
+/// One process.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Process {
+    /// Its name.
+    pub name: String,
+    /// State, one letter.
+    pub state: String,
+    /// Its user.
+    pub uid: i64,
+    /// Its group.
+    pub gid: i64,
+    /// Since when it runs.
+    pub started_at: SystemTime,
+    /// Virtual memory, KiB.
+    pub vm_kib: Option<i64>,
+    /// Share of a processor, percent.
+    pub percent_cpu: Option<f64>,
+}
+
+/// What changed among the processes, in this order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Processes {
+    /// All that were known are gone.
+    pub kill_all: bool,
+    /// These are gone.
+    pub kill: Vec<i64>,
+    /// These are new or have changed, by process id.
+    pub put: BTreeMap<i64, Process>,
+}
+
+/// A user of the system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// Number.
+    pub uid: i64,
+    /// Name for people.
+    pub name: Option<String>,
+    /// May sign in.
+    pub enabled: bool,
+    /// Where to find them.
+    pub location: Option<String>,
+    /// Telephone at home.
+    pub home_phone: Option<String>,
+    /// Telephone at work.
+    pub work_phone: Option<String>,
+    /// Primary group.
+    pub primary_group: Option<String>,
+}
+
+/// What changed among users and groups. What is deleted is deleted first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Users {
+    /// The operation that asked for it.
+    pub operation: Option<i64>,
+    /// New and changed users, by user name.
+    pub put_users: BTreeMap<String, User>,
+    /// Users that are gone.
+    pub delete_users: Vec<String>,
+    /// New and changed groups: number by name.
+    pub put_groups: BTreeMap<String, i64>,
+    /// Groups that are gone.
+    pub delete_groups: Vec<String>,
+    /// New members: (group, user).
+    pub put_members: Vec<(String, String)>,
+    /// Members that left: (group, user).
+    pub delete_members: Vec<(String, String)>,
+}
+
+/// How an operation ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperationResult {
+    /// Which one.
+    pub operation: i64,
+    /// As it was wished.
+    pub succeeded: bool,
+    /// A number that says more.
+    pub code: Option<i64>,
+    /// What it printed.
+    pub text: Option<String>,
+}
+
+/// A report that was read.
+pub type Report<T> = Result<T, Invalid>;
+
+pub(super) fn computer_info(fields: Fields<'_>) -> Report<ComputerInfo> {
+    let annotations = match fields.find("annotations") {
+        None => None,
+        Some(value) => Some(texts_by_name(value)?),
+    };
+    Ok(ComputerInfo {
+        hostname: fields.optional("hostname", name)?,
+        total_memory_mib: fields.optional("total-memory", int)?,
+        total_swap_mib: fields.optional("total-swap", int)?,
+        annotations,
+        machine_id: fields.optional("machine-id", name)?,
+    })
+}
+
+fn texts_by_name(value: &Value) -> Report<BTreeMap<String, String>> {
+    let wrong = |reason| invalid("annotations", reason);
+    let entries = value.as_dict().ok_or_else(|| wrong("a dictionary"))?;
+    let mut texts = BTreeMap::new();
+    for (key, value) in entries {
+        let Key::Text(key) = key else {
+            return Err(wrong("names"));
+        };
+        let key = name(&Value::from(key.as_str())).map_err(wrong)?;
+        texts.insert(key, text(value).map_err(wrong)?);
+    }
+    Ok(texts)
+}
+
+pub(super) fn distribution(fields: Fields<'_>) -> Report<Distribution> {
+    Ok(Distribution {
+        distributor: fields.optional("distributor-id", text)?,
+        description: fields.optional("description", text)?,
+        release: fields.optional("release", text)?,
+        code_name: fields.optional("code-name", text)?,
+    })
+}
+
+pub(super) fn processors(fields: Fields<'_>) -> Report<BTreeMap<i64, Processor>> {
+    let mut processors = BTreeMap::new();
+    for row in fields.rows("processors")? {
+        let row = Fields::of(row)?;
+        let processor = Processor {
+            model: row.get("model", text)?,
+            vendor: row.optional("vendor", text)?,
+            cache_kib: row.optional("cache-size", int)?,
+        };
+        processors.insert(row.get("processor-id", int)?, processor);
+    }
+    Ok(processors)
+}
+
+pub(super) fn memory(fields: Fields<'_>) -> Report<BTreeMap<SystemTime, (i64, i64)>> {
+    let rows = fields.list("memory-info", triple(time, int, int))?;
+    Ok(rows
+        .into_iter()
+        .map(|(at, free, swap)| (at, (free, swap)))
+        .collect())
+}
+
+pub(super) fn load(fields: Fields<'_>) -> Report<BTreeMap<SystemTime, f64>> {
+    let rows = fields.list("load-averages", pair(time, float))?;
+    Ok(rows.into_iter().collect())
+}
+
+pub(super) fn mounts(fields: Fields<'_>) -> Report<BTreeMap<String, Mount>> {
+    let mut mounts = BTreeMap::new();
+    for row in fields.rows("mount-info")? {
+        let pair = row.as_tuple().or_else(|| row.as_list());
+        let Some([at, mount]) = pair else {
+            return Err(invalid("mount-info", "tuples of two"));
+        };
+        let mount = Fields::of(mount)?;
+        let point = mount.get("mount-point", name)?;
+        let mount = Mount {
+            device: mount.get("device", text)?,
+            filesystem: mount.get("filesystem", text)?,
+            total_mib: mount.get("total-space", int)?,
+            reported_at: time(at).map_err(|reason| invalid("mount-info", reason))?,
+        };
+        mounts.insert(point, mount);
+    }
+    Ok(mounts)
+}
+
+pub(super) fn free_space(fields: Fields<'_>) -> Report<BTreeMap<(String, SystemTime), i64>> {
+    let rows = fields.list("free-space", triple(time, name, int))?;
+    Ok(rows
+        .into_iter()
+        .map(|(at, point, free)| ((point, at), free))
+        .collect())
+}
+
+pub(super) fn processes(fields: Fields<'_>) -> Report<Processes> {
+    let mut processes = Processes {
+        kill_all: fields
+            .optional("kill-all-processes", truth)?
+            .unwrap_or_default(),
+        kill: fields.list("kill-processes", int)?,
+        put: BTreeMap::new(),
+    };
+    let rows = [
+        fields.rows("add-processes")?,
+        fields.rows("update-processes")?,
+    ];
+    for row in rows.into_iter().flatten() {
+        let row = Fields::of(row)?;
+        let process = Process {
+            name: row.get("name", text)?,
+            state: row.get("state", text)?,
+            uid: row.get("uid", int)?,
+            gid: row.get("gid", int)?,
+            started_at: row.get("start-time", time)?,
+            vm_kib: row.optional("vm-size", int)?,
+            percent_cpu: row.optional("percent-cpu", float)?,
+        };
+        processes.put.insert(row.get("pid", int)?, process);
+    }
+    Ok(processes)
+}
+
+pub(super) fn users(fields: Fields<'_>) -> Report<Users> {
+    let mut users = Users {
+        operation: fields.optional("operation-id", int)?,
+        delete_users: fields.list("delete-users", name)?,
+        delete_groups: fields.list("delete-groups", name)?,
+        put_members: members(fields, "create-group-members")?,
+        delete_members: members(fields, "delete-group-members")?,
+        ..Users::default()
+    };
+    let rows = [fields.rows("create-users")?, fields.rows("update-users")?];
+    for row in rows.into_iter().flatten() {
+        let row = Fields::of(row)?;
+        let user = User {
+            uid: row.get("uid", int)?,
+            name: row.optional("name", text)?,
+            enabled: row.get("enabled", truth)?,
+            location: row.optional("location", text)?,
+            home_phone: row.optional("home-phone", text)?,
+            work_phone: row.optional("work-phone", text)?,
+            primary_group: row.optional("primary-groupname", text)?,
+        };
+        users.put_users.insert(row.get("username", name)?, user);
+    }
+    let rows = [fields.rows("create-groups")?, fields.rows("update-groups")?];
+    for row in rows.into_iter().flatten() {
+        let row = Fields::of(row)?;
+        let group = row.get("name", name)?;
+        users.put_groups.insert(group, row.get("gid", int)?);
+    }
+    Ok(users)
+}
+
+fn members(fields: Fields<'_>, field: &str) -> Report<Vec<(String, String)>> {
+    let wrong = |reason| invalid(field, reason);
+    let Some(value) = fields.find(field) else {
+        return Ok(Vec::new());
+    };
+    let mut members = Vec::new();
+    for (group, names) in value.as_dict().ok_or_else(|| wrong("a dictionary"))? {
+        let Key::Text(group) = group else {
+            return Err(wrong("names of groups"));
+        };
+        let group = name(&Value::from(group.as_str())).map_err(wrong)?;
+        for member in names.as_list().ok_or_else(|| wrong("lists of names"))? {
+            members.push((group.clone(), name(member).map_err(wrong)?));
+        }
+    }
+    members.sort_unstable();
+    members.dedup();
+    Ok(members)
+}
+
+pub(super) fn operation_result(fields: Fields<'_>) -> Report<OperationResult> {
+    let succeeded = match fields.get("status", int)? {
+        6 => true,
+        5 => false,
+        _ => return Err(invalid("status", "5 (failed) or 6 (succeeded)")),
+    };
+    Ok(OperationResult {
+        operation: fields.get("operation-id", int)?,
+        succeeded,
+        code: fields.optional("result-code", int)?,
+        text: fields.optional("result-text", text)?,
+    })
+}
+
+pub(super) fn change_packages_result(fields: Fields<'_>) -> Report<OperationResult> {
+    let code = fields.get("result-code", int)?;
+    Ok(OperationResult {
+        operation: fields.get("operation-id", int)?,
+        // 1 is done; 100 is an error, 101 would need more packages than were allowed.
+        succeeded: code == 1,
+        code: Some(code),
+        text: fields.optional("result-text", text)?,
+    })
+}
+
+/// The tags in a list with commas. What is too long for a tag is left out.
+pub fn tags(list: &str) -> Vec<String> {
+    let mut tags: Vec<String> = list
+        .split(',')
+        .map(str::trim)
+        .filter(|tag| !tag.is_empty() && tag.chars().count() <= NAME_CHARS_MAX)
+        .map(str::to_owned)
+        .collect();
+    tags.sort_unstable();
+    tags.dedup();
+    tags
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_trimmed_and_told_once() {
+        assert_eq!(tags(" b, a,,b "), ["a", "b"]);
+        assert_eq!(tags(""), [""; 0]);
+    }
+
+    #[test]
+    fn a_sample_that_is_told_twice_counts_once() {
+        let sample = |at, free| Value::Tuple(vec![Value::Int(at), Value::Int(free), Value::Int(0)]);
+        let list = Value::List(vec![sample(300, 1), sample(600, 2), sample(300, 3)]);
+        let value = Value::dict([("memory-info", list)]);
+        let samples = memory(Fields::of(&value).expect("fields")).expect("valid");
+        let free: Vec<_> = samples.values().map(|(free, _)| *free).collect();
+        assert_eq!(free, [3, 2]);
+    }
+}

@@ -1,0 +1,88 @@
+//! Which types of messages are taken from an agent, and how is a list of types compared?
+//!
+//! An agent keeps back what we do not take. Both sides compare lists by digest: MD5, raw, over the
+//! sorted names joined with `;`. It is the protocol's choice and protects nothing.
+
+use md5::{Digest, Md5};
+
+/// What is taken from an accepted computer: everything that is stored, and nothing else. Sorted.
+/// `register` is not among them: an agent takes that as the sign that it is not registered.
+pub const ACCEPTED: [&str; 18] = [
+    "active-process-info",
+    "change-packages-result",
+    "computer-info",
+    "computer-tags",
+    "distribution-info",
+    "free-space",
+    "hardware-info",
+    "load-average",
+    "memory-info",
+    "mount-info",
+    "network-activity",
+    "network-device",
+    "operation-result",
+    "processor-info",
+    "reboot-required-info",
+    "resynchronize",
+    "ubuntu-pro-info",
+    "users",
+];
+
+/// What is taken from strangers and from those who wait to be accepted.
+pub const STRANGER: [&str; 1] = ["register"];
+
+/// The types that are taken from a computer.
+pub fn taken(accepted: bool) -> &'static [&'static str] {
+    if accepted { &ACCEPTED } else { &STRANGER }
+}
+
+/// The digest of a list of types, in any order.
+pub fn digest<T: AsRef<str>>(types: &[T]) -> [u8; 16] {
+    let mut names: Vec<&str> = types.iter().map(AsRef::as_ref).collect();
+    names.sort_unstable();
+    Md5::digest(names.join(";")).into()
+}
+
+/// What an agent must send again after a message of this type was lost; None where nothing helps.
+pub fn scope(message_type: &str) -> Option<&'static str> {
+    Some(match message_type {
+        "network-device" | "network-activity" => "network",
+        "computer-info" | "distribution-info" | "computer-tags" | "reboot-required-info" => {
+            "computer"
+        }
+        "mount-info" | "free-space" => "disk",
+        "processor-info" => "cpu",
+        "memory-info" => "memory",
+        "load-average" => "load",
+        "active-process-info" => "process",
+        "users" => "users",
+        "ubuntu-pro-info" => "ubuntu-pro",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digest_of_nothing_is_what_a_new_agent_sends() {
+        let hex: String = digest::<&str>(&[])
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        assert_eq!(hex, "d41d8cd98f00b204e9800998ecf8427e");
+    }
+
+    #[test]
+    fn the_order_of_a_list_does_not_matter() {
+        assert_eq!(digest(&["b", "a"]), digest(&["a", "b"]));
+        assert_ne!(digest(&["a;b"]), digest(&["ab"]));
+    }
+
+    #[test]
+    fn an_accepted_computer_is_not_asked_to_register() {
+        assert!(!ACCEPTED.contains(&"register"));
+        assert!(ACCEPTED.is_sorted() && ACCEPTED.len() > 1);
+    }
+}

@@ -1,0 +1,148 @@
+//! What is counted, under which name? Every metric of the services.
+//!
+//! Labels are words of our own, never of a request. Each worker counts for itself.
+
+use std::time::Duration;
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
+
+/// Seconds.
+const BUCKETS: [f64; 11] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0,
+];
+
+/// The registry and what is counted in it. Cheap to clone; all clones count together.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    seconds: Histogram,
+    /// Exchanges by how they ended: `known`, `stranger`, `unknown`, `clone`, `malformed`, `busy`,
+    /// `failed`.
+    pub exchanges: IntCounterVec,
+    /// Messages from agents by what became of them: `stored`, `repeated`, `invalid`, `not_taken`,
+    /// `late` (left for the next exchange).
+    pub messages: IntCounterVec,
+    /// Registrations by what was decided: `accepted`, `pending`, `unknown_account`, `max_pending`,
+    /// `invalid`.
+    pub registrations: IntCounterVec,
+    /// Pings by answer: `yes`, `no`, `unknown`, `malformed`.
+    pub pings: IntCounterVec,
+    /// Work of the ping server in the database, by what (`refresh`, `write`) and how it ended (`ok`,
+    /// `failed`).
+    pub ping_store: IntCounterVec,
+    /// Ping times that wait to be written.
+    pub ping_waiting: IntGauge,
+}
+
+impl Metrics {
+    /// All metrics, at zero.
+    ///
+    /// # Errors
+    ///
+    /// Two metrics of one name, which a test would meet.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok::<_, prometheus::Error>(counter)
+        };
+        let requests = counter(
+            "backends_requests_total",
+            "Requests that were answered, by class of the status.",
+            &["class"],
+        )?;
+        let exchanges = counter(
+            "backends_exchanges_total",
+            "Exchanges with agents, by how they ended.",
+            &["end"],
+        )?;
+        let messages = counter(
+            "backends_messages_total",
+            "Messages from agents, by what became of them.",
+            &["end"],
+        )?;
+        let registrations = counter(
+            "backends_registrations_total",
+            "Registrations, by what was decided.",
+            &["decision"],
+        )?;
+        let pings = counter(
+            "backends_pings_total",
+            "Pings, by what was answered.",
+            &["answer"],
+        )?;
+        let ping_store = counter(
+            "backends_ping_store_total",
+            "Looks into the database and writes by the ping server, by how they ended.",
+            &["what", "end"],
+        )?;
+        let ping_waiting = IntGauge::new(
+            "backends_ping_waiting",
+            "Computers whose last ping is not written yet.",
+        )?;
+        registry.register(Box::new(ping_waiting.clone()))?;
+        let options = HistogramOpts::new(
+            "backends_request_seconds",
+            "From the head of a request to the head of its answer, seconds.",
+        );
+        let seconds = Histogram::with_opts(options.buckets(BUCKETS.to_vec()))?;
+        registry.register(Box::new(seconds.clone()))?;
+        Ok(Self {
+            registry,
+            requests,
+            seconds,
+            exchanges,
+            messages,
+            registrations,
+            pings,
+            ping_store,
+            ping_waiting,
+        })
+    }
+
+    /// A request was answered.
+    pub fn answered(&self, status: u16, time: Duration) {
+        let class = match status {
+            100..200 => "1xx",
+            200..300 => "2xx",
+            300..400 => "3xx",
+            400..500 => "4xx",
+            _ => "5xx",
+        };
+        self.requests.with_label_values(&[class]).inc();
+        self.seconds.observe(time.as_secs_f64());
+    }
+
+    /// Everything in the text form of Prometheus.
+    pub fn text(&self) -> String {
+        let mut out = Vec::new();
+        // Writing into memory does not fail; half a page is better than none.
+        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut out);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_told() {
+        let metrics = Metrics::new().expect("no two of one name");
+        metrics.answered(204, Duration::from_millis(1));
+        metrics.pings.with_label_values(&["yes"]).inc();
+        let text = metrics.text();
+        assert!(
+            text.contains("backends_requests_total{class=\"2xx\"} 1"),
+            "{text}"
+        );
+        assert!(
+            text.contains("backends_pings_total{answer=\"yes\"} 1"),
+            "{text}"
+        );
+    }
+}

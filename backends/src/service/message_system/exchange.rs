@@ -1,0 +1,507 @@
+//! What happens in one exchange? Everything in one transaction, committed before the answer.
+//!
+//! The order matters: who is it, what has arrived of ours, what is new of theirs, what do we say. The
+//! computer's row is locked throughout, so that two exchanges of one computer (a repeat while the
+//! first is still at work) come one after the other, and the second finds everything known.
+
+use std::time::SystemTime;
+
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::report;
+use crate::bpickle::{self, Limits, Value, write};
+use crate::domain::exchange::{Answer, Holder, Known, Request, holder, say};
+use crate::domain::message::{self, type_of};
+use crate::domain::register::{Decision, Register, decide};
+use crate::domain::sequence::{Acknowledged, acknowledged, intake};
+use crate::domain::types;
+use crate::error::Error;
+use crate::metrics::Metrics;
+use crate::settings::MessageSystem;
+use crate::store::computer::{Computer, Ids};
+use crate::store::exchange::{Kept, State, Update};
+use crate::store::{self, Store, Tx};
+
+/// Most messages that are handed out and not acknowledged.
+const KEPT_MAX: usize = 100;
+/// From this message API on an agent understands that too many wait.
+const MAX_PENDING_API: (u32, u32) = (3, 8);
+
+/// Who asks.
+pub struct Visitor {
+    /// The identity it shows.
+    pub identity: Option<Uuid>,
+    /// The token it shows.
+    pub token: Option<String>,
+}
+
+/// An exchange that is committed.
+pub struct Done {
+    /// What is answered.
+    pub answer: Answer,
+    /// How it ended, in the word of the metrics.
+    pub end: &'static str,
+    /// What became of the messages.
+    pub tally: Tally,
+}
+
+/// What became of the messages of one exchange.
+#[derive(Debug, Default)]
+pub struct Tally {
+    stored: u64,
+    repeated: u64,
+    invalid: u64,
+    not_taken: u64,
+    late: u64,
+    decisions: Vec<&'static str>,
+}
+
+impl Tally {
+    /// Adds it to the metrics; only when all of it is stored.
+    pub fn count(&self, metrics: &Metrics) {
+        for (end, count) in [
+            ("stored", self.stored),
+            ("repeated", self.repeated),
+            ("invalid", self.invalid),
+            ("not_taken", self.not_taken),
+            ("late", self.late),
+        ] {
+            metrics.messages.with_label_values(&[end]).inc_by(count);
+        }
+        for decision in &self.decisions {
+            metrics.registrations.with_label_values(&[decision]).inc();
+        }
+    }
+}
+
+/// Carries out one exchange.
+///
+/// # Errors
+///
+/// The database's. Nothing is stored then, and the agent tries again.
+pub async fn exchange(
+    store: &Store,
+    settings: &MessageSystem,
+    visitor: Visitor,
+    request: Request,
+) -> Result<Done, Error> {
+    let mut connection = store.connection().await?;
+    let tx = store::begin(&mut connection).await?;
+    let server = store::computer::server_identity(&tx).await?;
+    let mut tally = Tally::default();
+    let (answer, end) = match visitor.identity {
+        None => {
+            let messages = stranger(&tx, &request, &mut tally).await?;
+            (Answer::to_stranger(server, messages), "stranger")
+        }
+        Some(identity) => match store::computer::lock(&tx, identity).await? {
+            None => (
+                Answer::to_stranger(server, vec![say::unknown_id(None)]),
+                "unknown",
+            ),
+            Some(computer) => {
+                let desk = Desk {
+                    tx: &tx,
+                    computer: &computer,
+                    settings,
+                };
+                desk.known(server, visitor.token, request, &mut tally)
+                    .await?
+            }
+        },
+    };
+    store::commit(tx).await?;
+    Ok(Done { answer, end, tally })
+}
+
+/// Somebody without an identity: only a registration is taken. Reports of an identity that is lost
+/// may come here, too; nobody knows whose they are.
+async fn stranger(tx: &Tx<'_>, request: &Request, tally: &mut Tally) -> Result<Vec<Value>, Error> {
+    let mut messages = Vec::new();
+    for value in &request.messages {
+        if type_of(value) != "register" {
+            tally.not_taken += 1;
+            continue;
+        }
+        match Register::read(value) {
+            Ok(register) => {
+                tally.stored += 1;
+                let (message, decision) = registered(tx, request, &register).await?;
+                tally.decisions.push(decision);
+                messages.push(message);
+            }
+            Err(invalid) => {
+                warn!(%invalid, "a registration that cannot be read");
+                tally.invalid += 1;
+                tally.decisions.push("invalid");
+            }
+        }
+    }
+    let wanted = types::digest(types::taken(false));
+    let differs = request.types_digest.as_deref() != Some(wanted.as_slice());
+    // The set-up program does not compare types, and wants its identity alone.
+    if differs && request.sequence.is_some() && messages.is_empty() {
+        messages.push(say::accepted_types(types::taken(false)));
+    }
+    Ok(messages)
+}
+
+async fn registered(
+    tx: &Tx<'_>,
+    request: &Request,
+    register: &Register,
+) -> Result<(Value, &'static str), Error> {
+    let account = store::account::lock(tx, &register.account).await?;
+    let decision = decide(account.as_ref(), register.key.as_deref());
+    let accepted = decision == Decision::Accept;
+    let account = match account {
+        Some(account) if decision != Decision::UnknownAccount => account,
+        _ => {
+            info!(account = register.account, "registration refused");
+            return Ok((say::registration("unknown-account"), "unknown_account"));
+        }
+    };
+    let repeated = store::computer::repeated(tx, &account, register, accepted).await?;
+    if !accepted && repeated.is_none() {
+        let pending = store::computer::pending(tx, account.id).await?;
+        if pending >= account.pending_max.into() {
+            warn!(pending, "registration refused: too many wait");
+            // Older agents do not know the word.
+            let known = understands_max_pending(request.client_api.as_deref());
+            let info = if known {
+                "max-pending-computers"
+            } else {
+                "unknown-account"
+            };
+            return Ok((say::registration(info), "max_pending"));
+        }
+    }
+    let ids = store::computer::register(tx, &account, register, accepted, repeated).await?;
+    info!(
+        computer = ids.id,
+        accepted,
+        again = repeated.is_some(),
+        "registered"
+    );
+    let decision = if accepted { "accepted" } else { "pending" };
+    Ok((say::set_id(ids.secure, ids.insecure), decision))
+}
+
+/// The set-up program names no version; it is of the time when the word was known.
+fn understands_max_pending(api: Option<&str>) -> bool {
+    let Some((major, minor)) = api.and_then(|api| api.split_once('.')) else {
+        return true;
+    };
+    let version = (
+        major.parse().unwrap_or(0),
+        minor.parse::<u32>().unwrap_or(0),
+    );
+    version >= MAX_PENDING_API
+}
+
+/// The exchange with a computer of ours.
+struct Desk<'a, 'tx> {
+    tx: &'a Tx<'tx>,
+    computer: &'a Computer,
+    settings: &'a MessageSystem,
+}
+
+/// What a message asks for beyond being stored.
+#[derive(Default)]
+struct Wishes {
+    set_id: bool,
+    accepted: bool,
+}
+
+impl Desk<'_, '_> {
+    fn ids(&self) -> Ids {
+        self.computer.ids
+    }
+
+    async fn known(
+        &self,
+        server: Uuid,
+        token: Option<String>,
+        request: Request,
+        tally: &mut Tally,
+    ) -> Result<(Answer, &'static str), Error> {
+        let id = self.ids().id;
+        let state = store::exchange::state(self.tx, id).await?;
+        if holder(token.as_deref(), state.token, state.previous_token) == Holder::Clone {
+            warn!(computer = id, "two agents share an identity");
+            let message = say::unknown_id(Some(&self.computer.title));
+            return Ok((Answer::to_stranger(server, vec![message]), "clone"));
+        }
+        let Some(sequence) = request.sequence else {
+            return self.set_up_again(server, &request, tally).await;
+        };
+
+        let kept = store::exchange::kept(self.tx, id).await?;
+        let lowest = kept.first().map_or(state.next_out, |first| first.number);
+        let first_contact = state.expected.is_none();
+        let heard = acknowledged(first_contact, lowest, state.next_out, request.wanted);
+        let kept = store::exchange::acknowledge(self.tx, id, kept, heard).await?;
+        let next = match heard {
+            Acknowledged::Before(_) => state.next_out,
+            Acknowledged::From(number) => number.saturating_add(count(kept.len())),
+        };
+
+        let messages = &request.messages;
+        let most = self.settings.messages_max;
+        let new = intake(state.expected, sequence, messages.len(), most);
+        tally.repeated += new.skip as u64;
+        tally.late += (messages.len() - new.skip - new.take) as u64;
+        let mut wishes = Wishes {
+            accepted: self.computer.accepted,
+            ..Wishes::default()
+        };
+        let before = tally.invalid;
+        for value in messages.iter().skip(new.skip).take(new.take) {
+            self.take(value, tally, &mut wishes).await?;
+        }
+
+        let mut counter = Counter {
+            desk: self,
+            kept,
+            next,
+        };
+        counter.say(&state, &request, &wishes).await?;
+        let shown = token.and_then(|token| Uuid::try_parse(&token).ok());
+        let digest = request.client_types.as_deref().map(types::digest);
+        let update = Update {
+            expected: new.expected,
+            next_out: counter.next,
+            previous_token: match shown {
+                Some(shown) if Some(shown) == state.previous_token => Some(shown),
+                _ => state.token,
+            },
+            client_types: request
+                .client_types
+                .as_deref()
+                .zip(digest.as_ref().map(<[u8; 16]>::as_slice)),
+            client_api: request.client_api.as_deref(),
+            refused: count(usize::try_from(tally.invalid - before).unwrap_or(0)),
+        };
+        let token = store::exchange::update(self.tx, id, &update).await?;
+        let known = Known {
+            expected: new.expected,
+            token,
+            client_types_digest: digest
+                .map(|digest| digest.to_vec())
+                .or(state.client_types_digest)
+                .unwrap_or_else(|| types::digest::<&str>(&[]).to_vec()),
+        };
+        let answer = Answer {
+            server,
+            messages: counter.messages()?,
+            known: Some(known),
+        };
+        Ok((answer, "known"))
+    }
+
+    /// The set-up program runs on a computer that has its identity: it is told the same again.
+    async fn set_up_again(
+        &self,
+        server: Uuid,
+        request: &Request,
+        tally: &mut Tally,
+    ) -> Result<(Answer, &'static str), Error> {
+        let mut wishes = Wishes::default();
+        for value in &request.messages {
+            if type_of(value) == "register" {
+                self.take(value, tally, &mut wishes).await?;
+            } else {
+                tally.not_taken += 1;
+            }
+        }
+        let ids = self.ids();
+        let message = wishes.set_id.then(|| say::set_id(ids.secure, ids.insecure));
+        let answer = Answer::to_stranger(server, message.into_iter().collect());
+        Ok((answer, "known"))
+    }
+
+    /// Takes one new message. It is taken in any case: what cannot be stored must not stop what
+    /// comes after it.
+    async fn take(
+        &self,
+        value: &Value,
+        tally: &mut Tally,
+        wishes: &mut Wishes,
+    ) -> Result<(), Error> {
+        let id = self.ids().id;
+        if type_of(value) == "register" {
+            match Register::read(value) {
+                Ok(register) => {
+                    tally.stored += 1;
+                    wishes.set_id = true;
+                    return self.register_again(&register, tally, wishes).await;
+                }
+                Err(invalid) => {
+                    warn!(computer = id, %invalid, "a registration that cannot be read");
+                    tally.invalid += 1;
+                    return Ok(());
+                }
+            }
+        }
+        if !wishes.accepted {
+            tally.not_taken += 1;
+            return Ok(());
+        }
+        match message::read(value) {
+            Ok(message) => {
+                let at = report::made_at(value, SystemTime::now());
+                report::store(self.tx, id, message, at).await?;
+                tally.stored += 1;
+            }
+            Err(message::Refusal::Type) => tally.not_taken += 1,
+            Err(message::Refusal::Invalid(invalid)) => {
+                warn!(computer = id, message_type = type_of(value), %invalid, "not stored");
+                tally.invalid += 1;
+                self.ask_again(type_of(value)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A computer of ours registers: what it says of itself is stored, and the right key ends its
+    /// waiting.
+    async fn register_again(
+        &self,
+        register: &Register,
+        tally: &mut Tally,
+        wishes: &mut Wishes,
+    ) -> Result<(), Error> {
+        let id = self.ids().id;
+        store::computer::describe(self.tx, id, register).await?;
+        let account = store::account::lock(self.tx, &register.account).await?;
+        let right = decide(account.as_ref(), register.key.as_deref()) == Decision::Accept;
+        if right && !wishes.accepted {
+            wishes.accepted = store::computer::accept(self.tx, id).await?;
+            tally.decisions.push("accepted");
+        }
+        Ok(())
+    }
+
+    /// Orders what was lost with an invalid message to be sent again; at most once a day, so that an
+    /// agent that cannot do better is not asked for ever.
+    async fn ask_again(&self, message_type: &str) -> Result<(), Error> {
+        let (id, kind) = (self.ids().id, "resynchronize");
+        let Some(scope) = types::scope(message_type) else {
+            return Ok(());
+        };
+        let summary = format!("Report {scope} again");
+        if store::activity::ordered_lately(self.tx, id, kind, &summary).await? {
+            return Ok(());
+        }
+        let fields = Value::dict([("scopes", Value::List(vec![scope.into()]))]);
+        store::activity::order(self.tx, id, kind, &summary, &write(&fields)).await?;
+        Ok(())
+    }
+}
+
+/// Where messages to one computer get their numbers.
+struct Counter<'a, 'b, 'tx> {
+    desk: &'a Desk<'b, 'tx>,
+    kept: Vec<Kept>,
+    next: i64,
+}
+
+impl Counter<'_, '_, '_> {
+    /// Decides what is said now, beyond what is kept.
+    async fn say(
+        &mut self,
+        state: &State,
+        request: &Request,
+        wishes: &Wishes,
+    ) -> Result<(), Error> {
+        if wishes.set_id {
+            let ids = self.desk.ids();
+            self.hand_out(&say::set_id(ids.secure, ids.insecure), None)
+                .await?;
+        }
+        let taken = types::taken(wishes.accepted);
+        let digest = types::digest(taken);
+        if request.types_digest.as_deref() != Some(digest.as_slice()) {
+            let message = say::accepted_types(taken);
+            let body = write(&message);
+            if !self.kept.iter().any(|kept| kept.body == body) {
+                self.hand_out(&message, None).await?;
+            }
+        }
+        let understood = request
+            .client_types
+            .as_deref()
+            .or(state.client_types.as_deref());
+        match understood {
+            Some(understood) if wishes.accepted => self.deliver(understood).await,
+            // It tells its types before it is given orders.
+            _ => Ok(()),
+        }
+    }
+
+    async fn deliver(&mut self, understood: &[String]) -> Result<(), Error> {
+        let (tx, id) = (self.desk.tx, self.desk.ids().id);
+        let room = KEPT_MAX.saturating_sub(self.kept.len());
+        for due in store::activity::due(tx, id, count(room)).await? {
+            if !understood.contains(&due.message_type) {
+                let why = "the agent does not understand this kind of order";
+                store::activity::failed(tx, due.id, why).await?;
+                continue;
+            }
+            let Value::Dict(mut fields) = decoded(&due.fields)? else {
+                store::activity::failed(tx, due.id, "the order cannot be read").await?;
+                continue;
+            };
+            fields.insert("type".into(), due.message_type.into());
+            fields.insert("operation-id".into(), due.id.into());
+            store::activity::delivered(tx, due.id).await?;
+            self.hand_out(&Value::Dict(fields), Some(due.id)).await?;
+        }
+        Ok(())
+    }
+
+    async fn hand_out(&mut self, message: &Value, activity: Option<i64>) -> Result<(), Error> {
+        let kept = Kept {
+            number: self.next,
+            message_type: type_of(message).to_owned(),
+            body: write(message),
+        };
+        store::exchange::hand_out(self.desk.tx, self.desk.ids().id, &kept, activity).await?;
+        self.kept.push(kept);
+        self.next = self.next.saturating_add(1);
+        Ok(())
+    }
+
+    fn messages(&self) -> Result<Vec<Value>, Error> {
+        self.kept.iter().map(|kept| decoded(&kept.body)).collect()
+    }
+}
+
+fn decoded(body: &[u8]) -> Result<Value, Error> {
+    bpickle::read(body, Limits::default())
+        .map_err(|refusal| Error::Malformed(format!("what we stored ourselves: {refusal}")))
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::understands_max_pending;
+
+    #[test]
+    fn an_old_agent_is_not_told_a_word_it_does_not_know() {
+        for (api, known) in [
+            (None, true),
+            (Some("3.8"), true),
+            (Some("3.10"), true),
+            (Some("4.0"), true),
+            (Some("3.7"), false),
+            (Some("x.y"), false),
+        ] {
+            assert_eq!(understands_max_pending(api), known, "{api:?}");
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! How are settings written? Sections of keys in a file, or variables of the environment.
+//!
+//! ```ini
+//! # a comment
+//! [store]
+//! url = postgres://user:secret@127.0.0.1/database
+//! ```
+//!
+//! The environment wins. Every mistake is kept with its place, and all of them are told at the end.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+const PREFIX: &str = "BACKENDS_";
+/// Variables that are no keys: the file's own name.
+const NOT_KEYS: [&str; 1] = ["BACKENDS_CONFIG"];
+/// Longest duration: a day.
+const DURATION_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// What was written, until it is asked for.
+#[derive(Debug, Default)]
+pub struct Keys {
+    /// Value and place by section and key.
+    written: BTreeMap<(String, String), (String, String)>,
+    known: Vec<(&'static str, &'static str)>,
+    problems: Vec<String>,
+}
+
+impl Keys {
+    /// Adds the lines of a file.
+    pub fn add_file(&mut self, file: &str, text: &str) {
+        let mut section = String::new();
+        for (number, line) in (1..).zip(text.lines()) {
+            let (line, place) = (line.trim(), format!("{file}:{number}"));
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let heading = line
+                .strip_prefix('[')
+                .and_then(|line| line.strip_suffix(']'));
+            if let Some(name) = heading {
+                section = name.trim().to_owned();
+            } else if let Some((key, value)) = line.split_once('=') {
+                let at = (section.clone(), key.trim().to_owned());
+                let value = (value.trim().to_owned(), place.clone());
+                if let Some((_, before)) = self.written.insert(at, value) {
+                    self.problem(&place, &format!("`{}` stands at {before} too", key.trim()));
+                }
+            } else {
+                self.problem(&place, "neither `[section]` nor `key = value`");
+            }
+        }
+    }
+
+    /// Adds the variables that begin with `BACKENDS_`.
+    pub fn add_environment(&mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) {
+        for (name, value) in variables {
+            let Some(name) = name.to_str().map(str::to_owned) else {
+                continue;
+            };
+            if NOT_KEYS.contains(&name.as_str()) {
+                continue;
+            }
+            let Some(rest) = name.strip_prefix(PREFIX) else {
+                continue;
+            };
+            let (Some((section, key)), Some(value)) = (rest.split_once("__"), value.to_str())
+            else {
+                self.problem(&name, "not of the form BACKENDS_SECTION__KEY=text");
+                continue;
+            };
+            let at = (section.to_ascii_lowercase(), key.to_ascii_lowercase());
+            self.written.insert(at, (value.to_owned(), name));
+        }
+    }
+
+    /// A mistake at a place.
+    pub fn problem(&mut self, place: &str, what: &str) {
+        self.problems.push(format!("{place}: {what}"));
+    }
+
+    /// A key with any text.
+    pub fn text(&mut self, section: &'static str, key: &'static str, default: &str) -> String {
+        self.take(section, key)
+            .map_or_else(|| default.to_owned(), |(value, _)| value)
+    }
+
+    /// A key with a whole number.
+    pub fn count(
+        &mut self,
+        section: &'static str,
+        key: &'static str,
+        range: RangeInclusive<usize>,
+        default: usize,
+    ) -> usize {
+        let Some((value, place)) = self.take(section, key) else {
+            return default;
+        };
+        match value.parse() {
+            Ok(count) if range.contains(&count) => count,
+            _ => {
+                let (from, to) = range.into_inner();
+                let what = format!("`{key}` is a number from {from} to {to}, not `{value}`");
+                self.problem(&place, &what);
+                default
+            }
+        }
+    }
+
+    /// A key with a duration: `500ms`, `5s`, `2m`, `1h`; never zero.
+    pub fn duration(
+        &mut self,
+        section: &'static str,
+        key: &'static str,
+        default: Duration,
+    ) -> Duration {
+        let Some((value, place)) = self.take(section, key) else {
+            return default;
+        };
+        let duration =
+            duration(&value).filter(|duration| !duration.is_zero() && *duration <= DURATION_MAX);
+        duration.unwrap_or_else(|| {
+            let what = format!("`{key}` is a duration up to a day like 500ms or 5s, not `{value}`");
+            self.problem(&place, &what);
+            default
+        })
+    }
+
+    /// All that was not asked for is a mistake, too.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake, one line each.
+    pub fn finish(mut self) -> Result<(), String> {
+        for ((section, key), (_, place)) in std::mem::take(&mut self.written) {
+            let same_key = self.known.iter().find(|(_, known)| *known == key);
+            let what = match same_key {
+                _ if section.is_empty() => format!("`{key}` stands in no section"),
+                Some((there, _)) => {
+                    format!("no key `{key}` in [{section}]: it is one of [{there}]")
+                }
+                None => format!("no key `{key}` in [{section}]"),
+            };
+            self.problem(&place, &what);
+        }
+        match self.problems.is_empty() {
+            true => Ok(()),
+            false => Err(self.problems.join("\n")),
+        }
+    }
+
+    fn take(&mut self, section: &'static str, key: &'static str) -> Option<(String, String)> {
+        self.known.push((section, key));
+        self.written.remove(&(section.to_owned(), key.to_owned()))
+    }
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().ok()?;
+    Some(Duration::from_millis(match unit {
+        "ms" => number,
+        "s" => number.checked_mul(1000)?,
+        "m" => number.checked_mul(60_000)?,
+        "h" => number.checked_mul(3_600_000)?,
+        _ => return None,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Shared;
+    use super::*;
+
+    fn read(file: &str, variables: &[(&str, &str)]) -> Result<Shared, String> {
+        let dir = std::env::temp_dir().join(format!("backends-settings-{}", fastrand::u64(..)));
+        std::fs::write(&dir, file).expect("a file");
+        let variables = variables.iter().map(|(a, b)| (a.into(), b.into()));
+        let read = Shared::read(Some(dir.clone()), variables);
+        std::fs::remove_file(&dir).expect("it is there");
+        read.map_err(|problem| problem.replace(&dir.display().to_string(), "f"))
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file() {
+        let file = "# ours\n[store]\nurl = postgres://a/b?c=d\nconnections_max=3\n\n[pingserver]\nrefresh = 500ms\n";
+        let shared = read(
+            file,
+            &[("BACKENDS_STORE__CONNECTIONS_MAX", "4"), ("HOME", "x")],
+        );
+        let shared = shared.expect("right");
+        assert_eq!(shared.store.url, "postgres://a/b?c=d");
+        assert_eq!(shared.store.connections_max, 4);
+        assert_eq!(shared.pingserver.refresh, Duration::from_millis(500));
+        assert_eq!(shared.message_system.body_bytes_max, 30_000_000);
+    }
+
+    #[test]
+    fn every_mistake_is_told_at_once_with_its_place() {
+        let file = "colour = red\n[store]\nurl = a\nurl = b\nconnections_max = 0\nrefresh = 5s\nnonsense\n[pingserver]\nwrite = soon\n";
+        let problems = read(
+            file,
+            &[("BACKENDS_STORE", "x"), ("BACKENDS_STORE__PORT", "1")],
+        );
+        let problems = problems.expect_err("wrong");
+        for part in [
+            "f:1: `colour` stands in no section",
+            "f:4: `url` stands at f:3 too",
+            "f:5: `connections_max` is a number from 1 to 1000, not `0`",
+            "f:6: no key `refresh` in [store]: it is one of [pingserver]",
+            "f:7: neither",
+            "f:9: `write` is a duration",
+            "BACKENDS_STORE: not of the form",
+            "BACKENDS_STORE__PORT: no key `port` in [store]",
+        ] {
+            assert!(problems.contains(part), "{part}\n{problems}");
+        }
+        assert_eq!(problems.lines().count(), 8, "{problems}");
+    }
+}

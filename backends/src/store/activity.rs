@@ -1,0 +1,136 @@
+//! What shall computers do, and how did it end?
+
+use super::{Result, Tx, find, one, rows, run};
+use crate::domain::report::OperationResult;
+
+/// An activity that can be delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Its number, which is the operation's.
+    pub id: i64,
+    /// The type of its message.
+    pub message_type: String,
+    /// The message's other fields, in bpickle.
+    pub fields: Vec<u8>,
+}
+
+/// Orders an activity; it is delivered at the computer's next exchange.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn order(
+    tx: &Tx<'_>,
+    computer: i64,
+    message_type: &str,
+    summary: &str,
+    fields: &[u8],
+) -> Result<i64> {
+    let sql = "insert into activity (computer_id, type, summary, fields) values ($1, $2, $3, $4) \
+               returning id";
+    let row = one(tx, sql, &[&computer, &message_type, &summary, &fields]).await?;
+    Ok(row.try_get(0)?)
+}
+
+/// Was an activity of this type and summary ordered in the last day?
+///
+/// # Errors
+///
+/// The database's.
+pub async fn ordered_lately(
+    tx: &Tx<'_>,
+    computer: i64,
+    message_type: &str,
+    summary: &str,
+) -> Result<bool> {
+    let sql = "select exists (select from activity where computer_id = $1 and type = $2 \
+               and summary = $3 and created_at > now() - interval '1 day')";
+    let row = one(tx, sql, &[&computer, &message_type, &summary]).await?;
+    Ok(row.try_get(0)?)
+}
+
+/// The activities whose time has come, in the order of their numbers.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn due(tx: &Tx<'_>, computer: i64, most: i64) -> Result<Vec<Due>> {
+    let sql = "select id, type, fields from activity where computer_id = $1 \
+               and status = 'undelivered' and deliver_after <= now() order by id limit $2 \
+               for update";
+    let mut due = Vec::new();
+    for row in rows(tx, sql, &[&computer, &most]).await? {
+        due.push(Due {
+            id: row.try_get(0)?,
+            message_type: row.try_get(1)?,
+            fields: row.try_get(2)?,
+        });
+    }
+    Ok(due)
+}
+
+/// The computer has been told.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn delivered(tx: &Tx<'_>, id: i64) -> Result<()> {
+    let sql = "update activity set status = 'delivered', delivered_at = now() where id = $1";
+    run(tx, sql, &[&id]).await?;
+    Ok(())
+}
+
+/// It can never be delivered.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn failed(tx: &Tx<'_>, id: i64, why: &str) -> Result<()> {
+    let sql = "update activity set status = 'failed', completed_at = now(), result_text = $2 \
+               where id = $1";
+    run(tx, sql, &[&id, &why]).await?;
+    Ok(())
+}
+
+/// The computer says how an activity of its own ended. False for one that is not delivered, is over,
+/// or belongs to another computer: that is no error, and nothing changes.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn completed(tx: &Tx<'_>, computer: i64, result: &OperationResult) -> Result<bool> {
+    let status = if result.succeeded {
+        "succeeded"
+    } else {
+        "failed"
+    };
+    let sql = "update activity set status = $3, completed_at = now(), result_code = $4, \
+               result_text = $5 where id = $1 and computer_id = $2 and status = 'delivered'";
+    let changed = run(
+        tx,
+        sql,
+        &[
+            &result.operation,
+            &computer,
+            &status,
+            &result.code,
+            &result.text,
+        ],
+    )
+    .await?;
+    Ok(changed == 1)
+}
+
+/// The content of an attachment, for a computer with an activity that names it.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn attachment(tx: &Tx<'_>, id: i64, secure: uuid::Uuid) -> Result<Option<Vec<u8>>> {
+    let sql = "select content from attachment where id = $1 and exists ( \
+                   select from activity_attachment join activity on activity.id = activity_id \
+                   join computer on computer.id = activity.computer_id \
+                   where attachment_id = $1 and computer.accepted and secure_id = $2)";
+    let row = find(tx, sql, &[&id, &secure]).await?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?)
+}

@@ -1,0 +1,229 @@
+//! Which computers are ours? Registered, accepted, rejected, told from each other.
+
+use uuid::Uuid;
+
+use super::{Result, Tx, find, one, run};
+use crate::domain::register::{Account, Register};
+
+/// Who a computer is, in the exchange and in pings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ids {
+    /// Our number for it.
+    pub id: i64,
+    /// The secret of the exchange.
+    pub secure: Uuid,
+    /// What it pings with.
+    pub insecure: i64,
+}
+
+/// A computer as an exchange needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Computer {
+    /// Who it is.
+    pub ids: Ids,
+    /// False while an administrator has not decided.
+    pub accepted: bool,
+    /// Its name for people.
+    pub title: String,
+}
+
+/// The identity of this database.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn server_identity(tx: &Tx<'_>) -> Result<Uuid> {
+    let row = one(tx, "select uuid from server_identity", &[]).await?;
+    Ok(row.try_get(0)?)
+}
+
+/// The computer with this identity, locked: its exchanges come one after the other.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn lock(tx: &Tx<'_>, secure: Uuid) -> Result<Option<Computer>> {
+    let sql = "select id, secure_id, insecure_id, accepted, title from computer \
+               where secure_id = $1 for no key update";
+    let Some(row) = find(tx, sql, &[&secure]).await? else {
+        return Ok(None);
+    };
+    Ok(Some(Computer {
+        ids: Ids {
+            id: row.try_get(0)?,
+            secure: row.try_get(1)?,
+            insecure: row.try_get(2)?,
+        },
+        accepted: row.try_get(3)?,
+        title: row.try_get(4)?,
+    }))
+}
+
+/// The computer that this registration repeats: it says the same of itself, and either waits still or
+/// was accepted by its key and never came with the identity it was given (the answer was lost).
+///
+/// # Errors
+///
+/// The database's.
+pub async fn repeated(
+    tx: &Tx<'_>,
+    account: &Account,
+    register: &Register,
+    accepted: bool,
+) -> Result<Option<i64>> {
+    let sql = "select id from computer left join exchange on computer_id = id \
+               where account_id = $1 and title = $2 and hostname = $3 \
+                 and machine_id is not distinct from $4 \
+                 and accepted = $5 and (not accepted or expected is null) \
+               order by id limit 1";
+    let row = find(
+        tx,
+        sql,
+        &[
+            &account.id,
+            &register.title,
+            &register.hostname,
+            &register.machine_id,
+            &accepted,
+        ],
+    )
+    .await?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?)
+}
+
+/// How many computers of an account wait.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn pending(tx: &Tx<'_>, account: i64) -> Result<i64> {
+    let sql = "select count(*) from computer where account_id = $1 and not accepted";
+    Ok(one(tx, sql, &[&account]).await?.try_get(0)?)
+}
+
+/// Stores a registration: a new computer, or new identities for the `repeated` one, whose old
+/// identities are void.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn register(
+    tx: &Tx<'_>,
+    account: &Account,
+    register: &Register,
+    accepted: bool,
+    repeated: Option<i64>,
+) -> Result<Ids> {
+    // What an exchange knew of it belongs to the old identity.
+    if let Some(id) = repeated {
+        run(tx, "delete from exchange where computer_id = $1", &[&id]).await?;
+        run(
+            tx,
+            "delete from outgoing_message where computer_id = $1",
+            &[&id],
+        )
+        .await?;
+        let sql = "update computer set secure_id = gen_random_uuid(), \
+                   insecure_id = ('x' || right(gen_random_uuid()::text, 12))::bit(48)::bigint, \
+                   registered_at = now() where id = $1";
+        run(tx, sql, &[&id]).await?;
+        describe(tx, id, register).await?;
+        return ids(tx, id).await;
+    }
+    let sql = "insert into computer \
+               (account_id, accepted, accepted_at, title, hostname, machine_id, clone_of) \
+               select $1, $2, case when $2 then now() end, $3, $4, $5, \
+                      (select original.id from computer original \
+                       where original.account_id = $1 and original.secure_id::text = $6) \
+               returning id";
+    let row = one(
+        tx,
+        sql,
+        &[
+            &account.id,
+            &accepted,
+            &register.title,
+            &register.hostname,
+            &register.machine_id,
+            &register.clone_secure_id.as_deref().unwrap_or_default(),
+        ],
+    )
+    .await?;
+    let id = row.try_get(0)?;
+    describe(tx, id, register).await?;
+    ids(tx, id).await
+}
+
+async fn ids(tx: &Tx<'_>, id: i64) -> Result<Ids> {
+    let sql = "select secure_id, insecure_id from computer where id = $1";
+    let row = one(tx, sql, &[&id]).await?;
+    Ok(Ids {
+        id,
+        secure: row.try_get(0)?,
+        insecure: row.try_get(1)?,
+    })
+}
+
+/// Stores what a registration says of a computer, but for who it is.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn describe(tx: &Tx<'_>, id: i64, register: &Register) -> Result<()> {
+    let sql = "update computer set title = $2, hostname = $3, access_group = $4, vm_info = $5, \
+               container_info = $6, ubuntu_pro_info = coalesce($7, ubuntu_pro_info), \
+               juju_info = coalesce($8, juju_info), hostagent_uid = coalesce($9, hostagent_uid), \
+               installation_request_id = coalesce($10, installation_request_id) where id = $1";
+    run(
+        tx,
+        sql,
+        &[
+            &id,
+            &register.title,
+            &register.hostname,
+            &register.access_group,
+            &register.vm_info,
+            &register.container_info,
+            &register.ubuntu_pro_info,
+            &register.juju_info,
+            &register.hostagent_uid,
+            &register.installation_request_id,
+        ],
+    )
+    .await?;
+    set_tags(tx, id, &register.tags).await
+}
+
+/// These tags and no others.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn set_tags(tx: &Tx<'_>, id: i64, tags: &[String]) -> Result<()> {
+    let sql = "delete from computer_tag where computer_id = $1 and tag <> all($2)";
+    run(tx, sql, &[&id, &tags]).await?;
+    let sql = "insert into computer_tag select $1, unnest($2::text[]) on conflict do nothing";
+    run(tx, sql, &[&id, &tags]).await?;
+    Ok(())
+}
+
+/// Accepts a computer that waits. True where one did.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn accept(tx: &Tx<'_>, id: i64) -> Result<bool> {
+    let sql = "update computer set accepted = true, accepted_at = now() \
+               where id = $1 and not accepted";
+    Ok(run(tx, sql, &[&id]).await? == 1)
+}
+
+/// Forgets a computer that waits. True where one did.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn reject(tx: &Tx<'_>, id: i64) -> Result<bool> {
+    let sql = "delete from computer where id = $1 and not accepted";
+    Ok(run(tx, sql, &[&id]).await? == 1)
+}

@@ -1,0 +1,175 @@
+//! What is remembered? The only SQL: one file per noun, functions over a transaction.
+//!
+//! A service opens a transaction, calls what it needs in the order that matters, and commits. Nothing
+//! here decides anything that a pure function in `domain` could decide, and nothing here talks to
+//! anybody but PostgreSQL. Every statement is bounded in time by the server (`statement_timeout`).
+
+use std::time::Duration;
+
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{NoTls, Row};
+
+use crate::settings;
+
+pub mod account;
+pub mod activity;
+pub mod computer;
+pub mod exchange;
+mod migration;
+pub mod network;
+pub mod page;
+pub mod ping;
+pub mod report;
+
+pub use migration::{MigrationError, VERSION, migrate};
+
+/// What stands between us and the database.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No connection in time, or none at all.
+    #[error("no connection to the database: {0}")]
+    Pool(#[from] deadpool_postgres::PoolError),
+    /// The database refused.
+    #[error("the database refused: {}", told(.0))]
+    Database(#[from] tokio_postgres::Error),
+    /// The schema is not the one that this program was written for.
+    #[error("the schema has version {found}, this program needs {VERSION}: run `schema migrate`")]
+    Schema {
+        /// What is there.
+        found: i32,
+    },
+    /// The address is none.
+    #[error("store.url is no address of a database: {0}")]
+    Address(tokio_postgres::Error),
+    /// The pool could not be made.
+    #[error("the pool of connections: {0}")]
+    Build(#[from] deadpool_postgres::BuildError),
+}
+
+/// The database's own words, which its error type keeps to itself.
+fn told(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(refusal) => format!("{}: {}", refusal.code().code(), refusal.message()),
+        None => match std::error::Error::source(error) {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        },
+    }
+}
+
+/// A result of the store.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// A running transaction. Dropped without a commit, it leaves nothing behind.
+pub type Tx<'a> = deadpool_postgres::Transaction<'a>;
+
+/// A connection out of the pool, to begin a transaction on.
+pub type Connection = deadpool_postgres::Client;
+
+/// The database.
+#[derive(Clone)]
+pub struct Store {
+    pool: Pool,
+}
+
+impl Store {
+    /// Connects and compares the schema.
+    ///
+    /// # Errors
+    ///
+    /// No database there, or another schema.
+    pub async fn open(settings: &settings::Store) -> Result<Self> {
+        let config: tokio_postgres::Config = settings.url.parse().map_err(StoreError::Address)?;
+        let recycling = ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        };
+        let manager = Manager::from_config(config, NoTls, recycling);
+        let prepare = format!(
+            "set statement_timeout = {0}; set idle_in_transaction_session_timeout = {0}; \
+             set application_name = 'backends'",
+            settings.statement_timeout.as_millis()
+        );
+        let pool = Pool::builder(manager)
+            .runtime(Runtime::Tokio1)
+            .max_size(settings.connections_max)
+            .wait_timeout(Some(settings.connect_timeout))
+            .create_timeout(Some(settings.connect_timeout))
+            .recycle_timeout(Some(Duration::from_secs(5)))
+            .post_create(Hook::async_fn(move |client, _| {
+                let prepare = prepare.clone();
+                Box::pin(async move {
+                    client
+                        .batch_execute(&prepare)
+                        .await
+                        .map_err(HookError::Backend)
+                })
+            }))
+            .build()?;
+        let store = Self { pool };
+        let found = migration::version(&**store.connection().await?).await?;
+        match found == VERSION {
+            true => Ok(store),
+            false => Err(StoreError::Schema { found }),
+        }
+    }
+
+    /// A connection out of the pool.
+    ///
+    /// # Errors
+    ///
+    /// None was free in time, or the database is away.
+    pub async fn connection(&self) -> Result<Connection> {
+        Ok(self.pool.get().await?)
+    }
+
+    /// Is the database there?
+    ///
+    /// # Errors
+    ///
+    /// It is not.
+    pub async fn check(&self) -> Result<()> {
+        self.connection().await?.batch_execute("select 1").await?;
+        Ok(())
+    }
+}
+
+/// Begins a transaction.
+///
+/// # Errors
+///
+/// The database is away.
+pub async fn begin(connection: &mut Connection) -> Result<Tx<'_>> {
+    Ok(connection.transaction().await?)
+}
+
+/// Commits. Only after this may anybody be told.
+///
+/// # Errors
+///
+/// Nothing was stored.
+pub async fn commit(tx: Tx<'_>) -> Result<()> {
+    Ok(tx.commit().await?)
+}
+
+type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+async fn rows(tx: &Tx<'_>, sql: &str, values: Values<'_>) -> Result<Vec<Row>> {
+    let statement = tx.prepare_cached(sql).await?;
+    Ok(tx.query(&statement, values).await?)
+}
+
+async fn find(tx: &Tx<'_>, sql: &str, values: Values<'_>) -> Result<Option<Row>> {
+    let statement = tx.prepare_cached(sql).await?;
+    Ok(tx.query_opt(&statement, values).await?)
+}
+
+async fn one(tx: &Tx<'_>, sql: &str, values: Values<'_>) -> Result<Row> {
+    let statement = tx.prepare_cached(sql).await?;
+    Ok(tx.query_one(&statement, values).await?)
+}
+
+async fn run(tx: &Tx<'_>, sql: &str, values: Values<'_>) -> Result<u64> {
+    let statement = tx.prepare_cached(sql).await?;
+    Ok(tx.execute(&statement, values).await?)
+}

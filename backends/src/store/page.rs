@@ -1,0 +1,297 @@
+//! What do people look at? Computers and their reports, as the pages show them.
+
+use std::net::IpAddr;
+
+use super::{Result, Tx, find, one, rows};
+
+/// A computer in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Our number for it.
+    pub id: i64,
+    /// Its name for people.
+    pub title: String,
+    /// Its name in the network.
+    pub hostname: String,
+    /// Its operating system.
+    pub distribution: Option<String>,
+    /// Its tags, in order.
+    pub tags: Vec<String>,
+    /// Its first addresses.
+    pub addresses: Vec<String>,
+    /// When it pinged last, UTC.
+    pub last_ping: Option<String>,
+    /// When it exchanged messages last, UTC.
+    pub last_exchange: Option<String>,
+    /// When it registered, UTC.
+    pub registered: String,
+    /// It waits for a restart.
+    pub reboot_required: bool,
+}
+
+/// One computer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detail {
+    /// As in the list.
+    pub listed: Listed,
+    /// False while it waits to be accepted.
+    pub accepted: bool,
+    /// Memory, MiB.
+    pub memory_mib: Option<i64>,
+    /// Swap space, MiB.
+    pub swap_mib: Option<i64>,
+    /// Kind of virtual machine and container.
+    pub virtualization: String,
+    /// Models of its processors.
+    pub processors: Vec<String>,
+}
+
+/// An interface, now or before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub ip_address: Option<IpAddr>,
+    /// Hardware address.
+    pub mac_address: String,
+    /// Broadcast address.
+    pub broadcast_address: Option<IpAddr>,
+    /// Netmask.
+    pub netmask: Option<IpAddr>,
+    /// The kernel's flags.
+    pub flags: i32,
+    /// Mbit/s.
+    pub speed: Option<i32>,
+    /// Both directions at once.
+    pub full_duplex: Option<bool>,
+    /// Since when it was so, UTC.
+    pub since: String,
+    /// Until when, UTC; None for now.
+    pub until: Option<String>,
+    /// It was gone afterwards; else it was changed.
+    pub gone: bool,
+}
+
+/// Traffic of an interface in one span of time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The interface.
+    pub interface: String,
+    /// The end of the span, seconds since 1970.
+    pub at: i64,
+    /// Bytes.
+    pub received: i64,
+    /// Bytes.
+    pub sent: i64,
+}
+
+/// What has become of an activity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Activity {
+    /// Its number.
+    pub id: i64,
+    /// What it does.
+    pub summary: String,
+    /// Where it stands.
+    pub status: String,
+    /// When it was ordered, UTC.
+    pub created: String,
+    /// When it ended, UTC.
+    pub completed: Option<String>,
+    /// What the computer said.
+    pub result: Option<String>,
+}
+
+const LISTED: &str = "computer.id, title, hostname, distribution, \
+    array(select tag from computer_tag where computer_id = computer.id order by tag), \
+    array(select host(ip_address) from network_interface where computer_id = computer.id \
+          and ip_address <> '0.0.0.0' order by name limit 3), \
+    to_char(last_at, 'YYYY-MM-DD HH24:MI:SS'), \
+    (select to_char(exchange.last_at, 'YYYY-MM-DD HH24:MI:SS') from exchange \
+     where computer_id = computer.id), \
+    to_char(registered_at, 'YYYY-MM-DD HH24:MI:SS'), coalesce(reboot_required, false)";
+
+fn listed(row: &tokio_postgres::Row) -> Result<Listed> {
+    Ok(Listed {
+        id: row.try_get(0)?,
+        title: row.try_get(1)?,
+        hostname: row.try_get(2)?,
+        distribution: row.try_get(3)?,
+        tags: row.try_get(4)?,
+        addresses: row.try_get(5)?,
+        last_ping: row.try_get(6)?,
+        last_exchange: row.try_get(7)?,
+        registered: row.try_get(8)?,
+        reboot_required: row.try_get(9)?,
+    })
+}
+
+/// Times are shown in UTC, whatever the server's own zone is. At the start of each transaction.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn in_utc(tx: &Tx<'_>) -> Result<()> {
+    Ok(tx.batch_execute("set local time zone 'UTC'").await?)
+}
+
+/// Computers by title: accepted ones or those that wait, with this tag where one is given, from
+/// `offset`.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn computers(
+    tx: &Tx<'_>,
+    accepted: bool,
+    tag: Option<&str>,
+    offset: i64,
+    most: i64,
+) -> Result<Vec<Listed>> {
+    let sql = format!(
+        "select {LISTED} from computer left join computer_ping on computer_id = computer.id \
+         where accepted = $1 and ($2::text is null or exists (select from computer_tag \
+             where computer_id = computer.id and tag = $2)) \
+         order by title, computer.id offset $3 limit $4"
+    );
+    rows(tx, &sql, &[&accepted, &tag, &offset, &most])
+        .await?
+        .iter()
+        .map(listed)
+        .collect()
+}
+
+/// How many computers there are, and how many wait.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn counts(tx: &Tx<'_>) -> Result<(i64, i64)> {
+    let sql = "select count(*) filter (where accepted), count(*) filter (where not accepted) \
+               from computer";
+    let row = one(tx, sql, &[]).await?;
+    Ok((row.try_get(0)?, row.try_get(1)?))
+}
+
+/// One computer.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn computer(tx: &Tx<'_>, id: i64) -> Result<Option<Detail>> {
+    let sql = format!(
+        "select {LISTED}, accepted, total_memory_mib, total_swap_mib, \
+             concat_ws(' ', nullif(vm_info, ''), nullif(container_info, '')), \
+             array(select model from processor where computer_id = computer.id order by number) \
+         from computer left join computer_ping on computer_id = computer.id \
+         where computer.id = $1"
+    );
+    let Some(row) = find(tx, &sql, &[&id]).await? else {
+        return Ok(None);
+    };
+    Ok(Some(Detail {
+        listed: listed(&row)?,
+        accepted: row.try_get(10)?,
+        memory_mib: row.try_get(11)?,
+        swap_mib: row.try_get(12)?,
+        virtualization: row.try_get(13)?,
+        processors: row.try_get(14)?,
+    }))
+}
+
+const INTERFACE: &str = "name, ip_address, mac_address, broadcast_address, netmask, flags, speed, \
+    full_duplex, to_char(since, 'YYYY-MM-DD HH24:MI:SS')";
+
+fn interface(row: &tokio_postgres::Row, before: bool) -> Result<Interface> {
+    Ok(Interface {
+        name: row.try_get(0)?,
+        ip_address: row.try_get(1)?,
+        mac_address: row.try_get(2)?,
+        broadcast_address: row.try_get(3)?,
+        netmask: row.try_get(4)?,
+        flags: row.try_get(5)?,
+        speed: row.try_get(6)?,
+        full_duplex: row.try_get(7)?,
+        since: row.try_get(8)?,
+        until: if before { row.try_get(9)? } else { None },
+        gone: before && row.try_get(10)?,
+    })
+}
+
+/// The interfaces of a computer.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn interfaces(tx: &Tx<'_>, computer: i64) -> Result<Vec<Interface>> {
+    let sql =
+        format!("select {INTERFACE} from network_interface where computer_id = $1 order by name");
+    rows(tx, &sql, &[&computer])
+        .await?
+        .iter()
+        .map(|row| interface(row, false))
+        .collect()
+}
+
+/// What its interfaces were before, the latest first.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn interface_history(tx: &Tx<'_>, computer: i64, most: i64) -> Result<Vec<Interface>> {
+    let sql = format!(
+        "select {INTERFACE}, to_char(until, 'YYYY-MM-DD HH24:MI:SS'), gone \
+         from network_interface_history where computer_id = $1 order by until desc, id desc limit $2"
+    );
+    rows(tx, &sql, &[&computer, &most])
+        .await?
+        .iter()
+        .map(|row| interface(row, true))
+        .collect()
+}
+
+/// Its traffic in the last day that it reported, but for `lo`.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn traffic(tx: &Tx<'_>, computer: i64) -> Result<Vec<Step>> {
+    let sql = "select interface, extract(epoch from at)::bigint, received, sent \
+               from network_traffic where computer_id = $1 and interface <> 'lo' and at > ( \
+                   select max(at) - interval '1 day' from network_traffic where computer_id = $1) \
+               order by interface, at limit 5000";
+    let mut steps = Vec::new();
+    for row in rows(tx, sql, &[&computer]).await? {
+        steps.push(Step {
+            interface: row.try_get(0)?,
+            at: row.try_get(1)?,
+            received: row.try_get(2)?,
+            sent: row.try_get(3)?,
+        });
+    }
+    Ok(steps)
+}
+
+/// The latest activities of a computer.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn activities(tx: &Tx<'_>, computer: i64, most: i64) -> Result<Vec<Activity>> {
+    let sql = "select id, summary, status, to_char(created_at, 'YYYY-MM-DD HH24:MI:SS'), \
+               to_char(completed_at, 'YYYY-MM-DD HH24:MI:SS'), left(result_text, 2000) \
+               from activity where computer_id = $1 order by id desc limit $2";
+    let mut activities = Vec::new();
+    for row in rows(tx, sql, &[&computer, &most]).await? {
+        activities.push(Activity {
+            id: row.try_get(0)?,
+            summary: row.try_get(1)?,
+            status: row.try_get(2)?,
+            created: row.try_get(3)?,
+            completed: row.try_get(4)?,
+            result: row.try_get(5)?,
+        });
+    }
+    Ok(activities)
+}

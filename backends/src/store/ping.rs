@@ -1,0 +1,55 @@
+//! Who has something to fetch, and when was who last heard of? In bulk, for the ping servers.
+
+use std::time::SystemTime;
+
+use super::{Connection, Result};
+
+/// The insecure identities of all computers, each with its number, above `from`.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn computers(connection: &Connection, from: i64) -> Result<Vec<(i64, i64)>> {
+    let sql = "select insecure_id, id from computer where id > $1";
+    let statement = connection.prepare_cached(sql).await?;
+    let rows = connection.query(&statement, &[&from]).await?;
+    rows.iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+        .collect()
+}
+
+/// The insecure identities of accepted computers for which something is due: an activity, or a
+/// message that was handed out and not acknowledged.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn waited_for(connection: &Connection) -> Result<Vec<i64>> {
+    let sql = "select insecure_id from computer where accepted and id in ( \
+                   select computer_id from activity \
+                   where status = 'undelivered' and deliver_after <= now() \
+                   union select computer_id from outgoing_message)";
+    let statement = connection.prepare_cached(sql).await?;
+    let rows = connection.query(&statement, &[]).await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// Writes down when computers were heard of, by their numbers. A later time that another worker has
+/// written stays.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn write(connection: &Connection, heard: &[(i64, SystemTime)]) -> Result<()> {
+    let (ids, times): (Vec<i64>, Vec<SystemTime>) = heard.iter().copied().unzip();
+    // A computer may have been removed meanwhile. The order keeps two workers from waiting for each
+    // other.
+    let sql = "insert into computer_ping (computer_id, last_at) \
+               select heard.id, heard.at from unnest($1::bigint[], $2::timestamptz[]) \
+                   as heard (id, at) join computer using (id) order by heard.id \
+               on conflict (computer_id) \
+               do update set last_at = greatest(computer_ping.last_at, excluded.last_at)";
+    let statement = connection.prepare_cached(sql).await?;
+    connection.execute(&statement, &[&ids, &times]).await?;
+    Ok(())
+}

@@ -1,0 +1,340 @@
+//! Which database stands behind the services under test? A real PostgreSQL of the test run's own.
+//!
+//! The first test that asks starts one server (`scripts/postgres.sh`) in a directory of its own, on a
+//! free port, and makes the schema once; every test gets a database of its own, copied from that. The
+//! server ends with the test's process, however that ends. A missing PostgreSQL is a failure that
+//! says how to install it. The services are built when what lies there is older than their source.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::eventually::patience;
+use crate::gateway::binary;
+use crate::ports::free_range;
+
+const NAME: &str = "portcullis-postgres";
+
+/// A program of the crate `backends`, built when it is missing or older than its source.
+pub fn program(name: &str) -> PathBuf {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(build);
+    binary(name)
+}
+
+fn root() -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests
+        .parent()
+        .expect("the crate lies in the workspace")
+        .to_owned()
+}
+
+fn build() {
+    let test = std::env::current_exe().expect("a running program knows its file");
+    let dir = test
+        .parent()
+        .and_then(Path::parent)
+        .expect("tests run in target/*/deps");
+    let built = ["schema", "pingserver", "appserver", "message-server"]
+        .map(|name| modified(&dir.join(name)))
+        .into_iter()
+        .min()
+        .flatten();
+    let source = root().join("backends");
+    if built.is_some()
+        && built > newest(&source.join("src")).max(newest(&source.join("migrations")))
+    {
+        return;
+    }
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--quiet", "-p", "backends", "--bins"]);
+    if dir.ends_with("release") {
+        cargo.arg("--release");
+    }
+    let status = cargo.current_dir(root()).status();
+    assert!(
+        status.is_ok_and(|status| status.success()),
+        "the services cannot be built: run  cargo build -p backends"
+    );
+}
+
+fn modified(file: &Path) -> Option<SystemTime> {
+    std::fs::metadata(file).ok()?.modified().ok()
+}
+
+fn newest(dir: &Path) -> Option<SystemTime> {
+    let entries = std::fs::read_dir(dir).ok()?.flatten();
+    let times = entries.map(|entry| match entry.path() {
+        path if path.is_dir() => newest(&path),
+        path => modified(&path),
+    });
+    times.max().flatten()
+}
+
+/// A database of one test, with the schema in it.
+pub struct Database {
+    url: String,
+}
+
+impl Database {
+    /// A fresh one.
+    pub fn fresh() -> Database {
+        let server = server();
+        let name = format!("t{:016x}", fastrand::u64(..));
+        psql(
+            &server.url,
+            &format!("create database {name} template base"),
+        );
+        Database {
+            url: at(&server.url, &name),
+        }
+    }
+
+    /// A fresh one without anything in it.
+    pub fn empty() -> Database {
+        let server = server();
+        let name = format!("t{:016x}", fastrand::u64(..));
+        psql(&server.url, &format!("create database {name}"));
+        Database {
+            url: at(&server.url, &name),
+        }
+    }
+
+    /// How to connect.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Runs SQL; rows come as lines, fields with `|` between them, no value as nothing.
+    pub fn sql(&self, sql: &str) -> String {
+        psql(&self.url, sql)
+    }
+
+    /// Runs SQL in a transaction that stays open until the value is dropped.
+    pub fn hold(&self, sql: &str) -> Held {
+        let mut child = psql_command(&self.url)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("psql can be started");
+        let mut stdin = child.stdin.take().expect("stdin is piped");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        writeln!(stdin, "begin; {sql};\n\\echo held").expect("psql reads");
+        let mut lines = BufReader::new(stdout).lines();
+        let held = lines.any(|line| line.is_ok_and(|line| line == "held"));
+        assert!(held, "psql ended before it held: {sql}");
+        Held(child, Some(stdin))
+    }
+
+    /// How many statements wait for a lock in this database.
+    pub fn waiting(&self) -> String {
+        let name = self.url.rsplit('/').next().unwrap_or_default();
+        psql(
+            &server().url,
+            &format!(
+                "select count(*) from pg_stat_activity \
+                 where datname = '{name}' and wait_event_type = 'Lock'"
+            ),
+        )
+    }
+}
+
+/// A transaction that is open.
+pub struct Held(Child, Option<ChildStdin>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // The end of its input is the end of psql, and that of its transaction.
+        self.1.take();
+        let _ = self.0.wait();
+    }
+}
+
+/// A process of the crate `backends` on a port of its own, killed on drop.
+pub struct Service {
+    child: Child,
+    port: u16,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Service {
+    /// Starts a worker on a free port.
+    pub fn start(program: &str, database: &Database) -> Service {
+        Service::at(program, database, free_range(1), &[])
+    }
+
+    /// Starts a worker on this port, with settings as in `("STORE__CONNECTIONS_MAX", "2")`.
+    pub fn at(name: &str, database: &Database, port: u16, settings: &[(&str, &str)]) -> Service {
+        let mut child = Command::new(program(name))
+            .args(["--port", &port.to_string()])
+            .env("BACKENDS_STORE__URL", database.url())
+            .envs(
+                settings
+                    .iter()
+                    .map(|(key, value)| (format!("BACKENDS_{key}"), value)),
+            )
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("a service can be started");
+        let stderr = child.stderr.take().expect("stderr is piped");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (tell, ready) = mpsc::channel();
+        let lines = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if line.starts_with("ready ") {
+                    let _ = tell.send(());
+                }
+                lines
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(line);
+            }
+        });
+        let service = Service { child, port, log };
+        if ready.recv_timeout(patience()).is_err() {
+            panic!("{name} is not ready:\n{}", service.log());
+        }
+        service
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What it wrote to standard error.
+    pub fn log(&self) -> String {
+        let lines = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.join("\n")
+    }
+
+    /// Kills it as the kernel would: no goodbye.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Tells it to stop and waits until it has.
+    pub fn stop(&mut self) {
+        let pid = self.child.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(told.is_ok_and(|status| status.success()));
+        let status = self.child.wait().expect("it ends");
+        assert!(status.success(), "{status}\n{}", self.log());
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+struct Server {
+    url: String,
+}
+
+fn server() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        let url = start();
+        psql(&url, "create database base");
+        let base = at(&url, "base");
+        let output = Command::new(program("schema"))
+            .arg("migrate")
+            .env("BACKENDS_STORE__URL", base)
+            .output()
+            .expect("`schema` can be started");
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Server { url }
+    })
+}
+
+fn start() -> String {
+    remove_leftovers();
+    let dir = std::env::temp_dir().join(format!("{NAME}-{}", std::process::id()));
+    let (script, port) = (root().join("scripts/postgres.sh"), free_range(1));
+    let at = dir.clone();
+    // A thread of its own, which never ends: the server stops when the thread that started it does.
+    std::thread::spawn(move || {
+        let log = std::env::temp_dir().join(format!("{NAME}-{}.log", std::process::id()));
+        let log = std::fs::File::create(log).expect("a log can be made");
+        let mut child = Command::new(script)
+            .arg(at)
+            .args([&port.to_string(), "fleeting"])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("one more handle"))
+            .stderr(log)
+            .spawn()
+            .expect("scripts/postgres.sh can be started");
+        let _ = child.wait();
+        std::thread::park();
+    });
+    let end = Instant::now() + patience();
+    loop {
+        if let Ok(url) = std::fs::read_to_string(dir.join("url")) {
+            let url = url.trim().to_owned();
+            let answer = psql_command(&url).args(["-c", "select 1"]).output();
+            if answer.is_ok_and(|output| output.status.success()) {
+                return url;
+            }
+        }
+        let log = dir.with_extension("log");
+        assert!(
+            Instant::now() < end,
+            "PostgreSQL does not start (as root, scripts/setup.sh installs it):\n{}",
+            std::fs::read_to_string(log).unwrap_or_default()
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Directories of test runs that are over: nobody could remove them while the server still wrote.
+fn remove_leftovers() {
+    let entries = std::fs::read_dir(std::env::temp_dir());
+    for entry in entries.into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let pid = name
+            .strip_prefix(&format!("{NAME}-"))
+            .map(|rest| rest.trim_end_matches(".log").to_owned());
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            let _ = std::fs::remove_dir_all(entry.path());
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+fn at(url: &str, database: &str) -> String {
+    let (server, _) = url.rsplit_once('/').expect("an address with a database");
+    format!("{server}/{database}")
+}
+
+fn psql_command(url: &str) -> Command {
+    let mut command = Command::new("psql");
+    command
+        .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url])
+        .stdin(Stdio::null());
+    command
+}
+
+fn psql(url: &str, sql: &str) -> String {
+    let output = psql_command(url)
+        .args(["-c", sql])
+        .output()
+        .expect("psql can be started: as root, scripts/setup.sh installs it");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{sql}\n{error}");
+    String::from_utf8_lossy(&output.stdout)
+        .trim_end()
+        .to_owned()
+}

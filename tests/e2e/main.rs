@@ -4,9 +4,9 @@
 mod access_log;
 mod admin;
 mod admin_api;
-mod backup;
 mod backends;
 mod backends_edge;
+mod backup;
 mod certificates_on_disk;
 mod check;
 mod cli;

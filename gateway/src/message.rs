@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 
 /// A request head.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Request {
     /// Method, as sent.
     pub method: Method,
@@ -106,7 +106,7 @@ impl Upgrade {
 }
 
 /// Fields in their order, whatever they were read from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Fields {
     /// Ranges into the head's bytes.
     Http1(Http1Fields),
@@ -115,7 +115,7 @@ pub enum Fields {
 }
 
 /// Fields of an HTTP/1 head or trailer section.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Http1Fields {
     /// The head.
     pub bytes: Bytes,
@@ -393,6 +393,18 @@ impl Fields {
                 }
             }
         }
+    }
+
+    /// Bytes of the longest, name and value together; 0 where none can be longer than `bound`.
+    pub fn longest(&self, bound: usize) -> usize {
+        if let Fields::Http1(fields) = self
+            && fields.bytes.len() <= bound
+        {
+            return 0;
+        }
+        let mut longest = 0;
+        self.for_each(|_, name, value| longest = longest.max(name.len() + value.len()));
+        longest
     }
 
     /// How many there are.

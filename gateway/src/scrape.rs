@@ -32,6 +32,10 @@ fn itself(text: &mut Exposition, shared: &Shared) {
         .line(&[env!("CARGO_PKG_VERSION")], 1);
     text.family(&names::DRAINING)
         .line(&[], shared.is_draining().into());
+    text.family(&names::BUFFERS)
+        .line(&[], shared.buffers.kept() as u64);
+    text.family(&names::BUFFERS_REFUSED)
+        .line(&[], shared.buffers.refused());
     text.family(&names::IN_FLIGHT)
         .line(&[], shared.in_flight.total());
     text.family(&names::LOG_DROPPED)

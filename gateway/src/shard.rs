@@ -20,6 +20,7 @@ pub use farewell::{Farewell, StreamKind};
 use crate::config::model::ListenerId;
 use crate::io::Scratch;
 use crate::io::timer::{REST, TICK, Timers};
+use crate::limit::memory::{Budget, Share};
 use crate::limit::network::counted_as;
 use crate::observe::access_log::{AccessLog, Lines};
 use crate::plan::{LISTENERS_MAX, Plan};
@@ -37,6 +38,8 @@ pub struct Shared {
     pub plan: ArcSwap<Plan>,
     /// The access log.
     pub log: AccessLog,
+    /// Bytes of request bodies that may be kept, all data threads together.
+    pub buffers: Arc<Budget>,
     /// Open connections and who opened them.
     pub clients: Clients,
     /// Exchanges in flight, tunnels included.
@@ -63,6 +66,7 @@ impl Shared {
     /// With no connection yet.
     pub fn new(plan: Arc<Plan>, log: AccessLog) -> Shared {
         Shared {
+            buffers: Arc::new(Budget::new(plan.config.buffers_bytes_max)),
             plan: ArcSwap::new(plan),
             log,
             clients: Clients::new(LISTENERS_MAX),
@@ -102,6 +106,7 @@ impl Shared {
 
     /// From now on requests are served by this plan.
     pub fn replace_plan(&self, plan: Arc<Plan>) {
+        self.buffers.set_max(plan.config.buffers_bytes_max);
         self.plan.store(plan);
         self.wake_shards();
     }
@@ -389,6 +394,8 @@ pub struct Shard {
     pub upstream: Connections,
     /// Lines of the access log.
     pub lines: RefCell<Lines>,
+    /// What is shared, for a count of users that no other thread touches.
+    pub buffers: Rc<Share>,
     random: RefCell<fastrand::Rng>,
     /// When it last told of a client that it refused.
     told: Cell<Option<Instant>>,
@@ -405,6 +412,7 @@ impl Shard {
             upstream: Connections::new(timers.clone()),
             lines: RefCell::new(Lines::new(shared.log.clone())),
             scratch: Scratch::new(),
+            buffers: Rc::new(Share(shared.buffers.clone())),
             random: RefCell::new(fastrand::Rng::with_seed(seed)),
             told: Cell::new(None),
             wall: Cell::new(wall_now()),

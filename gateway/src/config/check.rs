@@ -15,6 +15,7 @@ mod conditions;
 mod health;
 mod limits;
 mod listeners;
+mod mirror;
 mod names;
 mod networks;
 mod paths;
@@ -99,7 +100,7 @@ pub(super) fn check(root: &Node, reader: &mut Reader) -> Option<Config> {
         access_log: globals.access_log,
         drain: globals.stop.drain,
         upgrade: globals.stop.upgrade,
-        buffers_bytes_max: 256 << 20,
+        buffers_bytes_max: globals.buffers_bytes_max,
         deny_segments: globals.deny_segments,
         response_changes: Some(Box::new(globals.changes.response))
             .filter(|changes| !changes.is_empty()),
@@ -109,6 +110,7 @@ pub(super) fn check(root: &Node, reader: &mut Reader) -> Option<Config> {
 /// The keys at the top that are not about listeners, pools and routes.
 struct Globals {
     threads: usize,
+    buffers_bytes_max: usize,
     deny_segments: Vec<String>,
     admin: Option<Admin>,
     access_log: AccessLog,
@@ -120,6 +122,7 @@ impl Default for Globals {
     fn default() -> Self {
         Globals {
             threads: 0,
+            buffers_bytes_max: 256 << 20,
             deny_segments: vec!["metrics".to_owned()],
             admin: Some(Admin::default()),
             access_log: AccessLog::Stdout,
@@ -132,6 +135,12 @@ impl Default for Globals {
 impl Globals {
     fn read(&mut self, keys: &mut Keys<'_>, reader: &mut Reader) {
         keys.set(reader, "threads", &mut self.threads, threads);
+        keys.set(
+            reader,
+            "buffers_bytes_max",
+            &mut self.buffers_bytes_max,
+            |r, f| r.bytes(f, 0..=1 << 40),
+        );
         keys.set(
             reader,
             "deny_segments",

@@ -402,8 +402,8 @@ pub struct ListenerLimits {
     pub body_bytes_max: u64,
     /// Concurrent HTTP/2 streams of a connection. Default 128.
     pub streams_max: u32,
-    /// One field of a head, name and value together, bytes. Default 16 KiB.
-    pub field_bytes_max: usize,
+    /// One field of a request's head, name and value together, bytes. Default `None`: as long as the head may be.
+    pub field_bytes_max: Option<usize>,
     /// Bounds that only HTTP/2 has.
     pub http2: Http2Limits,
 }
@@ -455,7 +455,7 @@ impl Default for ListenerLimits {
             fields_max: 100,
             body_bytes_max: 0,
             streams_max: 128,
-            field_bytes_max: 16 * 1024,
+            field_bytes_max: None,
             http2: Http2Limits::default(),
         }
     }

@@ -274,6 +274,7 @@ fn every_key_of_the_reference_is_known_and_its_default_is_true() {
         .replace("POOL", "a")
         .replace("    hash: address", "    #")
         .replace("    backup:", "    #")
+        .replace("    mirror:", "    #")
         .replace("    redirect_https", "    #")
         .replace("    redirect_port", "    #")
         .replace("[https]", "[a]");

@@ -13,10 +13,11 @@ use h2::Reason;
 use crate::exchange::client::{Client, grpc_status};
 use crate::exchange::failure::Failure;
 use crate::exchange::finish::NO_STATUS;
-use crate::exchange::flow::{Cause, FlowError, Frame, Pull, Replay, Side, Sink, Source, pump};
+use crate::exchange::flow::{Cause, FlowError, Frame, Pull, Side, Sink, Source, pump};
 use crate::exchange::forward::{self, After};
 use crate::exchange::job::{Connection, Done, Job, Lost, Sent};
 use crate::exchange::leave::Leave;
+use crate::exchange::replay::Replay;
 use crate::exchange::reply::{Head, Reply};
 use crate::exchange::tunnel::tunnel;
 use crate::io::timer::Slot;
@@ -76,7 +77,7 @@ async fn converse(
     }
     let committed = body.commit_switch();
     let go_on = job.timers.slot();
-    let mut waits_for_100 = job.request.expects_continue;
+    let mut waits_for_100 = job.request.expects_continue && !job.told_to_go_on;
     if waits_for_100 {
         go_on.set(GO_ON);
     }
@@ -343,7 +344,11 @@ async fn broken_off(job: &Job<'_>, status: u16, error: FlowError, to_client: &mu
     Done::failed(status, failure)
 }
 
-fn send_head(job: &Job<'_>, connection: Connection, has_body: bool) -> Result<(Sink, Reply), Lost> {
+pub(super) fn send_head(
+    job: &Job<'_>,
+    connection: Connection,
+    has_body: bool,
+) -> Result<(Sink, Reply), Lost> {
     match connection {
         Connection::Http1(stream, reused) => {
             stream.mark();

@@ -21,6 +21,8 @@ pub enum Failure {
     RateLimited(u16),
     /// Too many exchanges of the route at once.
     RouteFull,
+    /// There is no room to keep the request's body.
+    BuffersFull,
     /// The pool is in maintenance.
     Maintenance,
     /// No route matches.
@@ -121,6 +123,10 @@ impl Failure {
                 grpc: GrpcStatus::ResourceExhausted,
                 ..answer(429, "too many requests")
             },
+            Failure::BuffersFull => Answer {
+                grpc: GrpcStatus::ResourceExhausted,
+                ..later(503, "too many uploads at once")
+            },
             // The pool has words of its own for it.
             Failure::Maintenance => later(503, "closed for maintenance"),
             Failure::RouteFull => later(503, "too many requests at once"),
@@ -151,6 +157,7 @@ impl Failure {
             Failure::Denied(_) | Failure::Network => "denied",
             Failure::RateLimited(_) => "rate_limited",
             Failure::RouteFull => "route_full",
+            Failure::BuffersFull => "buffers_full",
             Failure::Maintenance => "maintenance",
             Failure::NoRoute => "no_route",
             Failure::BodyTooLarge => "body_too_large",
@@ -177,6 +184,7 @@ impl Failure {
                 | Failure::Network
                 | Failure::RateLimited(_)
                 | Failure::RouteFull
+                | Failure::BuffersFull
                 | Failure::Maintenance
                 | Failure::NoRoute
                 | Failure::NoWorker

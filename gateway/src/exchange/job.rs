@@ -40,6 +40,8 @@ pub struct Job<'a> {
     pub home: Option<WorkerId>,
     /// A client that ends its side while it waits for the response's head has left.
     pub abort_on_close: bool,
+    /// The client was told to send its body.
+    pub told_to_go_on: bool,
     /// What the route changes about the response.
     pub made: Option<&'a Made<'a>>,
     /// The request was a HEAD.

@@ -11,7 +11,9 @@ pub mod flow;
 pub mod forward;
 pub mod job;
 mod leave;
+mod mirror;
 pub mod origin;
+pub mod replay;
 mod reply;
 mod rewrite;
 mod standby;
@@ -37,7 +39,7 @@ use crate::config::model::{
 use crate::http1::head::Limits;
 use crate::io::proxy_protocol;
 use crate::io::timer::{TICK, Timers};
-use crate::message::{Known, Request, Upgrade, Version};
+use crate::message::{BodyKind, Known, Request, Response, Upgrade, Version};
 use crate::plan::Plan;
 use crate::pool::{Kind, Lease, Outcome, Pool, Want, WorkerId};
 use crate::shard::{Flight, Shard};
@@ -49,9 +51,10 @@ use client::Client;
 use failure::{Answer, Failure, GrpcStatus};
 use fields::{Filling, Made};
 use finish::Summary;
-use flow::{Pace, Replay, Source};
+use flow::{Pace, Source};
 use forward::{After, Passage};
 use job::{Bounds, Connection, Done, Job, Lost, Sent};
+use replay::Replay;
 
 /// Attempts that failed before a byte was sent, in one exchange: a pool whose workers all went at once is learned
 /// about one refusal at a time.
@@ -341,6 +344,7 @@ async fn forward(
     let mut job = Job {
         home: admit::home(pool, request),
         abort_on_close: pool.model().abort_on_close,
+        told_to_go_on: false,
         passage: Passage {
             hidden_cookie: hidden_cookie(pool),
             target: target.as_deref().unwrap_or(&request.target),
@@ -377,10 +381,33 @@ async fn forward(
             grpc,
         ),
     };
-    if job.abort_on_close && source.is_done() {
+    let mut body = Replay::new(source, pool.model().retry.body_bytes_max);
+    if !body.is_empty() {
+        body = body.within(&cx.shard.buffers);
+    }
+    // Streams have no end that could be waited for, and no copy.
+    let is_stream = grpc || job.upgrade.is_some();
+    if forward.mirror.is_some() && !is_stream {
+        let lot = cx.shard.random();
+        match mirror::begin(summary, plan, route, request, &job.passage, lot) {
+            Some(copy) if body.is_empty() => copy.send(),
+            Some(copy) => body.copy_to(copy),
+            None => {}
+        }
+    }
+    if let Some(limit) = forward.buffer_request.filter(|_| !is_stream)
+        && worth_taking(request, limit)
+    {
+        let gathered = gather(&mut body, limit, client, &mut job);
+        if let Err(failure) = Box::pin(gathered).await {
+            summary.bytes_in.set(body.kept_bytes() as u64);
+            let done = body.is_received();
+            return refuse(request, done, client, failure, grpc, summary).await;
+        }
+    }
+    if job.abort_on_close && body.is_received() {
         client.watch();
     }
-    let mut body = Replay::new(source, pool.model().retry.body_bytes_max);
     let mut standing = Standing {
         plan,
         forward,
@@ -465,6 +492,37 @@ impl<'a> Standing<'a> {
         job.passage.hidden_cookie = hidden_cookie(pool);
         true
     }
+}
+
+/// Whether a body is to be taken before it goes on: not where there is none, and not one that is known to be longer.
+fn worth_taking(request: &Request, limit: usize) -> bool {
+    match request.body {
+        BodyKind::Empty => false,
+        BodyKind::Length(length) => length <= limit as u64,
+        BodyKind::Open | BodyKind::UntilClose => true,
+    }
+}
+
+/// Takes the request's body before a worker is asked for.
+async fn gather(
+    body: &mut Replay,
+    limit: usize,
+    client: &mut Client,
+    job: &mut Job<'_>,
+) -> Result<(), Failure> {
+    let timer = job.timers.slot();
+    if job.request.expects_continue {
+        job.told_to_go_on = true;
+        let told = client.inform(Response::go_on());
+        let told = timer.within(job.bounds.patience, told).await;
+        if !matches!(told, Ok(Ok(()))) {
+            return Err(Failure::ClientGone);
+        }
+    }
+    let Pace {
+        read, bytes_max, ..
+    } = job.bounds.request_pace;
+    body.gather(limit, bytes_max, read, &timer).await
 }
 
 /// Answers for a pool in maintenance.

@@ -148,6 +148,18 @@ families! {
     POOL_CHECKS_FAILED = Counter "portcullis_pool_checks_failed_total" ["pool"]
         "Active checks that failed, by pool.";
 
+    // Copies of requests, and bodies that are kept.
+    MIRROR_SENT = Counter "portcullis_mirror_sent_total" ["route"]
+        "Copies of requests that a worker of the other pool has answered, by route.";
+    MIRROR_DROPPED = Counter "portcullis_mirror_dropped_total" ["route", "reason"]
+        "Copies of requests that were given up, by route and reason (in_flight_max, body_bytes_max, no_worker, worker, timeout).";
+    BUFFERS = Gauge "portcullis_buffers_bytes" []
+        "Bytes of request bodies that are kept, by buffer_request and for retries above 16 KiB each.";
+    BUFFERS_REFUSED = Counter "portcullis_buffers_refused_total" []
+        "How often there was no room to keep more of a request body.";
+    CONNECTIONS_ENDED = Counter "portcullis_connections_ended_total" ["listener", "reason"]
+        "HTTP/2 connections that the gateway ended for their client's fault, by listener and reason (enhance_your_calm: a flood).";
+
     // The gateway itself.
     BUILD = Gauge "portcullis_build_info" ["version"]
         "1, with the version as a label.";

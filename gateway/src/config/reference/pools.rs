@@ -101,6 +101,12 @@ pub(super) const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        title: "Mirror",
+        at: &["routes[].mirror"],
+        what: "Which requests are copied, and how many at once.",
+        keys: MIRROR,
+    },
+    Section {
         title: "Maintenance",
         at: &["pools.NAME.maintenance"],
         what: "What is said while the pool is closed, and to whom not.",
@@ -299,6 +305,28 @@ const STICKY: &[Key] = &[
         "none",
         "Keys the names of workers; 16 bytes or more, the same on every gateway. Without one a client can find out by trying \
          which address is meant.",
+    ),
+];
+
+const MIRROR: &[Key] = &[
+    key("to", &[Form::Text("shadow")], "", "The pool. Required."),
+    key(
+        "share",
+        &[Form::Percent(100)],
+        "100%",
+        "How many of the requests.",
+    ),
+    key(
+        "body_bytes_max",
+        &[Form::Size],
+        "64KiB",
+        "Requests with a longer body are not copied.",
+    ),
+    key(
+        "in_flight_max",
+        &[Form::Number(1, 100_000)],
+        "100",
+        "Copies at once; one more is not made.",
     ),
 ];
 

@@ -216,6 +216,18 @@ const ROUTE: &[Key] = &[
     ADD_RESPONSE_HEADERS,
     REMOVE_RESPONSE_HEADERS,
     key(
+        "buffer_request",
+        &[OFF, Form::Size],
+        "off",
+        "The whole body is taken before a worker is reserved; a longer one streams on.",
+    ),
+    key(
+        "mirror",
+        &[Form::Text("shadow"), Form::Keys],
+        "off",
+        "Copies of requests go to another pool, too; its answers are thrown away.",
+    ),
+    key(
         "backup",
         &[Form::Text("spare"), Form::Keys],
         "the pool's",

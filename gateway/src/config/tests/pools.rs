@@ -173,3 +173,91 @@ fn mistakes_about_pools_are_told_with_their_fix() {
         "{no_use}"
     );
 }
+
+#[test]
+fn buffers_and_mirrors_are_read_with_their_defaults() {
+    let forward = |keys: &str| {
+        let spare = ("routes:", "  b: { ports: 9001 }\nroutes:");
+        let config = good(&small(&[
+            spare,
+            ("to: app }", &format!("to: app, {keys} }}")),
+        ]));
+        match &config.routes[0].action {
+            Action::Forward(forward) => forward.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(forward("buffer_request: off").buffer_request, None);
+    assert_eq!(
+        forward("buffer_request: 1MiB").buffer_request,
+        Some(1 << 20)
+    );
+    let short = forward("mirror: b").mirror.expect("a mirror");
+    let defaults = Mirror {
+        pool: PoolId(2),
+        share: 100,
+        body_bytes_max: 64 * 1024,
+        in_flight_max: 100,
+    };
+    assert_eq!(short, defaults);
+    let full =
+        forward("mirror: { to: b, share: 5%, body_bytes_max: 1KiB, in_flight_max: 7 }").mirror;
+    let full = full.expect("a mirror");
+    assert_eq!(
+        (full.share, full.body_bytes_max, full.in_flight_max),
+        (5, 1024, 7)
+    );
+    for (keys, what) in [
+        ("mirror: nobody", "there is no pool"),
+        ("mirror: app", "its own requests twice"),
+        ("mirror: { share: 5% }", "`to` is missing"),
+        ("mirror: { to: agent, share: 0% }", "out of bounds"),
+        ("buffer_request: 1GiB", "out of bounds"),
+    ] {
+        let told = told(&[("to: app }", &format!("to: app, {keys} }}"))]);
+        assert!(told.contains(what), "{keys}:\n{told}");
+    }
+    let top = good(&format!("buffers_bytes_max: 1GiB\n{SMALL}"));
+    assert_eq!(top.buffers_bytes_max, 1 << 30);
+    assert_eq!(good(SMALL).buffers_bytes_max, 256 << 20);
+}
+
+#[test]
+fn limits_of_http2_are_read_and_fit_together() {
+    let limits = |keys: &str| {
+        let text = small(&[("\":80\" }", &format!("\":80\", limits: {{ {keys} }} }}"))]);
+        good(&text).listeners[0].limits.clone()
+    };
+    assert_eq!(limits("http2: {}"), ListenerLimits::default());
+    let read = limits(
+        "field_bytes_max: 2KiB, http2: { resets_max: 1, errors_max: 2, stream_window: 3KiB, \
+         connection_window: 1MiB, frame_bytes_max: 32KiB, send_bytes_max: 6KiB }",
+    );
+    assert_eq!(read.field_bytes_max, Some(2048));
+    assert_eq!(
+        read.http2,
+        Http2Limits {
+            resets_max: 1,
+            errors_max: 2,
+            stream_window: 3 * 1024,
+            connection_window: Some(1 << 20),
+            frame_bytes_max: 32 * 1024,
+            send_bytes_max: 6 * 1024,
+        }
+    );
+    for (keys, what) in [
+        ("frame_bytes_max: 1KiB", "out of bounds"),
+        ("stream_window: 4GiB", "out of bounds"),
+        ("connection_window: 1KiB", "out of bounds"),
+        (
+            "stream_window: 1MiB, connection_window: 100KiB",
+            "one stream alone",
+        ),
+        ("resets_max: 0", "out of bounds"),
+        ("reset_max: 5", "`resets_max`"),
+    ] {
+        let keys = format!("\":80\", limits: {{ http2: {{ {keys} }} }} }}");
+        let told = told(&[("\":80\" }", &keys)]);
+        assert!(told.contains(what), "{keys}:\n{told}");
+    }
+}

@@ -1,5 +1,7 @@
 //! Who is tied to whom? From the text of the configuration to a running gateway, and to its end.
 
+mod confining;
+
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
@@ -20,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::socket::{self as admin_socket, Socket, Trace};
 use crate::admin::{self, Admin};
 use crate::config::contents::read_contents;
+use crate::config::files::files;
 use crate::config::model::{self, Config, ListenerId};
 use crate::config::{Problem, Severity, Source, ephemeral, parse, reference, render};
 use crate::discover;
@@ -31,7 +34,7 @@ use crate::listener::inherited::{self, Inheritance, Inherited};
 use crate::listener::socket;
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
-use crate::plan::Plan;
+use crate::plan::{Plan, Tls};
 use crate::reload::{
     Discovered, OpenDoor, Reload, addresses, own_addresses, settle_redirects, settle_token, tls_of,
 };
@@ -234,19 +237,29 @@ fn serve(
 ) -> Result<(), Refusal> {
     let metrics = Arc::new(Metrics::new().context("metrics")?);
     let mut problems = read_contents(&mut config);
+    let mut files = files(&config);
+    files.push(path.to_owned());
     problems.extend(settle_token(&mut config).err());
     if !problems.is_empty() {
         return Err(refuse(source, &problems));
     }
     let (tls, doubts) = tls_of(&config, None).map_err(|problems| refuse(source, &problems))?;
     tell(source, &doubts);
+    if let Some(predecessor) = predecessor {
+        resume_sessions(&config, &tls, predecessor)?;
+    }
     let (doors, admin_tcp) = open_sockets(source, &config, inherited, predecessor)?;
     let control_socket = open_control(&config, predecessor)?;
-    let admin_socket = open_admin_socket(&config, predecessor.is_some())?;
+    let admin_socket = open_admin_socket(&config, predecessor.as_mut())?;
     let trace = Arc::new(Mutex::new(admin_socket.trace()));
     settle_redirects(&mut config, doors.iter());
     host::raise_open_files(&config);
-    let log = open_log(&config.access_log)?;
+    let log = log_file(&config.access_log)?;
+    let mut start = start;
+    let confined_to = predecessor.as_ref().and_then(Predecessor::confined);
+    let confined = confining::confine(&config, files, &start, confined_to).context("process")?;
+    start.confined(confined);
+    let log = open_log(&config.access_log, log)?;
     let threads = match config.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
@@ -289,6 +302,10 @@ fn serve(
             (Some(asked), Some(socket)) => Some((asked, socket.try_clone()?)),
             _ => None,
         },
+        admin_socket: match &admin_socket {
+            AdminSocket::Open(socket) => Some((socket.path.clone(), socket.listener.try_clone()?)),
+            AdminSocket::None | AdminSocket::Later { .. } => None,
+        },
         control: match &control_socket {
             Some((path, socket)) => Some((path.clone(), socket.try_clone()?)),
             None => None,
@@ -326,6 +343,7 @@ fn serve(
         predecessor: predecessor.take(),
         serving,
     });
+    let handed = shared.clone();
     server.run(RunArgs {
         shutdown_signal: Box::new(Drain {
             shared: shared.clone(),
@@ -342,6 +360,10 @@ fn serve(
             asks: Mutex::new(Some(asks)),
         }),
     });
+    // The process that has taken over has the path, too.
+    if handed.was_handed_over() {
+        return Ok(());
+    }
     if let Some(trace) = &*trace.lock().unwrap_or_else(PoisonError::into_inner) {
         trace.remove();
     }
@@ -416,6 +438,20 @@ fn open_sockets(
     }
 }
 
+/// Clients go on resuming the TLS sessions that they had with the process before this one.
+fn resume_sessions(
+    config: &Config,
+    tls: &[Tls],
+    predecessor: &mut Predecessor,
+) -> anyhow::Result<()> {
+    for (listener, tls) in config.listeners.iter().zip(tls) {
+        if let (Some(tls), Some(keys)) = (tls, predecessor.take_sessions(&listener.name)) {
+            tls.resume(keys)?;
+        }
+    }
+    Ok(())
+}
+
 type ControlSocket = Option<(PathBuf, UnixListener)>;
 
 /// Where `portcullis upgrade` comes to. Without it there is still SIGQUIT.
@@ -471,7 +507,10 @@ impl AdminSocket {
 }
 
 /// The operators' unix socket. One that was asked for must be had; the usual one may be missing, which is told.
-fn open_admin_socket(config: &Config, replaces: bool) -> anyhow::Result<AdminSocket> {
+fn open_admin_socket(
+    config: &Config,
+    predecessor: Option<&mut Predecessor>,
+) -> anyhow::Result<AdminSocket> {
     let Some(admin) = &config.admin else {
         return Ok(AdminSocket::None);
     };
@@ -480,8 +519,10 @@ fn open_admin_socket(config: &Config, replaces: bool) -> anyhow::Result<AdminSoc
         return Ok(AdminSocket::None);
     };
     let mode = admin.socket_mode;
-    if replaces {
-        return Ok(AdminSocket::Later { path, mode });
+    if let Some(predecessor) = predecessor {
+        let taken = predecessor.take_admin_socket(&path);
+        let adopted = taken.and_then(|socket| admin_socket::adopt(&path, socket).ok());
+        return Ok(adopted.map_or(AdminSocket::Later { path, mode }, AdminSocket::Open));
     }
     match admin_socket::open(&path, mode, false) {
         Ok(socket) => {
@@ -496,18 +537,25 @@ fn open_admin_socket(config: &Config, replaces: bool) -> anyhow::Result<AdminSoc
     }
 }
 
-fn open_log(to: &model::AccessLog) -> anyhow::Result<AccessLog> {
-    Ok(match to {
-        model::AccessLog::Off => AccessLog::off(),
-        model::AccessLog::Stdout => AccessLog::to(Box::new(std::io::stdout()))?,
-        model::AccessLog::File(path) => {
-            let file = std::fs::OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(path)
-                .with_context(|| format!("access log {} cannot be written", path.display()))?;
-            AccessLog::to(Box::new(file))?
-        }
+/// The access log's file, where it has one, opened while everything may be.
+fn log_file(to: &model::AccessLog) -> anyhow::Result<Option<std::fs::File>> {
+    let model::AccessLog::File(path) = to else {
+        return Ok(None);
+    };
+    std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .with_context(|| format!("access log {} cannot be written", path.display()))
+        .map(Some)
+}
+
+/// Its writer is the first thread beside this one.
+fn open_log(to: &model::AccessLog, file: Option<std::fs::File>) -> anyhow::Result<AccessLog> {
+    Ok(match (to, file) {
+        (_, Some(file)) => AccessLog::to(Box::new(file))?,
+        (model::AccessLog::Stdout, None) => AccessLog::to(Box::new(std::io::stdout()))?,
+        (_, None) => AccessLog::off(),
     })
 }
 

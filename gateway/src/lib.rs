@@ -7,6 +7,7 @@ pub mod admin;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod confine;
 pub mod discover;
 pub mod drain;
 pub mod exchange;

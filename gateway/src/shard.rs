@@ -166,6 +166,11 @@ impl Shared {
             .await;
     }
 
+    /// Whether another process has taken over, however this one ends.
+    pub fn was_handed_over(&self) -> bool {
+        [HANDED_OVER, STOPS_HANDED_OVER].contains(&self.ending())
+    }
+
     async fn until(&self, reached: impl Fn(u8) -> bool) {
         // The sender lives as long as `self`: waiting cannot fail.
         let _ = self.drain.subscribe().wait_for(|now| reached(*now)).await;

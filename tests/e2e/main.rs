@@ -31,6 +31,7 @@ mod mirror;
 mod networks;
 mod pipelining;
 mod pools;
+mod process;
 mod protocols;
 mod proxy_protocol;
 mod rates;

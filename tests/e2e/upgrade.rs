@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use e2e::grpc;
 use e2e::h2_client::request;
 use e2e::h2_scripts::h2_mirroring;
-use e2e::raw::{Raw, Tls};
+use e2e::raw::{Raw, Session, Tls};
 use e2e::scripts::{held, replying, upgrading};
 use e2e::websocket::{opening, text_frame};
 use e2e::{Edge, Gate, Gateway, H2, Worker, eventually};
@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 const YAML: &str = r#"
 threads: 2
 admin: { bind: "127.0.0.1:0" }
-drain: { deadline: 2s }
+drain: { deadline: 2s, spread: 1s }
 upgrade: { socket: <dir>/run/upgrade.sock, <upgrade> }
 listeners:
   http:  { bind: "127.0.0.1:0", redirect_https: none }
@@ -267,6 +267,8 @@ async fn nothing_changed(change: impl FnOnce(&Gateway), start_timeout: &str, why
         load.goes_on(20).await;
     }
     load.end().await;
+    let failed = gateway.metric("portcullis_upgrades_failed_total").await;
+    assert_eq!(failed, Some(2.0));
     streams.echo("still here").await;
     assert_eq!(gateway.alive(), [before], "the failed one is gone");
     assert_eq!(gateway.admin("/readyz").await.status(), 200);
@@ -292,7 +294,7 @@ async fn a_successor_that_crashes_changes_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_successor_that_hangs_is_given_up() {
     let hang = |gateway: &Gateway| gateway.install("exec sleep 300");
-    nothing_changed(hang, "500ms", "did not serve in time").await;
+    nothing_changed(hang, "3s", "did not serve in time").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -409,11 +411,63 @@ async fn the_old_process_has_a_deadline_and_obeys_signals() {
 }
 
 #[tokio::test]
+async fn operators_find_the_new_process_where_the_old_one_was() {
+    let House {
+        mut gateway,
+        _workers,
+    } = house("60s").await;
+    let file = |gateway: &Gateway| {
+        use std::os::unix::fs::MetadataExt;
+        std::fs::metadata(gateway.socket()).unwrap().ino()
+    };
+    let before = file(&gateway);
+    for _ in 0..2 {
+        let (done, said) = gateway.upgrade().await;
+        assert!(done, "{said}");
+        until_alone(&gateway).await;
+        assert_eq!(file(&gateway), before, "the socket itself was handed over");
+        let told = gateway.cli(&["status"]).await;
+        assert!(told.out.contains("ready for"), "{told:?}");
+        assert_eq!(gateway.admin("/readyz").await.status(), 200);
+    }
+    gateway.terminate();
+    until_gone(&gateway).await;
+    assert!(!gateway.socket().exists(), "the last one takes it along");
+}
+
+async fn until_gone(gateway: &Gateway) {
+    let gone = || async { gateway.alive().is_empty().then_some(()) };
+    eventually("the last process ends", gone).await;
+}
+
+#[tokio::test]
+async fn tls_sessions_are_resumed_at_the_new_process() {
+    let House {
+        mut gateway,
+        _workers,
+    } = house("60s").await;
+    let tls = gateway.tls();
+    let resumed = async |gateway: &Gateway| {
+        let stream = tls.connect(gateway.port("https")).await.unwrap();
+        let session = Session::of(&stream);
+        assert_eq!(Raw::over(stream).get("/").await.status(), 200);
+        session.resumed
+    };
+    assert!(!resumed(&gateway).await, "the first session is new");
+    assert!(resumed(&gateway).await);
+    for _ in 0..2 {
+        let (done, said) = gateway.upgrade().await;
+        assert!(done, "{said}");
+        assert!(resumed(&gateway).await);
+    }
+}
+
+#[tokio::test]
 async fn streams_of_the_old_process_are_told_to_go_before_its_deadline() {
     let House {
         mut gateway,
         _workers,
-    } = house_with("deadline: 3s").await;
+    } = house_with("deadline: 5s").await;
     let mut streams = Streams::open(&gateway).await;
     let (done, said) = gateway.upgrade().await;
     assert!(done, "{said}");

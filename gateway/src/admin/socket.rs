@@ -68,6 +68,16 @@ pub fn open(path: &Path, mode: u32, replace: bool) -> Result<Socket, String> {
     place(path, directory, mode).map_err(|error| format!("{shown} cannot be made: {error}"))
 }
 
+/// A socket that the process before us opened at `path`.
+pub fn adopt(path: &Path, listener: UnixListener) -> io::Result<Socket> {
+    let found = std::fs::symlink_metadata(path)?;
+    Ok(Socket {
+        listener,
+        path: path.to_owned(),
+        file: (found.dev(), found.ino()),
+    })
+}
+
 /// Makes the socket out of reach, gives it its permissions and only then its name.
 fn place(path: &Path, directory: &Path, mode: u32) -> io::Result<Socket> {
     let hidden = directory.join(format!(".{}", std::process::id()));

@@ -22,6 +22,7 @@ mod paths;
 mod patience;
 mod pools;
 mod ports;
+mod process;
 mod rate;
 mod reach;
 mod rewrites;
@@ -37,7 +38,7 @@ mod trusted;
 
 use std::path::PathBuf;
 
-use super::model::{AccessLog, Admin, Config, Place};
+use super::model::{AccessLog, Admin, Config, Place, Process};
 use super::problem::quoted;
 use super::read::{Field, Keys, Reader};
 use super::tree::{Node, Value};
@@ -101,6 +102,7 @@ pub(super) fn check(root: &Node, reader: &mut Reader) -> Option<Config> {
         drain: globals.stop.drain,
         upgrade: globals.stop.upgrade,
         buffers_bytes_max: globals.buffers_bytes_max,
+        process: globals.process,
         deny_segments: globals.deny_segments,
         response_changes: Some(Box::new(globals.changes.response))
             .filter(|changes| !changes.is_empty()),
@@ -115,6 +117,7 @@ struct Globals {
     admin: Option<Admin>,
     access_log: AccessLog,
     stop: stop::Stop,
+    process: Process,
     changes: changes::Both,
 }
 
@@ -127,6 +130,7 @@ impl Default for Globals {
             admin: Some(Admin::default()),
             access_log: AccessLog::Stdout,
             stop: stop::Stop::default(),
+            process: Process::default(),
             changes: changes::Both::default(),
         }
     }
@@ -150,6 +154,7 @@ impl Globals {
         keys.set(reader, "admin", &mut self.admin, admin::read);
         keys.set(reader, "access_log", &mut self.access_log, access_log);
         self.stop.read(keys, reader);
+        self.process = process::read(keys, reader);
         self.changes = changes::both(keys, reader);
     }
 }

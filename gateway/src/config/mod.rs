@@ -8,6 +8,7 @@ mod check;
 pub mod contents;
 pub mod ephemeral;
 mod expand;
+pub mod files;
 pub mod model;
 pub mod network;
 pub mod problem;

@@ -60,11 +60,42 @@ pub struct Config {
     /// Bytes of request bodies that are kept at once, by `buffer_request` and for retries (above 16 KiB each), all
     /// requests together. Default 256 MiB.
     pub buffers_bytes_max: usize,
+    /// As whom the process runs, and what it may reach.
+    pub process: Process,
     /// A request whose first or last path segment is one of these (lower case) is denied, in every
     /// spelling. Default `metrics`.
     pub deny_segments: Vec<String>,
     /// What is changed about responses that belong to no route. Routes have these defaults in their own changes.
     pub response_changes: Option<Box<Changes>>,
+}
+
+/// As whom the process runs once its sockets are open, and what it may reach. Read at start only.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// The user that it becomes; `None` to stay who it is (default).
+    pub user: Option<String>,
+    /// Its group; `None` for the user's own (default).
+    pub group: Option<String>,
+    /// The right to ports below 1024 is kept, for reloads that need one. Default: no.
+    pub low_ports: bool,
+    /// Whether the kernel holds it to the files that it needs.
+    pub landlock: Landlock,
+    /// Files and folders that it may read beside those that the configuration names.
+    pub readable: Vec<PathBuf>,
+    /// The same to read and write.
+    pub writable: Vec<PathBuf>,
+}
+
+/// Whether the kernel holds the process to the files that it needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Landlock {
+    /// It does not (the default).
+    #[default]
+    Off,
+    /// As far as it can; what it cannot is told.
+    Try,
+    /// It does, or nothing is served.
+    Require,
 }
 
 /// How the process stops.

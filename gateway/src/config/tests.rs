@@ -302,6 +302,7 @@ fn every_key_of_the_reference_is_known_and_its_default_is_true() {
     );
     assert_eq!(config.drain, Drain::default());
     assert_eq!(config.upgrade, Upgrade::default());
+    assert_eq!(config.process, Process::default());
     let written = |key: &str| reference.contains(&format!("{key}:"));
     for key in [
         "exact",
@@ -332,6 +333,7 @@ deny_segments: [Metrics, server-status]
 admin: off
 access_log: { file: /var/log/x.log }
 drain: { deadline: 5m, spread: off }
+process: { user: p, group: q, low_ports: on, landlock: require, readable: /srv, writable: [/a, b] }
 upgrade: { deadline: off, start_timeout: 5s, socket: /run/x/upgrade.sock }
 listeners:
   a:
@@ -377,6 +379,17 @@ routes:
     assert_eq!(config.access_log, AccessLog::File("/var/log/x.log".into()));
     let (deadline, spread) = (Duration::from_secs(300), Duration::ZERO);
     assert_eq!(config.drain, Drain { deadline, spread });
+    assert_eq!(
+        config.process,
+        Process {
+            user: Some("p".into()),
+            group: Some("q".into()),
+            low_ports: true,
+            landlock: Landlock::Require,
+            readable: vec!["/srv".into()],
+            writable: vec!["/a".into(), "b".into()],
+        }
+    );
     assert_eq!(
         config.upgrade,
         Upgrade {
@@ -1265,6 +1278,27 @@ fn every_mistake_is_told_with_place_and_fix() {
             1,
             "no unit",
             "`30s`",
+        ),
+        (
+            &[("listeners:", "process: { group: www-data }\nlisteners:")],
+            1,
+            "means nothing without `user`",
+            "add `user: NAME`",
+        ),
+        (
+            &[(
+                "listeners:",
+                "process: { user: a, landlock: yes }\nlisteners:",
+            )],
+            1,
+            "landlock",
+            "`require`",
+        ),
+        (
+            &[("listeners:", "process: { user: \"0:0\" }\nlisteners:")],
+            1,
+            "is no name",
+            "not a number",
         ),
         (
             &[("listeners:", "upgrade: { start_timeout: 0s }\nlisteners:")],

@@ -32,6 +32,7 @@ pub struct Metrics {
     mirror_dropped: IntCounterVec,
     http2_ended: IntCounterVec,
     reloads: IntCounterVec,
+    upgrades_failed: IntCounterVec,
     pickups: IntCounterVec,
     reload_refused: AtomicBool,
     pools: Arc<Pools>,
@@ -120,6 +121,9 @@ impl Metrics {
         let mirror_dropped = counter(&names::MIRROR_DROPPED)?;
         let http2_ended = counter(&names::CONNECTIONS_ENDED)?;
         let reloads = counter(&names::RELOADS)?;
+        let upgrades_failed = counter(&names::UPGRADES_FAILED)?;
+        // Told from the beginning, as 0.
+        upgrades_failed.with_label_values::<&str>(&[]);
         let pickups = counter(&names::CERTIFICATE_PICKUPS)?;
         registry.register(Box::new(ProcessCollector::for_self()))?;
         Ok(Metrics {
@@ -135,6 +139,7 @@ impl Metrics {
             mirror_dropped,
             http2_ended,
             reloads,
+            upgrades_failed,
             pickups,
             reload_refused: AtomicBool::new(false),
             pools: Arc::new(pools),
@@ -157,6 +162,11 @@ impl Metrics {
         self.reloads
             .with_label_values(&[if done { "done" } else { "refused" }])
             .inc();
+    }
+
+    /// Counts an upgrade after which this process serves on.
+    pub fn upgrade_failed(&self) {
+        self.upgrades_failed.with_label_values::<&str>(&[]).inc();
     }
 
     /// Counts files of a listener's TLS that were replaced, and taken over or refused.

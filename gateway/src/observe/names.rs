@@ -169,6 +169,8 @@ families! {
         "Reloads of the configuration, by result (done, refused).";
     RELOAD_REFUSED = Gauge "portcullis_reload_refused" []
         "1 while the last reload was refused, so that the file is not what runs, else 0.";
+    UPGRADES_FAILED = Counter "portcullis_upgrades_failed_total" []
+        "Upgrades after which the old process serves on.";
     LOG_DROPPED = Counter "portcullis_access_log_lines_dropped_total" []
         "Lines of the access log lost because its destination did not follow.";
 

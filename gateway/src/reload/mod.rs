@@ -479,6 +479,7 @@ fn restart_for(config: &Config, before: &Config) -> Vec<&'static str> {
         ("access_log", config.access_log != before.access_log),
         ("drain", config.drain != before.drain),
         ("upgrade", config.upgrade != before.upgrade),
+        ("process", config.process != before.process),
     ]
     .into_iter()
     .filter_map(|(key, changed)| changed.then_some(key))

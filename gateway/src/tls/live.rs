@@ -13,8 +13,10 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
+use serde::{Deserialize, Serialize};
 
 use super::server::{Ready, Shown, ready};
+use super::tickets::{NoKey, TicketKey, Tickets};
 use crate::config::model::{Protocol, Tls};
 use crate::config::problem::Problem;
 
@@ -30,6 +32,14 @@ pub struct Live {
     watched: Mutex<Watched>,
 }
 
+/// The keys of a listener's sessions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionKeys {
+    /// Which clients are trusted: sessions of one trust must not be resumed under another.
+    trust: [u8; 32],
+    keys: Vec<TicketKey>,
+}
+
 struct Watched {
     /// The files as they were before they were last read.
     read: Vec<Stamp>,
@@ -38,6 +48,7 @@ struct Watched {
     shown: Vec<Shown>,
     content: [u8; 32],
     trust: [u8; 32],
+    tickets: Arc<Tickets>,
     /// What was refused, and when.
     refused: Option<(Vec<Problem>, SystemTime)>,
 }
@@ -68,15 +79,18 @@ impl Live {
         let read = stamps(model);
         let Ready {
             mut config,
+            mut tickets,
             shown,
             content,
             trust,
             warnings,
         } = ready(model, protocol, now)?;
-        if let Some(before) = before
-            && before.watched().trust == trust
-        {
-            config.ticketer = before.config.load().ticketer.clone();
+        if let Some(before) = before {
+            let before = before.watched();
+            if before.trust == trust {
+                tickets = before.tickets.clone();
+                config.ticketer = tickets.clone();
+            }
         }
         let live = Live {
             config: ArcSwap::from_pointee(config),
@@ -88,6 +102,7 @@ impl Live {
                 shown,
                 content,
                 trust,
+                tickets,
                 refused: None,
             }),
         };
@@ -97,6 +112,28 @@ impl Live {
     /// The settings for a handshake that begins now.
     pub fn config(&self) -> Arc<ServerConfig> {
         self.config.load_full()
+    }
+
+    /// The keys of its sessions, for the process that replaces this one.
+    pub fn session_keys(&self) -> SessionKeys {
+        let watched = self.watched();
+        SessionKeys {
+            trust: watched.trust,
+            keys: watched.tickets.keys(),
+        }
+    }
+
+    /// Goes on with the sessions of the process before this one, where the same clients are trusted.
+    pub fn resume(&self, sessions: SessionKeys) -> Result<(), NoKey> {
+        let mut watched = self.watched();
+        if watched.trust == sessions.trust {
+            let tickets = Arc::new(Tickets::with(sessions.keys)?);
+            let mut config = ServerConfig::clone(&self.config.load());
+            config.ticketer = tickets.clone();
+            self.config.store(Arc::new(config));
+            watched.tickets = tickets;
+        }
+        Ok(())
     }
 
     /// The certificates that are shown.
@@ -150,14 +187,17 @@ impl Live {
         }
         let Ready {
             mut config,
+            mut tickets,
             shown,
             content,
             trust,
             warnings,
         } = ready;
         if trust == watched.trust {
-            config.ticketer = self.config.load().ticketer.clone();
+            tickets = watched.tickets.clone();
+            config.ticketer = tickets.clone();
         }
+        watched.tickets = tickets;
         self.config.store(Arc::new(config));
         watched.shown.clone_from(&shown);
         (watched.content, watched.trust) = (content, trust);

@@ -1,7 +1,8 @@
 //! Which certificate, which trust?
 //!
 //! [`load`] reads and checks what a listener names, [`store`] picks by the name a client asks for, [`trust`] knows which
-//! clients may come, [`server`] ties them into the settings of the TLS library, [`live`] replaces these when the files are.
+//! clients may come, [`server`] ties them into the settings of the TLS library, [`live`] replaces these when the files are, [`tickets`] keeps
+//! sessions.
 
 pub mod digest;
 pub mod identity;
@@ -9,5 +10,6 @@ pub mod live;
 pub mod load;
 pub mod server;
 pub mod store;
+pub mod tickets;
 pub mod time;
 pub mod trust;

@@ -15,6 +15,7 @@ use rustls::{ServerConfig, SupportedProtocolVersion, version};
 use super::digest;
 use super::load::load;
 use super::store::Store;
+use super::tickets::Tickets;
 use super::trust::{self, Trust};
 use crate::config::model::{Config, Place, Protocol, Tls, TlsVersion, UnknownNames};
 use crate::config::problem::Problem;
@@ -23,6 +24,8 @@ use crate::config::problem::Problem;
 pub struct Ready {
     /// Settings of the TLS library, with keys of tickets of their own.
     pub config: ServerConfig,
+    /// These keys.
+    pub tickets: Arc<Tickets>,
     /// The certificates, in the order of the configuration.
     pub shown: Vec<Shown>,
     /// Changes with everything that was read.
@@ -83,13 +86,17 @@ pub fn ready(tls: &Tls, protocol: Protocol, now: SystemTime) -> Result<Ready, Ve
         // A peer that speaks no HTTP/2 learns it here and not from a broken connection.
         Protocol::Grpc => vec![b"h2".to_vec()],
     };
-    config.ticketer = aws_lc_rs::Ticketer::new().map_err(failed)?;
+    let tickets =
+        Tickets::new().map_err(|error| failed(rustls::Error::General(error.to_string())))?;
+    let tickets = Arc::new(tickets);
+    config.ticketer = tickets.clone();
     // Sessions live in tickets, so nothing is kept per client and no lock is shared.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_half_rtt_data = false;
     config.max_early_data_size = 0;
     Ok(Ready {
         config,
+        tickets,
         shown,
         content: digest::of_parts([&digest[..], &trust[..]]),
         trust,

@@ -22,6 +22,8 @@ use crate::shard::{Farewell, Shared};
 pub struct Beside {
     /// The operators' listener, by the address asked for.
     pub admin: Option<(SocketAddr, TcpListener)>,
+    /// The operators' unix socket.
+    pub admin_socket: Option<(PathBuf, UnixListener)>,
     /// For `portcullis upgrade`.
     pub control: Option<(PathBuf, UnixListener)>,
 }
@@ -60,6 +62,8 @@ impl HandOver {
             );
         }
         self.reload.frozen.store(true, Ordering::SeqCst);
+        // One that goes on already is waited for.
+        drop(self.reload.alone.lock());
         self.try_begin().inspect_err(|_| self.failed())
     }
 
@@ -92,9 +96,17 @@ impl HandOver {
             let name = &plan.listener(door.listener).name;
             places.push(offer.listener(name, (door.bind.host, door.bind.port), &door.socket)?);
         }
+        for (listener, running) in plan.config.listeners.iter().zip(&plan.listeners) {
+            if let Some(tls) = running.tls.as_ref().filter(|_| !listener.bind.is_empty()) {
+                offer.sessions(&listener.name, tls.session_keys());
+            }
+        }
         let beside = self.beside.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((asked, socket)) = &beside.admin {
             offer.admin(*asked, socket)?;
+        }
+        if let Some((path, socket)) = &beside.admin_socket {
+            offer.admin_socket(path, socket)?;
         }
         if let Some((path, socket)) = &beside.control {
             offer.control(path, socket)?;
@@ -119,5 +131,6 @@ impl HandOver {
     /// Nothing has changed: reloads are possible again.
     pub fn failed(&self) {
         self.reload.frozen.store(false, Ordering::SeqCst);
+        self.reload.metrics.upgrade_failed();
     }
 }

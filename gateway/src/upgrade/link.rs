@@ -16,6 +16,8 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::tls::live::SessionKeys;
+
 /// Bytes of a message. The longest is the list of sockets or the reason of a refusal.
 const MESSAGE_MAX: usize = 1024 * 1024;
 /// Descriptors in one message of the kernel, which allows 253.
@@ -28,7 +30,13 @@ const DESCRIPTORS_MAX: usize = 4096;
 #[serde(tag = "say", rename_all = "snake_case")]
 pub(super) enum Message {
     /// Old to new: these sockets follow, in this order.
-    Offer { pid: u32, sockets: Vec<Offered> },
+    Offer {
+        pid: u32,
+        sockets: Vec<Offered>,
+        /// Keys of TLS sessions, by the listener's name. They go through this pair alone.
+        #[serde(default)]
+        sessions: Vec<(String, SessionKeys)>,
+    },
     /// New to old: everything is built. Of the sockets, those at these places were taken.
     Prepared { pid: u32, taken: Vec<usize> },
     /// New to old: it will not serve, because.
@@ -51,6 +59,8 @@ pub(super) enum Offered {
     },
     /// The operators' listener, bound as configured.
     Admin { host: IpAddr, port: u16 },
+    /// The operators' unix socket.
+    AdminSocket { path: String },
     /// Where `portcullis upgrade` comes to.
     Control { path: String },
 }
@@ -195,6 +205,7 @@ mod tests {
                 host: None,
                 port: 443,
             }],
+            sessions: Vec::new(),
         };
         old.say(&offer).unwrap();
         let borrowed: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();

@@ -22,3 +22,5 @@ pub mod successor;
 
 /// The variable that tells a process that its standard input leads to the one it replaces.
 const VARIABLE: &str = "PORTCULLIS_TAKE_OVER";
+/// The variable that tells a process to which files the one that it replaces was held.
+const CONFINED: &str = "PORTCULLIS_CONFINED";

@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use rustix::net::sockopt;
 
-use super::VARIABLE;
 use super::link::{Link, Message, Offered};
+use super::{CONFINED, VARIABLE};
 use crate::listener::inherited::{From, Inherited};
+use crate::tls::live::SessionKeys;
 
 /// For the offer, which was written before we were started, and for the word to go, which comes at once or never.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -25,7 +26,9 @@ pub struct Predecessor {
     /// Its number.
     pub pid: u32,
     taken: Vec<usize>,
+    sessions: Vec<(String, SessionKeys)>,
     admin: Option<(usize, SocketAddr, TcpListener)>,
+    admin_socket: Option<(usize, PathBuf, UnixListener)>,
     control: Option<(usize, PathBuf, UnixListener)>,
 }
 
@@ -41,7 +44,12 @@ pub fn find() -> io::Result<Option<(Predecessor, Vec<Inherited>)>> {
         )));
     }
     let mut link = Link::new(UnixStream::from(input));
-    let Some(Message::Offer { pid, sockets }) = link.hear(PATIENCE)? else {
+    let Some(Message::Offer {
+        pid,
+        sockets,
+        sessions,
+    }) = link.hear(PATIENCE)?
+    else {
         return Err(io::Error::other("no sockets were offered"));
     };
     let descriptors = link.receive_descriptors(sockets.len(), PATIENCE)?;
@@ -49,7 +57,9 @@ pub fn find() -> io::Result<Option<(Predecessor, Vec<Inherited>)>> {
         link,
         pid,
         taken: Vec::new(),
+        sessions,
         admin: None,
+        admin_socket: None,
         control: None,
     };
     let mut listeners = Vec::new();
@@ -65,6 +75,10 @@ pub fn find() -> io::Result<Option<(Predecessor, Vec<Inherited>)>> {
                 let asked = SocketAddr::new(host, port);
                 predecessor.admin = Some((at, asked, TcpListener::from(descriptor)));
             }
+            Offered::AdminSocket { path } => {
+                let socket = UnixListener::from(descriptor);
+                predecessor.admin_socket = Some((at, PathBuf::from(path), socket));
+            }
             Offered::Control { path } => {
                 let socket = UnixListener::from(descriptor);
                 predecessor.control = Some((at, PathBuf::from(path), socket));
@@ -75,6 +89,11 @@ pub fn find() -> io::Result<Option<(Predecessor, Vec<Inherited>)>> {
 }
 
 impl Predecessor {
+    /// The files that it was held to, as it told; we are, too.
+    pub fn confined(&self) -> Option<String> {
+        std::env::var(CONFINED).ok()
+    }
+
     /// A listener's socket was taken.
     pub fn take(&mut self, from: From) {
         if let From::Predecessor(at) = from {
@@ -82,9 +101,25 @@ impl Predecessor {
         }
     }
 
+    /// The keys of a listener's TLS sessions.
+    pub fn take_sessions(&mut self, listener: &str) -> Option<SessionKeys> {
+        let at = self
+            .sessions
+            .iter()
+            .position(|(name, _)| name == listener)?;
+        Some(self.sessions.swap_remove(at).1)
+    }
+
     /// The operators' socket, where it is bound as asked.
     pub fn take_admin(&mut self, asked: SocketAddr) -> Option<TcpListener> {
         let (at, _, socket) = self.admin.take_if(|(_, was, _)| *was == asked)?;
+        self.taken.push(at);
+        Some(socket)
+    }
+
+    /// The operators' unix socket, where it lies at this path.
+    pub fn take_admin_socket(&mut self, path: &std::path::Path) -> Option<UnixListener> {
+        let (at, _, socket) = self.admin_socket.take_if(|(_, was, _)| was == path)?;
         self.taken.push(at);
         Some(socket)
     }
@@ -98,7 +133,7 @@ impl Predecessor {
 
     /// Says that everything is built, and waits for the word to go. What was not taken is closed.
     pub fn prepared(&mut self) -> io::Result<()> {
-        (self.admin, self.control) = (None, None);
+        (self.admin, self.admin_socket, self.control) = (None, None, None);
         self.link.say(&Message::Prepared {
             pid: std::process::id(),
             taken: self.taken.clone(),

@@ -13,8 +13,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::VARIABLE;
 use super::link::{Link, Message, Offered};
+use super::{CONFINED, VARIABLE};
+use crate::tls::live::SessionKeys;
 
 /// Between two looks whether the new process still runs.
 const LOOK: Duration = Duration::from_millis(50);
@@ -28,9 +29,21 @@ const GO: Duration = Duration::from_secs(10);
 pub struct Start {
     program: PathBuf,
     arguments: Vec<OsString>,
+    /// The files that we are held to, in words; whoever we start is, too.
+    confined: Option<String>,
 }
 
 impl Start {
+    /// Remembers the files that we are held to.
+    pub fn confined(&mut self, files: Option<String>) {
+        self.confined = files;
+    }
+
+    /// The program, as it was named.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// Remembers it. Called early: later, the file that we run may be another's.
     pub fn remember() -> io::Result<Start> {
         let mut arguments = std::env::args_os();
@@ -43,6 +56,7 @@ impl Start {
         Ok(Start {
             program,
             arguments: arguments.collect(),
+            confined: None,
         })
     }
 }
@@ -51,6 +65,7 @@ impl Start {
 #[derive(Default)]
 pub struct Offer {
     names: Vec<Offered>,
+    sessions: Vec<(String, SessionKeys)>,
     sockets: Vec<OwnedFd>,
 }
 
@@ -72,10 +87,21 @@ impl Offer {
         self.add(Offered::Admin { host, port }, socket).map(drop)
     }
 
+    /// Adds the operators' unix socket.
+    pub fn admin_socket(&mut self, path: &Path, socket: &UnixListener) -> io::Result<()> {
+        let path = path.display().to_string();
+        self.add(Offered::AdminSocket { path }, socket).map(drop)
+    }
+
     /// Adds the socket for `portcullis upgrade`.
     pub fn control(&mut self, path: &Path, socket: &UnixListener) -> io::Result<()> {
         let path = path.display().to_string();
         self.add(Offered::Control { path }, socket).map(drop)
+    }
+
+    /// Adds the keys of a listener's TLS sessions.
+    pub fn sessions(&mut self, listener: &str, keys: SessionKeys) {
+        self.sessions.push((listener.to_owned(), keys));
     }
 
     fn add(&mut self, name: Offered, socket: &impl AsFd) -> io::Result<usize> {
@@ -102,7 +128,12 @@ pub struct Candidate(Arc<Mutex<Child>>);
 pub fn start(start: &Start) -> Result<(Candidate, Attempt), String> {
     let told = |error: io::Error| format!("{} cannot be started: {error}", start.program.display());
     let (ours, its) = UnixStream::pair().map_err(told)?;
-    let child = Command::new(&start.program)
+    let mut command = Command::new(&start.program);
+    match &start.confined {
+        Some(files) => command.env(CONFINED, files),
+        None => command.env_remove(CONFINED),
+    };
+    let child = command
         .args(&start.arguments)
         .env(VARIABLE, "stdin")
         // These mean one process by its number: us.
@@ -162,6 +193,7 @@ impl Attempt {
         let message = Message::Offer {
             pid: std::process::id(),
             sockets: offer.names.clone(),
+            sessions: offer.sessions.clone(),
         };
         let descriptors: Vec<_> = offer.sockets.iter().map(AsFd::as_fd).collect();
         let told = self.link.say(&message);
@@ -220,6 +252,7 @@ mod tests {
         let how = Start {
             program: "/bin/sh".into(),
             arguments: vec!["-c".into(), script.into()],
+            confined: None,
         };
         let (_, attempt) = start(&how).unwrap();
         attempt.converse(&Offer::default(), patience)
@@ -242,6 +275,7 @@ mod tests {
         let how = Start {
             program: "/nowhere/portcullis".into(),
             arguments: Vec::new(),
+            confined: None,
         };
         let why = start(&how).err().unwrap();
         assert!(why.contains("/nowhere/portcullis"), "{why}");

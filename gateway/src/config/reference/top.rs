@@ -84,11 +84,56 @@ pub(super) const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        title: "Process",
+        at: &["process"],
+        what: "As whom the gateway runs once its sockets are open, and what it may reach. Read at start only.",
+        keys: PROCESS,
+    },
+    Section {
         title: "Upgrade",
         at: &["upgrade"],
         what: "How the process is replaced by another, which takes its sockets over; docs/upgrade.md tells how.",
         keys: UPGRADE,
     },
+];
+
+const PROCESS: &[Key] = &[
+    key(
+        "user",
+        &[OFF, Form::Text("portcullis")],
+        "off",
+        "The user that it becomes, without any right of root, and no program that it starts gets more; `off` to stay who it is. Needs a start as root.",
+    ),
+    key(
+        "group",
+        &[OFF, Form::Text("portcullis")],
+        "off",
+        "Its group; `off` is the user's own.",
+    ),
+    key(
+        "low_ports",
+        &[Form::Words(&["on", "off"])],
+        "off",
+        "Of root's rights, the one to ports below 1024 is kept (CAP_NET_BIND_SERVICE), for reloads and upgrades that open another.",
+    ),
+    key(
+        "landlock",
+        &[Form::Words(&["off", "try", "require"])],
+        "off",
+        "The kernel holds the process, and those that replace it, to the folders of its configuration, certificates, logs and binary; the log tells which. `try` warns where the kernel is too old, `require` does not start.",
+    ),
+    key(
+        "readable",
+        &[Form::List(&[Form::Text("/srv/pages")])],
+        "[]",
+        "With `landlock`: more files and folders to read.",
+    ),
+    key(
+        "writable",
+        &[Form::List(&[Form::Text("/var/log/portcullis")])],
+        "[]",
+        "With `landlock`: more files and folders to read and write.",
+    ),
 ];
 
 const UPGRADE: &[Key] = &[
@@ -160,6 +205,12 @@ const TOP: &[Key] = &[
     SET_RESPONSE_HEADERS,
     ADD_RESPONSE_HEADERS,
     REMOVE_RESPONSE_HEADERS,
+    key(
+        "process",
+        &[Form::Keys],
+        "{ user: off, landlock: off }",
+        "As whom the gateway runs, and what it may reach.",
+    ),
     key(
         "upgrade",
         &[Form::Keys],

@@ -1,0 +1,29 @@
+//! Which files does a configuration name? For whoever has to keep them within reach.
+
+use std::path::PathBuf;
+
+use super::model::{Action, AdminToken, Config};
+
+/// Every file that is read when the configuration is taken over.
+pub fn files(config: &Config) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for tls in config.listeners.iter().filter_map(|it| it.tls.as_ref()) {
+        for certificate in &tls.certificates {
+            files.extend([certificate.chain.clone(), certificate.key.clone()]);
+        }
+        if let Some(clients) = &tls.client_certificates {
+            files.push(clients.ca.clone());
+            files.extend(clients.crls.iter().cloned());
+        }
+    }
+    for route in &config.routes {
+        if let Action::Respond(fixed) = &route.action {
+            files.extend(fixed.body.file.clone());
+        }
+    }
+    let token = config.admin.as_ref().and_then(|admin| admin.token.as_ref());
+    if let Some(AdminToken::File(file, _)) = token {
+        files.push(file.clone());
+    }
+    files
+}

@@ -91,7 +91,7 @@ async fn a_copy_is_the_request_with_a_mark() {
     }
     assert_eq!(copy.fields("x-portcullis-mirror"), ["1"]);
     eventually("both are counted", || async {
-        (sent(&gateway).await == Some(2.0)).then_some(())
+        (sent(gateway).await == Some(2.0)).then_some(())
     })
     .await;
     // One line each: copies are no exchanges.
@@ -162,7 +162,7 @@ async fn a_body_that_is_too_long_is_not_copied() {
         let reply = gateway.http().await.exchange("POST", bytes.into()).await;
         assert!(reply.body.len() > 1024, "the original is served");
     }
-    assert_eq!(dropped(&gateway, "body_bytes_max").await, Some(2.0));
+    assert_eq!(dropped(gateway, "body_bytes_max").await, Some(2.0));
     let reply = gateway
         .http()
         .await
@@ -185,7 +185,7 @@ async fn a_share_is_a_share() {
         client.get("/").await;
     }
     eventually("what was copied has arrived", || async {
-        (sent(&gateway).await == Some(shadow.count() as f64)).then_some(())
+        (sent(gateway).await == Some(shadow.count() as f64)).then_some(())
     })
     .await;
     // 60 are expected; less than 15 or more than 120 come once in a billion runs.

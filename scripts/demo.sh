@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Starts the whole house on this machine: workers of every pool, then the edge, until Ctrl-C.
+# Starts the whole house on this machine: a database, workers of every pool, then the edge, until Ctrl-C.
 #
 # `make demo` builds everything first and then runs this. What is asked for comes from the
 # environment; every variable has a default:
@@ -8,6 +8,7 @@
 #   WORKERS=N        workers of each pool that has more than one port (default 2, message-system 4)
 #   PROFILE=release  which build is run: release or dev
 #   CONFIG=routes.yaml
+#   DATA=.data       where the database and its passwords are kept from one demo to the next
 #
 # Standard output tells what happens and ends its start with a line that begins with `ready`. The
 # children's logs are in .demo/logs. A worker that dies is told and the demo goes on, because that
@@ -17,15 +18,15 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Pool, binary, first port, last port, workers by default, path at the edge (or grpc, or private:
-# no public route).
+# no public route), and whether it is a stub or works with the database.
 readonly POOLS='
-appserver            appserver            8070  8079  2  /
-pingserver           pingserver           8080  8089  2  /ping
-message-system       message-server       8090  9079  4  /message-system
-api                  api                  9080  9098  2  /api
-package-search       package-search       9099  9099  1  private
-package-upload       package-upload       9100  9100  1  /upload
-hostagent-messenger  hostagent-messenger  50052 50052 1  grpc
+appserver            appserver            8070  8079  2  /               works
+pingserver           pingserver           8080  8089  2  /ping           works
+message-system       message-server       8090  9079  4  /message-system works
+api                  api                  9080  9098  2  /api            stub
+package-search       package-search       9099  9099  1  private         stub
+package-upload       package-upload       9100  9100  1  /upload         stub
+hostagent-messenger  hostagent-messenger  50052 50052 1  grpc            stub
 '
 readonly RESERVED=8070-9100,50052,53354
 readonly ADMIN_PORT=9901
@@ -35,10 +36,12 @@ readonly READY_SECONDS=60 EDGE_STOP_SECONDS=35 WORKER_STOP_SECONDS=8
 export HTTP_PORT=${HTTP_PORT:-80} HTTPS_PORT=${HTTPS_PORT:-443} GRPC_PORT=${GRPC_PORT:-6554}
 PROFILE=${PROFILE:-release}
 CONFIG=${CONFIG:-routes.yaml}
+DATA=${DATA:-.data}
 
 declare -A child_name=() child_log=()   # by process id, living children only
 declare -a worker_pids=()
 edge_pid=
+postgres_pid= postgres_port= password=
 
 say() { printf 'demo: %s\n' "$*"; }
 problem() { printf 'demo: %s\n' "$*" >&2; }
@@ -55,6 +58,8 @@ main() {
     rm -f "$LOGS"/*.log
     trap stop_all EXIT
     trap 'say "stopping"; exit 0' INT TERM HUP
+    start_postgres
+    write_settings "$bin"
     start_workers "$bin"
     start_edge "$bin"
     probe_pools
@@ -73,12 +78,12 @@ directory_of_binaries() {
     esac
 }
 
-# Calls a function for each pool: name binary first last count path.
+# Calls a function for each pool: name binary first last count path kind.
 each_pool() {
-    local name binary first last count path
-    while read -r name binary first last count path; do
+    local name binary first last count path kind
+    while read -r name binary first last count path kind; do
         [[ -n $name ]] || continue
-        "$@" "$name" "$binary" "$first" "$last" "$(workers_of "$first" "$last" "$count")" "$path" </dev/null
+        "$@" "$name" "$binary" "$first" "$last" "$(workers_of "$first" "$last" "$count")" "$path" "$kind" </dev/null
     done <<<"$POOLS"
 }
 
@@ -112,6 +117,7 @@ refuse_own_range() {
 check_files() {
     local bin=$1
     [[ -r $CONFIG ]] || die "there is no $CONFIG"
+    [[ -x $bin/schema ]] || die "there is no $bin/schema: run  make demo PROFILE=$PROFILE"
     [[ -r certs/edge.pem && -r certs/ca.pem ]] || die "there are no certificates: run  make certs"
     [[ -x $bin/portcullis ]] || die "there is no $bin/portcullis: run  make demo PROFILE=$PROFILE"
     each_pool check_binary "$bin"
@@ -149,6 +155,10 @@ check_ports() {
         taken=1
     fi
     each_pool worker_ports_are_free
+    # A database of the machine's own may have the usual port.
+    for postgres_port in {5432..5499}; do
+        [[ -n ${owner[$postgres_port]-} ]] || break
+    done
     (( ! taken )) || exit 1
     unprivileged=$(cat /proc/sys/net/ipv4/ip_unprivileged_port_start 2>/dev/null || echo 1024)
     if (( EUID != 0 && (HTTP_PORT < unprivileged || HTTPS_PORT < unprivileged || GRPC_PORT < unprivileged) )); then
@@ -193,6 +203,50 @@ start() {
     child_log[$started]=$log.err.log
 }
 
+# A server of our own; what it holds is kept for the next demo.
+start_postgres() {
+    local turns url
+    reach_data
+    rm -f "$DATA/postgres/url"
+    start postgres "$LOGS/postgres" scripts/postgres.sh "$DATA/postgres" "$postgres_port"
+    postgres_pid=$started
+    for ((turns = READY_SECONDS * 10; turns > 0; turns--)); do
+        lives "$postgres_pid" || fail_with_log "$postgres_pid" "ended before it was ready"
+        url=$(cat "$DATA/postgres/url" 2>/dev/null || true)
+        if [[ -n $url ]] && psql -X -q -d "$url" -c 'select 1' >/dev/null 2>&1; then
+            say "PostgreSQL listens on 127.0.0.1:$postgres_port, its data are in $DATA/postgres"
+            return
+        fi
+        sleep 0.1
+    done
+    fail_with_log "$postgres_pid" "is not ready after $READY_SECONDS s"
+}
+
+# Root runs PostgreSQL as the user postgres, who may not be able to come here, as below /root.
+reach_data() {
+    mkdir -p "$DATA"
+    DATA=$(cd "$DATA" && pwd -P)
+    (( EUID == 0 )) || return 0
+    setpriv --reuid postgres --regid postgres --init-groups -- test -x "$DATA" 2>/dev/null && return
+    DATA=/var/tmp/portcullis-demo-$(cksum <<<"$DATA" | cut -d' ' -f1)
+    mkdir -p "$DATA"
+    [[ -O $DATA && ! -L $DATA ]] || die "$DATA belongs to somebody else: set DATA to another directory"
+    chmod 0711 "$DATA"
+}
+
+# What the workers share, passwords among it, in a file that only they can read.
+write_settings() {
+    local bin=$1 url
+    url=$(<"$DATA/postgres/url")
+    [[ -s $DATA/admin-password ]] ||
+        (umask 077 && od -An -N9 -tx1 /dev/urandom | tr -d ' \n' >"$DATA/admin-password")
+    password=$(<"$DATA/admin-password")
+    (umask 077 && printf '[store]\nurl = %s\nconnections_max = 4\n\n[appserver]\npassword = %s\n' \
+        "$url" "$password" >"$DATA/services.conf")
+    "$bin/schema" --config "$DATA/services.conf" migrate >>"$LOGS/schema.log" 2>&1 ||
+        { cat "$LOGS/schema.log" >&2; die "the database has no schema"; }
+}
+
 start_workers() {
     each_pool start_pool "$1"
     local pid
@@ -203,10 +257,12 @@ start_workers() {
 }
 
 start_pool() {
-    local bin=$1 pool=$2 binary=$3 first=$4 count=$6 index
+    local bin=$1 pool=$2 binary=$3 first=$4 count=$6 kind=$8 index
+    local -a how=(--stub)
+    [[ $kind == stub ]] || how=(--config "$DATA/services.conf")
     for ((index = 0; index < count; index++)); do
         start "$pool:$((first + index))" "$LOGS/$pool-$((first + index))" \
-            "$bin/$binary" --stub --base "$first" --index "$index"
+            "$bin/$binary" "${how[@]}" --base "$first" --index "$index"
         worker_pids+=("$started")
     done
 }
@@ -254,9 +310,10 @@ probe() {
     fail_with_log "$edge_pid" "does not serve $pool"
 }
 
+# Whatever a service answers to a plain GET, the answer names its worker.
 probe_http() {
-    answer=$(curl -sS --max-time 5 --cacert certs/ca.pem "$2" 2>&1) &&
-        [[ $answer == *"\"service\":\"$1\""* ]]
+    answer=$(curl -sS --max-time 5 -o /dev/null -D - --cacert certs/ca.pem "$2" 2>&1) &&
+        grep -qi "^x-worker: $1:" <<<"$answer"
 }
 
 # grpc.health.v1.Health/Check: an empty message there, SERVING (field 1 = 1) back.
@@ -280,13 +337,14 @@ print_tables() {
     cat <<TXT
 
   Try:
-    curl --cacert certs/ca.pem $web/ping
+    a browser that trusts certs/ca.pem: $web/      (user admin, password $password)
+    tests/clients/agent.py localhost:$HTTPS_PORT certs/ca.pem      (a computer that registers: accept it on the page)
+    curl --cacert certs/ca.pem $web/ping -d insecure_id=1
     curl --cacert certs/ca.pem $web/api/status/503 -i
     curl --cacert certs/ca.pem $web/upload -T LICENSE
     curl http://127.0.0.1:$ADMIN_PORT/metrics
-    .venv/bin/python tests/clients/ws_echo.py localhost:$HTTPS_PORT certs/ca.pem      (after: scripts/setup.sh test)
+    .venv/bin/python tests/clients/ws_echo.py --path /api/ws localhost:$HTTPS_PORT certs/ca.pem      (after: scripts/setup.sh test)
     .venv/bin/python tests/clients/grpc_echo.py localhost:$GRPC_PORT certs/ca.pem
-    a browser that trusts certs/ca.pem: $web/
     kill ${worker_pids[2]-PID}      (${child_name[${worker_pids[2]-none}]-a worker}; the pool goes on without it)
 
   Logs: $LOGS   Stop: Ctrl-C
@@ -317,9 +375,13 @@ watch_children() {
         if (( died == edge_pid )); then
             fail_with_log "$died" "ended by itself (status $status)"
         fi
+        if (( died == postgres_pid )); then
+            fail_with_log "$died" "ended by itself (status $status)"
+        fi
         unset "child_name[$died]" "child_log[$died]"
-        say "$name (process $died) ended (status $status); $((${#child_name[@]} - 1)) workers left"
-        (( ${#child_name[@]} > 1 )) || die "no worker is left"
+        # All but the edge and the database.
+        say "$name (process $died) ended (status $status); $((${#child_name[@]} - 2)) workers left"
+        (( ${#child_name[@]} > 2 )) || die "no worker is left"
     done
 }
 
@@ -346,6 +408,13 @@ stop_all() {
     if [[ -n $edge_pid ]]; then
         stop_group "$EDGE_STOP_SECONDS" "$edge_pid"
         unset "child_name[$edge_pid]"
+    fi
+    # The database last: workers write down what they still know.
+    if [[ -n $postgres_pid ]]; then
+        local name=${child_name[$postgres_pid]-postgres}
+        unset "child_name[$postgres_pid]"
+        stop_group "$WORKER_STOP_SECONDS" "${!child_name[@]}"
+        child_name[$postgres_pid]=$name
     fi
     stop_group "$WORKER_STOP_SECONDS" "${!child_name[@]}"
     say "everything started here is stopped"

@@ -39,7 +39,7 @@ if [[ ! -e $dir/data/PG_VERSION ]]; then
     printf '%s\n' "$password" >"$dir/password"
     (( EUID != 0 )) || chown postgres: "$dir/password"
     "${as[@]}" "$bin/initdb" --pgdata "$dir/data.new" --username postgres --pwfile "$dir/password" --auth scram-sha-256 \
-        --encoding UTF8 --locale C --no-sync >"$dir/initdb.log" 2>&1 || { cat "$dir/initdb.log" >&2; die 'initdb failed'; }
+        --wal-segsize 4 --encoding UTF8 --locale C --no-sync >"$dir/initdb.log" 2>&1 || { cat "$dir/initdb.log" >&2; die 'initdb failed'; }
     mv "$dir/data.new" "$dir/data"
 fi
 umask 077
@@ -50,7 +50,7 @@ settings=(listen_addresses=127.0.0.1 "port=$port" unix_socket_directories= max_c
     log_line_prefix='%m [%p] ' timezone=UTC)
 # A path of a socket has at most 107 bytes.
 (( ${#dir} > 80 )) || settings[2]="unix_socket_directories=$dir"
-[[ $mode != fleeting ]] || settings+=(fsync=off synchronous_commit=off full_page_writes=off max_wal_size=256MB)
+[[ $mode != fleeting ]] || settings+=(fsync=off synchronous_commit=off full_page_writes=off max_wal_size=64MB)
 
 # SIGINT is the fast way to stop: open connections are closed, transactions undone.
 exec "${as[@]:-setpriv}" --pdeathsig INT "$bin/postgres" -D "$dir/data" "${settings[@]/#/-c}"

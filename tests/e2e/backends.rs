@@ -590,9 +590,14 @@ async fn a_ping_is_answered_from_memory_and_written_down_later() {
     })
     .await;
     agent.exchange(&way).await.expect("the order is delivered");
-    agent.exchange(&way).await.expect("and acknowledged");
     eventually("nothing waits any more", || async {
         (!agent.ping(&ping).await).then_some(())
+    })
+    .await;
+    // Accepted while it waits for its next exchange: it is told to come.
+    database.sql("update computer set accepted_at = now() + interval '1 hour'");
+    eventually("the agent is told that it was accepted", || async {
+        agent.ping(&ping).await.then_some(())
     })
     .await;
     let heard = "select count(*) from computer_ping where last_at > now() - interval '1 hour'";

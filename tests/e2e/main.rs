@@ -8,6 +8,7 @@ mod backends;
 mod backends_edge;
 mod backup;
 mod buffering;
+mod backends_pages;
 mod certificates_on_disk;
 mod check;
 mod cli;

@@ -142,6 +142,16 @@ impl Database {
     }
 }
 
+impl Drop for Database {
+    fn drop(&mut self) {
+        let (_, name) = self.url.rsplit_once('/').unwrap_or_default();
+        // A failed test has said enough; what is left goes with the server.
+        let _ = psql_command(&server().url)
+            .args(["-c", &format!("drop database {name} with (force)")])
+            .output();
+    }
+}
+
 /// A transaction that is open.
 pub struct Held(Child, Option<ChildStdin>);
 

@@ -8,12 +8,16 @@ use tokio_postgres::{Client, GenericClient};
 use super::Result;
 
 /// Every migration in order; the number of the first is 1.
-const MIGRATIONS: [(&str, &str); 2] = [
+const MIGRATIONS: [(&str, &str); 3] = [
     (
         "computers",
         include_str!("../../migrations/0001_computers.sql"),
     ),
     ("reports", include_str!("../../migrations/0002_reports.sql")),
+    (
+        "accepted_lately",
+        include_str!("../../migrations/0003_accepted_lately.sql"),
+    ),
 ];
 
 /// The version of the schema that this program works with.

@@ -18,8 +18,11 @@ pub async fn computers(connection: &Connection, from: i64) -> Result<Vec<(i64, i
         .collect()
 }
 
-/// The insecure identities of accepted computers for which something is due: an activity, or a
-/// message that was handed out and not acknowledged.
+/// The insecure identities of accepted computers that should come: an activity is due, or they were
+/// accepted since they came last (within a day: whoever did not come by then comes by itself).
+///
+/// What was handed out and not acknowledged is no reason: an agent whose exchange failed comes again
+/// by itself, and one that got it has nothing to fetch.
 ///
 /// # Errors
 ///
@@ -27,8 +30,10 @@ pub async fn computers(connection: &Connection, from: i64) -> Result<Vec<(i64, i
 pub async fn waited_for(connection: &Connection) -> Result<Vec<i64>> {
     let sql = "select insecure_id from computer where accepted and id in ( \
                    select computer_id from activity \
-                   where status = 'undelivered' and deliver_after <= now() \
-                   union select computer_id from outgoing_message)";
+                   where status = 'undelivered' and deliver_after <= now()) \
+               union select insecure_id from computer join exchange on computer_id = id \
+               where accepted and accepted_at > last_at \
+                   and accepted_at > now() - interval '1 day'";
     let statement = connection.prepare_cached(sql).await?;
     let rows = connection.query(&statement, &[]).await?;
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()

@@ -1,4 +1,4 @@
-//! What do people see? A page that shows where a request went; a stub for the rest.
+//! What does the application server show as a stub? A page that shows where a request went.
 //!
 //! A browser that asks for `/` gets the page; everything else is answered like any stub. The page
 //! is one file without a build step.
@@ -12,21 +12,14 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::any;
 use serde_json::json;
 
-use super::Service;
 use crate::map::MAP;
 use crate::stub;
 use crate::worker::Worker;
 
-/// The application server: what people open in a browser.
-pub const SERVICE: Service = Service {
-    name: "appserver",
-    routes,
-    open: None,
-};
+const PAGE: &str = include_str!("demo.html");
 
-const PAGE: &str = include_str!("appserver.html");
-
-fn routes(worker: &Worker) -> Router {
+/// The routes of a stub.
+pub fn routes(worker: &Worker) -> Router {
     let routes = Router::new()
         .route("/", any(home))
         .fallback(stub::answer)

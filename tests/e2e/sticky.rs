@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use e2e::h2_client::request;
 use e2e::scripts::{by_hand, echoing_head, named, reply, upgrading};
 use e2e::websocket::opening;
-use e2e::{Edge, Gate, Gateway, Script, Worker};
+use e2e::{Edge, Gate, Gateway, Script, Worker, eventually};
 
 const STICKY: &str = "sticky: { cookie: at, secret: 0123456789abcdef }";
 
@@ -117,6 +117,17 @@ fn named_or_waiting(name: String, gate: &Gate) -> Script {
     })
 }
 
+/// An answer may arrive a moment before its place is given back.
+async fn until_free(gateway: &Gateway) {
+    eventually("every place is free", || async {
+        let status = gateway.status().await;
+        let workers = status["pools"][0]["workers"].as_array().unwrap().clone();
+        let free = workers.iter().all(|worker| worker["requests"] == 0);
+        free.then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_full_workers_client_is_served_by_another() {
     let gate = Gate::new();
@@ -128,6 +139,7 @@ async fn a_full_workers_client_is_served_by_another() {
         .await;
     let (home, set) = ask(&gateway, None).await;
     let cookie = pair(&set.unwrap());
+    until_free(&gateway).await;
     let mut waiting = gateway.http().await;
     let request = format!("GET /wait HTTP/1.1\r\nHost: a\r\nCookie: {cookie}\r\n\r\n");
     waiting.send(request).await;
@@ -138,6 +150,7 @@ async fn a_full_workers_client_is_served_by_another() {
     assert!(set.is_some_and(|set| pair(&set) != cookie));
     gate.open();
     assert_eq!(waiting.reply().await.text(), home);
+    until_free(&gateway).await;
     assert_eq!(ask(&gateway, Some(&cookie)).await, (home, None));
 }
 

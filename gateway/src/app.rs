@@ -35,8 +35,10 @@ use crate::listener::socket;
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
 use crate::plan::{Plan, Tls};
+use crate::rehearsal;
 use crate::reload::{
-    Discovered, OpenDoor, Reload, addresses, own_addresses, settle_redirects, settle_token, tls_of,
+    Discovered, OpenDoor, Reload, addresses, own_addresses, set_workers, settle_redirects,
+    settle_token, tls_of, workers_of,
 };
 use crate::renewal;
 use crate::shard::{Shard, Shared};
@@ -85,6 +87,29 @@ pub fn schema() -> ExitCode {
     // A reader that went away (`| head`) is no failure.
     let _ = writeln!(std::io::stdout(), "{:#}", reference::schema());
     ExitCode::SUCCESS
+}
+
+/// Tells whether clients would trust a certificate.
+pub fn certs(question: &rehearsal::Question, json: bool) -> ExitCode {
+    match rehearsal::rehearse(question, SystemTime::now()) {
+        Ok(found) => {
+            let text = match serde_json::to_string_pretty(&found) {
+                Ok(text) if json => text + "\n",
+                _ => found.text(),
+            };
+            // A reader that went away (`| head`) is no failure.
+            let _ = write!(std::io::stdout(), "{text}");
+            if found.trusted {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+        Err(error) => {
+            eprintln!("portcullis: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Tells what would become of a request.
@@ -245,6 +270,9 @@ fn serve(
     }
     let (tls, doubts) = tls_of(&config, None).map_err(|problems| refuse(source, &problems))?;
     tell(source, &doubts);
+    let (workers, doubts) =
+        workers_of(&config, None).map_err(|problems| refuse(source, &problems))?;
+    tell(source, &doubts);
     if let Some(predecessor) = predecessor {
         resume_sessions(&config, &tls, predecessor)?;
     }
@@ -267,6 +295,7 @@ fn serve(
     let (drain, upgrade) = (config.drain.clone(), config.upgrade.clone());
     let admin_asked = config.admin.as_ref().and_then(|admin| admin.bind);
     let plan = Arc::new(Plan::build(config, tls, &metrics, None, Instant::now()));
+    set_workers(&plan, workers);
     let admin_address = admin_tcp
         .as_ref()
         .and_then(|socket| socket.local_addr().ok());

@@ -518,6 +518,7 @@ fn pool_line(pool: &Pool) -> String {
         .collect();
     let protocol = match pool.protocol {
         WorkerProtocol::Http1 => "HTTP/1.1",
+        WorkerProtocol::H2c if pool.tls.is_some() => "HTTP/2",
         WorkerProtocol::H2c => "h2c",
     };
     let balance = match &pool.balance {

@@ -21,6 +21,7 @@ pub mod message;
 pub mod observe;
 pub mod plan;
 pub mod pool;
+pub mod rehearsal;
 pub mod reload;
 pub mod renewal;
 pub mod route;

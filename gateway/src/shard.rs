@@ -413,10 +413,11 @@ impl Shard {
     pub fn new(shared: Arc<Shared>, seed: u64) -> Rc<Shard> {
         let timers = Timers::new(Instant::now());
         shared.shards.fetch_add(1, Ordering::SeqCst);
+        let scratch = Scratch::new();
         Rc::new(Shard {
-            upstream: Connections::new(timers.clone()),
+            upstream: Connections::new(timers.clone(), scratch.clone()),
             lines: RefCell::new(Lines::new(shared.log.clone())),
-            scratch: Scratch::new(),
+            scratch,
             buffers: Rc::new(Share(shared.buffers.clone())),
             random: RefCell::new(fastrand::Rng::with_seed(seed)),
             told: Cell::new(None),

@@ -119,6 +119,7 @@ fn random_model(rng: &mut Rng) -> model::Pool {
         sticky: None,
         maintenance: None,
         abort_on_close: false,
+        tls: None,
     }
 }
 

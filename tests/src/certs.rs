@@ -148,6 +148,11 @@ impl Authority {
         }
     }
 
+    /// Its key, PEM, for other programs that issue something in its name.
+    pub fn key_pem(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
     /// The store of somebody who trusts it and nobody else.
     pub fn roots(&self) -> Arc<RootCertStore> {
         let mut roots = RootCertStore::empty();

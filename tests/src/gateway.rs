@@ -22,7 +22,7 @@ use crate::raw::{Raw, Tls};
 pub struct Plan {
     yaml: String,
     env: Vec<(String, String)>,
-    files: Vec<(String, String)>,
+    files: Vec<(String, Vec<u8>)>,
     by_link: bool,
     passed: Option<std::os::fd::OwnedFd>,
 }
@@ -41,8 +41,13 @@ impl Plan {
     }
 
     /// Puts a file into the gateway's directory.
-    pub fn file(mut self, name: &str, text: &str) -> Plan {
-        self.files.push((name.to_owned(), text.to_owned()));
+    pub fn file(self, name: &str, text: &str) -> Plan {
+        self.bytes(name, text.as_bytes())
+    }
+
+    /// Puts a file that is no text into the gateway's directory.
+    pub fn bytes(mut self, name: &str, bytes: &[u8]) -> Plan {
+        self.files.push((name.to_owned(), bytes.to_owned()));
         self
     }
 
@@ -72,7 +77,8 @@ impl Plan {
         let dir = TempDir::new();
         let certs = Certs::write(dir.path());
         for (name, text) in std::mem::take(&mut self.files) {
-            dir.write(&name, &text);
+            std::fs::write(dir.path().join(name), text)
+                .expect("a file can be written into a fresh directory");
         }
         let yaml = self.text("dir", &dir.path().display().to_string()).yaml;
         let file = dir.write("routes.yaml", &yaml);

@@ -12,6 +12,7 @@
 //! | `worker`, `scripts`, `h2_scripts` | Who stands behind the gateway, and how does it behave? |
 //! | `raw`, `h2_client`, `grpc`, `websocket`, `frames` | Who stands before it? |
 //! | `wire`, `message` | How are HTTP/1 bytes read, without any leniency of a library? |
+//! | `tls_front` | Who gives a worker TLS? |
 //! | `stack`, `agent`, `bpickle` | The services with a real database, and who reports to them |
 //! | `certs`, `ports`, `dir`, `eventually` | Certificates, free ports, a directory, patience |
 
@@ -33,6 +34,7 @@ pub mod ports;
 pub mod raw;
 pub mod scripts;
 pub mod stack;
+pub mod tls_front;
 pub mod websocket;
 pub mod wire;
 pub mod worker;

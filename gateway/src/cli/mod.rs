@@ -21,6 +21,7 @@ use clap::{Parser, Subcommand};
 
 use crate::app;
 use crate::explain::Question;
+use crate::rehearsal;
 use ask::{Ask, Failed};
 
 /// Portcullis: an edge gateway in front of port ranges of workers.
@@ -53,6 +54,25 @@ enum Command {
         /// Its configuration file, which names the socket to ask at.
         #[arg(short, long, default_value = "routes.yaml", value_name = "FILE")]
         config: PathBuf,
+    },
+    /// Tell whether clients would trust a certificate: chain, key, names, expiry, and the rules of landscape-client, Go
+    /// agents and browsers. Exits 0 only where all of them would.
+    Certs {
+        /// PEM file with the chain (and its key), or a configuration.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// PEM file with the authorities that clients trust; the system's by default.
+        #[arg(long, value_name = "CA.pem")]
+        ca: Option<PathBuf>,
+        /// The name that clients ask for; the first of the certificate's by default.
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        /// PEM file with the key, where FILE has none.
+        #[arg(long, value_name = "KEY")]
+        key: Option<PathBuf>,
+        /// Tell it as JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Tell what would become of a request: listener, certificate, route and why, pool, workers, deadlines.
     Explain {
@@ -140,6 +160,21 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Check { schema: true, .. } => app::schema(),
         Command::Check { config, .. } => app::check(&config),
         Command::Upgrade { config } => app::upgrade(&config),
+        Command::Certs {
+            file,
+            ca,
+            name,
+            key,
+            json,
+        } => {
+            let question = rehearsal::Question {
+                file,
+                ca,
+                name,
+                key,
+            };
+            app::certs(&question, json)
+        }
         Command::Explain {
             config,
             from,

@@ -10,10 +10,17 @@ pub fn files(config: &Config) -> Vec<PathBuf> {
     for tls in config.listeners.iter().filter_map(|it| it.tls.as_ref()) {
         for certificate in &tls.certificates {
             files.extend([certificate.chain.clone(), certificate.key.clone()]);
+            files.extend(certificate.ocsp.clone());
         }
         if let Some(clients) = &tls.client_certificates {
             files.push(clients.ca.clone());
             files.extend(clients.crls.iter().cloned());
+        }
+    }
+    for tls in config.pools.iter().filter_map(|pool| pool.tls.as_ref()) {
+        files.extend(tls.ca.clone());
+        if let Some((chain, key)) = &tls.client_certificate {
+            files.extend([chain.clone(), key.clone()]);
         }
     }
     for route in &config.routes {

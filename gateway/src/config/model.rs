@@ -368,6 +368,8 @@ pub struct Certificate {
     pub chain: PathBuf,
     /// PEM file with the key; the same file as `chain` where only one is given.
     pub key: PathBuf,
+    /// DER file with what the authority says of it (OCSP), shown to clients that ask.
+    pub ocsp: Option<PathBuf>,
     /// Where it stands in the file.
     pub place: Place,
 }
@@ -519,7 +521,7 @@ pub struct Pool {
     pub worker_in_flight_max: Option<u32>,
     /// Time over which a new worker's share grows from a tenth to the whole. Default 0 (at once).
     pub slow_start: Duration,
-    /// Time for the TCP connection to a worker. Default 3 s.
+    /// Time for the connection to a worker, TLS included. Default 3 s.
     pub connect_timeout: Duration,
     /// From the end of the request to the head of the response. Default 305 s.
     pub response_timeout: Duration,
@@ -543,6 +545,8 @@ pub struct Pool {
     /// An HTTP/1 client that ends its side while it waits for the head of a response has left: its exchange is given up.
     /// Default: no, it is served (RFC 9112 section 9.6 lets it).
     pub abort_on_close: bool,
+    /// Workers are spoken to over TLS; `None` for plain text (default).
+    pub tls: Option<WorkerTls>,
 }
 
 /// How a client is brought back to the worker that served it: by a cookie of ours.
@@ -620,6 +624,49 @@ impl Default for Maintenance {
     }
 }
 
+/// TLS towards the workers of a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerTls {
+    /// PEM file with the authorities that may have issued the workers' certificates. Default: the system's.
+    pub ca: Option<PathBuf>,
+    /// PEM files with a chain and a key of the gateway's own, for workers that ask for them.
+    pub client_certificate: Option<(PathBuf, PathBuf)>,
+    /// The name that workers are asked for (SNI) and must prove. Default: their address.
+    pub name: Option<String>,
+    /// Workers must prove who they are. Default: yes.
+    pub verify: bool,
+    /// Oldest version spoken. Default 1.2.
+    pub min_version: TlsVersion,
+    /// Where it stands in the file.
+    pub place: Aside,
+}
+
+impl WorkerTls {
+    /// With every default.
+    pub fn new(place: Place) -> WorkerTls {
+        WorkerTls {
+            ca: None,
+            client_certificate: None,
+            name: None,
+            verify: true,
+            min_version: TlsVersion::Tls12,
+            place: Aside(place),
+        }
+    }
+}
+
+/// A place that makes no difference: what only moved in the file is still equal.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Aside(pub Place);
+
+impl PartialEq for Aside {
+    fn eq(&self, _: &Aside) -> bool {
+        true
+    }
+}
+
+impl Eq for Aside {}
+
 impl Pool {
     /// A pool on this machine with every default.
     pub fn new(name: &str, ports: Vec<PortRange>) -> Pool {
@@ -650,6 +697,7 @@ impl Pool {
             sticky: None,
             maintenance: None,
             abort_on_close: false,
+            tls: None,
         }
     }
 }
@@ -698,7 +746,7 @@ impl PortRange {
 pub enum WorkerProtocol {
     /// HTTP/1.1 (the default).
     Http1,
-    /// HTTP/2 in plain text with prior knowledge (RFC 9113 section 3.3).
+    /// HTTP/2: in plain text with prior knowledge (RFC 9113 section 3.3), or where the pool has TLS, as agreed by ALPN.
     H2c,
 }
 

@@ -787,6 +787,18 @@ fn every_mistake_is_told_with_place_and_fix() {
             "add `key:`",
         ),
         (
+            &[("50052, protocol: h2c", "50052, protocol: h2c, tls: on")],
+            7,
+            "h2c is HTTP/2 without TLS",
+            "protocol: h2",
+        ),
+        (
+            &[("50052, protocol: h2c", "50052, tls: { name: \"a b\" }")],
+            7,
+            "is no name of a host",
+            "as it stands in",
+        ),
+        (
             &[("[edge.pem] } }", "[edge.pem], watch: yes } }")],
             3,
             "`yes` is not known",
@@ -1490,6 +1502,13 @@ fn doubts_are_warnings_and_do_not_stop_anybody() {
                 "\":80\", rate: { per: certificate, requests: 1/s } }",
             )],
             "a rate per certificate, but asks clients for none",
+        ),
+        (
+            &[(
+                "50052, protocol: h2c",
+                "50052, protocol: h2, tls: { verify: off }",
+            )],
+            "takes whoever answers",
         ),
         (
             &[("50052, protocol: h2c", "50052")],

@@ -19,7 +19,7 @@ const VERSION: ABI = ABI::V3;
 
 /// What every program on this machine needs to start and to look names up.
 const SYSTEM_PROGRAMS: [&str; 6] = ["/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin"];
-const SYSTEM_FILES: [&str; 13] = [
+const SYSTEM_FILES: [&str; 17] = [
     "/proc",
     "/sys",
     "/dev/urandom",
@@ -33,6 +33,11 @@ const SYSTEM_FILES: [&str; 13] = [
     "/etc/passwd",
     "/etc/group",
     "/etc/localtime",
+    // The authorities that come with the system, for TLS to workers: see `tls::roots`.
+    "/etc/ssl/certs",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+    "/etc/pki/tls/certs",
 ];
 const SYSTEM_WRITABLE: [&str; 1] = ["/dev/null"];
 

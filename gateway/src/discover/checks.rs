@@ -11,12 +11,14 @@ use std::time::Instant;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::{Method, Request, Uri, Version};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use super::agenda::Agenda;
 use super::prober::jitter;
 use crate::config::model::{Check, Health, WorkerProtocol};
+use crate::io::secure::Secure;
 
 /// Checks under way at once, all pools together.
 pub(super) const IN_FLIGHT_MAX: usize = 64;
@@ -121,9 +123,10 @@ pub(super) async fn check(
     addr: SocketAddr,
     protocol: WorkerProtocol,
     preface: &[u8],
+    secure: Option<&Secure>,
     health: &Health,
 ) -> Result<(), String> {
-    let asked = ask(addr, protocol, preface, &health.check);
+    let asked = ask(addr, protocol, preface, secure, &health.check);
     match tokio::time::timeout(health.timeout, asked).await {
         Ok(result) => result,
         Err(_) => Err(format!(
@@ -137,6 +140,7 @@ async fn ask(
     addr: SocketAddr,
     protocol: WorkerProtocol,
     preface: &[u8],
+    secure: Option<&Secure>,
     check: &Check,
 ) -> Result<(), String> {
     let mut stream = TcpStream::connect(addr)
@@ -146,6 +150,30 @@ async fn ask(
         .write_all(preface)
         .await
         .map_err(|e| format!("connection lost: {e}"))?;
+    let Some(secure) = secure else {
+        return inquire(stream, "http", addr, protocol, check).await;
+    };
+    let connector = TlsConnector::from(secure.config.clone());
+    let shaken = connector.connect(secure.name_of(addr), stream).await;
+    let stream = shaken.map_err(|e| format!("TLS: {e}"))?;
+    if secure.h2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+        return Err("TLS: it does not agree to HTTP/2".into());
+    }
+    inquire(stream, "https", addr, protocol, check).await
+}
+
+/// What a check is made over.
+trait Way: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Way for T {}
+
+async fn inquire(
+    stream: impl Way,
+    scheme: &str,
+    addr: SocketAddr,
+    protocol: WorkerProtocol,
+    check: &Check,
+) -> Result<(), String> {
     match check {
         Check::Tcp => Ok(()),
         Check::Http {
@@ -157,7 +185,7 @@ async fn ask(
             let authority = host.clone().unwrap_or_else(|| addr.to_string());
             let status = match protocol {
                 WorkerProtocol::Http1 => http1(stream, method, path, &authority).await?,
-                WorkerProtocol::H2c => http2(stream, method, path, &authority).await?,
+                WorkerProtocol::H2c => http2(stream, scheme, method, path, &authority).await?,
             };
             let (least, most) = *expect;
             if (least..=most).contains(&status) {
@@ -166,11 +194,11 @@ async fn ask(
                 Err(format!("status {status}"))
             }
         }
-        Check::Grpc { service } => grpc(stream, service, &addr.to_string()).await,
+        Check::Grpc { service } => grpc(stream, scheme, service, &addr.to_string()).await,
     }
 }
 
-async fn http1(mut stream: TcpStream, method: &str, path: &str, host: &str) -> Result<u16, String> {
+async fn http1(mut stream: impl Way, method: &str, path: &str, host: &str) -> Result<u16, String> {
     let request = format!(
         "{method} {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: portcullis-check\r\nconnection: close\r\n\r\n"
     );
@@ -212,9 +240,15 @@ fn final_status(head: &mut BytesMut) -> Result<Option<u16>, String> {
     }
 }
 
-async fn http2(stream: TcpStream, method: &str, path: &str, host: &str) -> Result<u16, String> {
+async fn http2(
+    stream: impl Way,
+    scheme: &str,
+    method: &str,
+    path: &str,
+    host: &str,
+) -> Result<u16, String> {
     let method = Method::from_bytes(method.as_bytes()).map_err(|e| e.to_string())?;
-    let request = request(method, path, host)
+    let request = request(scheme, method, path, host)
         .body(())
         .map_err(|e| e.to_string())?;
     let (sender, connection) = h2::client::handshake(stream).await.map_err(h2_problem)?;
@@ -226,8 +260,8 @@ async fn http2(stream: TcpStream, method: &str, path: &str, host: &str) -> Resul
     drive(connection, exchange).await
 }
 
-async fn grpc(stream: TcpStream, service: &str, host: &str) -> Result<(), String> {
-    let request = request(Method::POST, "/grpc.health.v1.Health/Check", host)
+async fn grpc(stream: impl Way, scheme: &str, service: &str, host: &str) -> Result<(), String> {
+    let request = request(scheme, Method::POST, "/grpc.health.v1.Health/Check", host)
         .header("content-type", "application/grpc")
         .header("te", "trailers")
         .body(())
@@ -274,9 +308,9 @@ async fn grpc(stream: TcpStream, service: &str, host: &str) -> Result<(), String
     drive(connection, exchange).await
 }
 
-fn request(method: Method, path: &str, host: &str) -> http::request::Builder {
+fn request(scheme: &str, method: Method, path: &str, host: &str) -> http::request::Builder {
     let uri = Uri::builder()
-        .scheme("http")
+        .scheme(scheme)
         .authority(host)
         .path_and_query(path)
         .build();
@@ -289,7 +323,7 @@ fn request(method: Method, path: &str, host: &str) -> http::request::Builder {
 
 /// Runs an exchange while its connection lives. Both end together.
 async fn drive<T>(
-    connection: h2::client::Connection<TcpStream, Bytes>,
+    connection: h2::client::Connection<impl Way, Bytes>,
     exchange: impl Future<Output = Result<T, String>>,
 ) -> Result<T, String> {
     tokio::select! {

@@ -38,7 +38,7 @@ async fn server(answer: &'static str) -> (SocketAddr, tokio::sync::mpsc::Receive
 
 async fn http_check(answer: &'static str) -> Result<(), String> {
     let (addr, _) = server(answer).await;
-    check(addr, WorkerProtocol::Http1, b"", &health(get(), 1, 3)).await
+    check(addr, WorkerProtocol::Http1, b"", None, &health(get(), 1, 3)).await
 }
 
 #[tokio::test]
@@ -91,9 +91,15 @@ async fn the_request_is_small_and_names_its_host() {
         (get(), "GET /healthz HTTP/1.1\r\n", addr.to_string()),
         (named, "HEAD /up HTTP/1.1\r\n", "api.example".into()),
     ] {
-        check(addr, WorkerProtocol::Http1, b"", &health(check_, 1, 3))
-            .await
-            .unwrap();
+        check(
+            addr,
+            WorkerProtocol::Http1,
+            b"",
+            None,
+            &health(check_, 1, 3),
+        )
+        .await
+        .unwrap();
         let head = heads.recv().await.unwrap();
         assert!(head.starts_with(line), "{head}");
         assert!(head.contains(&format!("\r\nhost: {host}\r\n")), "{head}");
@@ -119,18 +125,24 @@ async fn a_server_that_says_nothing_fails_in_time_though_it_passes_a_tcp_check()
         let mut health = health(get(), 1, 3);
         health.timeout = Duration::from_millis(50);
         assert_eq!(
-            check(addr, protocol, b"", &health).await,
+            check(addr, protocol, b"", None, &health).await,
             Err("no answer within 0.05 s".into())
         );
         health.check = Check::Tcp;
-        assert_eq!(check(addr, protocol, b"", &health).await, Ok(()));
+        assert_eq!(check(addr, protocol, b"", None, &health).await, Ok(()));
     }
     drop(listener);
     assert!(
-        check(addr, WorkerProtocol::Http1, b"", &health(Check::Tcp, 1, 3))
-            .await
-            .unwrap_err()
-            .starts_with("no connection")
+        check(
+            addr,
+            WorkerProtocol::Http1,
+            b"",
+            None,
+            &health(Check::Tcp, 1, 3)
+        )
+        .await
+        .unwrap_err()
+        .starts_with("no connection")
     );
 }
 
@@ -203,7 +215,7 @@ async fn h2c_workers_are_asked_in_http2() {
         })
         .await;
         assert_eq!(
-            check(addr, WorkerProtocol::H2c, b"", &health(get(), 1, 3)).await,
+            check(addr, WorkerProtocol::H2c, b"", None, &health(get(), 1, 3)).await,
             result
         );
         let (request, _) = requests.recv().await.unwrap();
@@ -254,7 +266,7 @@ async fn the_grpc_health_protocol_is_spoken() {
             service: "a.B".into(),
         };
         assert_eq!(
-            check(addr, WorkerProtocol::H2c, b"", &health(check_, 1, 3)).await,
+            check(addr, WorkerProtocol::H2c, b"", None, &health(check_, 1, 3)).await,
             result.map_err(String::from),
             "{body:?}"
         );
@@ -286,12 +298,12 @@ async fn a_grpc_answer_is_bounded_and_an_http1_server_fails() {
         3,
     );
     assert_eq!(
-        check(addr, WorkerProtocol::H2c, b"", &grpc).await,
+        check(addr, WorkerProtocol::H2c, b"", None, &grpc).await,
         Err("answer too large".into())
     );
     let (addr, _) = server("HTTP/1.1 400 Bad Request\r\n\r\n").await;
     assert!(
-        check(addr, WorkerProtocol::H2c, b"", &grpc)
+        check(addr, WorkerProtocol::H2c, b"", None, &grpc)
             .await
             .unwrap_err()
             .starts_with("HTTP/2: ")

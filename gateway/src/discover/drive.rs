@@ -396,7 +396,8 @@ impl Driver {
                 Some(ProxyVersion::V1) => proxy_protocol::V1_UNKNOWN,
                 Some(ProxyVersion::V2) => proxy_protocol::V2_LOCAL,
             };
-            let checked = checks::check(addr, pool.model().protocol, preface, health).await;
+            let (protocol, secure) = (pool.model().protocol, pool.secure());
+            let checked = checks::check(addr, protocol, preface, secure.as_deref(), health).await;
             Done::Checked(i, checked)
         });
     }

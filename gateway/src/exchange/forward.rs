@@ -32,6 +32,8 @@ pub struct Passage<'a> {
     pub request_id: &'a str,
     /// A cookie that the worker shall not see.
     pub hidden_cookie: Option<&'a str>,
+    /// The worker is reached over TLS.
+    pub to_tls: bool,
     /// What the client's certificate says.
     pub certificate: Option<&'a Identity>,
     /// What the route changes about the fields.
@@ -252,7 +254,7 @@ pub fn http2_request(request: &Request, passage: &Passage<'_>) -> Option<http::R
         _ => request.authority.clone(),
     };
     let uri = Uri::builder()
-        .scheme("http")
+        .scheme(if passage.to_tls { "https" } else { "http" })
         .authority(http::uri::Authority::from_maybe_shared(authority).ok()?)
         .path_and_query(passage.target)
         .build()

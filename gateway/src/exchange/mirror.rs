@@ -28,6 +28,7 @@ use crate::limit::in_flight::Place;
 use crate::message::{BodyKind, Request};
 use crate::plan::{Mirroring, Plan};
 use crate::pool::{Kind, Outcome, Pick, Want};
+use crate::upstream::Target;
 
 /// The field that tells a copy from its original.
 const MARK: &str = "x-portcullis-mirror";
@@ -192,6 +193,7 @@ async fn deliver(parcel: &Parcel, mirror: &Mirror, body: Vec<Bytes>) -> Result<(
         told_to_go_on: true,
         passage: Passage {
             hidden_cookie: None,
+            to_tls: pool.model().tls.is_some(),
             certificate: cx.certificate.as_deref(),
             target: &parcel.target,
             client: &cx.client_text,
@@ -227,7 +229,12 @@ async fn deliver(parcel: &Parcel, mirror: &Mirror, body: Vec<Bytes>) -> Result<(
         }
         "worker"
     };
-    let connection = connect(cx, pool, &job, addr, &mut summary).await;
+    let secure = pool.secure();
+    let target = Target {
+        addr,
+        secure: secure.as_deref(),
+    };
+    let connection = connect(cx, pool, &job, target, &mut summary).await;
     let (mut sink, mut reply) =
         send_head(&job, connection.map_err(lost)?, !body.is_empty()).map_err(lost)?;
     let timer = cx.shard.timers.slot();
@@ -275,7 +282,7 @@ async fn deliver(parcel: &Parcel, mirror: &Mirror, body: Vec<Bytes>) -> Result<(
     {
         cx.shard
             .upstream
-            .put(addr, stream, pool.model().idle_timeout);
+            .put(target, stream, pool.model().idle_timeout);
     }
     Ok(())
 }

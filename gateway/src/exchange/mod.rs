@@ -44,7 +44,7 @@ use crate::plan::Plan;
 use crate::pool::{Kind, Lease, Outcome, Pool, Want, WorkerId};
 use crate::shard::{Flight, Shard};
 use crate::tls::identity::Identity;
-use crate::upstream::ConnectError;
+use crate::upstream::{ConnectError, Target};
 use admit::Decision;
 use attempt::attempt;
 use client::Client;
@@ -355,6 +355,7 @@ async fn forward(
             port: cx.came_to.port(),
             request_id: &id,
             certificate: cx.certificate.as_deref(),
+            to_tls: pool.model().tls.is_some(),
             made: &made,
         },
         made: response_made.as_deref(),
@@ -490,6 +491,7 @@ impl<'a> Standing<'a> {
         job.home = admit::home(pool, job.request);
         job.abort_on_close = pool.model().abort_on_close;
         job.passage.hidden_cookie = hidden_cookie(pool);
+        job.passage.to_tls = pool.model().tls.is_some();
         true
     }
 }
@@ -796,7 +798,12 @@ async fn try_worker(
         Some(home) if home == worker => None,
         _ => pool.set_cookie(worker, job.passage.proto() == b"https"),
     };
-    let connection = connect(cx, pool, job, addr, summary).await?;
+    let secure = pool.secure();
+    let target = Target {
+        addr,
+        secure: secure.as_deref(),
+    };
+    let connection = connect(cx, pool, job, target, summary).await?;
     let done = attempt(job, body, ahead, client, connection, |response, stream| {
         let now = Instant::now();
         summary.answered(now);
@@ -814,7 +821,7 @@ async fn try_worker(
     if let Some(stream) = done.reusable.as_ref().filter(|_| shared) {
         cx.shard
             .upstream
-            .put(addr, stream.clone(), pool.model().idle_timeout);
+            .put(target, stream.clone(), pool.model().idle_timeout);
     }
     // How a tunnel ends is its protocol's own: many close with bytes unread, which TCP tells as a reset.
     if done.failure == Some(Failure::WorkerLost) && job.upgrade.is_none() {
@@ -830,7 +837,7 @@ fn at_hand(
     cx: &Context,
     protocol: WorkerProtocol,
     job: &Job<'_>,
-    addr: SocketAddr,
+    target: Target<'_>,
 ) -> Option<Connection> {
     match protocol {
         WorkerProtocol::Http1 => {
@@ -842,11 +849,11 @@ fn at_hand(
                 },
                 job.request,
             );
-            let stream = cx.shard.upstream.take(addr, careful)?;
+            let stream = cx.shard.upstream.take(target, careful)?;
             Some(Connection::Http1(stream, true))
         }
         WorkerProtocol::H2c => {
-            let (send, ticket) = cx.shard.upstream.at_hand(addr)?;
+            let (send, ticket) = cx.shard.upstream.at_hand(target)?;
             Some(Connection::Http2(send, ticket))
         }
     }
@@ -856,7 +863,7 @@ async fn connect(
     cx: &Context,
     pool: &Pool,
     job: &Job<'_>,
-    addr: SocketAddr,
+    target: Target<'_>,
     summary: &mut Summary<'_>,
 ) -> Result<Connection, Lost> {
     let model = pool.model();
@@ -874,7 +881,7 @@ async fn connect(
         }
     });
     if preface.is_none()
-        && let Some(kept) = at_hand(cx, model.protocol, job, addr)
+        && let Some(kept) = at_hand(cx, model.protocol, job, target)
     {
         return Ok(kept);
     }
@@ -883,14 +890,14 @@ async fn connect(
         WorkerProtocol::Http1 => cx
             .shard
             .upstream
-            .connect(addr, model.connect_timeout, preface.as_deref())
+            .connect(target, model.connect_timeout, preface.as_deref())
             .await
-            .map(|tcp| Connection::Http1(Rc::new(crate::io::Stream::plain(tcp)), false)),
+            .map(|stream| Connection::Http1(Rc::new(stream), false)),
         WorkerProtocol::H2c => cx
             .shard
             .upstream
             .session(
-                addr,
+                target,
                 model.connect_timeout,
                 model.streams_max,
                 model.head_bytes_max,
@@ -908,11 +915,16 @@ async fn connect(
     if connected.is_ok() {
         summary.pool_metrics().connect.observe(taken);
     }
+    if let Err(ConnectError::Tls(why)) = &connected
+        && cx.shard.may_tell(now)
+    {
+        tracing::warn!(pool = pool.name(), worker = %target.addr, why, "TLS with a worker failed");
+    }
     connected.map_err(|error| Lost {
         outcome: Some(match error {
             ConnectError::Refused => Outcome::ConnectRefused,
             ConnectError::Timeout => Outcome::ConnectTimeout,
-            ConnectError::Other(_) => Outcome::ConnectionLost,
+            ConnectError::Other(_) | ConnectError::Tls(_) => Outcome::ConnectionLost,
         }),
         ..Lost::unsent()
     })

@@ -6,6 +6,7 @@
 
 pub mod handshake;
 pub mod proxy_protocol;
+pub mod secure;
 pub mod timer;
 pub mod tls;
 

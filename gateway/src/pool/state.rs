@@ -25,6 +25,7 @@ use super::stats::Stats;
 use super::sticky::Names;
 use super::worker::{Snapshot, State, Transition, Worker, WorkerId};
 use crate::config::model::{self, Discovery};
+use crate::io::secure::Secure;
 
 /// Workers, and all that is known about them at the moment. Shared by all data threads.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub struct Pool {
     /// When [`Pool::tick`] has something to do, milliseconds of the pool's time.
     pub(super) tick_at: AtomicU64,
     pub(super) rescan: ArcSwapOption<Notify>,
+    /// How workers are reached over TLS: replaced when its files are.
+    secure: ArcSwapOption<Secure>,
     pub(super) stats: Stats,
     retry_budget: RetryBudget,
     pub(super) door: Door,
@@ -89,6 +92,19 @@ impl Pool {
     /// A pool of which nothing is known yet; with [`Discovery::Static`] every worker listens.
     pub fn new(model: model::Pool, now: Instant) -> Arc<Pool> {
         Pool::begun(model, now, now)
+    }
+
+    /// How its workers are reached over TLS, where it has TLS; set before it serves.
+    pub fn secure(&self) -> Option<Arc<Secure>> {
+        self.model
+            .tls
+            .as_ref()
+            .and_then(|_| self.secure.load_full())
+    }
+
+    /// From now on workers are reached in this way.
+    pub fn set_secure(&self, secure: Option<Arc<Secure>>) {
+        self.secure.store(secure);
     }
 
     /// A pool that takes the place of `before` and begins with what was known about the workers
@@ -311,6 +327,7 @@ impl Pool {
             }),
             tick_at: AtomicU64::new(NEVER),
             rescan: ArcSwapOption::empty(),
+            secure: ArcSwapOption::empty(),
             stats: Stats::default(),
             retry_budget: RetryBudget::new(&model.retry, now),
             door,

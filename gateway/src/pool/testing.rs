@@ -55,6 +55,7 @@ pub(crate) fn model(ports: u16) -> Pool {
         sticky: None,
         maintenance: None,
         abort_on_close: false,
+        tls: None,
     }
 }
 

@@ -21,12 +21,14 @@ use crate::config::model::{AdminToken, Bind, Config, ListenerId};
 use crate::config::{Problem, Severity, Source, parse, render};
 use crate::discover;
 use crate::host;
+use crate::io::secure::Secure;
 use crate::listener::accept::Door;
 use crate::listener::socket;
 use crate::observe::metrics::Metrics;
 use crate::plan::{LISTENERS_MAX, Plan, Tls};
 use crate::pool::Pool;
 use crate::shard::Shared;
+use crate::tls::client::to_workers;
 use crate::tls::live::Live;
 use places::keep_places;
 
@@ -153,6 +155,7 @@ impl From<String> for Refused {
 struct Wanted {
     config: Config,
     tls: Vec<Tls>,
+    workers: Ways,
     doubts: Vec<Problem>,
 }
 
@@ -233,9 +236,13 @@ impl Reload {
         let (tls, more) =
             tls_of(&config, Some(before)).map_err(|problems| Refused::of(source, problems))?;
         doubts.extend(more);
+        let (workers, more) =
+            workers_of(&config, Some(before)).map_err(|problems| Refused::of(source, problems))?;
+        doubts.extend(more);
         Ok(Wanted {
             config,
             tls,
+            workers,
             doubts,
         })
     }
@@ -246,6 +253,7 @@ impl Reload {
         let Wanted {
             mut config,
             tls,
+            workers,
             doubts,
         } = self.check(&source, &before)?;
         let restart = restart_for(&config, &before.config);
@@ -278,6 +286,7 @@ impl Reload {
         let shares: Result<Vec<Vec<Door>>, _> = fresh.iter().map(share).collect();
         let shares = shares.map_err(|error: std::io::Error| Refused::from(error.to_string()))?;
         // From here on nothing can fail.
+        set_workers(&plan, workers);
         doors.retain(|door| {
             let keep = wanted.contains(&(door.listener, key(&door.bind)));
             if !keep {
@@ -334,6 +343,46 @@ pub fn read_token(path: &std::path::Path) -> Result<String, (String, String)> {
             ),
             format!("make one with `openssl rand -hex 32 > {name}`"),
         ))
+    }
+}
+
+/// How the workers of each pool are reached over TLS, where they are.
+pub type Ways = Vec<Option<Arc<Secure>>>;
+
+/// TLS towards the workers of every pool, and what is doubtful about it; or what stops it.
+pub fn workers_of(
+    config: &Config,
+    before: Option<&Plan>,
+) -> Result<(Ways, Vec<Problem>), Vec<Problem>> {
+    let (mut wrong, mut doubts, mut all) = (Vec::new(), Vec::new(), Vec::new());
+    for pool in &config.pools {
+        let Some(tls) = &pool.tls else {
+            all.push(None);
+            continue;
+        };
+        let old = before.and_then(|before| {
+            let old = before.pools.iter().find(|old| old.name() == pool.name);
+            old.and_then(|old| old.secure())
+        });
+        match to_workers(tls, pool.protocol, SystemTime::now(), old.as_ref()) {
+            Ok((secure, more)) => {
+                doubts.extend(more);
+                all.push(Some(secure));
+            }
+            Err(more) => wrong.extend(more),
+        }
+    }
+    if wrong.is_empty() {
+        Ok((all, doubts))
+    } else {
+        Err(wrong)
+    }
+}
+
+/// Gives each pool its way to its workers.
+pub fn set_workers(plan: &Plan, workers: Ways) {
+    for (pool, secure) in plan.pools.iter().zip(workers) {
+        pool.set_secure(secure);
     }
 }
 

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::server::{Ready, Shown, ready};
 use super::tickets::{NoKey, TicketKey, Tickets};
+use super::time::unix;
 use crate::config::model::{Protocol, Tls};
 use crate::config::problem::Problem;
 
@@ -48,6 +49,8 @@ struct Watched {
     shown: Vec<Shown>,
     content: [u8; 32],
     trust: [u8; 32],
+    /// When something that is shown ends, seconds since 1970.
+    again: Option<i64>,
     tickets: Arc<Tickets>,
     /// What was refused, and when.
     refused: Option<(Vec<Problem>, SystemTime)>,
@@ -83,6 +86,7 @@ impl Live {
             shown,
             content,
             trust,
+            again,
             warnings,
         } = ready(model, protocol, now)?;
         if let Some(before) = before {
@@ -102,6 +106,7 @@ impl Live {
                 shown,
                 content,
                 trust,
+                again,
                 tickets,
                 refused: None,
             }),
@@ -154,7 +159,8 @@ impl Live {
                 .refused
                 .as_ref()
                 .is_some_and(|(_, at)| now.duration_since(*at).is_ok_and(|since| since >= AGAIN));
-            if !again {
+            let ended = watched.again.is_some_and(|end| end < unix(now));
+            if !again && !ended {
                 return Look::Same;
             }
         } else if watched.moving.as_ref() != Some(&stamps) {
@@ -162,6 +168,7 @@ impl Live {
             return Look::Moving;
         }
         watched.moving = None;
+        watched.again = None;
         watched.read = stamps;
         match ready(&self.model, self.protocol, now) {
             Ok(ready) => self.take_over(&mut watched, ready),
@@ -182,6 +189,7 @@ impl Live {
 
     fn take_over(&self, watched: &mut Watched, ready: Ready) -> Look {
         watched.refused = None;
+        watched.again = ready.again;
         if ready.content == watched.content {
             return Look::Same;
         }
@@ -191,6 +199,7 @@ impl Live {
             shown,
             content,
             trust,
+            again: _,
             warnings,
         } = ready;
         if trust == watched.trust {
@@ -232,10 +241,10 @@ fn stamp(found: &Metadata) -> [i64; 7] {
 
 /// Every file that a listener names for TLS.
 fn files(model: &Tls) -> impl Iterator<Item = &Path> {
-    let certificates = model
-        .certificates
-        .iter()
-        .flat_map(|certificate| [&certificate.chain, &certificate.key]);
+    let certificates = model.certificates.iter().flat_map(|certificate| {
+        let both = [&certificate.chain, &certificate.key];
+        both.into_iter().chain(&certificate.ocsp)
+    });
     let clients = model
         .client_certificates
         .iter()

@@ -18,6 +18,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
+use super::ocsp;
 use super::time::{days_until, unix};
 use crate::config::model::{Certificate, Place};
 use crate::config::problem::Problem;
@@ -38,6 +39,8 @@ pub struct Loaded {
     pub names: Vec<String>,
     /// When the first certificate of the chain ends, seconds since 1970.
     pub expires: i64,
+    /// When what the authority says of it (OCSP) ends, if that is shown, seconds since 1970.
+    pub stapled_until: Option<i64>,
     /// What is not right but does not stop it.
     pub warnings: Vec<Problem>,
 }
@@ -60,6 +63,7 @@ pub fn load(
     };
     let texts = Texts {
         place,
+        ocsp: certificate.ocsp.as_deref(),
         chain: (&certificate.chain, &chain_text),
         key: (&certificate.key, key_text.as_deref().unwrap_or(&chain_text)),
     };
@@ -99,9 +103,38 @@ pub(super) fn not_pem(path: &Path, place: Place, error: &pem::Error) -> Problem 
     Problem::error(place, what).hint("look for a line that was cut or pasted twice")
 }
 
+/// The certificates of a PEM file, at most 16.
+pub fn chain_of(path: &Path, place: Place) -> Result<Vec<CertificateDer<'static>>, Problem> {
+    let text = read(path, place, FILE_BYTES_MAX)?;
+    chain_in(path, &text, place)
+}
+
+fn chain_in(
+    path: &Path,
+    text: &[u8],
+    place: Place,
+) -> Result<Vec<CertificateDer<'static>>, Problem> {
+    let file = path.display();
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text)
+        .take(CHAIN_MAX + 1)
+        .collect();
+    let chain = chain.map_err(|error| not_pem(path, place, &error))?;
+    if chain.is_empty() {
+        let hint = "it needs a block that begins with `-----BEGIN CERTIFICATE-----`; a DER file is turned into one by `openssl x509 -inform der`";
+        return Err(Problem::error(place, format!("{file} has no certificate")).hint(hint));
+    }
+    if chain.len() > CHAIN_MAX {
+        let what = format!("{file} has more than {CHAIN_MAX} certificates");
+        let hint = "put in the leaf and its intermediates only, no bundle of authorities";
+        return Err(Problem::error(place, what).hint(hint));
+    }
+    Ok(chain)
+}
+
 /// What was read, with the names of the files for messages.
 struct Texts<'t> {
     place: Place,
+    ocsp: Option<&'t Path>,
     chain: (&'t Path, &'t [u8]),
     key: (&'t Path, &'t [u8]),
 }
@@ -120,7 +153,7 @@ impl Texts<'_> {
         let parsed = self.parse(&chain).map_err(|problem| vec![problem])?;
         let leaf = &parsed[0];
         let mut problems = Vec::new();
-        let shown = CertifiedKey::new(chain.clone(), Arc::clone(&key));
+        let mut shown = CertifiedKey::new(chain.clone(), Arc::clone(&key));
         if shown.keys_match().is_err() {
             problems.push(self.not_its_key(&chain, &key));
         } else {
@@ -134,6 +167,21 @@ impl Texts<'_> {
                 }
                 problem => warnings.extend(problem),
             }
+        }
+        let mut stapled_until = None;
+        match self
+            .ocsp
+            .map(|path| ocsp::load(path, self.place, leaf, unix(now)))
+        {
+            None => {}
+            Some(Ok(staple)) => {
+                stapled_until = staple.until;
+                shown.ocsp = Some(staple.der);
+            }
+            Some(Err(doubt)) if doubt.severity == crate::config::problem::Severity::Warning => {
+                warnings.push(doubt);
+            }
+            Some(Err(wrong)) => problems.push(wrong),
         }
         if !problems.is_empty() {
             return Err(problems);
@@ -153,28 +201,13 @@ impl Texts<'_> {
             key: Arc::new(shown),
             names,
             expires: ends.min().unwrap_or(i64::MAX),
+            stapled_until,
             warnings,
         })
     }
 
     fn read_chain(&self) -> Result<Vec<CertificateDer<'static>>, Problem> {
-        let (path, text) = (self.chain.0.display(), self.chain.1);
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text)
-            .take(CHAIN_MAX + 1)
-            .collect();
-        let chain = chain.map_err(|error| not_pem(self.chain.0, self.place, &error))?;
-        if chain.is_empty() {
-            let hint = "it needs a block that begins with `-----BEGIN CERTIFICATE-----`; a DER file is turned into one by `openssl x509 -inform der`";
-            return Err(self.error(format!("{path} has no certificate"), hint));
-        }
-        if chain.len() > CHAIN_MAX {
-            let hint = "put in the leaf and its intermediates only, no bundle of authorities";
-            return Err(self.error(
-                format!("{path} has more than {CHAIN_MAX} certificates"),
-                hint,
-            ));
-        }
-        Ok(chain)
+        chain_in(self.chain.0, self.chain.1, self.place)
     }
 
     fn read_key(

@@ -4,10 +4,13 @@
 //! clients may come, [`server`] ties them into the settings of the TLS library, [`live`] replaces these when the files are, [`tickets`] keeps
 //! sessions.
 
+pub mod client;
 pub mod digest;
 pub mod identity;
 pub mod live;
 pub mod load;
+pub mod ocsp;
+pub mod roots;
 pub mod server;
 pub mod store;
 pub mod tickets;

@@ -12,12 +12,13 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{ServerConfig, SupportedProtocolVersion, version};
 
+use super::client;
 use super::digest;
 use super::load::load;
 use super::store::Store;
 use super::tickets::Tickets;
 use super::trust::{self, Trust};
-use crate::config::model::{Config, Place, Protocol, Tls, TlsVersion, UnknownNames};
+use crate::config::model::{Certificate, Config, Place, Protocol, Tls, TlsVersion, UnknownNames};
 use crate::config::problem::Problem;
 
 /// What a listener shows, ready for clients.
@@ -32,6 +33,8 @@ pub struct Ready {
     pub content: [u8; 32],
     /// Changes with everything that decides on a client; sessions of one trust must not be resumed under another.
     pub trust: [u8; 32],
+    /// When something that is shown ends and has to be left out, seconds since 1970.
+    pub again: Option<i64>,
     /// What is not right but does not stop it.
     pub warnings: Vec<Problem>,
 }
@@ -55,6 +58,7 @@ pub fn ready(tls: &Tls, protocol: Protocol, now: SystemTime) -> Result<Ready, Ve
         shown,
         digest,
         trust,
+        again,
         warnings,
     } = files(tls, &provider, now)?;
     let place = tls
@@ -67,12 +71,8 @@ pub fn ready(tls: &Tls, protocol: Protocol, now: SystemTime) -> Result<Ready, Ve
             format!("TLS cannot be set up: {error}"),
         )]
     };
-    let versions: &[&SupportedProtocolVersion] = match tls.min_version {
-        TlsVersion::Tls12 => &[&version::TLS13, &version::TLS12],
-        TlsVersion::Tls13 => &[&version::TLS13],
-    };
     let builder = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(versions)
+        .with_protocol_versions(versions(tls.min_version))
         .map_err(failed)?;
     let (verifier, trust) = match trust {
         Some(trust) => (trust.verifier, trust.digest),
@@ -100,8 +100,18 @@ pub fn ready(tls: &Tls, protocol: Protocol, now: SystemTime) -> Result<Ready, Ve
         shown,
         content: digest::of_parts([&digest[..], &trust[..]]),
         trust,
+        again,
         warnings,
     })
+}
+
+/// The versions from the oldest that is allowed.
+pub(super) fn versions(oldest: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {
+    static BOTH: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
+    match oldest {
+        TlsVersion::Tls12 => &BOTH,
+        TlsVersion::Tls13 => &BOTH[..1],
+    }
 }
 
 /// What the files of a listener say.
@@ -110,6 +120,7 @@ struct Files {
     shown: Vec<Shown>,
     digest: [u8; 32],
     trust: Option<Trust>,
+    again: Option<i64>,
     warnings: Vec<Problem>,
 }
 
@@ -154,34 +165,50 @@ fn files(
         expires: loaded.expires,
     });
     let parts = loaded.iter().flat_map(|loaded| {
-        loaded
+        loaded.key.cert.iter().map(|der| der.as_ref()).chain([loaded
             .key
-            .cert
-            .iter()
-            .map(|der| der.as_ref())
-            .chain([&b""[..]])
+            .ocsp
+            .as_deref()
+            .unwrap_or_default()])
     });
     Ok(Files {
         shown: shown.collect(),
         digest: digest::of_parts(parts),
         store: Store::new(&loaded, tls.unknown_names),
         trust,
+        again: loaded
+            .iter()
+            .filter_map(|loaded| loaded.stapled_until)
+            .min(),
         warnings,
     })
 }
 
-/// Errors and warnings of the certificates of every listener. Reads the files they name.
+/// What is doubtful about a certificate and its key, or what stops them from being shown.
+pub fn check_certificate(
+    certificate: &Certificate,
+    now: SystemTime,
+) -> Result<Vec<Problem>, Vec<Problem>> {
+    load(certificate, &aws_lc_rs::default_provider(), now).map(|loaded| loaded.warnings)
+}
+
+/// Errors and warnings of the certificates of every listener, and of TLS towards workers. Reads the files they name.
 pub fn check(config: &Config, now: SystemTime) -> Vec<Problem> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let told = |tls: &Tls| match files(tls, &provider, now) {
         Ok(files) => files.warnings,
         Err(problems) => problems,
     };
+    let workers = config.pools.iter().flat_map(|pool| {
+        let tls = pool.tls.iter();
+        tls.flat_map(|tls| client::check(tls, pool.protocol, now))
+    });
     config
         .listeners
         .iter()
         .filter_map(|listener| listener.tls.as_ref())
         .flat_map(told)
+        .chain(workers)
         .collect()
 }
 

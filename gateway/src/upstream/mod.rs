@@ -15,8 +15,10 @@ use h2::client::SendRequest;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
+use crate::io::handshake::{self, HandshakeError};
+use crate::io::secure::Secure;
 use crate::io::timer::Timers;
-use crate::io::{Carrier, Stream, keepalive};
+use crate::io::{Carrier, Scratch, Stream, keepalive};
 
 /// Kept HTTP/1 connections per worker and data thread.
 const KEPT_MAX: usize = 256;
@@ -29,11 +31,30 @@ const SESSION_WINDOW: u32 = 64 * 1024 * 1024;
 
 /// The connections of a data thread to workers.
 pub struct Connections {
-    http1: RefCell<HashMap<SocketAddr, Vec<Kept>>>,
-    http2: RefCell<HashMap<SocketAddr, Rc<Sessions>>>,
+    http1: RefCell<HashMap<Key, Vec<Kept>>>,
+    http2: RefCell<HashMap<Key, Rc<Sessions>>>,
     /// Workers that an operator took out: nothing is kept for them.
     retired: RefCell<HashSet<SocketAddr>>,
     timers: Timers,
+    scratch: Rc<Scratch>,
+}
+
+/// Pools that reach a worker in different ways share no connection to it: its address, and which TLS, 0 for none.
+type Key = (SocketAddr, u64);
+
+/// A worker, and how it is reached.
+#[derive(Clone, Copy)]
+pub struct Target<'a> {
+    /// Its address.
+    pub addr: SocketAddr,
+    /// TLS, or none.
+    pub secure: Option<&'a Secure>,
+}
+
+impl Target<'_> {
+    fn key(&self) -> Key {
+        (self.addr, self.secure.map_or(0, |secure| secure.id))
+    }
 }
 
 struct Kept {
@@ -72,26 +93,38 @@ pub enum ConnectError {
     Refused,
     /// It took too long.
     Timeout,
+    /// It does not prove who it is, or nothing in common was found.
+    Tls(String),
     /// Anything else.
     Other(io::Error),
 }
 
+impl From<io::Error> for ConnectError {
+    fn from(error: io::Error) -> ConnectError {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => ConnectError::Refused,
+            _ => ConnectError::Other(error),
+        }
+    }
+}
+
 impl Connections {
     /// None yet.
-    pub fn new(timers: Timers) -> Connections {
+    pub fn new(timers: Timers, scratch: Rc<Scratch>) -> Connections {
         Connections {
             http1: RefCell::new(HashMap::new()),
             http2: RefCell::new(HashMap::new()),
             retired: RefCell::default(),
             timers,
+            scratch,
         }
     }
 
     /// A kept connection to `worker`. `careful` asks the kernel whether it still stands, for requests that must not
     /// be sent twice.
-    pub fn take(&self, worker: SocketAddr, careful: bool) -> Option<Rc<Stream>> {
+    pub fn take(&self, worker: Target<'_>, careful: bool) -> Option<Rc<Stream>> {
         let mut http1 = self.http1.borrow_mut();
-        let kept = http1.get_mut(&worker)?;
+        let kept = http1.get_mut(&worker.key())?;
         while let Some(connection) = kept.pop() {
             if connection.stream.is_quiet(careful) {
                 return Some(connection.stream);
@@ -101,58 +134,75 @@ impl Connections {
     }
 
     /// Keeps a connection for another request.
-    pub fn put(&self, worker: SocketAddr, stream: Rc<Stream>, idle_timeout: Duration) {
+    pub fn put(&self, worker: Target<'_>, stream: Rc<Stream>, idle_timeout: Duration) {
         let expires = self.timers.coarse_now() + idle_timeout;
         let mut http1 = self.http1.borrow_mut();
-        let kept = http1.entry(worker).or_default();
+        let kept = http1.entry(worker.key()).or_default();
         if kept.len() >= KEPT_MAX {
             kept.remove(0);
         }
         kept.push(Kept { stream, expires });
     }
 
-    /// Opens a TCP connection, which begins with `preface`.
+    /// Opens a connection, which begins with `preface`, then TLS where it is wanted.
     pub async fn connect(
         &self,
-        worker: SocketAddr,
+        worker: Target<'_>,
         timeout: Duration,
         preface: Option<&[u8]>,
-    ) -> Result<TcpStream, ConnectError> {
+    ) -> Result<Stream, ConnectError> {
         let open = async {
-            let mut tcp = TcpStream::connect(worker).await?;
+            let mut tcp = TcpStream::connect(worker.addr).await?;
             if let Some(preface) = preface {
                 tcp.write_all(preface).await?;
             }
-            io::Result::Ok(tcp)
+            // Small writes must not wait for one another (RFC 896 would have them do so).
+            let _ = tcp.set_nodelay(true);
+            if !worker.addr.ip().is_loopback() {
+                // Streams without a deadline would outlive a worker whose machine went without a word.
+                let _ = socket2::SockRef::from(&tcp).set_tcp_keepalive(&keepalive());
+            }
+            match worker.secure {
+                None => Ok(Stream::plain(tcp)),
+                // Boxed: what only some pools need must not weigh on every request.
+                Some(secure) => Box::pin(self.secure(tcp, worker.addr, secure)).await,
+            }
         };
         match self.timers.slot().within(timeout, open).await {
+            Ok(opened) => opened,
             Err(_) => Err(ConnectError::Timeout),
-            Ok(Ok(tcp)) => {
-                // Small writes must not wait for one another (RFC 896 would have them do so).
-                let _ = tcp.set_nodelay(true);
-                if !worker.ip().is_loopback() {
-                    // Streams without a deadline would outlive a worker whose machine went without a word.
-                    let _ = socket2::SockRef::from(&tcp).set_tcp_keepalive(&keepalive());
-                }
-                Ok(tcp)
-            }
-            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                Err(ConnectError::Refused)
-            }
-            Ok(Err(error)) => Err(ConnectError::Other(error)),
+        }
+    }
+
+    async fn secure(
+        &self,
+        tcp: TcpStream,
+        worker: SocketAddr,
+        secure: &Secure,
+    ) -> Result<Stream, ConnectError> {
+        let (config, name) = (secure.config.clone(), secure.name_of(worker));
+        match handshake::connect(tcp, config, name, &self.scratch).await {
+            Ok((_, false)) if secure.h2 => Err(ConnectError::Tls(
+                "the worker does not agree to HTTP/2".to_owned(),
+            )),
+            Ok((stream, _)) => Ok(stream),
+            Err(HandshakeError::PlainHttp) => Err(ConnectError::Tls(
+                "the worker speaks HTTP without TLS".to_owned(),
+            )),
+            Err(error) => Err(ConnectError::Tls(error.to_string())),
         }
     }
 
     /// A place in a session to `worker` that is open and has room.
-    pub fn at_hand(&self, worker: SocketAddr) -> Option<(SendRequest<Bytes>, Ticket)> {
-        self.http2.borrow().get(&worker)?.find(&self.timers)
+    pub fn at_hand(&self, worker: Target<'_>) -> Option<(SendRequest<Bytes>, Ticket)> {
+        self.http2.borrow().get(&worker.key())?.find(&self.timers)
     }
 
     /// A place in a session to `worker`, which is opened where none has room. One that begins with a `preface` is opened
     /// for this stream alone.
     pub async fn session(
         &self,
-        worker: SocketAddr,
+        worker: Target<'_>,
         timeout: Duration,
         streams_max: u32,
         head_bytes_max: usize,
@@ -165,7 +215,12 @@ impl Connections {
                 Err(_) => Err(ConnectError::Timeout),
             };
         }
-        let sessions = self.http2.borrow_mut().entry(worker).or_default().clone();
+        let sessions = self
+            .http2
+            .borrow_mut()
+            .entry(worker.key())
+            .or_default()
+            .clone();
         if let Some(found) = sessions.find(&self.timers) {
             return Ok(found);
         }
@@ -181,7 +236,7 @@ impl Connections {
     async fn open(
         &self,
         sessions: &Sessions,
-        worker: SocketAddr,
+        worker: Target<'_>,
         timeout: Duration,
         streams_max: u32,
         head_bytes_max: usize,
@@ -200,14 +255,14 @@ impl Connections {
 
     async fn establish(
         &self,
-        worker: SocketAddr,
+        worker: Target<'_>,
         timeout: Duration,
         streams_max: u32,
         head_bytes_max: usize,
         preface: Option<&[u8]>,
     ) -> Result<Rc<Session>, ConnectError> {
-        let tcp = self.connect(worker, timeout, preface).await?;
-        let carrier = Carrier::new(Stream::plain(tcp), Bytes::new());
+        let stream = self.connect(worker, timeout, preface).await?;
+        let carrier = Carrier::new(stream, Bytes::new());
         let handshake = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(SESSION_WINDOW)
@@ -240,11 +295,11 @@ impl Connections {
     /// Closes what was idle too long and forgets what is dead. Called about once a second.
     pub fn sweep(&self, now: Instant) {
         let retired = self.retired.borrow();
-        self.http1.borrow_mut().retain(|worker, kept| {
+        self.http1.borrow_mut().retain(|(worker, _), kept| {
             kept.retain(|connection| connection.expires > now && connection.stream.is_quiet(false));
             !kept.is_empty() && !retired.contains(worker)
         });
-        self.http2.borrow_mut().retain(|worker, sessions| {
+        self.http2.borrow_mut().retain(|(worker, _), sessions| {
             let retired = retired.contains(worker);
             sessions.open.borrow_mut().retain(|session| {
                 let idle_timeout = match retired {

@@ -9,10 +9,12 @@ use super::balance::read_balance;
 use super::check_name;
 use super::health::health;
 use super::patience::{outlier, retry, waiting};
+use super::secure::worker_tls;
 use super::standby;
 use super::sticky::sticky;
 use crate::config::model::{
     Backup, Discovery, Hold, Host, Place, Pool, PortRange, ProxyVersion, Queue, WorkerProtocol,
+    WorkerTls,
 };
 use crate::config::read::{Field, Reader, Zero};
 use crate::config::tree::Value;
@@ -79,12 +81,28 @@ fn draft(name: &str, field: &Field<'_>, reader: &mut Reader) -> Draft {
     let mut pool = Pool::new(name, draft.ranges.iter().map(|(range, _)| *range).collect());
     keys.set(reader, "hosts", &mut pool.hosts, |r, f| hosts(f, r));
     let protocols = [
-        ("http1", WorkerProtocol::Http1),
-        ("h2c", WorkerProtocol::H2c),
+        ("http1", (WorkerProtocol::Http1, false)),
+        ("h2c", (WorkerProtocol::H2c, false)),
+        ("h2", (WorkerProtocol::H2c, true)),
     ];
-    keys.set(reader, "protocol", &mut pool.protocol, |r, f| {
-        r.word(f, &protocols)
-    });
+    let protocol = keys.take("protocol");
+    let spoken = protocol
+        .as_ref()
+        .and_then(|field| reader.word(field, &protocols));
+    let needs_tls = spoken.is_some_and(|(_, needs_tls)| needs_tls);
+    pool.protocol = spoken.map_or(pool.protocol, |(protocol, _)| protocol);
+    keys.set(reader, "tls", &mut pool.tls, |r, f| worker_tls(f, r));
+    match (&protocol, &pool.tls) {
+        (Some(field), None) if needs_tls => pool.tls = Some(WorkerTls::new(field.node.place)),
+        (Some(field), Some(_)) if pool.protocol == WorkerProtocol::H2c && !needs_tls => {
+            reader.error(
+                field.node.place,
+                format!("pool `{name}`: h2c is HTTP/2 without TLS"),
+                "write `protocol: h2`, or remove `tls`",
+            );
+        }
+        _ => {}
+    }
     let balance = keys.take("balance");
     let hash = keys.take("hash");
     read_balance(balance.as_ref(), hash.as_ref(), &mut pool.balance, reader);

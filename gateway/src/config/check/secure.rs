@@ -2,8 +2,12 @@
 //!
 //! Reads `tls:`. The files are opened later, in `tls::load`.
 
+use rustls_pki_types::ServerName;
+
 use super::path;
-use crate::config::model::{Certificate, ClientCertificates, Tls, TlsVersion, UnknownNames};
+use crate::config::model::{
+    Certificate, ClientCertificates, Tls, TlsVersion, UnknownNames, WorkerTls,
+};
 use crate::config::read::{Field, Reader};
 use crate::config::tree::Value;
 
@@ -51,7 +55,7 @@ pub(super) fn tls(field: &Field<'_>, reader: &mut Reader) -> Option<Tls> {
     }
     tls.certificates = items
         .iter()
-        .filter_map(|item| certificate(item, reader))
+        .filter_map(|item| certificate(item, At::Listener, reader))
         .collect();
     Some(tls)
 }
@@ -101,8 +105,15 @@ fn client_certificates(
     }))
 }
 
-/// A path, or `{ chain: , key: }`.
-fn certificate(field: &Field<'_>, reader: &mut Reader) -> Option<Certificate> {
+/// Who shows a certificate: only a server has a response of OCSP.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum At {
+    Listener,
+    Pool,
+}
+
+/// A path, or `{ chain: , key: , ocsp: }`.
+fn certificate(field: &Field<'_>, at: At, reader: &mut Reader) -> Option<Certificate> {
     let place = field.node.place;
     if matches!(&field.node.value, Value::Map(_)) {
         let mut keys = reader.keys(field, "`{ chain: FILE, key: FILE }`")?;
@@ -112,11 +123,16 @@ fn certificate(field: &Field<'_>, reader: &mut Reader) -> Option<Certificate> {
         let key = keys
             .need(reader, "key")
             .and_then(|field| path(reader, &field));
+        let mut ocsp = None;
+        if at == At::Listener {
+            keys.set(reader, "ocsp", &mut ocsp, |r, f| path(r, f).map(Some));
+        }
         keys.done(reader);
         let (chain, place) = chain?;
         return Some(Certificate {
             chain,
             key: key?,
+            ocsp,
             place,
         });
     }
@@ -124,6 +140,57 @@ fn certificate(field: &Field<'_>, reader: &mut Reader) -> Option<Certificate> {
     Some(Certificate {
         key: chain.clone(),
         chain,
+        ocsp: None,
         place,
     })
+}
+
+/// `off`, `on`, or the keys of TLS towards workers.
+pub(super) fn worker_tls(field: &Field<'_>, reader: &mut Reader) -> Option<Option<WorkerTls>> {
+    let mut tls = WorkerTls::new(field.node.place);
+    if matches!(&field.node.value, Value::Text(_)) {
+        return reader.word(field, &[("off", None), ("on", Some(tls))]);
+    }
+    let mut keys = reader.keys(field, "`on`, `off` or `{ ca: FILE }`")?;
+    keys.set(reader, "ca", &mut tls.ca, |r, f| path(r, f).map(Some));
+    keys.set(
+        reader,
+        "client_certificate",
+        &mut tls.client_certificate,
+        |r, f| certificate(f, At::Pool, r).map(|own| Some((own.chain, own.key))),
+    );
+    keys.set(reader, "name", &mut tls.name, server_name);
+    let versions = [("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
+    keys.set(reader, "min_version", &mut tls.min_version, |r, f| {
+        r.word(f, &versions)
+    });
+    let verify = keys.take("verify");
+    if let Some(field) = &verify
+        && let Some(wanted) = reader.word(field, &[("off", false), ("on", true)])
+    {
+        tls.verify = wanted;
+        if !wanted {
+            reader.warning(
+                field.key,
+                "verify: off takes whoever answers for the worker",
+                "name the authority of the workers instead: `ca: FILE`",
+            );
+        }
+    }
+    keys.done(reader);
+    Some(Some(tls))
+}
+
+/// A DNS name or an address, as a certificate may have it.
+fn server_name(reader: &mut Reader, field: &Field<'_>) -> Option<Option<String>> {
+    let text = reader.text(field, "the name that workers prove")?;
+    if ServerName::try_from(text).is_err() {
+        reader.error(
+            field.node.place,
+            format!("`{}` is no name of a host", field.path),
+            "write it as it stands in the workers' certificates: `name: workers.example.com`",
+        );
+        return None;
+    }
+    Some(Some(text.to_owned()))
 }

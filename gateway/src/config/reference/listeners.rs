@@ -32,6 +32,12 @@ pub(super) const SECTIONS: &[Section] = &[
                 "",
                 "PEM file with the private key. Required.",
             ),
+            key(
+                "ocsp",
+                &[Form::Text("certs/edge.ocsp")],
+                "",
+                "DER file with what the authority says of it (OCSP), stapled for clients that ask, as long as it counts.",
+            ),
         ],
     },
     Section {

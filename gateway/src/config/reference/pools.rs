@@ -10,6 +10,31 @@ pub(super) const SECTIONS: &[Section] = &[
         keys: POOL,
     },
     Section {
+        title: "TLS of a pool",
+        at: &["pools.NAME.tls"],
+        what: "How its workers prove who they are, health checks included.",
+        keys: WORKER_TLS,
+    },
+    Section {
+        title: "Certificate of the gateway's own",
+        at: &["pools.NAME.tls.client_certificate"],
+        what: "A chain and a key in files of their own.",
+        keys: &[
+            key(
+                "chain",
+                &[Form::Text("certs/gateway.pem")],
+                "",
+                "PEM file: the leaf first, then the intermediates. Required.",
+            ),
+            key(
+                "key",
+                &[Form::Text("certs/gateway.key")],
+                "",
+                "PEM file with the private key. Required.",
+            ),
+        ],
+    },
+    Section {
         title: "Host of a pool",
         at: &["pools.NAME.hosts[]"],
         what: "A machine with workers.",
@@ -132,7 +157,7 @@ const POOL: &[Key] = &[
     ),
     key(
         "protocol",
-        &[Form::Words(&["http1", "h2c"])],
+        &[Form::Words(&["http1", "h2c", "h2"])],
         "http1",
         "What workers speak: HTTP/1.1, or HTTP/2 in plain text, as gRPC needs it.",
     ),
@@ -227,6 +252,12 @@ const POOL: &[Key] = &[
         &[Form::Number(1, 100_000)],
         "100",
         "Streams of one HTTP/2 connection to a worker.",
+    ),
+    key(
+        "tls",
+        &[Form::Words(&["off", "on"]), Form::Keys],
+        "off, but on for `protocol: h2`",
+        "Workers are spoken to over TLS; `on` trusts the system's authorities. The time for a connection holds for both.",
     ),
     key(
         "send_proxy",
@@ -348,6 +379,39 @@ const MAINTENANCE: &[Key] = &[
         &[Form::List(&[Form::Text("10.0.0.0/8")])],
         "nobody",
         "Networks that are served nevertheless.",
+    ),
+];
+
+const WORKER_TLS: &[Key] = &[
+    key(
+        "ca",
+        &[Form::Text("certs/workers.pem")],
+        "the system's authorities",
+        "PEM file with the authorities that may have issued the workers' certificates, at most 256.",
+    ),
+    key(
+        "client_certificate",
+        &[Form::Text("certs/gateway.pem"), Form::Keys],
+        "",
+        "The gateway's own, for workers that ask for one: a file with chain and key, or both in files of their own.",
+    ),
+    key(
+        "name",
+        &[Form::Text("workers.example.com")],
+        "the worker's address",
+        "What workers are asked for (SNI) and must have in their certificates.",
+    ),
+    key(
+        "verify",
+        &[Form::Words(&["off", "on"])],
+        "on",
+        "`off`: whoever answers is taken for the worker.",
+    ),
+    key(
+        "min_version",
+        &[Form::Words(&["1.2", "1.3"])],
+        "1.2",
+        "Oldest version spoken.",
     ),
 ];
 

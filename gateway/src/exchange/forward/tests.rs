@@ -49,6 +49,7 @@ fn passage<'a>(set: &'a [(&'a str, Vec<u8>)]) -> Passage<'a> {
         tls: true,
         port: 443,
         request_id: "id-1",
+        to_tls: false,
         certificate: None,
         made: Box::leak(Box::new(Made {
             set: set.to_vec(),

@@ -111,6 +111,7 @@ fn tls(certificates: &[(&Path, &Path)]) -> Tls {
     let certificate = |(chain, key): &(&Path, &Path)| Certificate {
         chain: (*chain).to_owned(),
         key: (*key).to_owned(),
+        ocsp: None,
         place: PLACE,
     };
     Tls {

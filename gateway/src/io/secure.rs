@@ -1,0 +1,31 @@
+//! How are workers reached where the way to them is not trusted? The settings of TLS towards the workers of a pool.
+//!
+//! Promises: made once, shared by all connections, which resume each other's sessions. Does not: read files or decide what
+//! is trusted (the `tls` room does).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+
+/// TLS towards the workers of a pool.
+#[derive(Debug)]
+pub struct Secure {
+    /// Tells it from others; never 0. Connections are shared by those that are alike.
+    pub id: u64,
+    /// Settings of the TLS library.
+    pub config: Arc<ClientConfig>,
+    /// Workers must agree to HTTP/2 (ALPN).
+    pub h2: bool,
+    /// What workers are asked for and must prove; their address where there is none.
+    pub name: Option<ServerName<'static>>,
+}
+
+impl Secure {
+    /// The name that a worker is asked for and must prove.
+    pub fn name_of(&self, worker: SocketAddr) -> ServerName<'static> {
+        let address = || ServerName::IpAddress(worker.ip().into());
+        self.name.clone().unwrap_or_else(address)
+    }
+}

@@ -13,6 +13,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::ExitCode;
 
+use gateway::observe::level::LogLevel;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 #[global_allocator]
@@ -33,13 +34,20 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
-        ["run", "-c", file] => gateway::app::run(Path::new(file)),
+        ["run", "-c", file] => gateway::app::run(Path::new(file), level()),
         ["check", file] => gateway::app::check(Path::new(file)),
         _ => {
             eprintln!("allocations: run -c FILE, or check FILE");
             ExitCode::FAILURE
         }
     }
+}
+
+/// There is no log of events here, and so no level to set.
+fn level() -> LogLevel {
+    LogLevel::new("off".to_owned(), |_| {
+        Err("this program keeps no log".to_owned())
+    })
 }
 
 /// Allocates nothing itself while it tells.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 
 /// A request head.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Request {
     /// Method, as sent.
     pub method: Method,
@@ -106,7 +106,7 @@ impl Upgrade {
 }
 
 /// Fields in their order, whatever they were read from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Fields {
     /// Ranges into the head's bytes.
     Http1(Http1Fields),
@@ -115,7 +115,7 @@ pub enum Fields {
 }
 
 /// Fields of an HTTP/1 head or trailer section.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Http1Fields {
     /// The head.
     pub bytes: Bytes,
@@ -369,6 +369,44 @@ impl Fields {
         }
     }
 
+    /// Adds a field behind the others; `name` is a token in lower case.
+    pub fn append(&mut self, name: &'static str, value: &[u8]) {
+        match self {
+            Fields::Http1(fields) => {
+                // The head is shared with whoever read it: what is added stands in a copy.
+                let start = fields.bytes.len();
+                let mut bytes = Vec::with_capacity(start + name.len() + value.len());
+                bytes.extend_from_slice(&fields.bytes);
+                bytes.extend_from_slice(name.as_bytes());
+                bytes.extend_from_slice(value);
+                let (middle, end) = (start + name.len(), bytes.len());
+                fields.bytes = bytes.into();
+                fields.spans.push(FieldSpan {
+                    name: start as u32..middle as u32,
+                    value: middle as u32..end as u32,
+                    known: Known::of(name.as_bytes()),
+                });
+            }
+            Fields::Http2(map) => {
+                if let Ok(value) = http::HeaderValue::from_bytes(value) {
+                    map.append(http::HeaderName::from_static(name), value);
+                }
+            }
+        }
+    }
+
+    /// Bytes of the longest, name and value together; 0 where none can be longer than `bound`.
+    pub fn longest(&self, bound: usize) -> usize {
+        if let Fields::Http1(fields) = self
+            && fields.bytes.len() <= bound
+        {
+            return 0;
+        }
+        let mut longest = 0;
+        self.for_each(|_, name, value| longest = longest.max(name.len() + value.len()));
+        longest
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         match self {
@@ -507,8 +545,10 @@ mod tests {
 
     #[test]
     fn fields_are_found_alike_whatever_they_were_read_from() {
-        for fields in both() {
-            assert_eq!(fields.len(), 4);
+        for mut fields in both() {
+            fields.append("set-cookie", b"a=b");
+            assert_eq!(fields.get("set-cookie"), Some(&b"a=b"[..]));
+            assert_eq!(fields.len(), 5);
             assert!(!fields.is_empty() && fields.is_grpc());
             assert_eq!(fields.get("x-a"), Some(&b"1"[..]));
             assert_eq!(fields.get("x-b"), None);

@@ -17,7 +17,7 @@ use crate::config::model::{
 use crate::limit::in_flight::Places as InFlight;
 use crate::limit::network::Gate;
 use crate::limit::rate::Limiter;
-use crate::observe::metrics::{ListenerMetrics, Metrics, PoolMetrics, RouteMetrics};
+use crate::observe::metrics::{ListenerMetrics, Metrics, MirrorMetrics, PoolMetrics, RouteMetrics};
 use crate::pool::Pool;
 use crate::route::table::RouteTable;
 use crate::tls::live::Live;
@@ -81,6 +81,14 @@ pub struct Packer<'a> {
     pub places: &'a Arc<Places>,
 }
 
+/// Copies of a route's requests.
+pub struct Mirroring {
+    /// Copies at once.
+    pub places: InFlight,
+    /// Their counters.
+    pub metrics: MirrorMetrics,
+}
+
 /// The limits of a route, ready for requests.
 pub struct RouteLimits {
     /// Whose requests are served.
@@ -89,6 +97,8 @@ pub struct RouteLimits {
     pub rate: Option<Arc<Limiter>>,
     /// Exchanges at once.
     pub places: Option<InFlight>,
+    /// Copies of requests.
+    pub mirror: Option<Mirroring>,
     metrics: Vec<(ListenerId, RouteMetrics)>,
 }
 
@@ -109,8 +119,22 @@ impl RouteLimits {
         let places = route
             .in_flight_max
             .map(|max| InFlight::new(max, before.and_then(|before| before.places.as_ref())));
-        let bounded =
-            gate.is_some() || rate.is_some() || places.is_some() || route.body_bytes_max.is_some();
+        let mirror = match &route.action {
+            Action::Forward(forward) => forward.mirror.as_ref(),
+            _ => None,
+        };
+        let mirror = mirror.map(|mirror| Mirroring {
+            places: InFlight::new(
+                mirror.in_flight_max,
+                before.and_then(|b| b.mirror.as_ref()).map(|m| &m.places),
+            ),
+            metrics: metrics.mirror(&route.name),
+        });
+        let bounded = gate.is_some()
+            || rate.is_some()
+            || places.is_some()
+            || mirror.is_some()
+            || route.body_bytes_max.is_some();
         if !bounded {
             return None;
         }
@@ -119,6 +143,7 @@ impl RouteLimits {
             gate,
             rate,
             places,
+            mirror,
             metrics: route
                 .on
                 .iter()

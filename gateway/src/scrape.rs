@@ -41,6 +41,10 @@ fn itself(text: &mut Exposition, shared: &Shared, plan: &Plan) {
         .line(&[env!("CARGO_PKG_VERSION")], 1);
     text.family(&names::DRAINING)
         .line(&[], shared.is_draining().into());
+    text.family(&names::BUFFERS)
+        .line(&[], shared.buffers.kept() as u64);
+    text.family(&names::BUFFERS_REFUSED)
+        .line(&[], shared.buffers.refused());
     text.family(&names::IN_FLIGHT)
         .line(&[], shared.in_flight.total());
     text.family(&names::COMPRESSIONS_SKIPPED)
@@ -169,7 +173,7 @@ fn workers(text: &mut Exposition, plan: &Plan, snapshots: &[Vec<Snapshot>]) {
 
 type PoolCounter = (&'static Family, fn(&Stats) -> &AtomicU64);
 
-static POOL_COUNTERS: [PoolCounter; 16] = [
+static POOL_COUNTERS: [PoolCounter; 20] = [
     (&names::POOL_PICKS, |s| &s.picks),
     (&names::POOL_RETRIES, |s| &s.retries),
     (&names::POOL_RETRIES_DENIED, |s| &s.retries_denied),
@@ -179,6 +183,10 @@ static POOL_COUNTERS: [PoolCounter; 16] = [
     (&names::POOL_QUEUED, |s| &s.queued),
     (&names::POOL_QUEUE_REFUSED, |s| &s.queue_refused),
     (&names::POOL_QUEUE_EXPIRED, |s| &s.queue_expired),
+    (&names::POOL_BACKED_UP, |s| &s.backed_up),
+    (&names::POOL_MAINTENANCE, |s| &s.maintenance),
+    (&names::POOL_STICKY_KEPT, |s| &s.sticky_kept),
+    (&names::POOL_STICKY_MOVED, |s| &s.sticky_moved),
     (&names::POOL_EJECTIONS, |s| &s.ejections),
     (&names::POOL_UPS, |s| &s.ups),
     (&names::POOL_DOWNS, |s| &s.downs),

@@ -21,6 +21,7 @@ pub use farewell::{Farewell, StreamKind};
 use crate::config::model::ListenerId;
 use crate::io::Scratch;
 use crate::io::timer::{REST, TICK, Timers};
+use crate::limit::memory::{Budget, Share};
 use crate::limit::network::counted_as;
 use crate::observe::access_log::{AccessLog, Lines};
 use crate::observe::record::Record;
@@ -44,6 +45,8 @@ pub struct Shared {
     pub log: AccessLog,
     /// Takes spans, where traces are wanted.
     pub tracer: Option<Tracer>,
+    /// Bytes of request bodies that may be kept, all data threads together.
+    pub buffers: Arc<Budget>,
     /// Open connections and who opened them.
     pub clients: Clients,
     /// Exchanges in flight, tunnels included.
@@ -72,6 +75,7 @@ impl Shared {
     /// With no connection yet.
     pub fn new(plan: Arc<Plan>, log: AccessLog, tracer: Option<Tracer>) -> Shared {
         Shared {
+            buffers: Arc::new(Budget::new(plan.config.buffers_bytes_max)),
             plan: ArcSwap::new(plan),
             log,
             tracer,
@@ -113,6 +117,7 @@ impl Shared {
 
     /// From now on requests are served by this plan.
     pub fn replace_plan(&self, plan: Arc<Plan>) {
+        self.buffers.set_max(plan.config.buffers_bytes_max);
         self.plan.store(plan);
         self.wake_shards();
     }
@@ -423,6 +428,8 @@ pub struct Shard {
     pub streams: Rc<Streams>,
     /// Lines of the access log.
     pub lines: RefCell<Lines>,
+    /// What is shared, for a count of users that no other thread touches.
+    pub buffers: Rc<Share>,
     random: RefCell<fastrand::Rng>,
     /// When it last told of a client that it refused.
     told: Cell<Option<Instant>>,
@@ -441,6 +448,7 @@ impl Shard {
             lines: RefCell::new(Lines::new(shared.log.clone(), Instant::now())),
             scratch,
             streams: Rc::default(),
+            buffers: Rc::new(Share(shared.buffers.clone())),
             random: RefCell::new(fastrand::Rng::with_seed(seed)),
             told: Cell::new(None),
             wall: Cell::new(wall_now()),
@@ -481,7 +489,7 @@ impl Shard {
             }
             if now.duration_since(swept) >= REST {
                 swept = now;
-                self.upstream.sweep(now, std::time::Duration::from_secs(60));
+                self.upstream.sweep(now);
             }
             if changed {
                 let plan = self.shared.plan.load();

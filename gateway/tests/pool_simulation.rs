@@ -116,6 +116,9 @@ fn random_model(rng: &mut Rng) -> model::Pool {
         head_bytes_max: 65_536,
         streams_max: 100,
         send_proxy: None,
+        sticky: None,
+        maintenance: None,
+        abort_on_close: false,
         tls: None,
     }
 }
@@ -219,6 +222,7 @@ impl World {
             .map(|_| id(self.rng.usize(0..self.truth.len())))
             .collect();
         let want = Want {
+            home: None,
             key: self.rng.bool().then(|| self.rng.u64(0..20)),
             avoid: &avoid,
             random: self.rng.u64(..),

@@ -51,3 +51,12 @@ mod traces;
 mod upgrade;
 mod websocket;
 mod worker_admin;
+
+// How pools are used.
+mod backup;
+mod buffering;
+mod h2_limits;
+mod left_clients;
+mod maintenance;
+mod mirror;
+mod sticky;

@@ -20,6 +20,7 @@ mod health;
 mod limits;
 mod listeners;
 mod metrics;
+mod mirror;
 mod names;
 mod networks;
 mod paths;
@@ -33,6 +34,8 @@ mod rewrites;
 mod routes;
 mod same;
 mod secure;
+mod standby;
+mod sticky;
 mod stop;
 mod templates;
 mod tokens;
@@ -109,6 +112,7 @@ pub(super) fn check(root: &Node, reader: &mut Reader) -> Option<Config> {
         traces: globals.traces,
         drain: globals.stop.drain,
         upgrade: globals.stop.upgrade,
+        buffers_bytes_max: globals.buffers_bytes_max,
         process: globals.process,
         deny_segments: globals.deny_segments,
         response_changes: Some(Box::new(globals.changes.response))
@@ -139,6 +143,7 @@ pub(super) fn admin_alone(root: &Node, reader: &mut Reader) -> Option<Option<Adm
 /// The keys at the top that are not about listeners, pools and routes.
 struct Globals {
     threads: usize,
+    buffers_bytes_max: usize,
     deny_segments: Vec<String>,
     admin: Option<Admin>,
     reload: ReloadOptions,
@@ -156,6 +161,7 @@ impl Default for Globals {
     fn default() -> Self {
         Globals {
             threads: 0,
+            buffers_bytes_max: 256 << 20,
             deny_segments: vec!["metrics".to_owned()],
             admin: Some(Admin::default()),
             access_log: AccessLog::default(),
@@ -174,6 +180,12 @@ impl Default for Globals {
 impl Globals {
     fn read(&mut self, keys: &mut Keys<'_>, reader: &mut Reader) {
         keys.set(reader, "threads", &mut self.threads, threads);
+        keys.set(
+            reader,
+            "buffers_bytes_max",
+            &mut self.buffers_bytes_max,
+            |r, f| r.bytes(f, 0..=1 << 40),
+        );
         keys.set(
             reader,
             "deny_segments",

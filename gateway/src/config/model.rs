@@ -64,6 +64,9 @@ pub struct Config {
     pub drain: Drain,
     /// How the process is replaced by another.
     pub upgrade: Upgrade,
+    /// Bytes of request bodies that are kept at once, by `buffer_request` and for retries (above 16 KiB each), all
+    /// requests together. Default 256 MiB.
+    pub buffers_bytes_max: usize,
     /// As whom the process runs, and what it may reach.
     pub process: Process,
     /// A request whose first or last path segment is one of these (lower case) is denied, in every
@@ -445,6 +448,41 @@ pub struct ListenerLimits {
     pub body_bytes_max: u64,
     /// Concurrent HTTP/2 streams of a connection. Default 128.
     pub streams_max: u32,
+    /// One field of a request's head, name and value together, bytes. Default `None`: as long as the head may be.
+    pub field_bytes_max: Option<usize>,
+    /// Bounds that only HTTP/2 has.
+    pub http2: Http2Limits,
+}
+
+/// Bounds of an HTTP/2 connection. Every one has a safe default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http2Limits {
+    /// Streams that the client reset and that are not forgotten or not even served yet; one more ends the connection
+    /// (ENHANCE_YOUR_CALM). Default 64.
+    pub resets_max: usize,
+    /// Streams that had to be reset for the client's errors, in the life of a connection; one more ends it. Default 256.
+    pub errors_max: usize,
+    /// Window of a stream, bytes: what a slow worker can make the gateway hold of one request. Default 64 KiB.
+    pub stream_window: u32,
+    /// Window of a connection, bytes; `None` (default) for all its streams' windows together, 1 MiB at least.
+    pub connection_window: Option<u32>,
+    /// Longest frame that is taken, bytes, 16 KiB to 16 MiB. Default 16 KiB.
+    pub frame_bytes_max: u32,
+    /// Bytes of a response that may wait for the client, per stream. Default 128 KiB.
+    pub send_bytes_max: usize,
+}
+
+impl Default for Http2Limits {
+    fn default() -> Self {
+        Http2Limits {
+            resets_max: 64,
+            errors_max: 256,
+            stream_window: 64 * 1024,
+            connection_window: None,
+            frame_bytes_max: 16 * 1024,
+            send_bytes_max: 128 * 1024,
+        }
+    }
 }
 
 impl Default for ListenerLimits {
@@ -463,6 +501,8 @@ impl Default for ListenerLimits {
             fields_max: 100,
             body_bytes_max: 0,
             streams_max: 128,
+            field_bytes_max: None,
+            http2: Http2Limits::default(),
         }
     }
 }
@@ -511,8 +551,90 @@ pub struct Pool {
     /// Each connection to a worker begins with a header of the PROXY protocol that names the client.
     /// Such a connection serves one exchange. Default: none.
     pub send_proxy: Option<ProxyVersion>,
+    /// A client comes back to the worker that served it. Default: none.
+    pub sticky: Option<Sticky>,
+    /// The pool takes no requests but those of some networks. Default: it takes all.
+    pub maintenance: Option<Maintenance>,
+    /// An HTTP/1 client that ends its side while it waits for the head of a response has left: its exchange is given up.
+    /// Default: no, it is served (RFC 9112 section 9.6 lets it).
+    pub abort_on_close: bool,
     /// Workers are spoken to over TLS; `None` for plain text (default).
     pub tls: Option<WorkerTls>,
+}
+
+/// How a client is brought back to the worker that served it: by a cookie of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sticky {
+    /// Name of the cookie.
+    pub cookie: String,
+    /// How long it lasts, from when it was set; `None` (default) until the browser is closed.
+    pub ttl: Option<Duration>,
+    /// `Secure`. Default: where the client came by TLS.
+    pub secure: Secure,
+    /// `HttpOnly`. Default: yes.
+    pub http_only: bool,
+    /// `SameSite`. Default `Lax`.
+    pub same_site: SameSite,
+    /// `Path`. Default `/`.
+    pub path: String,
+    /// The worker does not see the cookie. Default: no.
+    pub hide: bool,
+    /// What the value is keyed with; the same on every gateway that shares clients. Default: none, then the value is a
+    /// plain hash of pool and address, the same everywhere, from which an address can be guessed by trying.
+    pub secret: Option<Secret>,
+}
+
+/// Which of our cookies are for TLS alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secure {
+    /// Those that were set over TLS.
+    Auto,
+    /// All.
+    Always,
+    /// None.
+    Never,
+}
+
+/// `SameSite` of a cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SameSite {
+    /// Sent with links from elsewhere, too.
+    Lax,
+    /// Only from the same site.
+    Strict,
+    /// Always; browsers ask for `Secure` then.
+    None,
+}
+
+/// A word that is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// What is answered while nobody is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Maintenance {
+    /// Seconds of `Retry-After`. Default 60.
+    pub retry_after: u16,
+    /// A sentence for the client. Default: `closed for maintenance`.
+    pub text: String,
+    /// Whose requests are served nevertheless. Default: nobody's.
+    pub allow: Trusted,
+}
+
+impl Default for Maintenance {
+    fn default() -> Self {
+        Maintenance {
+            retry_after: 60,
+            text: "closed for maintenance".to_owned(),
+            allow: Trusted::default(),
+        }
+    }
 }
 
 /// TLS towards the workers of a pool.
@@ -585,6 +707,9 @@ impl Pool {
             head_bytes_max: 64 * 1024,
             streams_max: 100,
             send_proxy: None,
+            sticky: None,
+            maintenance: None,
+            abort_on_close: false,
             tls: None,
         }
     }
@@ -908,6 +1033,35 @@ pub struct Forward {
     pub changes: Changes,
     /// Overrides the pool's `response_timeout`.
     pub response_timeout: Option<Duration>,
+    /// Pools that stand in, in order: the route's own, or the pool's, and theirs in turn. Default: none.
+    pub backups: Vec<Backup>,
+    /// The whole body, up to so many bytes, is taken before a worker is reserved; a longer one streams on from there.
+    /// Default: `None`, it streams.
+    pub buffer_request: Option<usize>,
+    /// Copies of some requests go to another pool, too. Default: none.
+    pub mirror: Option<Mirror>,
+}
+
+/// A pool that stands in for the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backup {
+    /// Which.
+    pub pool: PoolId,
+    /// It does while fewer workers than this are up in the one before. Default 1: while none is.
+    pub below: u32,
+}
+
+/// Copies of requests, whose answers are thrown away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirror {
+    /// Where they go.
+    pub pool: PoolId,
+    /// How many of the requests, percent. Default 100.
+    pub share: u8,
+    /// A longer request body is not copied, bytes. Default 64 KiB.
+    pub body_bytes_max: usize,
+    /// Copies under way at once, all data threads together; one more is not made. Default 100.
+    pub in_flight_max: u32,
 }
 
 /// How a path is changed. The query stays as it is.

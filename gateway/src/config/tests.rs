@@ -1,5 +1,7 @@
 //! Are all mistakes told, and only mistakes?
 
+mod pools;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -336,6 +338,8 @@ fn every_key_of_the_reference_is_known_and_its_default_is_true() {
         .replace("NAME:", "a:")
         .replace("POOL", "a")
         .replace("    hash: address", "    #")
+        .replace("    backup:", "    #")
+        .replace("    mirror:", "    #")
         .replace("    redirect_https", "    #")
         .replace("    redirect_port", "    #")
         .replace("[https]", "[a]");

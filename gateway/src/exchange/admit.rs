@@ -21,7 +21,7 @@ use crate::limit::in_flight::Place;
 use crate::limit::rate::{Limiter, retry_after};
 use crate::message::{BodyKind, Request};
 use crate::plan::Plan;
-use crate::pool::{Kind, Lease, Pick, Pool, Want, WorkerId};
+use crate::pool::{Lease, Pick, Pool, Want, WorkerId};
 use crate::route::table::Query;
 use crate::route::{host, path};
 use crate::tls::identity::Identity;
@@ -219,18 +219,27 @@ pub fn hash_key(pool: &Pool, request: &Request, client: IpAddr) -> Option<u64> {
             IpAddr::V6(v6) => return Some(fnv(&v6.octets())),
         },
         HashKey::Header(name) => request.fields.get(name)?,
-        HashKey::Cookie(name) => {
-            // HTTP/2 clients send a cookie in crumbs, each a field of its own (RFC 9113 section 8.2.3).
-            let mut found = None;
-            request.fields.for_each(|_, field, value| {
-                if found.is_none() && field.eq_ignore_ascii_case(b"cookie") {
-                    found = cookie(value, name);
-                }
-            });
-            found?
-        }
+        HashKey::Cookie(name) => cookie_of(request, name)?,
     };
     Some(fnv(bytes))
+}
+
+/// The worker that a client was at before, where the pool is sticky and the request says so.
+pub fn home(pool: &Pool, request: &Request) -> Option<WorkerId> {
+    let sticky = pool.model().sticky.as_ref()?;
+    pool.named(cookie_of(request, &sticky.cookie)?)
+}
+
+/// The first cookie of a name.
+fn cookie_of<'r>(request: &'r Request, name: &str) -> Option<&'r [u8]> {
+    // HTTP/2 clients send a cookie in crumbs, each a field of its own (RFC 9113 section 8.2.3).
+    let mut found = None;
+    request.fields.for_each(|_, field, value| {
+        if found.is_none() && field.eq_ignore_ascii_case(b"cookie") {
+            found = cookie(value, name);
+        }
+    });
+    found
 }
 
 fn cookie<'a>(cookies: &'a [u8], name: &str) -> Option<&'a [u8]> {
@@ -251,18 +260,14 @@ fn fnv(bytes: &[u8]) -> u64 {
 /// tells when it began to wait, if it did.
 pub async fn admit(
     pool: &Arc<Pool>,
-    key: Option<u64>,
-    avoid: &[WorkerId],
-    kind: Kind,
+    want: Want<'_>,
     random: impl Fn() -> u64,
     timers: &Timers,
     since: &Cell<Option<Instant>>,
 ) -> Result<Lease, Failure> {
     let want = || Want {
-        key,
-        avoid,
         random: random(),
-        kind,
+        ..want
     };
     let now = Instant::now();
     let why = match pool.pick(&want(), now) {

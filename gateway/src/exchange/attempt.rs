@@ -13,11 +13,12 @@ use h2::Reason;
 use crate::exchange::client::{Client, grpc_status};
 use crate::exchange::failure::Failure;
 use crate::exchange::finish::NO_STATUS;
-use crate::exchange::flow::{Cause, FlowError, Frame, Pull, Replay, Side, Sink, Source, pump};
+use crate::exchange::flow::{Cause, FlowError, Frame, Pull, Side, Sink, Source, pump};
 use crate::exchange::forward::{self, After};
 use crate::exchange::job::{Connection, Done, Job, Lost, Sent};
 use crate::exchange::leave::Leave;
 use crate::exchange::packing::{self, Packed};
+use crate::exchange::replay::Replay;
 use crate::exchange::reply::{Head, Reply};
 use crate::exchange::tunnel::tunnel;
 use crate::io::timer::Slot;
@@ -39,7 +40,7 @@ enum Answered {
     Switched(Response, Reply),
 }
 
-/// Tries. `on_head` hears of the response's status as soon as it is known, and whether a long stream begins.
+/// Tries. `on_head` hears of the response's head as soon as it is known and may add to it, and whether a long stream begins.
 /// `ahead` holds what was read from an HTTP/1 client beyond its request.
 pub async fn attempt(
     job: &Job<'_>,
@@ -47,7 +48,7 @@ pub async fn attempt(
     ahead: &mut BytesMut,
     client: &mut Client,
     connection: Connection,
-    on_head: impl FnOnce(u16, bool),
+    on_head: impl FnOnce(&mut Response, bool),
 ) -> Result<Done, Lost> {
     match converse(job, body, client, connection, on_head).await? {
         Answered::Whole(done) => Ok(done),
@@ -65,7 +66,7 @@ async fn converse(
     body: &mut Replay,
     client: &mut Client,
     connection: Connection,
-    on_head: impl FnOnce(u16, bool),
+    on_head: impl FnOnce(&mut Response, bool),
 ) -> Result<Answered, Lost> {
     let has_body = !body.is_empty() && job.upgrade.is_none();
     let (mut to_worker, mut reply) = send_head(job, connection, has_body)?;
@@ -77,7 +78,7 @@ async fn converse(
     }
     let committed = body.commit_switch();
     let go_on = job.timers.slot();
-    let mut waits_for_100 = job.request.expects_continue;
+    let mut waits_for_100 = job.request.expects_continue && !job.told_to_go_on;
     if waits_for_100 {
         go_on.set(GO_ON);
     }
@@ -105,11 +106,16 @@ async fn converse(
             }
             match sending.poll(cx) {
                 Poll::Ready(Err(cause)) => return Poll::Ready(Err(Lost::client(&cause))),
-                Poll::Ready(Ok(())) => timer.set(if sending.broken {
-                    LAST_WORDS
-                } else {
-                    job.bounds.response_timeout
-                }),
+                Poll::Ready(Ok(())) => {
+                    if job.abort_on_close && !sending.broken {
+                        client.watch();
+                    }
+                    timer.set(if sending.broken {
+                        LAST_WORDS
+                    } else {
+                        job.bounds.response_timeout
+                    });
+                }
                 Poll::Pending => {}
             }
             if let Poll::Ready(head) = reply.poll_head(cx, job) {
@@ -147,15 +153,15 @@ async fn converse(
     timer.clear();
     committed.set(true);
     let (mut response, worker_keeps, from_worker) = match head {
-        Head::Switch(response) => {
-            on_head(response.status, true);
+        Head::Switch(mut response) => {
+            on_head(&mut response, true);
             return Ok(Answered::Switched(response, reply));
         }
         Head::Final(response, keeps, source) => (response, keeps, source),
         Head::Informational(_) => unreachable!("the loop above goes on after it"),
     };
     let status = response.status;
-    on_head(status, job.grpc && sending.busy);
+    on_head(&mut response, job.grpc && sending.busy);
     if let Some(failure) = intercepted(job, &response) {
         return Err(Lost {
             failure,
@@ -365,7 +371,11 @@ async fn broken_off(job: &Job<'_>, status: u16, error: FlowError, to_client: &mu
     Done::failed(status, failure)
 }
 
-fn send_head(job: &Job<'_>, connection: Connection, has_body: bool) -> Result<(Sink, Reply), Lost> {
+pub(super) fn send_head(
+    job: &Job<'_>,
+    connection: Connection,
+    has_body: bool,
+) -> Result<(Sink, Reply), Lost> {
     match connection {
         Connection::Http1(stream, reused) => {
             stream.mark();

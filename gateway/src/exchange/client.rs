@@ -16,6 +16,9 @@ use crate::http1::write;
 use crate::io::Stream;
 use crate::message::{BodyKind, Request, Response, Version};
 
+/// Bytes that a watched client may send beyond its request before it is not watched any more.
+const EARLY_MAX: usize = 16 * 1024;
+
 /// The client's side of an exchange.
 pub enum Client {
     /// An HTTP/1 connection.
@@ -26,6 +29,8 @@ pub enum Client {
         version: Version,
         /// It may carry another request afterwards.
         keep_alive: bool,
+        /// Read beyond the request, where the client is watched; see [`Client::watch`].
+        early: Option<BytesMut>,
     },
     /// A stream of an HTTP/2 connection.
     Http2 {
@@ -110,7 +115,7 @@ impl Client {
     pub async fn answer(
         &mut self,
         request: Option<&Request>,
-        answer: Answer,
+        answer: Answer<'_>,
         location: Option<&str>,
         grpc: bool,
         close: bool,
@@ -127,6 +132,7 @@ impl Client {
                 stream,
                 version,
                 keep_alive,
+                ..
             } => {
                 let to_head = request.is_some_and(|request| request.method == http::Method::HEAD);
                 let keep = *keep_alive && !close;
@@ -142,10 +148,43 @@ impl Client {
         }
     }
 
-    /// Ready when the client has reset its stream. HTTP/1 clients cannot be seen leaving without reading on.
+    /// From now on an HTTP/1 client that ends its side has left. For a client whose request was read to its end: what it
+    /// sends beyond is kept for [`Client::take_early`].
+    pub fn watch(&mut self) {
+        if let Client::Http1 { early, .. } = self {
+            early.get_or_insert_default();
+        }
+    }
+
+    /// What a watched client has sent beyond its request goes behind what was read before.
+    pub fn take_early(&mut self, ahead: &mut BytesMut) {
+        if let Client::Http1 { early, .. } = self
+            && let Some(early) = early.take()
+            && !early.is_empty()
+        {
+            ahead.extend_from_slice(&early);
+        }
+    }
+
+    /// Ready when the client has reset its stream. An HTTP/1 client is seen leaving only while it is watched.
     pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Cause> {
         match self {
-            Client::Http1 { .. } => Poll::Pending,
+            Client::Http1 { early: None, .. } => Poll::Pending,
+            Client::Http1 {
+                stream,
+                early: Some(early),
+                ..
+            } => loop {
+                // Who sends so much beyond its request waits for its answer.
+                if early.len() >= EARLY_MAX {
+                    return Poll::Pending;
+                }
+                match ready!(stream.poll_fill(cx, early)) {
+                    Ok(0) => return Poll::Ready(Cause::Lost),
+                    Ok(_) => {}
+                    Err(error) => return Poll::Ready(Cause::Io(error)),
+                }
+            },
             Client::Http2 { respond } => match ready!(respond.poll_reset(cx)) {
                 Ok(reason) => Poll::Ready(Cause::Reset(reason)),
                 Err(error) => Poll::Ready(Cause::of(&error)),
@@ -175,7 +214,7 @@ pub(super) fn body_of(answer: Answer) -> String {
 
 /// A whole HTTP/1 response of our own.
 pub fn http1_answer(
-    answer: Answer,
+    answer: Answer<'_>,
     location: Option<&str>,
     version: Version,
     to_head: bool,
@@ -212,7 +251,7 @@ pub fn http1_answer(
 fn http2_answer(
     respond: &mut SendResponse<Bytes>,
     request: Option<&Request>,
-    answer: Answer,
+    answer: Answer<'_>,
     location: Option<&str>,
 ) -> Result<u64, Cause> {
     let body = body_of(answer);

@@ -21,6 +21,10 @@ pub enum Failure {
     RateLimited(u16),
     /// Too many exchanges of the route at once.
     RouteFull,
+    /// There is no room to keep the request's body.
+    BuffersFull,
+    /// The pool is in maintenance.
+    Maintenance,
     /// No route matches.
     NoRoute,
     /// The body is longer than the listener or the route allows.
@@ -66,11 +70,11 @@ pub enum Failure {
 
 /// What a client is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct Answer<'a> {
     /// HTTP status.
     pub status: u16,
     /// A short sentence for the body.
-    pub text: &'static str,
+    pub text: &'a str,
     /// Seconds of `Retry-After`, where trying again can help.
     pub retry_after: Option<u16>,
     /// The same on gRPC.
@@ -107,7 +111,7 @@ impl GrpcStatus {
 
 impl Failure {
     /// What the client sees.
-    pub fn answer(self) -> Answer {
+    pub fn answer(self) -> Answer<'static> {
         let answer = |status, text| Answer {
             status,
             text,
@@ -132,6 +136,12 @@ impl Failure {
                 grpc: GrpcStatus::ResourceExhausted,
                 ..answer(429, "too many requests")
             },
+            Failure::BuffersFull => Answer {
+                grpc: GrpcStatus::ResourceExhausted,
+                ..later(503, "too many uploads at once")
+            },
+            // The pool has words of its own for it.
+            Failure::Maintenance => later(503, "closed for maintenance"),
             Failure::RouteFull => later(503, "too many requests at once"),
             // Never 404: fleet agents read one as an old server and change their ways.
             Failure::NoRoute => later(503, "nothing is served here"),
@@ -171,6 +181,8 @@ impl Failure {
             Failure::Denied(_) | Failure::Network => "denied",
             Failure::RateLimited(_) => "rate_limited",
             Failure::RouteFull => "route_full",
+            Failure::BuffersFull => "buffers_full",
+            Failure::Maintenance => "maintenance",
             Failure::NoRoute => "no_route",
             Failure::BodyTooLarge => "body_too_large",
             Failure::BadBody => "bad_body",
@@ -200,6 +212,8 @@ impl Failure {
                 | Failure::Network
                 | Failure::RateLimited(_)
                 | Failure::RouteFull
+                | Failure::BuffersFull
+                | Failure::Maintenance
                 | Failure::NoRoute
                 | Failure::NoWorker
                 | Failure::Busy

@@ -30,6 +30,8 @@ pub struct Passage<'a> {
     pub port: u16,
     /// The request's id.
     pub request_id: &'a str,
+    /// A cookie that the worker shall not see.
+    pub hidden_cookie: Option<&'a str>,
     /// The worker is reached over TLS.
     pub to_tls: bool,
     /// What the client's certificate says.
@@ -41,7 +43,8 @@ pub struct Passage<'a> {
 }
 
 impl Passage<'_> {
-    fn proto(&self) -> &[u8] {
+    /// What the client spoke to whoever took its connection.
+    pub fn proto(&self) -> &[u8] {
         let ours: &[u8] = if self.tls { b"https" } else { b"http" };
         self.told(|origin| origin.proto.as_deref()).unwrap_or(ours)
     }
@@ -101,10 +104,10 @@ fn taken(made: &Made<'_>, name: &[u8]) -> bool {
 }
 
 /// Every request field that passes.
-fn each_request_field<'a>(
-    request: &'a Request,
+fn each_request_field(
+    request: &Request,
     passage: &Passage<'_>,
-    mut visit: impl FnMut(Known, &'a [u8], &'a [u8]),
+    mut visit: impl FnMut(Known, &[u8], &[u8]),
 ) {
     let nominated = Nominated::of(&request.fields);
     request.fields.for_each(|known, name, value| {
@@ -116,7 +119,15 @@ fn each_request_field<'a>(
         };
         let ours = ours || is_of_another_trace(passage, name);
         if !ours && !nominated.has(name) && !taken(passage.made, name) {
-            visit(known, name, value);
+            match passage.hidden_cookie {
+                Some(hidden) if name.eq_ignore_ascii_case(b"cookie") => {
+                    let left = without_cookie(value, hidden);
+                    if !left.is_empty() {
+                        visit(known, name, &left);
+                    }
+                }
+                _ => visit(known, name, value),
+            }
         }
     });
 }
@@ -127,6 +138,17 @@ fn is_of_another_trace(passage: &Passage<'_>, name: &[u8]) -> bool {
         name.eq_ignore_ascii_case(b"traceparent")
             || (!keeps_state && name.eq_ignore_ascii_case(b"tracestate"))
     })
+}
+
+/// The cookies of a field but those of one name.
+fn without_cookie(value: &[u8], name: &str) -> Vec<u8> {
+    let is_it = |pair: &&[u8]| {
+        let rest = pair.strip_prefix(name.as_bytes());
+        rest.is_some_and(|rest| rest.first() == Some(&b'='))
+    };
+    let pairs = value.split(|c| *c == b';').map(<[u8]>::trim_ascii);
+    let left: Vec<&[u8]> = pairs.filter(|p| !p.is_empty() && !is_it(p)).collect();
+    left.join(&b"; "[..])
 }
 
 /// The fields that the gateway sets, but for those that the route sets.

@@ -19,7 +19,7 @@ use crate::io::Stream;
 use crate::io::timer::Timers;
 use crate::message::Request;
 use crate::plan::Packer;
-use crate::pool::Outcome;
+use crate::pool::{Outcome, WorkerId};
 use crate::shard::Shared;
 use crate::upstream::Ticket;
 
@@ -37,6 +37,12 @@ pub struct Job<'a> {
     pub request: &'a Request,
     /// What the worker is told beside it.
     pub passage: Passage<'a>,
+    /// The worker that the client's cookie names, in a sticky pool.
+    pub home: Option<WorkerId>,
+    /// A client that ends its side while it waits for the response's head has left.
+    pub abort_on_close: bool,
+    /// The client was told to send its body.
+    pub told_to_go_on: bool,
     /// What the route changes about the response.
     pub made: Option<&'a Made<'a>>,
     /// Statuses of workers whose answers are replaced by ours.

@@ -14,10 +14,13 @@ pub mod flow;
 pub mod forward;
 pub mod job;
 mod leave;
+mod mirror;
 pub mod origin;
 mod packing;
+pub mod replay;
 mod reply;
 mod rewrite;
+mod standby;
 mod tunnel;
 mod websocket;
 
@@ -34,14 +37,15 @@ use bytes::BytesMut;
 use http::Method;
 
 use crate::config::model::{
-    Forward, Listener, ListenerId, Protocol, ProxyVersion, RouteId, WorkerProtocol,
+    Forward, Listener, ListenerId, Maintenance, PoolId, Protocol, ProxyVersion, RouteId,
+    WorkerProtocol,
 };
 use crate::http1::head::Limits;
 use crate::io::proxy_protocol;
 use crate::io::timer::{TICK, Timers};
-use crate::message::{Known, Request, Upgrade, Version};
+use crate::message::{BodyKind, Known, Request, Response, Upgrade, Version};
 use crate::plan::Plan;
-use crate::pool::{Kind, Lease, Outcome, Pool, WorkerId};
+use crate::pool::{Kind, Lease, Outcome, Pool, Want, WorkerId};
 use crate::shard::{Flight, Shard};
 use crate::tls::identity::Identity;
 use crate::upstream::{ConnectError, Target};
@@ -51,9 +55,10 @@ use client::Client;
 use failure::{Answer, Failure, GrpcStatus};
 use fields::{Filling, Made};
 use finish::Summary;
-use flow::{Pace, Replay, Source};
+use flow::{Pace, Source};
 use forward::{After, Passage};
 use job::{Bounds, Connection, Done, Job, Lost, Sent};
+use replay::Replay;
 
 /// Attempts that failed before a byte was sent, in one exchange: a pool whose workers all went at once is learned
 /// about one refusal at a time.
@@ -202,7 +207,7 @@ async fn respond(
     request: &Request,
     source: &Source,
     client: &mut Client,
-    answer: Answer,
+    answer: Answer<'_>,
     location: Option<&str>,
     grpc: bool,
     summary: &mut Summary<'_>,
@@ -215,7 +220,7 @@ async fn respond(
 async fn say(
     request: &Request,
     client: &mut Client,
-    answer: Answer,
+    answer: Answer<'_>,
     location: Option<&str>,
     grpc: bool,
     close: bool,
@@ -327,8 +332,14 @@ async fn forward(
             return refuse(request, source.is_done(), client, failure, grpc, summary).await;
         }
     };
-    let pool = plan.pool(forward.pool);
     summary.pool = Some(forward.pool);
+    if let Some(closed) = plan.pool(forward.pool).turns_away(summary.client()) {
+        let done = source.is_done();
+        return Box::pin(turn_away(request, done, client, closed, grpc, summary)).await;
+    }
+    let chosen = standby::choose(plan, forward);
+    let pool = plan.pool(chosen);
+    summary.pool = Some(chosen);
     let upgrade = match upgrade_of(&cx.shard, request, pool) {
         Ok(upgrade) => upgrade,
         Err(failure) => return refuse(request, false, client, failure, grpc, summary).await,
@@ -351,8 +362,12 @@ async fn forward(
     let grpc_status = summary.grpc_status.clone();
     let traceparent = summary.trace.map(|part| part.here.field());
     let has_caller = summary.trace.is_some_and(|part| part.parent.is_some());
-    let job = Job {
+    let mut job = Job {
+        home: admit::home(pool, request),
+        abort_on_close: pool.model().abort_on_close,
+        told_to_go_on: false,
         passage: Passage {
+            hidden_cookie: hidden_cookie(pool),
             target: target.as_deref().unwrap_or(&request.target),
             client: &cx.client_text,
             origin: origin.as_deref(),
@@ -392,12 +407,53 @@ async fn forward(
         ),
     };
     let mut body = Replay::new(source, pool.model().retry.body_bytes_max);
-    let ended = attempts(cx, pool, &job, &mut body, ahead, client, summary).await;
+    if !body.is_empty() {
+        body = body.within(&cx.shard.buffers);
+    }
+    // Streams have no end that could be waited for, and no copy.
+    let is_stream = grpc || job.upgrade.is_some();
+    if forward.mirror.is_some() && !is_stream {
+        let lot = cx.shard.random();
+        match mirror::begin(summary, plan, route, request, &job.passage, lot) {
+            Some(copy) if body.is_empty() => copy.send(),
+            Some(copy) => body.copy_to(copy),
+            None => {}
+        }
+    }
+    if let Some(limit) = forward.buffer_request.filter(|_| !is_stream)
+        && worth_taking(request, limit)
+    {
+        let gathered = gather(&mut body, limit, client, &mut job);
+        if let Err(failure) = Box::pin(gathered).await {
+            summary.bytes_in.set(body.kept_bytes() as u64);
+            let done = body.is_received();
+            return refuse(request, done, client, failure, grpc, summary).await;
+        }
+    }
+    if job.abort_on_close && body.is_received() {
+        client.watch();
+    }
+    let mut standing = Standing {
+        plan,
+        forward,
+        chosen,
+    };
+    let ended = attempts(
+        cx,
+        &mut standing,
+        &mut job,
+        &mut body,
+        ahead,
+        client,
+        summary,
+    )
+    .await;
     let source = body.take_source();
     let unread = !source.is_done();
     if !matches!(source, Source::Empty) {
         *ahead = source.into_buf();
     }
+    client.take_early(ahead);
     match ended {
         Ok(done) => {
             summary.status = done.status;
@@ -420,6 +476,102 @@ async fn forward(
             None => refuse(request, !unread, client, failure, grpc, summary).await,
         },
     }
+}
+
+/// Where a request goes, as long as it has no answer.
+struct Standing<'a> {
+    plan: &'a Plan,
+    forward: &'a Forward,
+    chosen: PoolId,
+}
+
+impl<'a> Standing<'a> {
+    fn pool(&self) -> &'a Arc<Pool> {
+        self.plan.pool(self.chosen)
+    }
+
+    /// Waits for a worker; `None` when another pool is to be asked.
+    async fn unless_changed<T>(
+        &self,
+        timers: &Timers,
+        waiting: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<Option<T>, Failure> {
+        standby::unless_changed(self.plan, self.forward, self.chosen, timers, waiting).await
+    }
+
+    /// Looks again where it goes; when that is elsewhere, the job is made to fit. Says whether it was.
+    fn moves(&mut self, cx: &Context, job: &mut Job<'a>, summary: &mut Summary<'_>) -> bool {
+        let chosen = standby::choose(self.plan, self.forward);
+        if chosen == self.chosen {
+            return false;
+        }
+        self.chosen = chosen;
+        summary.pool = Some(chosen);
+        let pool = self.pool();
+        let listener = self.plan.listener(cx.listener);
+        let body_bytes_max = job.bounds.request_pace.bytes_max;
+        job.bounds = bounds(listener, pool, self.forward, body_bytes_max, job.grpc);
+        job.limits.head_bytes = pool.model().head_bytes_max;
+        job.home = admit::home(pool, job.request);
+        job.abort_on_close = pool.model().abort_on_close;
+        job.passage.hidden_cookie = hidden_cookie(pool);
+        job.passage.to_tls = pool.model().tls.is_some();
+        true
+    }
+}
+
+/// Whether a body is to be taken before it goes on: not where there is none, and not one that is known to be longer.
+fn worth_taking(request: &Request, limit: usize) -> bool {
+    match request.body {
+        BodyKind::Empty => false,
+        BodyKind::Length(length) => length <= limit as u64,
+        BodyKind::Open | BodyKind::UntilClose => true,
+    }
+}
+
+/// Takes the request's body before a worker is asked for.
+async fn gather(
+    body: &mut Replay,
+    limit: usize,
+    client: &mut Client,
+    job: &mut Job<'_>,
+) -> Result<(), Failure> {
+    let timer = job.timers.slot();
+    if job.request.expects_continue {
+        job.told_to_go_on = true;
+        let told = client.inform(Response::go_on());
+        let told = timer.within(job.bounds.patience, told).await;
+        if !matches!(told, Ok(Ok(()))) {
+            return Err(Failure::ClientGone);
+        }
+    }
+    let Pace {
+        read, bytes_max, ..
+    } = job.bounds.request_pace;
+    body.gather(limit, bytes_max, read, &timer).await
+}
+
+/// Answers for a pool in maintenance.
+async fn turn_away(
+    request: &Request,
+    body_done: bool,
+    client: &mut Client,
+    closed: Maintenance,
+    grpc: bool,
+    summary: &mut Summary<'_>,
+) -> After {
+    summary.refused(Failure::Maintenance);
+    let answer = Answer {
+        text: &closed.text,
+        retry_after: Some(closed.retry_after),
+        ..Failure::Maintenance.answer()
+    };
+    say(request, client, answer, None, grpc, !body_done, summary).await
+}
+
+fn hidden_cookie(pool: &Pool) -> Option<&str> {
+    let sticky = pool.model().sticky.as_ref()?;
+    sticky.hide.then_some(&sticky.cookie)
 }
 
 /// The bounds of an exchange. Streams that live for days have none in time.
@@ -454,17 +606,18 @@ fn bounds(
 }
 
 /// Tries workers until one answers, or nothing more can be tried.
-async fn attempts(
+async fn attempts<'a>(
     cx: &Context,
-    pool: &Arc<Pool>,
-    job: &Job<'_>,
+    standing: &mut Standing<'a>,
+    job: &mut Job<'a>,
     body: &mut Replay,
     ahead: &mut BytesMut,
     client: &mut Client,
     summary: &mut Summary<'_>,
 ) -> Result<Done, (Failure, Option<h2::Reason>)> {
     let shard = &cx.shard;
-    let key = admit::hash_key(pool, job.request, summary.client());
+    let mut pool = standing.pool();
+    let mut key = admit::hash_key(pool, job.request, summary.client());
     let kind = if job.upgrade.is_some() {
         Kind::Stream
     } else {
@@ -472,27 +625,43 @@ async fn attempts(
     };
     pool.retry_budget().deposit();
     let mut tried: Vec<WorkerId> = Vec::new();
-    let (mut unsent, mut retries) = (0, 0);
+    let (mut unsent, mut retries, mut moved, mut backed_up) = (0, 0, 0, false);
     loop {
         let since = Cell::new(None);
-        let admitting = admit::admit(
-            pool,
+        let want = Want {
             key,
-            &tried,
+            home: job.home,
+            avoid: &tried,
+            random: 0,
             kind,
-            || shard.random(),
-            &shard.timers,
-            &since,
-        );
+        };
+        let admitting = admit::admit(pool, want, || shard.random(), &shard.timers, &since);
+        let admitting = standing.unless_changed(&shard.timers, admitting);
         let admitted = unless_gone(client, admitting).await;
         if let Some(since) = since.get() {
             let waited = since.elapsed();
             summary.wait += waited;
-            if admitted.is_ok() {
+            if matches!(admitted, Ok(Some(_))) {
                 summary.pool_metrics().wait.observe(waited);
             }
         }
-        let lease = admitted.map_err(|failure| (failure, None))?;
+        let Some(lease) = admitted.map_err(|failure| (failure, None))? else {
+            moved += 1;
+            if moved > UNSENT_MAX {
+                return Err((Failure::NoWorker, None));
+            }
+            if standing.moves(cx, job, summary) {
+                (pool, tried) = (standing.pool(), Vec::new());
+                key = admit::hash_key(pool, job.request, summary.client());
+            }
+            continue;
+        };
+        if standing.chosen != standing.forward.pool && !backed_up {
+            backed_up = true;
+            let stood_in_for = standing.plan.pool(standing.forward.pool);
+            let count = &stood_in_for.stats().backed_up;
+            count.fetch_add(1, Ordering::Relaxed);
+        }
         // The usual exchange needs no look at the clock here: nothing has taken time yet.
         if since.get().is_some() || summary.retries > 0 {
             summary.sent = Instant::now();
@@ -554,7 +723,10 @@ async fn attempts(
         summary.retries += 1;
         // The body begins again: what was counted of it counts once.
         job.bytes_in.set(0);
-        if !tried.contains(&worker) {
+        if standing.moves(cx, job, summary) {
+            (pool, tried) = (standing.pool(), Vec::new());
+            key = admit::hash_key(pool, job.request, summary.client());
+        } else if !tried.contains(&worker) {
             tried.push(worker);
         }
     }
@@ -645,6 +817,11 @@ async fn try_worker(
     summary: &mut Summary<'_>,
 ) -> Result<Done, Lost> {
     let (addr, worker) = (lease.addr(), lease.worker());
+    // Who comes without our cookie, or cannot have the worker it names, gets one that names this worker.
+    let cookie = match job.home {
+        Some(home) if home == worker => None,
+        _ => pool.set_cookie(worker, job.passage.proto() == b"https"),
+    };
     let secure = pool.secure();
     let target = Target {
         addr,
@@ -653,10 +830,13 @@ async fn try_worker(
     let connection = connect(cx, pool, job, target, summary).await?;
     // Held to the end of the stream, if it becomes one.
     let mut long = None;
-    let done = attempt(job, body, ahead, client, connection, |status, stream| {
+    let done = attempt(job, body, ahead, client, connection, |response, stream| {
         let now = Instant::now();
         summary.answered(now);
-        report(pool, worker, Outcome::Answered(status), now);
+        report(pool, worker, Outcome::Answered(response.status), now);
+        if let Some(cookie) = &cookie {
+            response.fields.append("set-cookie", cookie.as_bytes());
+        }
         if stream {
             lease.make_stream();
             long = Some(summary.enter_streams(job, pool, addr));
@@ -752,7 +932,10 @@ async fn connect(
                 preface.as_deref(),
             )
             .await
-            .map(|(send, ticket)| Connection::Http2(send, ticket)),
+            .map(|(send, ticket)| {
+                ticket.keep_idle(model.idle_timeout);
+                Connection::Http2(send, ticket)
+            }),
     };
     let now = Instant::now();
     let taken = now - began;

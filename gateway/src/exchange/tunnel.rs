@@ -39,6 +39,7 @@ pub(super) async fn tunnel(
     let Reply::Http1 { stream, buf, .. } = reply else {
         return Done::failed(502, Failure::BadAnswer);
     };
+    client.take_early(ahead);
     let mut from_client = match client {
         Client::Http1 { stream, .. } => Source::Raw {
             stream: stream.clone(),

@@ -4,6 +4,7 @@
 
 mod bucket;
 pub mod in_flight;
+pub mod memory;
 pub mod network;
 pub mod rate;
 mod recent;

@@ -90,7 +90,7 @@ async fn next_request(
     slot: &Slot,
     first: bool,
 ) -> Next {
-    let (limits, idle, head_timeout) = {
+    let (limits, field_max, idle, head_timeout) = {
         let plan = cx.shard.shared.plan.load();
         let limits = &plan.listener(cx.listener).limits;
         let idle = if first {
@@ -98,7 +98,12 @@ async fn next_request(
         } else {
             limits.idle_timeout
         };
-        (limits_of(limits), idle, limits.head_timeout)
+        (
+            limits_of(limits),
+            limits.field_bytes_max,
+            idle,
+            limits.head_timeout,
+        )
     };
     let mut begun = false;
     slot.set(idle);
@@ -113,7 +118,13 @@ async fn next_request(
                 seen == 0 || seen > buf.len() || memchr::memchr(b'\n', &buf[seen..]).is_some();
             if !buf.is_empty() && (worth || buf.len() > limits.target_bytes) {
                 match parse_request(buf, &limits) {
-                    Ok(Some(parsed)) => return Poll::Ready(Next::Request(Box::new(parsed))),
+                    Ok(Some(parsed)) => {
+                        let fields = &parsed.request.fields;
+                        if field_max.is_some_and(|max| fields.longest(max) > max) {
+                            return Poll::Ready(Next::Bad(BadHead::TooLarge));
+                        }
+                        return Poll::Ready(Next::Request(Box::new(parsed)));
+                    }
                     Ok(None) => {}
                     Err(bad) => return Poll::Ready(Next::Bad(bad)),
                 }
@@ -179,6 +190,7 @@ async fn exchange(
         stream: stream.clone(),
         version: request.version,
         keep_alive: keep_alive && !draining,
+        early: None,
     };
     serve_request(cx, request, source, &mut client, buf).await
 }

@@ -22,15 +22,9 @@ use crate::io::Carrier;
 use crate::listener::http1::linger;
 use crate::message::{BodyKind, Fields, Request, Upgrade, Version};
 
-/// Window of a stream, bytes: what a slow worker can make the gateway hold of one request.
-const STREAM_WINDOW: u32 = 64 * 1024;
 /// Tiny DATA frames that may wait to be read, by the measure of the `h2` crate: bursts of small gRPC messages are
 /// normal, the crate's own default is 25 600.
 const DATA_FRAME_BUDGET: usize = 16 * 1024 * 1024;
-/// Bytes of a response that may wait for the client, per stream, whatever window it announces.
-const SEND_BUFFER: usize = 128 * 1024;
-/// Streams that the client reset and we still know of.
-const RESET_STREAMS_MAX: usize = 64;
 
 /// A connection that has ended is read this long for what was written to arrive: a slow client still takes the end of its
 /// last answer, and its window updates, left unread, would make the kernel reset the connection.
@@ -58,18 +52,22 @@ async fn converse(cx: &Rc<Context>, carrier: Carrier) {
     };
     let mut builder = h2::server::Builder::new();
     builder
-        .initial_window_size(STREAM_WINDOW)
+        .initial_window_size(limits.http2.stream_window)
         // All streams' windows together: a stream whose worker is slow holds up no other.
-        .initial_connection_window_size(
-            STREAM_WINDOW
-                .saturating_mul(limits.streams_max)
-                .clamp(1 << 20, 1 << 30),
-        )
+        .initial_connection_window_size(limits.http2.connection_window.unwrap_or_else(|| {
+            let all = limits
+                .http2
+                .stream_window
+                .saturating_mul(limits.streams_max);
+            all.clamp(1 << 20, 1 << 30)
+        }))
         .max_concurrent_streams(limits.streams_max)
-        .max_send_buffer_size(SEND_BUFFER)
+        .max_send_buffer_size(limits.http2.send_bytes_max)
+        .max_frame_size(limits.http2.frame_bytes_max)
         .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
-        .max_concurrent_reset_streams(RESET_STREAMS_MAX)
-        .max_pending_accept_reset_streams(RESET_STREAMS_MAX)
+        .max_concurrent_reset_streams(limits.http2.resets_max)
+        .max_pending_accept_reset_streams(limits.http2.resets_max)
+        .max_local_error_reset_streams(Some(limits.http2.errors_max))
         .data_frame_budget(DATA_FRAME_BUDGET);
     if !grpc {
         builder.enable_connect_protocol();
@@ -141,7 +139,11 @@ async fn converse(cx: &Rc<Context>, carrier: Carrier) {
             Some(Ok((request, respond))) => {
                 let stream = Open::new(&open);
                 let cx = cx.clone();
-                let limits = (limits.fields_max, limits.target_bytes_max);
+                let limits = (
+                    limits.fields_max,
+                    limits.target_bytes_max,
+                    limits.field_bytes_max,
+                );
                 tokio::task::spawn_local(async move {
                     let _stream = stream;
                     stream_of(&cx, request, respond, limits).await;
@@ -149,10 +151,27 @@ async fn converse(cx: &Rc<Context>, carrier: Carrier) {
             }
             Some(Err(error)) => {
                 tracing::debug!(%error, client = %cx.client, "HTTP/2 connection ended");
+                if let Some(reason) = error.reason().filter(|_| error.is_library()) {
+                    let plan = cx.shard.shared.plan.load();
+                    let listener = &plan.listeners[usize::from(cx.listener.0)];
+                    listener.metrics.end_http2(word(reason));
+                }
                 return;
             }
             None => return,
         }
+    }
+}
+
+/// The word for the metrics.
+fn word(reason: h2::Reason) -> &'static str {
+    match reason {
+        h2::Reason::ENHANCE_YOUR_CALM => "enhance_your_calm",
+        h2::Reason::PROTOCOL_ERROR => "protocol_error",
+        h2::Reason::FRAME_SIZE_ERROR => "frame_size_error",
+        h2::Reason::FLOW_CONTROL_ERROR => "flow_control_error",
+        h2::Reason::COMPRESSION_ERROR => "compression_error",
+        _ => "other",
     }
 }
 
@@ -176,7 +195,7 @@ async fn stream_of(
     cx: &Context,
     request: http::Request<RecvStream>,
     respond: SendResponse<Bytes>,
-    limits: (usize, usize),
+    limits: (usize, usize, Option<usize>),
 ) {
     let mut client = Client::Http2 { respond };
     let (head, recv) = request.into_parts();
@@ -194,7 +213,7 @@ async fn stream_of(
 fn request_of(
     head: http::request::Parts,
     recv: &RecvStream,
-    (fields_max, target_max): (usize, usize),
+    (fields_max, target_max, field_max): (usize, usize, Option<usize>),
 ) -> Result<Request, BadHead> {
     let protocol = head
         .extensions
@@ -258,13 +277,17 @@ fn request_of(
         Some(length) => BodyKind::Length(length),
         None => BodyKind::Open,
     };
+    let fields = Fields::Http2(head.headers);
+    if field_max.is_some_and(|max| fields.longest(max) > max) {
+        return Err(BadHead::TooLarge);
+    }
     Ok(Request {
         method: head.method,
         authority,
         target,
         version: Version::Http2,
         expects_continue: false,
-        fields: Fields::Http2(head.headers),
+        fields,
         body,
         upgrade: protocol.map(Upgrade::Connect),
     })

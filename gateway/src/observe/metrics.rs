@@ -28,6 +28,9 @@ pub struct Metrics {
     rate_limited: IntCounterVec,
     handshakes: IntCounterVec,
     handshake_failures: IntCounterVec,
+    mirror_sent: IntCounterVec,
+    mirror_dropped: IntCounterVec,
+    http2_ended: IntCounterVec,
     reloads: IntCounterVec,
     upgrades_failed: IntCounterVec,
     pickups: IntCounterVec,
@@ -120,6 +123,9 @@ impl Metrics {
         let rate_limited = counter(&names::RATE_LIMITED)?;
         let handshakes = counter(&names::HANDSHAKES)?;
         let handshake_failures = counter(&names::HANDSHAKE_FAILURES)?;
+        let mirror_sent = counter(&names::MIRROR_SENT)?;
+        let mirror_dropped = counter(&names::MIRROR_DROPPED)?;
+        let http2_ended = counter(&names::CONNECTIONS_ENDED)?;
         let reloads = counter(&names::RELOADS)?;
         let upgrades_failed = counter(&names::UPGRADES_FAILED)?;
         // Told from the beginning, as 0.
@@ -135,12 +141,25 @@ impl Metrics {
             rate_limited,
             handshakes,
             handshake_failures,
+            mirror_sent,
+            mirror_dropped,
+            http2_ended,
             reloads,
             upgrades_failed,
             pickups,
             reload_refused: AtomicBool::new(false),
             pools: Arc::new(pools),
         })
+    }
+
+    /// The counters of a route's copies.
+    pub fn mirror(&self, route: &str) -> MirrorMetrics {
+        MirrorMetrics {
+            sent: self.mirror_sent.with_label_values(&[route]),
+            families: self.mirror_dropped.clone(),
+            route: route.to_owned(),
+            dropped: Few::new(),
+        }
     }
 
     /// Counts a reload.
@@ -176,6 +195,7 @@ impl Metrics {
             routes: (0..=routes).map(|_| Few::new()).collect(),
             pools: (0..=pools).map(|_| OnceLock::new()).collect(),
             failed: Few::new(),
+            http2_ended: (self.http2_ended.clone(), Few::new()),
             connections: self.connections.with_label_values(&[listener]),
             refused_total: refused("connections_max"),
             refused_client: refused("connections_per_client_max"),
@@ -272,6 +292,7 @@ pub struct ListenerMetrics {
     /// By the pool's place, the last for none.
     pools: Vec<OnceLock<Box<Sums>>>,
     failed: Few<&'static str, IntCounter>,
+    http2_ended: (IntCounterVec, Few<&'static str, IntCounter>),
     /// Connections accepted.
     pub connections: IntCounter,
     /// Connections over the listener's cap.
@@ -330,7 +351,31 @@ pub struct Ended {
     pub end: &'static str,
 }
 
+/// Handles of a route with a mirror.
+pub struct MirrorMetrics {
+    /// Copies that were answered.
+    pub sent: IntCounter,
+    families: IntCounterVec,
+    route: String,
+    dropped: Few<&'static str, IntCounter>,
+}
+
+impl MirrorMetrics {
+    /// Counts a copy that was given up.
+    pub fn drop(&self, reason: &'static str) {
+        let make = || self.families.with_label_values(&[&self.route, reason]);
+        self.dropped.get(reason, make).inc();
+    }
+}
+
 impl ListenerMetrics {
+    /// Counts an HTTP/2 connection that was ended for its client's fault.
+    pub fn end_http2(&self, reason: &'static str) {
+        let (families, few) = &self.http2_ended;
+        let make = || families.with_label_values(&[self.name.as_str(), reason]);
+        few.get(reason, make).inc();
+    }
+
     /// Counts an exchange. `named` names its route and its pool; it is asked once for each series.
     pub fn exchange<'a>(&self, ended: &Ended, named: impl Fn() -> (&'a str, &'a str)) {
         let Exchanges {

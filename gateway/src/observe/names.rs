@@ -129,6 +129,14 @@ families! {
         "Requests that could not be queued, by pool.";
     POOL_QUEUE_EXPIRED = Counter "portcullis_pool_queue_expired_total" ["pool"]
         "Queued requests whose time ran out, by pool.";
+    POOL_BACKED_UP = Counter "portcullis_pool_backed_up_total" ["pool"]
+        "Requests that a backup took because too few workers were up, by the pool it stood in for.";
+    POOL_MAINTENANCE = Counter "portcullis_pool_maintenance_refused_total" ["pool"]
+        "Requests turned away because of maintenance, by pool.";
+    POOL_STICKY_KEPT = Counter "portcullis_pool_sticky_kept_total" ["pool"]
+        "Requests whose cookie named a worker that then got them, by pool.";
+    POOL_STICKY_MOVED = Counter "portcullis_pool_sticky_moved_total" ["pool"]
+        "Requests whose cookie named a worker that could not get them, by pool.";
     POOL_EJECTIONS = Counter "portcullis_pool_ejections_total" ["pool"]
         "Ejections after failures in a row, by pool.";
     POOL_UPS = Counter "portcullis_pool_workers_up_total" ["pool"]
@@ -151,6 +159,17 @@ families! {
         "Exchanges at a worker, by kind (request, stream); only with per_worker.";
     WORKER_FAILURES = Gauge "portcullis_worker_failures_in_a_row" ["pool", "worker"]
         "Failures of a worker since its last good answer; only with per_worker.";
+    // Copies of requests, and bodies that are kept.
+    MIRROR_SENT = Counter "portcullis_mirror_sent_total" ["route"]
+        "Copies of requests that a worker of the other pool has answered, by route.";
+    MIRROR_DROPPED = Counter "portcullis_mirror_dropped_total" ["route", "reason"]
+        "Copies of requests that were given up, by route and reason (in_flight_max, body_bytes_max, no_worker, worker, timeout).";
+    BUFFERS = Gauge "portcullis_buffers_bytes" []
+        "Bytes of request bodies that are kept, by buffer_request and for retries above 16 KiB each.";
+    BUFFERS_REFUSED = Counter "portcullis_buffers_refused_total" []
+        "How often there was no room to keep more of a request body.";
+    CONNECTIONS_ENDED = Counter "portcullis_connections_ended_total" ["listener", "reason"]
+        "HTTP/2 connections that the gateway ended for their client's fault, by listener and reason (enhance_your_calm: a flood).";
 
     // The gateway itself.
     BUILD = Gauge "portcullis_build_info" ["version"]

@@ -114,6 +114,11 @@ impl Live {
         cap.map_or(!self.is_empty(), below)
     }
 
+    /// Whether a worker gets traffic.
+    pub(super) fn contains(&self, worker: u32) -> bool {
+        self.find(worker).is_some()
+    }
+
     fn find(&self, worker: u32) -> Option<&Member> {
         let position = self
             .members

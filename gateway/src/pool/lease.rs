@@ -20,7 +20,7 @@ use std::time::Instant;
 use tokio::sync::futures::OwnedNotified;
 
 use super::admission::{Reason, Refused};
-use super::balance::{Ask, choose};
+use super::balance::{Ask, Live, choose};
 use super::state::Pool;
 use super::worker::{Kind, WorkerId};
 
@@ -30,6 +30,8 @@ pub struct Want<'a> {
     /// Hash of the key, for pools that balance by one. Equal keys must give equal numbers in
     /// every process.
     pub key: Option<u64>,
+    /// The worker that the client's cookie names; it goes before the balance while it is live and has room.
+    pub home: Option<WorkerId>,
     /// Workers already tried in this exchange; avoided if any other has room.
     pub avoid: &'a [WorkerId],
     /// A random number; all its bits are used.
@@ -168,6 +170,12 @@ impl Pool {
         if live.is_empty() {
             return Pick::Empty;
         }
+        if let Some(home) = want.home
+            && let Some(lease) = self.at_home(&live, home, want)
+        {
+            self.stats().sticky_kept.fetch_add(1, Ordering::Relaxed);
+            return Pick::Worker(lease);
+        }
         let ask = Ask {
             key: want.key,
             avoid: want.avoid,
@@ -183,6 +191,9 @@ impl Pool {
         };
         match choose(&live, &self.workers, &self.rules, &self.turn, &ask) {
             Some(worker) => {
+                if want.home.is_some() {
+                    self.stats().sticky_moved.fetch_add(1, Ordering::Relaxed);
+                }
                 self.stats().picks.fetch_add(1, Ordering::Relaxed);
                 Pick::Worker(Lease {
                     pool: Arc::clone(self),
@@ -192,6 +203,30 @@ impl Pool {
             }
             None => Pick::Full,
         }
+    }
+
+    /// A place at the worker that the client was at before.
+    fn at_home(self: &Arc<Self>, live: &Live, home: WorkerId, want: &Want<'_>) -> Option<Lease> {
+        let free = !want.avoid.contains(&home) && live.contains(home.0);
+        let taken = free && self.worker(home)?.take(want.kind, self.rules.cap);
+        taken.then(|| {
+            self.stats().picks.fetch_add(1, Ordering::Relaxed);
+            Lease {
+                pool: Arc::clone(self),
+                worker: home,
+                kind: want.kind,
+            }
+        })
+    }
+
+    /// Whose name a cookie of a sticky pool has.
+    pub fn named(&self, cookie: &[u8]) -> Option<WorkerId> {
+        self.names.as_ref()?.worker(cookie)
+    }
+
+    /// The value of `Set-Cookie` that brings a client back to a worker, where the pool is sticky.
+    pub fn set_cookie(&self, worker: WorkerId, tls: bool) -> Option<String> {
+        self.names.as_ref()?.set_cookie(worker, tls)
     }
 
     fn place_free(&self, worker: WorkerId) {

@@ -30,6 +30,7 @@ fn woken(waiting: &mut Waiting) -> bool {
 
 const ANY: Want<'static> = Want {
     key: None,
+    home: None,
     avoid: &[],
     random: 7,
     kind: Kind::Request,

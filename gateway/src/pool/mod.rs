@@ -7,6 +7,7 @@
 mod admission;
 mod balance;
 mod change;
+mod closed;
 mod hash;
 mod health;
 mod lease;
@@ -15,11 +16,13 @@ mod outlier;
 mod retry_budget;
 mod state;
 mod stats;
+mod sticky;
 #[cfg(test)]
 pub(crate) mod testing;
 mod worker;
 
 pub use admission::{Reason, Refused};
+pub use closed::Order;
 pub use lease::{Lease, Pick, Waiting, Want};
 pub use retry_budget::RetryBudget;
 pub use state::Pool;

@@ -17,10 +17,12 @@ use tokio::sync::Notify;
 
 use super::admission::WaitingRoom;
 use super::balance::{Live, Rules};
+use super::closed::{Door, Order};
 use super::health::{Checked, Verdict};
 use super::outlier::Rests;
 use super::retry_budget::RetryBudget;
 use super::stats::Stats;
+use super::sticky::Names;
 use super::worker::{Snapshot, State, Transition, Worker, WorkerId};
 use crate::config::model::{self, Discovery};
 use crate::io::secure::Secure;
@@ -47,6 +49,8 @@ pub struct Pool {
     secure: ArcSwapOption<Secure>,
     pub(super) stats: Stats,
     retry_budget: RetryBudget,
+    pub(super) door: Door,
+    pub(super) names: Option<Names>,
     /// The pools whose place this one took, the oldest first, while exchanges of theirs go on.
     before: Mutex<Vec<Weak<Pool>>>,
 }
@@ -109,6 +113,7 @@ impl Pool {
     /// change of the configuration takes no worker out.
     pub fn succeed(model: model::Pool, before: &Arc<Pool>, now: Instant) -> Arc<Pool> {
         let pool = Pool::begun(model, before.epoch, now);
+        pool.set_maintenance(before.maintenance_order());
         pool.remember(before);
         let old = before.lock();
         let known: HashMap<SocketAddr, &Slot> = before
@@ -295,6 +300,11 @@ impl Pool {
             since: now,
         };
         let slots = workers.iter().map(|_| slot()).collect();
+        let addresses = workers.iter().map(Worker::addr);
+        let sticky = model.sticky.as_ref();
+        let names = sticky.map(|sticky| Names::new(sticky, &model.name, addresses));
+        let door = Door::default();
+        door.set(Order::AsConfigured, model.maintenance.as_ref());
         Pool {
             name: model.name.as_str().into(),
             epoch,
@@ -320,6 +330,8 @@ impl Pool {
             secure: ArcSwapOption::empty(),
             stats: Stats::default(),
             retry_budget: RetryBudget::new(&model.retry, now),
+            door,
+            names,
             before: Mutex::default(),
             model,
         }

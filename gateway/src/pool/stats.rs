@@ -26,6 +26,14 @@ pub struct Stats {
     pub queue_refused: AtomicU64,
     /// Queued requests whose time ran out (*caller*).
     pub queue_expired: AtomicU64,
+    /// Requests of the pool that a backup took, because too few workers were up (*caller*).
+    pub backed_up: AtomicU64,
+    /// Requests turned away because of maintenance.
+    pub maintenance: AtomicU64,
+    /// Requests that came with a cookie of ours and went to its worker.
+    pub sticky_kept: AtomicU64,
+    /// Requests that came with a cookie of ours, but went to another worker.
+    pub sticky_moved: AtomicU64,
     /// Ejections after failures in a row.
     pub ejections: AtomicU64,
     /// Workers that began to get traffic.

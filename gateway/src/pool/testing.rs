@@ -52,6 +52,9 @@ pub(crate) fn model(ports: u16) -> Pool {
         head_bytes_max: 65_536,
         streams_max: 100,
         send_proxy: None,
+        sticky: None,
+        maintenance: None,
+        abort_on_close: false,
         tls: None,
     }
 }

@@ -17,7 +17,7 @@ use super::digest::{hex, sha256};
 const SUBJECT_MAX: usize = 2048;
 
 /// A client that has shown a certificate.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The subject's distinguished name (RFC 4514), in printable ASCII.
     pub subject: String,

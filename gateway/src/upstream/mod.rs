@@ -22,6 +22,8 @@ use crate::io::{Carrier, Scratch, Stream, keepalive};
 
 /// Kept HTTP/1 connections per worker and data thread.
 const KEPT_MAX: usize = 256;
+/// A session without a stream is closed after this long where nothing else was said.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Window of a stream from a worker, bytes: what a slow client can make the gateway hold.
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// Window of a session, bytes: above all streams' windows together, so that one slow reader stops no other.
@@ -74,6 +76,8 @@ pub struct Session {
     streams_max: u32,
     dead: Rc<Cell<bool>>,
     idle_since: Cell<Instant>,
+    /// Closed after this long without a stream.
+    idle_timeout: Cell<Duration>,
 }
 
 /// A stream's place in a session; given back on drop.
@@ -276,6 +280,7 @@ impl Connections {
             streams_max,
             dead: Rc::new(Cell::new(false)),
             idle_since: Cell::new(self.timers.coarse_now()),
+            idle_timeout: Cell::new(IDLE_TIMEOUT),
         });
         // The driver holds no handle that could send, else the session would never end for want of users.
         let dead = session.dead.clone();
@@ -288,18 +293,19 @@ impl Connections {
     }
 
     /// Closes what was idle too long and forgets what is dead. Called about once a second.
-    pub fn sweep(&self, now: Instant, idle_timeout: Duration) {
+    pub fn sweep(&self, now: Instant) {
         let retired = self.retired.borrow();
         self.http1.borrow_mut().retain(|(worker, _), kept| {
             kept.retain(|connection| connection.expires > now && connection.stream.is_quiet(false));
             !kept.is_empty() && !retired.contains(worker)
         });
         self.http2.borrow_mut().retain(|(worker, _), sessions| {
-            let idle_timeout = match retired.contains(worker) {
-                true => Duration::ZERO,
-                false => idle_timeout,
-            };
+            let retired = retired.contains(worker);
             sessions.open.borrow_mut().retain(|session| {
+                let idle_timeout = match retired {
+                    true => Duration::ZERO,
+                    false => session.idle_timeout.get(),
+                };
                 let idle = session.streams.get() == 0
                     && now.duration_since(session.idle_since.get()) > idle_timeout;
                 !session.dead.get() && !idle
@@ -313,7 +319,7 @@ impl Connections {
         let any = !workers.is_empty();
         *self.retired.borrow_mut() = workers;
         if any {
-            self.sweep(self.timers.coarse_now(), Duration::MAX);
+            self.sweep(self.timers.coarse_now());
         }
     }
 
@@ -359,6 +365,11 @@ impl Session {
 }
 
 impl Ticket {
+    /// The session is closed after this long without a stream.
+    pub fn keep_idle(&self, idle_timeout: Duration) {
+        self.session.idle_timeout.set(idle_timeout);
+    }
+
     /// The session takes no more streams (GOAWAY, or it broke).
     pub fn retire(&self) {
         self.session.dead.set(true);

@@ -7,15 +7,18 @@ use std::time::Duration;
 use super::answers;
 use super::changes::{self, over, take_request};
 use super::folders;
+use super::mirror;
 use super::names::Names;
 use super::reach::denied;
 use super::rewrites;
+use super::standby;
 use crate::config::model::{
     Action, Changes, Forward, ListenerId, PathMatch, Place, PoolId, Protocol, Rewrite,
     WorkerProtocol,
 };
 use crate::config::problem::quoted;
 use crate::config::read::{Field, Keys, Reader, Zero};
+use crate::config::tree::Value;
 
 /// What a route can do.
 const CHOICES: &str = "`to`, `deny`, `redirect`, `respond` and `static`";
@@ -36,6 +39,9 @@ pub(super) fn action(
     let rewrite_field = keys.take("rewrite");
     let given = take_request(keys);
     let timeout = keys.take("response_timeout");
+    let backup = keys.take("backup");
+    let buffer = keys.take("buffer_request");
+    let copies = keys.take("mirror");
     let chosen: Vec<_> = [&to, &deny, &redirect, &respond, &files]
         .into_iter()
         .flatten()
@@ -61,7 +67,17 @@ pub(super) fn action(
     }
     if to.is_none() {
         let [set, add, remove] = &given;
-        let forwarding = [&strip, &rewrite_field, set, add, remove, &timeout];
+        let forwarding = [
+            &strip,
+            &rewrite_field,
+            set,
+            add,
+            remove,
+            &timeout,
+            &backup,
+            &buffer,
+            &copies,
+        ];
         let without_use: &[_] = if deny.is_some() { limits } else { &[] };
         for field in forwarding.into_iter().chain(without_use).flatten() {
             let does = if deny.is_some() {
@@ -87,12 +103,16 @@ pub(super) fn action(
         let changes = over(own, names.known.request_changes);
         let response_timeout: Option<Duration> =
             timeout.and_then(|field| reader.duration(&field, Zero::Senseless));
+        let own = backup.and_then(|field| standby::backup(&field, reader));
         let pool = pool(&to, names, reader)?;
         let forward = Forward {
             pool,
             rewrite,
             changes,
             response_timeout,
+            backups: standby::chain(pool, own.as_ref(), names.known.pools, reader),
+            buffer_request: buffer.and_then(|field| buffered(&field, reader)),
+            mirror: copies.and_then(|field| mirror::mirror(&field, pool, names, reader)),
         };
         return Some((Action::Forward(forward), place));
     }
@@ -113,7 +133,16 @@ pub(super) fn action(
     Some((Action::Deny(status), deny.node.place))
 }
 
-fn pool(field: &Field<'_>, names: &Names<'_>, reader: &mut Reader) -> Option<PoolId> {
+/// `off`, or so many bytes.
+fn buffered(field: &Field<'_>, reader: &mut Reader) -> Option<usize> {
+    match &field.node.value {
+        Value::Text(text) if text.trim() == "off" => None,
+        _ => reader.bytes(field, 1..=64 << 20),
+    }
+}
+
+/// The pool of this name.
+pub(super) fn pool(field: &Field<'_>, names: &Names<'_>, reader: &mut Reader) -> Option<PoolId> {
     let name = reader.text(field, "the name of a pool")?;
     match names.pools.get(name) {
         Some(&at) => u16::try_from(at).ok().map(PoolId),

@@ -10,8 +10,11 @@ use super::check_name;
 use super::health::health;
 use super::patience::{outlier, retry, waiting};
 use super::secure::worker_tls;
+use super::standby;
+use super::sticky::sticky;
 use crate::config::model::{
-    Discovery, Hold, Host, Place, Pool, PortRange, ProxyVersion, Queue, WorkerProtocol, WorkerTls,
+    Backup, Discovery, Hold, Host, Place, Pool, PortRange, ProxyVersion, Queue, WorkerProtocol,
+    WorkerTls,
 };
 use crate::config::read::{Field, Reader, Zero};
 use crate::config::tree::Value;
@@ -31,6 +34,10 @@ pub(super) struct Draft {
     pub ports_place: Place,
     /// Each range of ports with its place.
     pub ranges: Vec<(PortRange, Place)>,
+    /// Who stands in, as written.
+    pub wanted: Option<standby::Wanted>,
+    /// The same, found.
+    pub backup: Option<Backup>,
 }
 
 pub(super) fn read(field: &Field<'_>, reader: &mut Reader) -> Vec<Draft> {
@@ -47,6 +54,7 @@ pub(super) fn read(field: &Field<'_>, reader: &mut Reader) -> Vec<Draft> {
         check_name(reader, "pool", &key.text, key.place);
         drafts.push(draft(&key.text, &field, reader));
     }
+    standby::settle(&mut drafts, reader);
     drafts
 }
 
@@ -56,6 +64,8 @@ fn draft(name: &str, field: &Field<'_>, reader: &mut Reader) -> Draft {
         pool: None,
         ports_place: field.key,
         ranges: Vec::new(),
+        wanted: None,
+        backup: None,
     };
     let Some(mut keys) = reader.keys(field, "the keys of a pool") else {
         return draft;
@@ -162,6 +172,20 @@ fn draft(name: &str, field: &Field<'_>, reader: &mut Reader) -> Draft {
     keys.set(reader, "send_proxy", &mut pool.send_proxy, |r, f| {
         r.word(f, &versions)
     });
+    keys.set(reader, "sticky", &mut pool.sticky, |r, f| sticky(f, r));
+    keys.set(reader, "backup", &mut draft.wanted, |r, f| {
+        standby::backup(f, r).map(Some)
+    });
+    keys.set(reader, "maintenance", &mut pool.maintenance, |r, f| {
+        standby::maintenance(f, r)
+    });
+    let switch = [("on", true), ("off", false)];
+    keys.set(
+        reader,
+        "abort_on_close",
+        &mut pool.abort_on_close,
+        |r, f| r.word(f, &switch),
+    );
     keys.done(reader);
     let workers = pool.hosts.len() * pool.ports.iter().map(PortRange::len).sum::<usize>();
     if workers > WORKERS_MAX {

@@ -19,8 +19,12 @@ pub(super) fn trusted(field: &Field<'_>, reader: &mut Reader) -> Option<Option<T
     let mut keys = reader.keys(field, "`{ from: [10.0.0.0/8] }`")?;
     let from = keys.need(reader, "from");
     keys.done(reader);
-    let field = from?;
-    let items = reader.list(&field);
+    list(&from?, reader).map(Some)
+}
+
+/// A list of networks.
+pub(super) fn list(field: &Field<'_>, reader: &mut Reader) -> Option<Trusted> {
+    let items = reader.list(field);
     if items.is_empty() && matches!(&field.node.value, Value::List(_)) {
         reader.error(
             field.key,
@@ -38,7 +42,7 @@ pub(super) fn trusted(field: &Field<'_>, reader: &mut Reader) -> Option<Option<T
         return None;
     }
     let networks = items.iter().filter_map(|item| one(item, reader));
-    Some(Some(Trusted(networks.collect())))
+    Some(Trusted(networks.collect()))
 }
 
 fn one(field: &Field<'_>, reader: &mut Reader) -> Option<Network> {

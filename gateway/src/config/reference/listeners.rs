@@ -65,6 +65,12 @@ pub(super) const SECTIONS: &[Section] = &[
         keys: LIMITS,
     },
     Section {
+        title: "Limits of HTTP/2",
+        at: &["listeners.NAME.limits.http2"],
+        what: "Bounds of an HTTP/2 connection.",
+        keys: HTTP2,
+    },
+    Section {
         title: "Rate",
         at: &["listeners.NAME.rate", "routes[].rate"],
         what: "How often one client may ask: a bucket of tokens for each. More is answered 429 with `Retry-After`, on gRPC \
@@ -217,6 +223,46 @@ const CLIENT_CERTIFICATES: &[Key] = &[
     ),
 ];
 
+const HTTP2: &[Key] = &[
+    key(
+        "resets_max",
+        &[Form::Number(1, 100_000)],
+        "64",
+        "Streams that the client has reset and that are not forgotten or not served yet; one more ends the connection \
+         (ENHANCE_YOUR_CALM).",
+    ),
+    key(
+        "errors_max",
+        &[Form::Number(1, 1_000_000)],
+        "256",
+        "Streams that were reset for the client's errors, in the life of a connection; one more ends it.",
+    ),
+    key(
+        "stream_window",
+        &[Form::Size],
+        "64KiB",
+        "Window of a stream: what a slow worker can make the gateway hold of one request.",
+    ),
+    key(
+        "connection_window",
+        &[Form::Size],
+        "all streams' together",
+        "Window of a connection.",
+    ),
+    key(
+        "frame_bytes_max",
+        &[Form::Size],
+        "16KiB",
+        "Longest frame that is taken, 16 KiB to 16 MiB.",
+    ),
+    key(
+        "send_bytes_max",
+        &[Form::Size],
+        "128KiB",
+        "Bytes of a response that may wait for the client, per stream.",
+    ),
+];
+
 const LIMITS: &[Key] = &[
     key(
         "connections_max",
@@ -296,6 +342,13 @@ const LIMITS: &[Key] = &[
         "128",
         "Streams at once on one HTTP/2 connection.",
     ),
+    key(
+        "field_bytes_max",
+        &[OFF, Form::Size],
+        "off",
+        "One field of a request's head, name and value together; a longer one is answered 431. `off`: as long as the head.",
+    ),
+    key("http2", &[Form::Keys], "", "Bounds that only HTTP/2 has."),
 ];
 
 const RATE: &[Key] = &[

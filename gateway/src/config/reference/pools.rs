@@ -105,6 +105,38 @@ pub(super) const SECTIONS: &[Section] = &[
                method is idempotent.",
         keys: RETRY,
     },
+    Section {
+        title: "Sticky",
+        at: &["pools.NAME.sticky"],
+        what: "How a client comes back to its worker.",
+        keys: STICKY,
+    },
+    Section {
+        title: "Backup",
+        at: &["pools.NAME.backup", "routes[].backup"],
+        what: "Who stands in, and when.",
+        keys: &[
+            key("to", &[Form::Text("spare")], "", "The pool. Required."),
+            key(
+                "below",
+                &[Form::Number(1, 100_000)],
+                "1",
+                "It does while fewer workers than this are up.",
+            ),
+        ],
+    },
+    Section {
+        title: "Mirror",
+        at: &["routes[].mirror"],
+        what: "Which requests are copied, and how many at once.",
+        keys: MIRROR,
+    },
+    Section {
+        title: "Maintenance",
+        at: &["pools.NAME.maintenance"],
+        what: "What is said while the pool is closed, and to whom not.",
+        keys: MAINTENANCE,
+    },
 ];
 
 const POOL: &[Key] = &[
@@ -233,6 +265,120 @@ const POOL: &[Key] = &[
         "off",
         "Each connection to a worker begins with a header of the PROXY protocol that names the client, and serves one \
          exchange.",
+    ),
+    key(
+        "sticky",
+        &[OFF, Form::Keys],
+        "off",
+        "A client comes back to the worker that served it, by a cookie of the gateway's.",
+    ),
+    key(
+        "backup",
+        &[Form::Text("spare"), Form::Keys],
+        "none",
+        "A pool that stands in while no worker is up. A route may name another.",
+    ),
+    key(
+        "maintenance",
+        &[Form::Words(&["off", "on"]), Form::Keys],
+        "off",
+        "Requests are answered 503 with `Retry-After`; open exchanges and streams go on.",
+    ),
+    key(
+        "abort_on_close",
+        &[Form::Words(&["off", "on"])],
+        "off",
+        "An HTTP/1 client that ends its side while it waits for the head of a response has left: the request is given up.",
+    ),
+];
+
+const STICKY: &[Key] = &[
+    key(
+        "cookie",
+        &[Form::Text("at")],
+        "",
+        "Name of the cookie. Required; no two pools of a site have the same.",
+    ),
+    key(
+        "ttl",
+        &[Form::Words(&["session"]), Form::Duration],
+        "session",
+        "How long it lasts, from when it was set; `session`: until the browser is closed.",
+    ),
+    key(
+        "secure",
+        &[Form::Words(&["auto", "on", "off"])],
+        "auto",
+        "`Secure`; `auto` where the client came by TLS.",
+    ),
+    key(
+        "httponly",
+        &[Form::Words(&["on", "off"])],
+        "on",
+        "`HttpOnly`.",
+    ),
+    key(
+        "samesite",
+        &[Form::Words(&["lax", "strict", "none"])],
+        "lax",
+        "`SameSite`.",
+    ),
+    key("path", &[Form::Text("/")], "/", "`Path`."),
+    key(
+        "hide",
+        &[Form::Words(&["on", "off"])],
+        "off",
+        "Workers do not see the cookie.",
+    ),
+    key(
+        "secret",
+        &[Form::Text("${STICKY_SECRET}")],
+        "none",
+        "Keys the names of workers; 16 bytes or more, the same on every gateway. Without one a client can find out by trying \
+         which address is meant.",
+    ),
+];
+
+const MIRROR: &[Key] = &[
+    key("to", &[Form::Text("shadow")], "", "The pool. Required."),
+    key(
+        "share",
+        &[Form::Percent(100)],
+        "100%",
+        "How many of the requests.",
+    ),
+    key(
+        "body_bytes_max",
+        &[Form::Size],
+        "64KiB",
+        "Requests with a longer body are not copied.",
+    ),
+    key(
+        "in_flight_max",
+        &[Form::Number(1, 100_000)],
+        "100",
+        "Copies at once; one more is not made.",
+    ),
+];
+
+const MAINTENANCE: &[Key] = &[
+    key(
+        "retry_after",
+        &[Form::Duration],
+        "60s",
+        "What `Retry-After` says.",
+    ),
+    key(
+        "text",
+        &[Form::Text("back at noon")],
+        "closed for maintenance",
+        "What the client is told.",
+    ),
+    key(
+        "allow",
+        &[Form::List(&[Form::Text("10.0.0.0/8")])],
+        "nobody",
+        "Networks that are served nevertheless.",
     ),
 ];
 

@@ -351,6 +351,24 @@ const ROUTE: &[Key] = &[
     INTERCEPT_ERRORS,
     COMPRESS,
     key(
+        "buffer_request",
+        &[OFF, Form::Size],
+        "off",
+        "The whole body is taken before a worker is reserved; a longer one streams on.",
+    ),
+    key(
+        "mirror",
+        &[Form::Text("shadow"), Form::Keys],
+        "off",
+        "Copies of requests go to another pool, too; its answers are thrown away.",
+    ),
+    key(
+        "backup",
+        &[Form::Text("spare"), Form::Keys],
+        "the pool's",
+        "A pool that stands in while no worker is up.",
+    ),
+    key(
         "response_timeout",
         &[Form::Duration],
         "the pool's",

@@ -293,6 +293,13 @@ const TOP: &[Key] = &[
         "Data threads; `auto` is one for each core that the process may use. Read at start only.",
     ),
     key(
+        "buffers_bytes_max",
+        &[Form::Size],
+        "256MiB",
+        "Bytes of request bodies kept at once, by `buffer_request` and for retries (above 16 KiB each). Over it, requests of \
+         such routes are answered 503 and others are not tried again.",
+    ),
+    key(
         "deny_segments",
         &[Form::List(&[Form::Text("metrics")])],
         "[metrics]",

@@ -19,6 +19,7 @@ fn all() -> Vec<Failure> {
             Failure::Network | Failure::RateLimited(_) | Failure::RouteFull => {}
             Failure::Intercepted { .. } => {}
             Failure::NoFile | Failure::NoMethod | Failure::FileBroken => {}
+            Failure::Maintenance | Failure::BuffersFull => {}
         }
         failure
     }
@@ -35,6 +36,8 @@ fn all() -> Vec<Failure> {
         Failure::Network,
         Failure::RateLimited(7),
         Failure::RouteFull,
+        Failure::Maintenance,
+        Failure::BuffersFull,
         Failure::NoRoute,
         Failure::BodyTooLarge,
         Failure::BadBody,
@@ -155,7 +158,7 @@ fn the_text_for_clients_names_no_address_and_no_path() {
 fn on_grpc_everything_is_unavailable_but_asking_too_often() {
     for failure in all().into_iter().chain([Failure::Denied(429)]) {
         let code = match failure {
-            Failure::RateLimited(_) => "8",
+            Failure::RateLimited(_) | Failure::BuffersFull => "8",
             _ => "14",
         };
         assert_eq!(failure.answer().grpc.code(), code, "{failure:?}");

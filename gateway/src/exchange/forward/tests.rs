@@ -41,6 +41,7 @@ fn http2(method: Method, body: BodyKind, fields: &[(&'static str, &'static str)]
 
 fn passage<'a>(set: &'a [(&'a str, Vec<u8>)]) -> Passage<'a> {
     Passage {
+        hidden_cookie: None,
         target: b"/x",
         client: "192.0.2.1",
         origin: None,

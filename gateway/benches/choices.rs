@@ -129,6 +129,7 @@ fn workers(criterion: &mut Criterion) {
                 bench.iter(|| {
                     let want = Want {
                         key: Some(random.u64(..)),
+                        home: None,
                         avoid: &[],
                         random: random.u64(..),
                         kind: Kind::Request,

@@ -13,12 +13,14 @@ use h2::RecvStream;
 use h2::server::SendResponse;
 use http::Method;
 
+use crate::config::model::ListenerLimits;
 use crate::exchange::client::Client;
 use crate::exchange::failure::{Answer, Failure};
 use crate::exchange::flow::Source;
 use crate::exchange::{Context, serve as serve_request};
 use crate::http1::head::{BadHead, valid_authority};
 use crate::io::Carrier;
+use crate::io::timer::Slot;
 use crate::listener::http1::linger;
 use crate::message::{BodyKind, Fields, Request, Upgrade, Version};
 
@@ -50,43 +52,11 @@ async fn converse(cx: &Rc<Context>, carrier: Carrier) {
         let plan = cx.shard.shared.plan.load();
         plan.listener(cx.listener).protocol == crate::config::model::Protocol::Grpc
     };
-    let mut builder = h2::server::Builder::new();
-    builder
-        .initial_window_size(limits.http2.stream_window)
-        // All streams' windows together: a stream whose worker is slow holds up no other.
-        .initial_connection_window_size(limits.http2.connection_window.unwrap_or_else(|| {
-            let all = limits
-                .http2
-                .stream_window
-                .saturating_mul(limits.streams_max);
-            all.clamp(1 << 20, 1 << 30)
-        }))
-        .max_concurrent_streams(limits.streams_max)
-        .max_send_buffer_size(limits.http2.send_bytes_max)
-        .max_frame_size(limits.http2.frame_bytes_max)
-        .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
-        .max_concurrent_reset_streams(limits.http2.resets_max)
-        .max_pending_accept_reset_streams(limits.http2.resets_max)
-        .max_local_error_reset_streams(Some(limits.http2.errors_max))
-        .data_frame_budget(DATA_FRAME_BUDGET);
-    if !grpc {
-        builder.enable_connect_protocol();
-    }
     let slot = cx.shard.timers.slot();
     let (progress, mut seen) = (carrier.progress(), 0);
-    let preface = slot
-        .within(
-            limits.first_byte_timeout,
-            builder.handshake::<_, Bytes>(carrier),
-        )
-        .await;
-    let mut connection = match preface {
-        Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => {
-            tracing::debug!(%error, client = %cx.client, "no HTTP/2 preface");
-            return;
-        }
-        Err(_) => return,
+    // What a connection needs to begin is not kept while it is idle.
+    let Some(mut connection) = Box::pin(begin(cx, &limits, grpc, carrier, &slot)).await else {
+        return;
     };
     let open = Rc::new(Cell::new(0u32));
     let (mut stopping, mut armed) = (false, false);
@@ -160,6 +130,52 @@ async fn converse(cx: &Rc<Context>, carrier: Carrier) {
             }
             None => return,
         }
+    }
+}
+
+/// Waits for the client's preface.
+async fn begin(
+    cx: &Context,
+    limits: &ListenerLimits,
+    grpc: bool,
+    carrier: Carrier,
+    slot: &Slot,
+) -> Option<Box<h2::server::Connection<Carrier, Bytes>>> {
+    let mut builder = h2::server::Builder::new();
+    builder
+        .initial_window_size(limits.http2.stream_window)
+        // All streams' windows together: a stream whose worker is slow holds up no other.
+        .initial_connection_window_size(limits.http2.connection_window.unwrap_or_else(|| {
+            let all = limits
+                .http2
+                .stream_window
+                .saturating_mul(limits.streams_max);
+            all.clamp(1 << 20, 1 << 30)
+        }))
+        .max_concurrent_streams(limits.streams_max)
+        .max_send_buffer_size(limits.http2.send_bytes_max)
+        .max_frame_size(limits.http2.frame_bytes_max)
+        .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
+        .max_concurrent_reset_streams(limits.http2.resets_max)
+        .max_pending_accept_reset_streams(limits.http2.resets_max)
+        .max_local_error_reset_streams(Some(limits.http2.errors_max))
+        .data_frame_budget(DATA_FRAME_BUDGET);
+    if !grpc {
+        builder.enable_connect_protocol();
+    }
+    let preface = slot
+        .within(
+            limits.first_byte_timeout,
+            builder.handshake::<_, Bytes>(carrier),
+        )
+        .await;
+    match preface {
+        Ok(Ok(connection)) => Some(Box::new(connection)),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, client = %cx.client, "no HTTP/2 preface");
+            None
+        }
+        Err(_) => None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use e2e::h2_client::request;
 use e2e::scripts::{held, replying};
-use e2e::{Edge, Gate, Raw, Worker, for_a_while, frames, within};
+use e2e::{Edge, Gate, Gateway, Raw, Worker, for_a_while, frames, within};
 use tokio::io::AsyncWriteExt;
 
 #[tokio::test]
@@ -173,6 +173,67 @@ async fn a_body_that_stops_is_cut() {
         "{answer:?}"
     );
     assert_eq!(worker.count(), 0, "half a body is no request");
+}
+
+/// Sends a body a byte at a time, never silent for long, until that is not taken any more or it is whole.
+async fn drip(gateway: &Gateway, bytes: usize) -> Raw {
+    let (io, _) = gateway.http().await.into_wire().into_parts();
+    let (read, mut write) = tokio::io::split(io);
+    tokio::spawn(async move {
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {bytes}\r\n\r\n");
+        let _ = write.write_all(head.as_bytes()).await;
+        for _ in 0..bytes {
+            if write.write_all(b"x").await.is_err() {
+                break;
+            }
+            for_a_while(Duration::from_millis(50)).await;
+        }
+    });
+    Raw::over(tokio::io::join(read, tokio::io::sink()))
+}
+
+#[tokio::test]
+async fn a_body_that_drips_does_not_hold_a_worker() {
+    let worker = Worker::start(replying(200)).await;
+    let gateway = Edge::to(&worker)
+        .limits("body_timeout: 500ms, body_rate_min: 1KiB")
+        .start()
+        .await;
+    let mut client = drip(&gateway, 1_000_000).await;
+    if let Some(reply) = client.reply_or_end().await {
+        assert_eq!(reply.status(), 408);
+    }
+    client.to_end().await;
+    let mut connection = gateway.h2("https").await;
+    let mut call = connection.call(request("POST", "/"), false).await;
+    let answer = within("it is cut", async {
+        loop {
+            if !call.try_send("x").await {
+                break call.head().await;
+            }
+            for_a_while(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    assert!(
+        answer.as_ref().map_or(true, |head| head.status() == 408),
+        "{answer:?}"
+    );
+    for line in gateway.access_log(2).await {
+        assert_eq!(line["end"], "client_timeout", "{line}");
+    }
+    assert_eq!(worker.count(), 0, "half a body is no request");
+}
+
+#[tokio::test]
+async fn a_body_may_drip_where_the_configuration_says_so() {
+    let worker = Worker::start(replying(200)).await;
+    let gateway = Edge::to(&worker)
+        .limits("body_timeout: 1s, body_rate_min: off")
+        .start()
+        .await;
+    let mut client = drip(&gateway, 30).await;
+    assert_eq!(client.reply().await.status(), 200);
 }
 
 #[tokio::test]

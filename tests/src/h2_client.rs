@@ -192,6 +192,14 @@ impl Call {
         sent.expect("the stream takes data");
     }
 
+    /// Sends, if the stream still takes it.
+    pub async fn try_send(&mut self, bytes: impl Into<Bytes>) -> bool {
+        let sent = push(&mut self.tx, bytes.into(), false);
+        within("the peer takes data or refuses it", sent)
+            .await
+            .is_ok()
+    }
+
     /// Ends the sending direction with this as the last frame.
     pub async fn finish_sending(&mut self, bytes: impl Into<Bytes>) {
         let sent = within(

@@ -436,6 +436,9 @@ pub struct ListenerLimits {
     /// Between two pieces of a request body, or two takes of a response by the client. Default 60 s.
     /// Does not apply to tunnels and gRPC.
     pub body_timeout: Duration,
+    /// Bytes of a body that a client has to send, or take, for every second in which it was waited for, once those seconds
+    /// are more than `body_timeout`; 0 means no such bound. Default 500. Does not apply to tunnels and gRPC.
+    pub body_rate_min: u64,
     /// A WebSocket or TCP tunnel without a byte either way; zero means never. Default 0 (never).
     pub tunnel_timeout: Duration,
     /// Request head, bytes. Default 32 KiB.
@@ -495,6 +498,7 @@ impl Default for ListenerLimits {
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(60),
+            body_rate_min: 500,
             tunnel_timeout: Duration::ZERO,
             head_bytes_max: 32 * 1024,
             target_bytes_max: 8 * 1024,

@@ -189,6 +189,11 @@ impl<'a> Summary<'a> {
         self.plan.listener(self.cx.listener).limits.body_timeout
     }
 
+    /// How fast the client has to take a body, bytes per second; 0 means no bound.
+    pub fn rate_min(&self) -> u64 {
+        self.plan.listener(self.cx.listener).limits.body_rate_min
+    }
+
     /// Tells.
     pub fn finish(self, request: &Request) {
         let taken = self.started.elapsed();

@@ -214,6 +214,8 @@ pub(super) async fn write(
         read: summary.patience(),
         write: summary.patience(),
         bytes_max: 0,
+        read_rate_min: 0,
+        write_rate_min: summary.rate_min(),
     };
     let timer = summary.cx.shard.timers.slot();
     let bytes_out = summary.bytes_out.clone();

@@ -4,7 +4,10 @@
 //! the end of one side is the end said to the other. A direction knows nothing of the opposite one, so neither can
 //! hold the other up. Does not: count, log or decide what a failure means.
 
+pub(super) mod patience;
+
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -12,11 +15,12 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use h2::{Reason, RecvStream, SendStream};
 
+use crate::exchange::flow::patience::Patience;
 use crate::http1::body::{Decoder, Piece};
 use crate::http1::head::BadHead;
 use crate::http1::write;
 use crate::io::Stream;
-use crate::io::timer::Slot;
+use crate::io::timer::{Expired, Slot};
 use crate::message::Fields;
 
 /// Small pieces are gathered up to this many bytes before they are written.
@@ -192,8 +196,15 @@ impl Source {
                 }
             },
             Source::Raw { stream, buf } => {
-                if buf.is_empty() && ready!(stream.poll_fill(cx, buf)).map_err(Cause::Io)? == 0 {
-                    return Poll::Ready(Ok(Frame::End(None)));
+                if buf.is_empty() {
+                    let Poll::Ready(filled) = stream.poll_fill(cx, buf) else {
+                        // Tunnels are silent for days: none keeps a block for what may come.
+                        *buf = BytesMut::new();
+                        return Poll::Pending;
+                    };
+                    if filled.map_err(Cause::Io)? == 0 {
+                        return Poll::Ready(Ok(Frame::End(None)));
+                    }
                 }
                 Poll::Ready(Ok(Frame::Data(buf.split().freeze())))
             }
@@ -399,6 +410,11 @@ pub struct Pace {
     pub write: Duration,
     /// Bytes at the most; 0 means no limit.
     pub bytes_max: u64,
+    /// Bytes that come for every second in which the source was waited for, once it was for longer than `read`; 0 means
+    /// no such bound.
+    pub read_rate_min: u64,
+    /// The same of the sink, and `write`.
+    pub write_rate_min: u64,
 }
 
 /// Moves the body from `from` to `to`; returns the bytes moved. `moved` counts along the way.
@@ -409,49 +425,50 @@ pub async fn pump(
     timer: &Slot,
     moved: &std::cell::Cell<u64>,
 ) -> Result<(), FlowError> {
+    let mut for_source = Patience::new(pace.read, pace.read_rate_min);
+    let mut for_sink = Patience::new(pace.write, pace.write_rate_min);
     loop {
-        timer.set(pace.read);
-        let frame = std::future::poll_fn(|cx| match from.poll_pull(cx) {
-            Poll::Ready(Ok(frame)) => Poll::Ready(Ok(Some(frame))),
-            Poll::Ready(Err(cause)) => Poll::Ready(Err(source(cause))),
-            Poll::Pending if to.is_queued() => Poll::Ready(Ok(None)),
-            Poll::Pending => {
-                if let Poll::Ready(cause) = to.poll_reset(cx) {
-                    return Poll::Ready(Err(sink(cause)));
-                }
-                timer.poll_expired(cx).map(|()| Err(source(Cause::Timeout)))
-            }
-        })
-        .await?;
-        match frame {
-            None => timed(timer, pace.write, to.flush()).await?,
+        let pulled = for_source
+            .wait(timer, moved.get(), |cx| match from.poll_pull(cx) {
+                Poll::Ready(Ok(frame)) => Poll::Ready(Ok(Some(frame))),
+                Poll::Ready(Err(cause)) => Poll::Ready(Err(source(cause))),
+                Poll::Pending if to.is_queued() => Poll::Ready(Ok(None)),
+                Poll::Pending => to.poll_reset(cx).map(|cause| Err(sink(cause))),
+            })
+            .await;
+        match pulled.unwrap_or(Err(source(Cause::Timeout)))? {
+            None => timed(&mut for_sink, timer, moved, to.flush()).await?,
             Some(Frame::Data(data)) => {
                 moved.set(moved.get() + data.len() as u64);
                 if pace.bytes_max > 0 && moved.get() > pace.bytes_max {
                     return Err(source(Cause::TooLarge));
                 }
-                timed(timer, pace.write, to.put(data)).await?;
+                timed(&mut for_sink, timer, moved, to.put(data)).await?;
             }
             Some(Frame::End(trailers)) => {
-                let ended = timed(timer, pace.write, to.end(trailers)).await;
-                timer.clear();
-                return ended;
+                return timed(&mut for_sink, timer, moved, to.end(trailers)).await;
             }
         }
     }
 }
 
 async fn timed(
+    patience: &mut Patience,
     timer: &Slot,
-    after: Duration,
+    moved: &std::cell::Cell<u64>,
     work: impl Future<Output = Result<(), Cause>>,
 ) -> Result<(), FlowError> {
-    match timer.within(after, work).await {
+    let mut work = pin!(work);
+    let ended = patience
+        .wait(timer, moved.get(), |cx| work.as_mut().poll(cx))
+        .await;
+    timer.clear();
+    match ended {
         Ok(Ok(())) => Ok(()),
         // A body that is longer or shorter than its sender announced is the sender's fault.
         Ok(Err(cause @ (Cause::TooLarge | Cause::Truncated))) => Err(source(cause)),
         Ok(Err(cause)) => Err(sink(cause)),
-        Err(_) => Err(sink(Cause::Timeout)),
+        Err(Expired) => Err(sink(Cause::Timeout)),
     }
 }
 

@@ -545,10 +545,7 @@ async fn gather(
             return Err(Failure::ClientGone);
         }
     }
-    let Pace {
-        read, bytes_max, ..
-    } = job.bounds.request_pace;
-    body.gather(limit, bytes_max, read, &timer).await
+    body.gather(limit, job.bounds.request_pace, &timer).await
 }
 
 /// Answers for a pool in maintenance.
@@ -593,11 +590,15 @@ fn bounds(
             read: timed(limits.body_timeout),
             write: timed(model.response_timeout),
             bytes_max: body_bytes_max,
+            read_rate_min: limits.body_rate_min,
+            write_rate_min: 0,
         },
         response_pace: Pace {
             read: timed(model.body_timeout),
             write: timed(limits.body_timeout),
             bytes_max: 0,
+            read_rate_min: 0,
+            write_rate_min: limits.body_rate_min,
         },
         tunnel_timeout: limits.tunnel_timeout,
         half_closed_timeout: limits.body_timeout,

@@ -6,12 +6,12 @@
 use std::cell::Cell;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
 use crate::exchange::failure::Failure;
-use crate::exchange::flow::{Cause, Frame, Pull, Source};
+use crate::exchange::flow::patience::Patience;
+use crate::exchange::flow::{Cause, Frame, Pace, Pull, Source};
 use crate::exchange::job::Lost;
 use crate::exchange::mirror::Copy;
 use crate::io::timer::Slot;
@@ -109,22 +109,18 @@ impl Replay {
 
     /// Takes the body before it goes on: whole, or the first `limit` bytes of it and what came with them. `patience` is
     /// for the client's next piece; more than `bytes_max` (0: any) is too much.
-    pub async fn gather(
-        &mut self,
-        limit: usize,
-        bytes_max: u64,
-        patience: Duration,
-        timer: &Slot,
-    ) -> Result<(), Failure> {
+    pub async fn gather(&mut self, limit: usize, pace: Pace, timer: &Slot) -> Result<(), Failure> {
+        let bytes_max = pace.bytes_max;
+        let mut patience = Patience::new(pace.read, pace.read_rate_min);
         while self.kept_bytes < limit {
-            timer.set(patience);
-            let frame = std::future::poll_fn(|cx| match self.source.poll_next(cx) {
-                Poll::Pending => timer.poll_expired(cx).map(|()| Err(Cause::Timeout)),
-                ready => ready,
-            })
-            .await;
+            let moved = self.kept_bytes as u64;
+            let frame = patience
+                .wait(timer, moved, |cx| self.source.poll_next(cx))
+                .await;
             timer.clear();
-            let frame = frame.map_err(|cause| Lost::client(&cause).failure)?;
+            let frame = frame
+                .unwrap_or(Err(Cause::Timeout))
+                .map_err(|cause| Lost::client(&cause).failure)?;
             self.note(&frame);
             match frame {
                 Frame::Data(data) => {

@@ -83,6 +83,8 @@ pub(super) async fn tunnel(
         read: Duration::ZERO,
         write: Duration::ZERO,
         bytes_max: 0,
+        read_rate_min: 0,
+        write_rate_min: 0,
     };
     let (there_timer, back_timer, idle) = (job.timers.slot(), job.timers.slot(), job.timers.slot());
     let failure = {

@@ -65,6 +65,15 @@ pub(super) fn read_limits(field: &Field<'_>, limits: &mut ListenerLimits, reader
     );
     keys.set(
         reader,
+        "body_rate_min",
+        &mut limits.body_rate_min,
+        |r, f| match &f.node.value {
+            Value::Text(text) if text.trim() == "off" => Some(0),
+            _ => r.size(f, 1..=1 << 30),
+        },
+    );
+    keys.set(
+        reader,
         "head_bytes_max",
         &mut limits.head_bytes_max,
         |r, f| r.bytes(f, 1_024..=1 << 20),

@@ -307,6 +307,12 @@ const LIMITS: &[Key] = &[
         "Between two pieces of a request's body, or two takes of a response by the client. Not for tunnels and gRPC.",
     ),
     key(
+        "body_rate_min",
+        &[Form::Size, OFF],
+        "500",
+        "Bytes that a client has to send or take per second, by the time that it was waited for; looked at once that is more than `body_timeout`. Not for tunnels and gRPC.",
+    ),
+    key(
         "tunnel_timeout",
         &[Form::Duration, OFF],
         "off",

@@ -21,6 +21,8 @@ const LIMITS: Limits = Limits {
     fields: 8,
 };
 const FOREVER: Pace = Pace {
+    read_rate_min: 0,
+    write_rate_min: 0,
     read: Duration::ZERO,
     write: Duration::ZERO,
     bytes_max: 0,

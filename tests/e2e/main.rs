@@ -20,6 +20,7 @@ mod fixed;
 mod foreign;
 mod forwarded;
 mod grpc;
+mod handshakes;
 mod headers;
 mod http10;
 mod independence;
@@ -51,6 +52,7 @@ mod tls_to_workers;
 mod traces;
 mod upgrade;
 mod websocket;
+mod words;
 mod worker_admin;
 
 // How pools are used.

@@ -148,7 +148,7 @@ fn termination(record: &Record<'_>) -> &'static str {
         ("worker_timeout", _) => "sH",
         ("bad_answer", At::Data) => "PD",
         ("bad_answer", _) => "PH",
-        ("too_many_connections", _) => "RC",
+        ("connections_max" | "connections_per_client_max", _) => "RC",
         // Whatever else: the gateway refused it.
         (_, At::Headers) => "PH",
         (_, At::Data) => "PD",

@@ -86,8 +86,8 @@ pub fn ready(tls: &Tls, protocol: Protocol, now: SystemTime) -> Result<Ready, Ve
         // A peer that speaks no HTTP/2 learns it here and not from a broken connection.
         Protocol::Grpc => vec![b"h2".to_vec()],
     };
-    let tickets =
-        Tickets::new().map_err(|error| failed(rustls::Error::General(error.to_string())))?;
+    let tickets = Tickets::with(Vec::new(), None)
+        .map_err(|error| failed(rustls::Error::General(error.to_string())))?;
     let tickets = Arc::new(tickets);
     config.ticketer = tickets.clone();
     // Sessions live in tickets, so nothing is kept per client and no lock is shared.

@@ -39,6 +39,7 @@ mod refusals;
 mod reload;
 mod reload_ways;
 mod review;
+mod revocation_lists;
 mod rewrite;
 mod route_limits;
 mod routing;

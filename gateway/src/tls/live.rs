@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
 
+use super::lists::List;
 use super::server::{Ready, Shown, ready};
 use super::tickets::{NoKey, OneClient, TicketKey, Tickets};
 use super::time::unix;
@@ -63,6 +64,7 @@ struct Watched {
     /// The files at the last look, where they had changed: they are read once they rest.
     moving: Option<Vec<Stamp>>,
     shown: Vec<Shown>,
+    lists: Vec<List>,
     content: [u8; 32],
     trust: [u8; 32],
     /// When something that is shown ends, seconds since 1970.
@@ -99,6 +101,7 @@ impl Live {
             config,
             mut tickets,
             shown,
+            lists,
             content,
             trust,
             again,
@@ -118,6 +121,7 @@ impl Live {
                 read,
                 moving: None,
                 shown,
+                lists,
                 content,
                 trust,
                 again,
@@ -162,6 +166,11 @@ impl Live {
     /// The certificates that are shown.
     pub fn shown(&self) -> Vec<Shown> {
         self.watched().shown.clone()
+    }
+
+    /// What is known of revoked clients.
+    pub fn lists(&self) -> Vec<List> {
+        self.watched().lists.clone()
     }
 
     /// Looks at the files and takes over what is new, sound and at rest.
@@ -216,6 +225,7 @@ impl Live {
             config,
             mut tickets,
             shown,
+            lists,
             content,
             trust,
             again: _,
@@ -226,6 +236,7 @@ impl Live {
         }
         self.config.store(Settings::new(config, tickets));
         watched.shown.clone_from(&shown);
+        watched.lists = lists;
         (watched.content, watched.trust) = (content, trust);
         Look::PickedUp(shown, warnings)
     }

@@ -37,6 +37,7 @@ mod rates;
 mod redirects;
 mod refusals;
 mod reload;
+mod reload_load;
 mod reload_ways;
 mod review;
 mod revocation_lists;

@@ -41,6 +41,7 @@ mod reload;
 mod reload_load;
 mod reload_ways;
 mod review;
+mod revocation_lists;
 mod rewrite;
 mod route_limits;
 mod routing;

@@ -343,6 +343,7 @@ impl<'a> Summary<'a> {
             client: self.client(),
             protocol,
             tls: self.cx.tls,
+            tls_name: self.cx.tls_name.as_deref(),
             method: request.map_or("", |request| request.method.as_str()),
             host: &authority,
             path: without_query(&target),

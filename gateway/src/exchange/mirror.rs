@@ -100,6 +100,8 @@ pub(super) fn begin(
                 shard: cx.shard.clone(),
                 client_text: cx.client_text.clone(),
                 certificate: cx.certificate.clone(),
+                // Copies have no line in the log.
+                tls_name: None,
                 ..*cx
             },
             plan: plan.clone(),

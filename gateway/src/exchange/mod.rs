@@ -78,6 +78,8 @@ pub struct Context {
     pub came_to: SocketAddr,
     /// TLS version, empty on plain connections.
     pub tls: &'static str,
+    /// The name that the client asked for by TLS (SNI); of its own, because what the TLS library keeps is not shown.
+    pub tls_name: Option<Box<str>>,
     /// What the client's certificate says, where it has shown one.
     pub certificate: Option<Box<Identity>>,
 }

@@ -23,6 +23,9 @@ pub struct Record<'a> {
     /// `TLSv1.2` or `TLSv1.3`; absent on plain connections.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub tls: &'a str,
+    /// The name that the client asked for (SNI), in lower case; absent where it asked for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_name: Option<&'a str>,
     /// Subject of the client's certificate; absent without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_subject: Option<&'a str>,
@@ -100,6 +103,7 @@ impl<'a> Record<'a> {
             client_port: client.port(),
             protocol: "",
             tls: "",
+            tls_name: None,
             client_subject: None,
             client_fingerprint: None,
             method: "",
@@ -140,6 +144,7 @@ mod tests {
         let client = SocketAddr::from(([127, 0, 0, 1], 1));
         let whole = Record {
             tls: "x",
+            tls_name: Some("x"),
             client_subject: Some("x"),
             client_fingerprint: Some("x"),
             detail: "x",

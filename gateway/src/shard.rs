@@ -3,6 +3,7 @@
 
 mod farewell;
 pub mod streams;
+pub mod tally;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

@@ -1,6 +1,5 @@
 //! What is told of an exchange? One line of the access log and the counters.
 
-use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -21,9 +20,7 @@ use crate::observe::trace::span::{Span, Value};
 use crate::plan::Plan;
 use crate::pool::Pool;
 use crate::shard::streams::{LongStream, Place};
-
-/// No call of gRPC, or none that came to a status.
-pub const NO_STATUS: u8 = u8::MAX;
+use crate::shard::tally::Tally;
 
 /// What is gathered while an exchange runs.
 pub struct Summary<'a> {
@@ -47,10 +44,8 @@ pub struct Summary<'a> {
     pub worker: Option<SocketAddr>,
     /// Status the client saw.
     pub status: u16,
-    /// Request body bytes.
-    pub bytes_in: Rc<Cell<u64>>,
-    /// Response body bytes.
-    pub bytes_out: Rc<Cell<u64>>,
+    /// What is counted while it runs.
+    pub tally: Rc<Tally>,
     /// Waited for a worker.
     pub wait: Duration,
     /// Opened connections to workers.
@@ -59,8 +54,6 @@ pub struct Summary<'a> {
     pub first_byte: Option<Duration>,
     /// When the last attempt had what it needed to send.
     pub sent: Instant,
-    /// What `grpc-status` said, or [`NO_STATUS`].
-    pub grpc_status: Rc<Cell<u8>>,
     /// Attempts after the first.
     pub retries: u32,
     /// `ok`, or who ended it and why.
@@ -83,12 +76,10 @@ impl<'a> Summary<'a> {
             origin: None,
             worker: None,
             status: 0,
-            bytes_in: Rc::default(),
-            bytes_out: Rc::default(),
+            tally: Rc::default(),
             wait: Duration::ZERO,
             connect: Duration::ZERO,
             first_byte: None,
-            grpc_status: Rc::new(Cell::new(NO_STATUS)),
             retries: 0,
             end: "ok",
         }
@@ -114,7 +105,7 @@ impl<'a> Summary<'a> {
             bytes_out: 0,
         };
         let streams = &self.cx.shard.streams;
-        streams.enter(stream, self.bytes_in.clone(), self.bytes_out.clone())
+        streams.enter(stream, self.tally.clone())
     }
 
     /// Who asked, in its plain spelling: the connection's client, or the one that a trusted hop tells of.
@@ -218,14 +209,14 @@ impl<'a> Summary<'a> {
             status: self.status,
             protocol,
             taken,
-            bytes_in: self.bytes_in.get(),
-            bytes_out: self.bytes_out.get(),
+            bytes_in: self.tally.bytes_in.get(),
+            bytes_out: self.tally.bytes_out.get(),
             end: self.end,
         };
         let listener = &self.plan.listeners[usize::from(self.cx.listener.0)];
         listener.metrics.exchange(&ended, || self.named());
-        if self.grpc_status.get() != NO_STATUS {
-            self.pool_metrics().grpc(self.grpc_status.get());
+        if let Some(code) = self.tally.grpc_status.get() {
+            self.pool_metrics().grpc(code);
         }
     }
 
@@ -265,8 +256,8 @@ impl<'a> Summary<'a> {
             text("portcullis.request_id", &self.request_id),
             text("portcullis.end", self.end),
             number("portcullis.retries", self.retries.into()),
-            number("http.request.body.size", self.bytes_in.get()),
-            number("http.response.body.size", self.bytes_out.get()),
+            number("http.request.body.size", self.tally.bytes_in.get()),
+            number("http.response.body.size", self.tally.bytes_out.get()),
             ("portcullis.wait_ms", Value::Real(ms(self.wait))),
             ("portcullis.connect_ms", Value::Real(ms(self.connect))),
         ];
@@ -285,8 +276,7 @@ impl<'a> Summary<'a> {
         if let Some(first_byte) = self.first_byte {
             attributes.push(("portcullis.first_byte_ms", Value::Real(ms(first_byte))));
         }
-        if self.grpc_status.get() != NO_STATUS {
-            let code = self.grpc_status.get();
+        if let Some(code) = self.tally.grpc_status.get() {
             attributes.push(number("rpc.grpc.status_code", code.into()));
         }
         let failed = self.status == 0 || self.status >= 500;
@@ -338,7 +328,6 @@ impl<'a> Summary<'a> {
         let (route, pool) = self.named();
         let time = Moment(shard.unix_ms(self.started));
         let listener = self.plan.listener(self.cx.listener);
-        let grpc_status = self.grpc_status.get();
         lines.add(&Record {
             client: self.client(),
             protocol,
@@ -355,14 +344,14 @@ impl<'a> Summary<'a> {
             trace_id: trace_id.as_deref(),
             user_agent: user_agent.as_deref(),
             referer: referer.as_deref().map(without_query),
-            bytes_in: self.bytes_in.get(),
-            bytes_out: self.bytes_out.get(),
+            bytes_in: self.tally.bytes_in.get(),
+            bytes_out: self.tally.bytes_out.get(),
             duration_ms: ms(taken),
             wait_ms: ms(self.wait),
             connect_ms: ms(self.connect),
             first_byte_ms: self.first_byte.map(ms),
             retries: self.retries,
-            grpc_status: (grpc_status != NO_STATUS).then_some(grpc_status),
+            grpc_status: self.tally.grpc_status.get(),
             client_subject: self.cx.certificate.as_ref().map(|shown| &*shown.subject),
             client_fingerprint: self
                 .cx

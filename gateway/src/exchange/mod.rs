@@ -246,13 +246,13 @@ async fn say(
     }
     summary.status = if grpc { 200 } else { answer.status };
     if grpc {
-        summary.grpc_status.set(answer.grpc.number());
+        summary.tally.grpc_status.set(Some(answer.grpc.number()));
     }
     let close = close || summary.cx.shard.shared.is_draining();
     let said = client.answer(Some(request), answer, location, grpc, close);
     let timer = summary.cx.shard.timers.slot();
     match timer.within(summary.patience(), said).await {
-        Ok(Ok(bytes)) => summary.bytes_out.set(bytes),
+        Ok(Ok(bytes)) => summary.tally.bytes_out.set(bytes),
         Ok(Err(_)) | Err(_) => return After::Close,
     }
     match client {
@@ -360,8 +360,7 @@ async fn forward(
         let made = Made::of(&forward.changes, &filling);
         (made, Made::of_response(&filling))
     };
-    let (bytes_in, bytes_out) = (summary.bytes_in.clone(), summary.bytes_out.clone());
-    let grpc_status = summary.grpc_status.clone();
+    let tally = summary.tally.clone();
     let traceparent = summary.trace.map(|part| part.here.field());
     let has_caller = summary.trace.is_some_and(|part| part.parent.is_some());
     let mut job = Job {
@@ -395,9 +394,7 @@ async fn forward(
         },
         timers: &cx.shard.timers,
         shared: &cx.shard.shared,
-        bytes_in: &bytes_in,
-        bytes_out: &bytes_out,
-        grpc_status: &grpc_status,
+        tally: &tally,
         listener: cx.listener,
         request,
         bounds: bounds(
@@ -427,7 +424,7 @@ async fn forward(
     {
         let gathered = gather(&mut body, limit, client, &mut job);
         if let Err(failure) = Box::pin(gathered).await {
-            summary.bytes_in.set(body.kept_bytes() as u64);
+            summary.tally.bytes_in.set(body.kept_bytes() as u64);
             let done = body.is_received();
             return refuse(request, done, client, failure, grpc, summary).await;
         }
@@ -724,7 +721,7 @@ async fn attempts<'a>(
         pool.stats().retries.fetch_add(1, Ordering::Relaxed);
         summary.retries += 1;
         // The body begins again: what was counted of it counts once.
-        job.bytes_in.set(0);
+        job.tally.bytes_in.set(0);
         if standing.moves(cx, job, summary) {
             (pool, tried) = (standing.pool(), Vec::new());
             key = admit::hash_key(pool, job.request, summary.client());

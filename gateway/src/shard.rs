@@ -25,7 +25,7 @@ use crate::io::timer::{REST, TICK, Timers};
 use crate::limit::memory::{Budget, Share};
 use crate::limit::network::counted_as;
 use crate::observe::access_log::{AccessLog, Lines};
-use crate::observe::record::Record;
+use crate::observe::record::{Counts, Record};
 use crate::observe::time::Moment;
 use crate::observe::trace::Tracer;
 use crate::plan::{LISTENERS_MAX, Plan};
@@ -538,7 +538,11 @@ impl Shard {
                 detail: why.detail,
                 tls_name: why.tls_name,
                 left_out,
-                open: (clients.open_total(), clients.open(usize::from(on.0)).into()),
+                counts: Counts {
+                    process: clients.open_total(),
+                    listener: clients.open(usize::from(on.0)).into(),
+                    ..Counts::default()
+                },
                 ..Record::new(Moment(self.unix_ms(now)), &plan.listener(on).name, client)
             });
         }

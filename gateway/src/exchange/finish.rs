@@ -10,15 +10,16 @@ use crate::exchange::failure::Failure;
 use crate::exchange::fields::Filling;
 use crate::exchange::job::Job;
 use crate::exchange::origin::Origin;
+use crate::exchange::waits::Waits;
 use crate::message::{Request, Version};
 use crate::observe::format::Format;
 use crate::observe::metrics::{Ended, PoolMetrics};
-use crate::observe::record::Record;
+use crate::observe::record::{Counts, Record};
 use crate::observe::time::Moment;
 use crate::observe::trace::Part;
 use crate::observe::trace::span::{Span, Value};
 use crate::plan::Plan;
-use crate::pool::Pool;
+use crate::pool::{Lease, Pool, WorkerId};
 use crate::shard::streams::{LongStream, Place};
 use crate::shard::tally::Tally;
 
@@ -42,12 +43,16 @@ pub struct Summary<'a> {
     pub origin: Option<Rc<Origin>>,
     /// The worker that was tried last.
     pub worker: Option<SocketAddr>,
+    /// The same as its place in a pool.
+    at: Option<(PoolId, WorkerId)>,
+    /// More than one worker was tried.
+    moved: bool,
     /// Status the client saw.
     pub status: u16,
     /// What is counted while it runs.
     pub tally: Rc<Tally>,
     /// Waited for a worker.
-    pub wait: Duration,
+    pub waits: Waits,
     /// Opened connections to workers.
     pub connect: Duration,
     /// From its head to the head of the response.
@@ -75,9 +80,11 @@ impl<'a> Summary<'a> {
             trace: None,
             origin: None,
             worker: None,
+            at: None,
+            moved: false,
             status: 0,
             tally: Rc::default(),
-            wait: Duration::ZERO,
+            waits: Waits::default(),
             connect: Duration::ZERO,
             first_byte: None,
             retries: 0,
@@ -160,6 +167,33 @@ impl<'a> Summary<'a> {
     /// The counters of its pool.
     pub fn pool_metrics(&self) -> &PoolMetrics {
         self.plan.pool_metrics(self.pool)
+    }
+
+    /// Looked for a worker, and `found` one or not; says whether it had to wait.
+    pub fn waited(&mut self, mut waits: Waits, found: bool) -> bool {
+        // The usual exchange needs no look at the clock here.
+        if !waits.has_begun() {
+            return false;
+        }
+        waits.end(Instant::now());
+        self.waits.add(waits);
+        if found {
+            let metrics = self.pool_metrics();
+            for (histogram, time) in [(&metrics.hold, waits.hold), (&metrics.queue, waits.queue)] {
+                if !time.is_zero() {
+                    histogram.observe(time);
+                }
+            }
+        }
+        true
+    }
+
+    /// A worker was found, the first or another one.
+    pub fn goes_to(&mut self, pool: PoolId, lease: &Lease) {
+        let worker = lease.addr();
+        self.moved |= self.worker.is_some_and(|before| before != worker);
+        self.worker = Some(worker);
+        self.at = Some((pool, lease.worker()));
     }
 
     /// A connection to a worker was tried for so long.
@@ -258,7 +292,9 @@ impl<'a> Summary<'a> {
             number("portcullis.retries", self.retries.into()),
             number("http.request.body.size", self.tally.bytes_in.get()),
             number("http.response.body.size", self.tally.bytes_out.get()),
-            ("portcullis.wait_ms", Value::Real(ms(self.wait))),
+            ("portcullis.wait_ms", Value::Real(ms(self.waits.total()))),
+            ("portcullis.hold_ms", Value::Real(ms(self.waits.hold))),
+            ("portcullis.queue_ms", Value::Real(ms(self.waits.queue))),
             ("portcullis.connect_ms", Value::Real(ms(self.connect))),
         ];
         if self.route.is_some() {
@@ -292,6 +328,24 @@ impl<'a> Summary<'a> {
             taken,
             failed: failed.then_some(self.end),
             attributes,
+        }
+    }
+
+    /// What else goes on as it ends.
+    fn counts(&self) -> Counts {
+        let clients = &self.cx.shard.shared.clients;
+        let listener = clients.open(usize::from(self.cx.listener.0));
+        let worker = |(pool, worker): (PoolId, WorkerId)| {
+            let worker = self.plan.pool(pool).worker(worker)?;
+            Some(u64::from(worker.requests()) + u64::from(worker.streams()))
+        };
+        Counts {
+            process: clients.open_total(),
+            listener: listener.into(),
+            pool: self.pool.map_or(0, |pool| self.plan.pool(pool).load()),
+            worker: self.at.and_then(worker).unwrap_or(0),
+            ahead: self.waits.ahead,
+            moved: self.moved,
         }
     }
 
@@ -347,7 +401,9 @@ impl<'a> Summary<'a> {
             bytes_in: self.tally.bytes_in.get(),
             bytes_out: self.tally.bytes_out.get(),
             duration_ms: ms(taken),
-            wait_ms: ms(self.wait),
+            wait_ms: ms(self.waits.total()),
+            hold_ms: ms(self.waits.hold),
+            queue_ms: ms(self.waits.queue),
             connect_ms: ms(self.connect),
             first_byte_ms: self.first_byte.map(ms),
             retries: self.retries,
@@ -360,13 +416,9 @@ impl<'a> Summary<'a> {
                 .map(|shown| &*shown.fingerprint),
             end: self.end,
             left_out,
-            open: match settings.format {
-                Format::Haproxy => {
-                    let clients = &shard.shared.clients;
-                    let here = clients.open(usize::from(self.cx.listener.0));
-                    (clients.open_total(), here.into())
-                }
-                Format::Json | Format::Combined => (0, 0),
+            counts: match settings.format {
+                Format::Haproxy => self.counts(),
+                Format::Json | Format::Combined => Counts::default(),
             },
             ..Record::new(time, &listener.name, self.cx.client)
         });

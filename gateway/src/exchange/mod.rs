@@ -22,6 +22,7 @@ mod reply;
 mod rewrite;
 mod standby;
 mod tunnel;
+pub mod waits;
 mod websocket;
 
 use std::cell::Cell;
@@ -59,6 +60,7 @@ use flow::{Pace, Source};
 use forward::{After, Passage};
 use job::{Bounds, Connection, Done, Job, Lost, Sent};
 use replay::Replay;
+use waits::Waits;
 
 /// Attempts that failed before a byte was sent, in one exchange: a pool whose workers all went at once is learned
 /// about one refusal at a time.
@@ -626,7 +628,7 @@ async fn attempts<'a>(
     let mut tried: Vec<WorkerId> = Vec::new();
     let (mut unsent, mut retries, mut moved, mut backed_up) = (0, 0, 0, false);
     loop {
-        let since = Cell::new(None);
+        let waits = Cell::new(Waits::default());
         let want = Want {
             key,
             home: job.home,
@@ -634,16 +636,10 @@ async fn attempts<'a>(
             random: 0,
             kind,
         };
-        let admitting = admit::admit(pool, want, || shard.random(), &shard.timers, &since);
+        let admitting = admit::admit(pool, want, || shard.random(), &shard.timers, &waits);
         let admitting = standing.unless_changed(&shard.timers, admitting);
         let admitted = unless_gone(client, admitting).await;
-        if let Some(since) = since.get() {
-            let waited = since.elapsed();
-            summary.wait += waited;
-            if matches!(admitted, Ok(Some(_))) {
-                summary.pool_metrics().wait.observe(waited);
-            }
-        }
+        let waited = summary.waited(waits.get(), matches!(admitted, Ok(Some(_))));
         let Some(lease) = admitted.map_err(|failure| (failure, None))? else {
             moved += 1;
             if moved > UNSENT_MAX {
@@ -662,11 +658,11 @@ async fn attempts<'a>(
             count.fetch_add(1, Ordering::Relaxed);
         }
         // The usual exchange needs no look at the clock here: nothing has taken time yet.
-        if since.get().is_some() || summary.retries > 0 {
+        if waited || summary.retries > 0 {
             summary.sent = Instant::now();
         }
         let worker = lease.worker();
-        summary.worker = Some(lease.addr());
+        summary.goes_to(standing.chosen, &lease);
         let lost = match try_worker(cx, pool, job, body, ahead, client, lease, summary).await {
             Ok(done) => return Ok(done),
             Err(lost) => lost,
@@ -699,7 +695,7 @@ async fn attempts<'a>(
                 if goes_on {
                     let since = Instant::now();
                     let paused = unless_gone(client, pause(&shard.timers)).await;
-                    summary.wait += since.elapsed();
+                    summary.waits.hold += since.elapsed();
                     paused.map_err(|failure| (failure, None))?;
                 }
                 goes_on

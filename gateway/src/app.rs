@@ -148,6 +148,7 @@ pub fn explain(path: &Path, question: &Question) -> ExitCode {
 
 /// Runs until a signal says otherwise. Where another process started us in its place, it hears how that goes.
 pub fn run(path: &Path, level: LogLevel) -> ExitCode {
+    host::use_small_pages();
     let found = Start::remember().and_then(|start| Ok((start, predecessor::find()?)));
     let (start, mut predecessor, sockets) = match found {
         Ok((start, Some((predecessor, sockets)))) => (start, Some(predecessor), sockets),

@@ -12,6 +12,15 @@ use crate::config::model::Config;
 /// Descriptors beside connections: listening sockets, logs, the runtime's own.
 const OTHER_FILES: u64 = 256;
 
+/// Has the kernel give memory in pages of 4 KiB. Buffers of idle connections are mostly untouched, and huge pages would
+/// make what is untouched count: 39 KiB instead of 23 for an idle HTTP/2 connection, at no CPU time that could be told.
+/// What this process starts has the same (prctl(2), `PR_SET_THP_DISABLE`).
+pub fn use_small_pages() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "transparent huge pages stay as they are");
+    }
+}
+
 /// Raises the limit of open files to what the caps on connections need, as far as it may be raised. Every client may
 /// need a second connection to a worker.
 pub fn raise_open_files(config: &Config) {

@@ -89,6 +89,8 @@ families! {
         "TLS handshakes that failed, by listener and reason; docs/tls.md has the reasons.";
     CERTIFICATE_EXPIRY = Gauge "portcullis_certificate_expiry_timestamp_seconds" ["listener", "certificate"]
         "When the first certificate of a chain ends, by listener and file, in seconds since 1970.";
+    CRL_EXPIRY = Gauge "portcullis_crl_expiry_timestamp_seconds" ["listener", "crl"]
+        "When the first list of revoked certificates of a file runs out, by listener and file, in seconds since 1970.";
     CERTIFICATE_PICKUPS = Counter "portcullis_certificate_pickups_total" ["listener", "result"]
         "Certificates and lists that were replaced on the disk, by listener and result (done, refused).";
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::config::model::{PoolId, RouteId};
-use crate::exchange::Context;
+use crate::exchange::context::Context;
 use crate::exchange::failure::Failure;
 use crate::exchange::fields::Filling;
 use crate::exchange::job::Job;

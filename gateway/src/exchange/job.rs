@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::Reason;
 use h2::client::SendRequest;
+use http::Method;
 
 use crate::config::model::{ListenerId, Statuses};
 use crate::exchange::failure::Failure;
@@ -141,6 +142,39 @@ impl Lost {
 
     pub(super) fn gone(sent: Sent) -> Lost {
         Lost::worker(Failure::WorkerLost, sent, Outcome::ConnectionLost)
+    }
+
+    pub(super) fn unsent() -> Lost {
+        Lost {
+            failure: Failure::Connect,
+            sent: Sent::Nothing,
+            outcome: None,
+            reset: None,
+        }
+    }
+
+    /// Another worker may do better; a client's own fault stays one, and who was slow once is not asked twice.
+    pub(super) fn outcome_allows_retry(&self) -> bool {
+        match self.failure {
+            Failure::WorkerLost | Failure::Connect => true,
+            Failure::WorkerTimeout => self.sent == Sent::Nothing,
+            _ => false,
+        }
+    }
+}
+
+/// Whether sending the request again cannot do its work twice.
+pub(super) fn safe(lost: &Lost, request: &Request) -> bool {
+    match lost.sent {
+        Sent::Nothing | Sent::Refused => true,
+        Sent::Perhaps { .. } => [
+            Method::GET,
+            Method::HEAD,
+            Method::OPTIONS,
+            Method::PUT,
+            Method::DELETE,
+        ]
+        .contains(&request.method),
     }
 }
 

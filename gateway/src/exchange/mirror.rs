@@ -14,14 +14,16 @@ use http::Method;
 
 use crate::config::model::{Mirror, RouteId};
 use crate::exchange::attempt::send_head;
+use crate::exchange::context::Context;
 use crate::exchange::fields::{Filling, Made};
 use crate::exchange::finish::Summary;
 use crate::exchange::flow::{Cause, Frame, Pull, Source, pump};
 use crate::exchange::forward::Passage;
 use crate::exchange::job::{Job, Lost};
 use crate::exchange::origin::Origin;
+use crate::exchange::reach::{connect, report};
 use crate::exchange::reply::{Head, Reply};
-use crate::exchange::{Context, bounds, connect, report};
+use crate::exchange::standing::bounds;
 use crate::http1::head::Limits;
 use crate::limit::in_flight::Place;
 use crate::message::{BodyKind, Request};

@@ -13,6 +13,7 @@ listeners:
   slow:   { bind: "127.0.0.1:0", tls: { certificates: [ <edge> ] }, limits: { handshake_timeout: 300ms } }
   modern: { bind: "127.0.0.1:0", tls: { certificates: [ <edge> ], min_version: "1.3", unknown_names: refuse } }
   must:   { bind: "127.0.0.1:0", tls: { certificates: [ <edge> ], client_certificates: { mode: required, ca: <dir>/clients.pem, crl: [<dir>/clients.crl] } } }
+  late:   { bind: "127.0.0.1:0", tls: { certificates: [ <edge> ], client_certificates: { mode: required, ca: <dir>/clients.pem, crl: [<dir>/late.crl] } } }
 pools:
   app: { ports: <app> }
 routes:
@@ -37,6 +38,8 @@ enum Doing {
 }
 
 const REVOKED: u64 = 78;
+/// The year 2020, when a list of revoked certificates ran out.
+const ENDED: i64 = 1_577_836_800;
 /// The year 2100, when the gateway's certificate has ended.
 const LATE: u64 = 4_102_444_800;
 /// A fatal alert, 40: handshake_failure (RFC 8446 section 6).
@@ -142,6 +145,12 @@ fn cases(certs: &Certs, clients: &Authority) -> Vec<(&'static str, &'static str,
             Seen::Error("CertificateRevoked"),
         ),
         (
+            "client_certificate_crl_expired",
+            "late",
+            showing(&leaf),
+            Seen::Error("received fatal alert"),
+        ),
+        (
             "client_certificate_bad",
             "must",
             showing(&Leaf::server(&["edge.test"])),
@@ -174,6 +183,7 @@ async fn each_reason_is_seen_by_the_client_told_in_the_log_and_counted() {
         .text("edge", "{ chain: <dir>/edge.pem, key: <dir>/edge.key }")
         .file("clients.pem", &clients.pem)
         .file("clients.crl", &clients.revoking(&[REVOKED]))
+        .file("late.crl", &clients.revoking_within(&[], 0, ENDED))
         .ports("app", [worker.port()])
         .start()
         .await;

@@ -65,6 +65,8 @@ pub struct Summary<'a> {
     pub retries: u32,
     /// `ok`, or who ended it and why.
     pub end: &'static str,
+    /// More about it; empty where the word says it all.
+    pub detail: &'static str,
 }
 
 impl<'a> Summary<'a> {
@@ -91,6 +93,7 @@ impl<'a> Summary<'a> {
             grpc_status: Rc::new(Cell::new(NO_STATUS)),
             retries: 0,
             end: "ok",
+            detail: "",
         }
     }
 
@@ -369,6 +372,7 @@ impl<'a> Summary<'a> {
                 .as_ref()
                 .map(|shown| &*shown.fingerprint),
             end: self.end,
+            detail: self.detail,
             left_out,
             open: match settings.format {
                 Format::Haproxy => {

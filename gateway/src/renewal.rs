@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use crate::observe::metrics::Metrics;
 use crate::plan::Plan;
 use crate::shard::Shared;
+use crate::tls::lists::Standing;
 use crate::tls::live::Look;
 use crate::tls::server::Shown;
 use crate::tls::time::{DAY, days_until, unix};
@@ -86,18 +87,57 @@ fn look(plan: &Plan, metrics: &Metrics, now: SystemTime) -> bool {
     moving
 }
 
-/// What was told of certificates that end soon, by the day it was told.
+/// What was told of certificates and lists that end soon, by the day it was told.
 #[derive(Default)]
-struct Told(HashMap<(String, PathBuf), i64>);
+struct Told {
+    certificates: HashMap<(String, PathBuf), i64>,
+    /// What has run out is told at once, also where it was told on the same day that it would.
+    lists: HashMap<(String, PathBuf, String, Standing), i64>,
+}
 
 impl Told {
     fn tell(&mut self, plan: &Plan, now: i64) {
+        self.tell_certificates(plan, now);
+        self.tell_lists(plan, now);
+    }
+
+    fn tell_lists(&mut self, plan: &Plan, now: i64) {
+        let (mut known, today) = (HashMap::new(), now.div_euclid(DAY));
+        for (listener, running) in plan.config.listeners.iter().zip(&plan.listeners) {
+            let live = running.tls.as_ref().filter(|_| !listener.bind.is_empty());
+            for list in live.map(|live| live.lists()).unwrap_or_default() {
+                let standing = list.standing(now);
+                let (name, accepted) = (listener.name.clone(), list.accepted);
+                let key = (name, list.file, list.issuer, standing);
+                let hours = list.ends.saturating_sub(now) / 3600;
+                if self.lists.get(&key) != Some(&today) {
+                    let (listener, crl, issuer) = (&key.0, key.1.display(), &key.2);
+                    match standing {
+                        Standing::Good => continue,
+                        Standing::Soon => {
+                            tracing::warn!(%listener, %crl, %issuer, hours, "list of revoked certificates runs out soon");
+                        }
+                        Standing::Over if accepted => {
+                            tracing::warn!(%listener, %crl, %issuer, "list of revoked certificates has run out, and is used all the same");
+                        }
+                        Standing::Over => {
+                            tracing::error!(%listener, %crl, %issuer, fix = "fetch a newer one", "list of revoked certificates has run out: clients with certificates are refused");
+                        }
+                    }
+                }
+                known.insert(key, today);
+            }
+        }
+        self.lists = known;
+    }
+
+    fn tell_certificates(&mut self, plan: &Plan, now: i64) {
         let mut known = HashMap::new();
         for (listener, running) in plan.config.listeners.iter().zip(&plan.listeners) {
             let shown = running.tls.as_ref().map(|live| live.shown());
             for Shown { chain, expires, .. } in shown.into_iter().flatten() {
                 let key = (listener.name.clone(), chain);
-                let told = self.0.get(&key).copied();
+                let told = self.certificates.get(&key).copied();
                 let days = days_until(expires, now);
                 if is_due(days, told, now) {
                     let (listener, chain) = (&key.0, key.1.display());
@@ -115,7 +155,7 @@ impl Told {
             }
         }
         // What is shown no more is forgotten.
-        self.0 = known;
+        self.certificates = known;
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod haproxy;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::observe::exposition::Exposition;
@@ -24,6 +25,7 @@ pub fn text(shared: &Shared, metrics: &Metrics) -> Vec<u8> {
     itself(&mut text, shared, &plan);
     listeners(&mut text, shared, &plan);
     certificates(&mut text, &plan);
+    revocation_lists(&mut text, &plan);
     let snapshots: Vec<_> = plan.pools.iter().map(|pool| pool.snapshot()).collect();
     pools(&mut text, &plan, &snapshots);
     if plan.config.metrics.per_worker {
@@ -92,6 +94,23 @@ fn certificates(text: &mut Exposition, plan: &Plan) {
         for shown in live.map(|live| live.shown()).unwrap_or_default() {
             let labels = [listener.name.as_str(), &shown.chain.to_string_lossy()];
             series.line(&labels, u64::try_from(shown.expires).unwrap_or(0));
+        }
+    }
+}
+
+/// Where a file has several, the first that runs out counts.
+fn revocation_lists(text: &mut Exposition, plan: &Plan) {
+    let mut series = text.family(&names::CRL_EXPIRY);
+    for (listener, running) in plan.config.listeners.iter().zip(&plan.listeners) {
+        let live = running.tls.as_ref().filter(|_| !listener.bind.is_empty());
+        let mut ends = BTreeMap::new();
+        for list in live.map(|live| live.lists()).unwrap_or_default() {
+            let first = ends.entry(list.file).or_insert(list.ends);
+            *first = list.ends.min(*first);
+        }
+        for (file, ends) in ends {
+            let labels = [listener.name.as_str(), &file.to_string_lossy()];
+            series.line(&labels, u64::try_from(ends).unwrap_or(0));
         }
     }
 }

@@ -37,8 +37,10 @@ mod rates;
 mod redirects;
 mod refusals;
 mod reload;
+mod reload_load;
 mod reload_ways;
 mod review;
+mod revocation_lists;
 mod rewrite;
 mod route_limits;
 mod routing;
@@ -49,6 +51,7 @@ mod tls;
 mod tls_to_workers;
 mod traces;
 mod upgrade;
+mod waits;
 mod websocket;
 mod worker_admin;
 

@@ -175,7 +175,7 @@ async fn who_is_held_is_counted_while_it_waits_and_afterwards() {
     is(&gateway, r#"portcullis_pool_held_total{pool="app"}"#, 1.0).await;
     is(
         &gateway,
-        r#"portcullis_pool_wait_duration_seconds_count{pool="app"}"#,
+        r#"portcullis_pool_wait_duration_seconds_count{pool="app",reason="hold"}"#,
         1.0,
     )
     .await;

@@ -370,6 +370,8 @@ pub struct ClientCertificates {
     /// PEM files with lists of revoked certificates. Where there are any, each certificate of a client's chain must be
     /// covered by one.
     pub crls: Vec<PathBuf>,
+    /// A list that has run out goes on being used; else clients that it is about are refused (default).
+    pub expired_crl: bool,
     /// Where it stands in the file.
     pub place: Place,
 }

@@ -183,6 +183,13 @@ impl Pool {
         self.live.load().len()
     }
 
+    /// Exchanges at its workers, and those that wait for one. Looks at every worker: for logs that ask for it.
+    pub fn load(&self) -> u64 {
+        let at = |worker: &Worker| u64::from(worker.requests()) + u64::from(worker.streams());
+        let (held, queued) = self.waiting();
+        self.workers.iter().map(at).sum::<u64>() + u64::from(held) + u64::from(queued)
+    }
+
     /// The counters.
     pub fn stats(&self) -> &Stats {
         &self.stats

@@ -10,8 +10,25 @@ pub(super) fn text(rehearsal: &Rehearsal) -> String {
     for found in &rehearsal.bundles {
         bundle(&mut out, found, &rehearsal.authorities);
     }
+    for list in &rehearsal.lists {
+        let left = match list.hours_left {
+            hours if hours < 0 => "run out".to_owned(),
+            hours => format!("{} days {} hours left", hours / 24, hours % 24),
+        };
+        let _ = writeln!(
+            out,
+            "{}\n   list of what `{}` has revoked ({left})",
+            list.file, list.issuer
+        );
+        if let Some(warning) = &list.warning {
+            let kind = if list.refuses { "error" } else { "warning" };
+            let _ = writeln!(out, "   {kind}: {warning}");
+        }
+    }
     let all = if rehearsal.trusted {
         "every client would trust it"
+    } else if rehearsal.bundles.iter().all(Bundle::is_good) {
+        "clients with certificates would be refused"
     } else {
         "not every client would trust it"
     };

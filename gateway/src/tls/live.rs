@@ -15,8 +15,9 @@ use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
 
+use super::lists::List;
 use super::server::{Ready, Shown, ready};
-use super::tickets::{NoKey, TicketKey, Tickets};
+use super::tickets::{NoKey, OneClient, TicketKey, Tickets};
 use super::time::unix;
 use crate::config::model::{Protocol, Tls};
 use crate::config::problem::Problem;
@@ -26,11 +27,27 @@ const AGAIN: Duration = Duration::from_secs(60);
 
 /// TLS of a listener.
 pub struct Live {
-    config: ArcSwap<ServerConfig>,
+    config: ArcSwap<Settings>,
     model: Tls,
     protocol: Protocol,
     /// Taken by the control thread and by reloads alone.
     watched: Mutex<Watched>,
+}
+
+/// The settings for handshakes, with the keys of tickets that stand in them.
+struct Settings {
+    config: Arc<ServerConfig>,
+    tickets: Arc<Tickets>,
+}
+
+impl Settings {
+    fn new(mut config: ServerConfig, tickets: Arc<Tickets>) -> Arc<Settings> {
+        config.ticketer = tickets.clone();
+        Arc::new(Settings {
+            config: Arc::new(config),
+            tickets,
+        })
+    }
 }
 
 /// The keys of a listener's sessions.
@@ -47,11 +64,11 @@ struct Watched {
     /// The files at the last look, where they had changed: they are read once they rest.
     moving: Option<Vec<Stamp>>,
     shown: Vec<Shown>,
+    lists: Vec<List>,
     content: [u8; 32],
     trust: [u8; 32],
     /// When something that is shown ends, seconds since 1970.
     again: Option<i64>,
-    tickets: Arc<Tickets>,
     /// What was refused, and when.
     refused: Option<(Vec<Problem>, SystemTime)>,
 }
@@ -81,33 +98,33 @@ impl Live {
         // Looked at before they are read: what changes meanwhile is seen at the next look.
         let read = stamps(model);
         let Ready {
-            mut config,
+            config,
             mut tickets,
             shown,
+            lists,
             content,
             trust,
             again,
             warnings,
         } = ready(model, protocol, now)?;
         if let Some(before) = before {
-            let before = before.watched();
-            if before.trust == trust {
-                tickets = before.tickets.clone();
-                config.ticketer = tickets.clone();
+            let watched = before.watched();
+            if watched.trust == trust {
+                tickets = before.config.load().tickets.clone();
             }
         }
         let live = Live {
-            config: ArcSwap::from_pointee(config),
+            config: ArcSwap::new(Settings::new(config, tickets)),
             model: model.clone(),
             protocol,
             watched: Mutex::new(Watched {
                 read,
                 moving: None,
                 shown,
+                lists,
                 content,
                 trust,
                 again,
-                tickets,
                 refused: None,
             }),
         };
@@ -116,7 +133,13 @@ impl Live {
 
     /// The settings for a handshake that begins now.
     pub fn config(&self) -> Arc<ServerConfig> {
-        self.config.load_full()
+        let settings = self.config.load();
+        if self.model.client_certificates.is_none() {
+            return settings.config.clone();
+        }
+        let mut config = ServerConfig::clone(&settings.config);
+        config.ticketer = Arc::new(OneClient::new(settings.tickets.clone()));
+        Arc::new(config)
     }
 
     /// The keys of its sessions, for the process that replaces this one.
@@ -124,19 +147,18 @@ impl Live {
         let watched = self.watched();
         SessionKeys {
             trust: watched.trust,
-            keys: watched.tickets.keys(),
+            keys: self.config.load().tickets.keys(),
         }
     }
 
     /// Goes on with the sessions of the process before this one, where the same clients are trusted.
     pub fn resume(&self, sessions: SessionKeys) -> Result<(), NoKey> {
-        let mut watched = self.watched();
+        let watched = self.watched();
         if watched.trust == sessions.trust {
-            let tickets = Arc::new(Tickets::with(sessions.keys)?);
-            let mut config = ServerConfig::clone(&self.config.load());
-            config.ticketer = tickets.clone();
-            self.config.store(Arc::new(config));
-            watched.tickets = tickets;
+            let settings = self.config.load();
+            let tickets = Tickets::with(sessions.keys, settings.tickets.ends())?;
+            let config = ServerConfig::clone(&settings.config);
+            self.config.store(Settings::new(config, Arc::new(tickets)));
         }
         Ok(())
     }
@@ -146,8 +168,14 @@ impl Live {
         self.watched().shown.clone()
     }
 
+    /// What is known of revoked clients.
+    pub fn lists(&self) -> Vec<List> {
+        self.watched().lists.clone()
+    }
+
     /// Looks at the files and takes over what is new, sound and at rest.
     pub fn look(&self, now: SystemTime) -> Look {
+        self.config.load().tickets.tidy();
         if !self.model.watch {
             return Look::Same;
         }
@@ -194,21 +222,21 @@ impl Live {
             return Look::Same;
         }
         let Ready {
-            mut config,
+            config,
             mut tickets,
             shown,
+            lists,
             content,
             trust,
             again: _,
             warnings,
         } = ready;
         if trust == watched.trust {
-            tickets = watched.tickets.clone();
-            config.ticketer = tickets.clone();
+            tickets = self.config.load().tickets.clone();
         }
-        watched.tickets = tickets;
-        self.config.store(Arc::new(config));
+        self.config.store(Settings::new(config, tickets));
         watched.shown.clone_from(&shown);
+        watched.lists = lists;
         (watched.content, watched.trust) = (content, trust);
         Look::PickedUp(shown, warnings)
     }

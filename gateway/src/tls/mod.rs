@@ -7,6 +7,7 @@
 pub mod client;
 pub mod digest;
 pub mod identity;
+pub mod lists;
 pub mod live;
 pub mod load;
 pub mod ocsp;

@@ -60,7 +60,7 @@ pub(super) fn tls(field: &Field<'_>, reader: &mut Reader) -> Option<Tls> {
     Some(tls)
 }
 
-/// `off`, or `{ mode: , ca: , crl: }`.
+/// `off`, or `{ mode: , ca: , crl: , expired_crl: }`.
 fn client_certificates(
     reader: &mut Reader,
     field: &Field<'_>,
@@ -85,6 +85,10 @@ fn client_certificates(
             crls.extend(path(reader, &file));
         }
     }
+    let expired = [("refuse", false), ("accept", true)];
+    let expired_crl = keys
+        .take("expired_crl")
+        .map_or(Some(false), |field| reader.word(&field, &expired));
     keys.done(reader);
     let Some(required) = mode? else {
         return Some(None);
@@ -102,6 +106,7 @@ fn client_certificates(
         place: ca.node.place,
         ca: path(reader, &ca)?,
         crls,
+        expired_crl: expired_crl?,
     }))
 }
 

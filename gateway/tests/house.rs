@@ -130,7 +130,8 @@ const HOUSE: [(&str, &[&str]); 31] = [
     (
         "explain",
         &[
-            "config", "discover", "exchange", "http1", "message", "observe", "plan", "route", "tls",
+            "config", "discover", "exchange", "http1", "message", "observe", "plan", "pool",
+            "route", "tls",
         ],
     ),
     // Whether clients would trust a certificate.

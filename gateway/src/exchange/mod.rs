@@ -24,7 +24,7 @@ mod reach;
 pub mod replay;
 mod reply;
 mod rewrite;
-mod standby;
+pub mod standby;
 mod standing;
 mod tunnel;
 pub mod waits;

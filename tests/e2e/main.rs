@@ -53,6 +53,7 @@ mod traces;
 mod upgrade;
 mod websocket;
 mod worker_admin;
+mod worker_files;
 
 // How pools are used.
 mod backup;

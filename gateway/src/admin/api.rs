@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::access::{self, Via};
 use super::http::Answer;
+use super::maintenance;
 use super::status;
 use super::workers::{self, Order};
 use crate::config::model::AdminToken;
@@ -23,7 +24,7 @@ use crate::scrape;
 use crate::shard::Shared;
 
 /// Methods and paths that are answered. GET ones answer HEAD, too.
-pub const PATHS: [(&str, &str); 15] = [
+pub const PATHS: [(&str, &str); 16] = [
     ("GET", "/healthz"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),
@@ -39,6 +40,7 @@ pub const PATHS: [(&str, &str); 15] = [
     ("POST", "/v1/workers/drain"),
     ("POST", "/v1/workers/undrain"),
     ("POST", "/v1/workers/weight"),
+    ("POST", "/v1/pools/maintenance"),
 ];
 
 /// Streams that are told one by one, unless asked otherwise, and at most.
@@ -102,6 +104,12 @@ impl Admin {
             "/v1/workers/drain" => self.order(Order::Drain, &body),
             "/v1/workers/undrain" => self.order(Order::Undrain, &body),
             "/v1/workers/weight" => self.order(Order::Weight, &body),
+            "/v1/pools/maintenance" => {
+                // As with the orders about workers.
+                let alone = self.reload.alone.lock();
+                let _alone = alone.unwrap_or_else(PoisonError::into_inner);
+                maintenance::carry_out(&self.shared, &body)
+            }
             _ => not_found(),
         }
     }

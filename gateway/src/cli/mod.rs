@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `ask` | Where is the running gateway, and what does its answer mean for the exit code? |
 //! | `differ` | What would another configuration change? |
-//! | `order` | How are workers taken out and let back? |
+//! | `order` | How are workers taken out and let back, and pools closed? |
 //! | `show` | What do people see of its answers? |
 //! | `table` | How are rows shown? |
 
@@ -157,6 +157,13 @@ enum Command {
         #[arg(long, value_name = "POOL")]
         pool: Option<String>,
     },
+    /// Close a pool to clients, or open it: 503 with Retry-After, while what is open goes on. Holds over reloads.
+    Maintenance {
+        #[command(flatten)]
+        ask: Ask,
+        #[command(flatten)]
+        order: order::PoolOrder,
+    },
     /// Tell what a reload with a file would change. Exits 0 when nothing differs, 1 when something does, 2 in trouble.
     Diff {
         #[command(flatten)]
@@ -251,6 +258,9 @@ pub fn run(cli: Cli, level: LogLevel) -> ExitCode {
             let body = order::body(&worker, pool.as_deref(), Some(&weight));
             order::carry_out(&it, "weight", &body)
         })),
+        Command::Maintenance { ask, order } => {
+            done(ask.gateway().and_then(|it| order::maintenance(&it, &order)))
+        }
         Command::Diff {
             ask,
             from: Some(from),

@@ -71,6 +71,9 @@ pub fn status(gateway: &Gateway) -> Result<ExitCode, Failed> {
                 .filter(|worker| worker["state"] != "up")
                 .map(|worker| format!("{} {}", text(&worker["address"]), text(&worker["state"])))
                 .collect();
+            if let Some(closed) = maintenance(&pool["maintenance"]) {
+                out.insert(0, closed);
+            }
             let more = out.len().saturating_sub(3);
             out.truncate(3);
             if more > 0 {
@@ -93,6 +96,16 @@ pub fn status(gateway: &Gateway) -> Result<ExitCode, Failed> {
     ];
     print!("{}", table(&head, &pools));
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is to be said of a pool's maintenance, if anything is.
+pub fn maintenance(told: &Value) -> Option<String> {
+    match (told["closed"].as_bool()?, told["order"].as_str()?) {
+        (true, "on") => Some("in maintenance by an operator".to_owned()),
+        (true, _) => Some("in maintenance".to_owned()),
+        (false, "off") => Some("kept open by an operator".to_owned()),
+        (false, _) => None,
+    }
 }
 
 /// `portcullis workers`.

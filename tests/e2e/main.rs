@@ -16,6 +16,7 @@ mod compression;
 mod deadlines;
 mod drain;
 mod error_pages;
+mod explain_running;
 mod fixed;
 mod foreign;
 mod forwarded;

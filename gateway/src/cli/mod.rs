@@ -79,9 +79,11 @@ enum Command {
     },
     /// Tell what would become of a request: listener, certificate, route and why, pool, workers, deadlines.
     Explain {
-        /// Configuration file.
-        #[arg(short, long, default_value = "routes.yaml", value_name = "FILE")]
-        config: PathBuf,
+        #[command(flatten)]
+        ask: Ask,
+        /// Ask the running gateway: its configuration, its certificates, its workers as they are now.
+        #[arg(long)]
+        running: bool,
         /// The client's address.
         #[arg(long, default_value = "127.0.0.1", value_name = "ADDR")]
         from: IpAddr,
@@ -211,7 +213,8 @@ pub fn run(cli: Cli, level: LogLevel) -> ExitCode {
             app::certs(&question, json)
         }
         Command::Explain {
-            config,
+            ask,
+            running,
             from,
             tls,
             fields,
@@ -225,7 +228,11 @@ pub fn run(cli: Cli, level: LogLevel) -> ExitCode {
                 url,
                 fields,
             };
-            app::explain(&config, &question)
+            if running {
+                done(ask.gateway().and_then(|it| show::explain(&it, &question)))
+            } else {
+                app::explain(&ask.config, &question)
+            }
         }
         Command::Status { ask } => done(ask.gateway().and_then(|it| show::status(&it))),
         Command::Workers { ask, pool, all } => done(

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::ask::{Failed, Gateway};
 use super::table::{age, table};
+use crate::explain::Question;
 
 /// A value as a word.
 pub fn text(value: &Value) -> String {
@@ -154,6 +155,26 @@ fn weight(worker: &Value) -> String {
     } else {
         format!("{} ({})", text(weight), text(configured))
     }
+}
+
+/// `portcullis explain --running`.
+pub fn explain(gateway: &Gateway, question: &Question) -> Result<ExitCode, Failed> {
+    let mut path = format!(
+        "/v1/explain?method={}&url={}&from={}",
+        escaped(&question.method),
+        escaped(&question.url),
+        question.from
+    );
+    if let Some(name) = &question.tls_name {
+        path.push_str(&format!("&tls={}", escaped(name)));
+    }
+    for field in &question.fields {
+        path.push_str(&format!("&header={}", escaped(field)));
+    }
+    if let Some(told) = gateway.get(&path)? {
+        print!("{}", text(&told["text"]));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// `portcullis connections`.

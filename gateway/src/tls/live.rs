@@ -14,7 +14,7 @@ use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
 
 use super::lists::List;
-use super::server::{Ready, Shown, ready};
+use super::server::{Ready, Shown, chosen, ready};
 use super::tickets::{NoKey, OneClient, TicketKey, Tickets};
 use super::time::unix;
 use super::watch::{Seen, Watch};
@@ -154,6 +154,13 @@ impl Live {
     /// The certificates that are shown.
     pub fn shown(&self) -> Vec<Shown> {
         self.watched().shown.clone()
+    }
+
+    /// The file of the certificate that a client gets which asks for `name`; none where it is refused.
+    pub fn shown_for(&self, name: &str) -> Option<PathBuf> {
+        let shown = self.shown().into_iter();
+        let all = shown.map(|shown| (shown.chain, shown.names)).collect();
+        chosen(all, name, self.model.unknown_names)
     }
 
     /// What is known of revoked clients.

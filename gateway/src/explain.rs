@@ -4,6 +4,9 @@
 //! Promises: it asks the same code that serves requests, and counts nothing. By a configuration, workers are those that
 //! listen on this machine now; other hosts are not probed. Does not: send anything.
 
+mod filled;
+mod stand;
+
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -13,15 +16,14 @@ use bytes::Bytes;
 use http::{Method, Uri};
 
 use crate::config::model::{
-    Action, Balance, Config, Forward, HashKey, HostMatch, Listener, ListenerId, PathMatch, Piece,
-    Pool, Protocol, RateKey, RouteId, WorkerProtocol,
+    Action, Balance, Config, HashKey, HostMatch, Listener, ListenerId, PathMatch, Pool, Protocol,
+    RateKey, Route, RouteId, WorkerProtocol,
 };
 use crate::discover;
 use crate::exchange::admit::{Decision, decide};
-use crate::exchange::failure::{Failure, GrpcStatus};
+use crate::exchange::failure::{Answer, Failure, GrpcStatus};
 use crate::exchange::origin::{self, Origin};
-use crate::exchange::standby;
-use crate::http1::head::valid_authority;
+use crate::http1::head::{BadHead, valid_authority};
 use crate::message::{BodyKind, FieldSpan, Fields, Http1Fields, Known, Request, Version};
 use crate::observe::metrics::Metrics;
 use crate::plan::Plan;
@@ -30,6 +32,7 @@ use crate::route::path;
 use crate::route::table::RouteTable;
 use crate::tls;
 use crate::tls::live::Live;
+use filled::Filled;
 
 /// What is asked about.
 #[derive(Debug, Clone)]
@@ -118,6 +121,14 @@ fn told_of(
             &format!("{client}, as the hop {hop} tells (`forwarded`)"),
         );
     }
+    let grpc = grpc_asked(&asked, listener);
+    if asked.is_never_served() {
+        let method = &asked.request.method;
+        let failure = Failure::BadHead(BadHead::Method);
+        told.line("answer", &answer_line(failure, grpc));
+        told.line("because", &format!("{method} is served to nobody"));
+        return Ok(told.0);
+    }
     // By a configuration the plan was built without certificates: what decides is whether the listener has any.
     let whole_path = asked.path();
     if let Ok(normal) = path::normalise(whole_path.as_bytes()) {
@@ -128,7 +139,6 @@ fn told_of(
         };
         told.line("path", &format!("{}{changed}", normal.matched()));
     }
-    let grpc = listener.protocol == Protocol::Grpc || asked.request.fields.is_grpc();
     match decide(plan, id, asked.client(question), &asked.request) {
         Decision::Redirect { status, location } => {
             told.line("answer", &format!("{status}, Location: {location}"));
@@ -139,9 +149,17 @@ fn told_of(
         }
         Decision::Refuse { route, failure } => {
             if let Some(route) = route {
-                told.line("route", &config.routes[route.0 as usize].name);
+                let chosen = plan.route(route);
+                told.line("route", &route_line(chosen));
             }
             told.line("answer", &answer_line(failure, grpc));
+            if failure == Failure::Denied(403) && route.is_none() {
+                let denied = config.deny_segments.join(", ");
+                told.line(
+                    "because",
+                    &format!("its first or last segment is one of `deny_segments` ({denied})"),
+                );
+            }
             if failure == Failure::Network {
                 let who = asked.client(question);
                 told.line(
@@ -152,11 +170,21 @@ fn told_of(
         }
         Decision::Answer { route } => {
             let chosen = plan.route(route);
-            told.line(
-                "route",
-                &format!("`{}` (line {})", chosen.name, chosen.place.line),
-            );
-            told.line("answer", &own_answer(&chosen.action, grpc));
+            told.line("route", &route_line(chosen));
+            for (name, why) in beaten(config, id, route, &asked) {
+                told.line("", &format!("rather than `{name}`: {why}"));
+            }
+            let filled = Filled {
+                asked: &asked,
+                from: question.from,
+                listener,
+                route: chosen,
+            };
+            told.line("answer", &own_answer(&chosen.action, &filled, grpc));
+            for limit in limits(plan, id, route) {
+                told.line("limit", &limit);
+            }
+            filled.response(&mut told);
         }
         Decision::Forward { route, target } => {
             let running = listening.is_some();
@@ -167,8 +195,16 @@ fn told_of(
     Ok(told.0)
 }
 
+fn grpc_asked(asked: &Asked, listener: &Listener) -> bool {
+    listener.protocol == Protocol::Grpc || asked.request.fields.is_grpc()
+}
+
+fn route_line(route: &Route) -> String {
+    format!("`{}` (line {})", route.name, route.place.line)
+}
+
 /// The lines.
-struct Told(Vec<Line>);
+pub(super) struct Told(Vec<Line>);
 
 impl Told {
     fn line(&mut self, word: &'static str, text: &str) {
@@ -176,7 +212,7 @@ impl Told {
     }
 }
 
-struct Asked {
+pub(super) struct Asked {
     request: Request,
     tls: bool,
     host: String,
@@ -236,6 +272,18 @@ impl Asked {
     fn client(&self, question: &Question) -> IpAddr {
         let told = self.origin.as_ref().map(|origin| origin.client);
         told.unwrap_or(question.from)
+    }
+
+    /// Tunnels to anywhere and echoes of heads are refused before anything else is asked.
+    fn is_never_served(&self) -> bool {
+        matches!(self.request.method, Method::CONNECT | Method::TRACE)
+    }
+
+    /// `Forwarded`, as workers get it where it is sent.
+    fn forwarded(&self, question: &Question) -> String {
+        let fields = forwarded_fields(self, question);
+        let [chain, proto, host, _] = fields.each_ref().map(|(_, value)| value.as_bytes());
+        String::from_utf8_lossy(&origin::forwarded(chain, host, proto)).into_owned()
     }
 
     fn path(&self) -> String {
@@ -346,7 +394,10 @@ fn certificate(told: &mut Told, listener: &Listener, live: Option<&Live>, name: 
 }
 
 fn answer_line(failure: Failure, grpc: bool) -> String {
-    let answer = failure.answer();
+    answer_text(&failure.answer(), grpc)
+}
+
+fn answer_text(answer: &Answer<'_>, grpc: bool) -> String {
     let text = answer.text;
     if grpc {
         let name = match answer.grpc {
@@ -373,38 +424,23 @@ fn forwarding(
 ) {
     let config = &plan.config;
     let chosen = plan.route(route);
-    told.line(
-        "route",
-        &format!("`{}` (line {})", chosen.name, chosen.place.line),
-    );
+    told.line("route", &route_line(chosen));
     for (name, why) in beaten(config, on, route, asked) {
         told.line("", &format!("rather than `{name}`: {why}"));
     }
     let Some(forward) = plan.forward(route) else {
         return;
     };
-    let mut pool = plan.pool(forward.pool);
-    told.line("pool", &pool_line(pool.model()));
-    if let Some(closed) = pool.maintenance() {
-        let client = asked.client(question);
-        if closed.allow.contains(client) {
-            told.line("maintenance", &format!("{client} is served nevertheless"));
-        } else {
-            let (status, text) = (if grpc { "grpc-status 14" } else { "503" }, &closed.text);
-            let after = closed.retry_after;
-            told.line(
-                "answer",
-                &format!("{status} with Retry-After: {after}, \"{text}\""),
-            );
-            told.line("because", "the pool is in maintenance");
-            return;
-        }
+    told.line("pool", &pool_line(plan.pool(forward.pool).model()));
+    if let Some(closed) = stand::closed(plan, forward, asked.client(question)) {
+        told.line("answer", &stand::closed_answer(&closed, grpc));
+        told.line("because", "the pool is in `maintenance`");
+        return;
     }
-    let chosen = standby::choose(plan, forward);
-    if running && chosen != forward.pool {
-        pool = plan.pool(chosen);
-        told.line("stands in", &pool_line(pool.model()));
+    if !running {
+        discover::look_once(&plan.pools, &[]);
     }
+    let pool = stand::serving(told, plan, forward);
     let model = pool.model();
     let target = target.unwrap_or_else(|| asked.request.target.to_vec());
     told.line(
@@ -421,16 +457,26 @@ fn forwarding(
     for (name, value) in forwarded_fields(asked, question) {
         told.line("", &format!("{name}: {value}"));
     }
-    for (name, value) in set_fields(forward, asked, question) {
-        told.line("", &format!("{name}: {value}"));
+    let listener = plan.listener(on);
+    if listener.forwarded_header {
+        told.line("", &format!("forwarded: {}", asked.forwarded(question)));
     }
+    told.line("", "x-request-id: the client's where it is sane, else made");
+    let filled = Filled {
+        asked,
+        from: question.from,
+        listener,
+        route: chosen,
+    };
+    filled.request(told, &forward.changes);
+    stand::beside(told, plan, forward, model);
+    filled.response(told);
     for limit in limits(plan, on, route) {
         told.line("limit", &limit);
     }
     if running {
         running_workers(told, pool, model.worker_in_flight_max);
     } else {
-        discover::first_scan(&plan.pools, &[]);
         let up = workers_up(pool, |worker| worker.addr.to_string());
         let none = || "none listens on this machine now".to_owned();
         told.line("workers", &up.unwrap_or_else(none));
@@ -467,9 +513,10 @@ fn forwarding(
     }
     told.line(
         "none up",
-        &match model.hold.time.is_zero() {
-            true => no_worker,
-            false => format!("held for up to {:?}, then {no_worker}", model.hold.time),
+        // The route's own pool says how long, whoever stands in for it.
+        &match plan.pool(forward.pool).model().hold.time {
+            time if time.is_zero() => no_worker,
+            time => format!("held for up to {time:?}, then {no_worker}"),
         },
     );
 }
@@ -676,10 +723,13 @@ fn pool_line(pool: &Pool) -> String {
 }
 
 /// What a route answers without a worker.
-fn own_answer(action: &Action, grpc: bool) -> String {
+fn own_answer(action: &Action, filled: &Filled<'_>, grpc: bool) -> String {
     match action {
         _ if grpc => answer_line(Failure::NotImplemented, true),
-        Action::Redirect(redirect) => format!("{}, a redirect", redirect.status),
+        Action::Redirect(redirect) => {
+            let location = filled.location(redirect);
+            format!("{}, Location: {location}", redirect.status)
+        }
         Action::Respond(fixed) => match &fixed.body.file {
             Some(file) => format!("{}, with the file {}", fixed.status, file.display()),
             None => format!("{}, {} bytes", fixed.status, fixed.body.bytes.len()),
@@ -689,170 +739,5 @@ fn own_answer(action: &Action, grpc: bool) -> String {
     }
 }
 
-fn set_fields(forward: &Forward, asked: &Asked, question: &Question) -> Vec<(String, String)> {
-    let word = |piece: &Piece| match piece {
-        Piece::Text(text) => text.clone(),
-        Piece::Host => String::from_utf8_lossy(&asked.request.authority).into_owned(),
-        Piece::Client => asked.client(question).to_string(),
-        Piece::Method => question.method.clone(),
-        Piece::Path => asked.path(),
-        Piece::Scheme => if asked.tls { "https" } else { "http" }.to_owned(),
-        Piece::Port => asked.port.to_string(),
-        other => format!("<{other:?}>"),
-    };
-    let changes = &forward.changes;
-    let added = changes.set.iter().chain(&changes.add);
-    added
-        .map(|(name, template)| (name.clone(), template.0.iter().map(word).collect()))
-        .collect()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{Source, parse};
-
-    const TEXT: &str = r#"
-listeners:
-  http:  { bind: ":80" }
-  https: { bind: ":443", tls: { certificates: [nowhere.pem] } }
-  hops:  { bind: ":81", redirect_https: none, forwarded: { from: 192.0.2.0/24 } }
-  grpc:  { bind: ":6554", tls: { certificates: [nowhere.pem] }, protocol: grpc }
-  shut:  { bind: ":8443", tls: { certificates: [nowhere.pem] }, allow: 10.0.0.0/8 }
-pools:
-  app: { ports: 1-2, worker_in_flight_max: 5 }
-  api: { ports: 3, hold: off }
-  agents: { ports: 4, protocol: h2c }
-routes:
-  - { path: /, to: app }
-  - { path: /api, to: api, strip_prefix: true, set_headers: { X-FQDN: "{host}" } }
-  - { path: /no, deny: 403 }
-  - { path: /office, to: app, deny: 192.0.2.0/24 }
-  - { path: /hop, to: app, on: [hops], allow: 198.51.100.0/24 }
-  - { path: /few, to: app, rate: 10/m, in_flight_max: 3, body_bytes_max: 1KiB }
-  - { path: /, to: agents, on: [grpc] }
-"#;
-
-    fn ask(method: &str, url: &str) -> String {
-        ask_with(method, url, &[])
-    }
-
-    fn ask_with(method: &str, url: &str, fields: &[&str]) -> String {
-        let source = Source {
-            name: "test".into(),
-            text: TEXT.into(),
-        };
-        let config = parse(&source, &|_| None)
-            .config
-            .expect("a good configuration");
-        let question = Question {
-            from: "192.0.2.7".parse().unwrap(),
-            tls_name: None,
-            method: method.into(),
-            url: url.into(),
-            fields: fields.iter().map(|field| (*field).to_owned()).collect(),
-        };
-        explain(&config, &question, Instant::now())
-            .unwrap_or_else(|error| format!("error: {error}"))
-    }
-
-    #[test]
-    fn what_is_told_is_what_would_be_done() {
-        for (method, url, told) in [
-            (
-                "GET",
-                "https://e.test/x",
-                &[
-                    "`https`",
-                    "pool         `app`",
-                    "x-forwarded-for: 192.0.2.7",
-                    "held for up to 30s",
-                    "5 at once each; queued for up to 30s, then 503",
-                ][..],
-            ),
-            (
-                "GET",
-                "https://e.test//api/./v2?q=1",
-                &[
-                    "(normalised)",
-                    "rather than `/ -> app`: its path is shorter",
-                    "GET /v2?q=1",
-                    "x-fqdn: e.test",
-                    "503 with Retry-After: 5",
-                ],
-            ),
-            (
-                "POST",
-                "http://e.test/x",
-                &["308, Location: https://e.test/x"],
-            ),
-            ("GET", "https://e.test/no/x", &["403"]),
-            (
-                "GET",
-                "https://e.test/office",
-                &["403", "not for 192.0.2.7"],
-            ),
-            (
-                "GET",
-                "https://e.test:8443/",
-                &["closed at once", "192.0.2.7 may not connect"],
-            ),
-            (
-                "GET",
-                "https://e.test/few",
-                &[
-                    "10 in 60s per address, 1 at once",
-                    "3 of the route",
-                    "1024 bytes",
-                ],
-            ),
-            ("GET", "https://e.test/x/%6Detrics", &["403"]),
-            (
-                "POST",
-                "https://e.test:6554/a.B/C",
-                &["gRPC over TLS", "`agents`", "grpc-status 14"],
-            ),
-            (
-                "POST",
-                "https://e.test:6554/metrics/C",
-                &["trailers only, grpc-status 14"],
-            ),
-            (
-                "GET",
-                "https://e.test:444/",
-                &["error: no TLS listener has port 444", "443 (https)"],
-            ),
-            ("GET", "ftp://e.test/", &["error: the scheme `ftp`"]),
-        ] {
-            let answer = ask(method, url);
-            for part in told {
-                assert!(
-                    answer.contains(part),
-                    "`{part}` is not in the answer for {method} {url}:\n{answer}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn whom_a_trusted_hop_tells_of_is_the_client() {
-        for (field, told) in [
-            (
-                "X-Forwarded-For: 198.51.100.9",
-                &[
-                    "client       198.51.100.9, as the hop 192.0.2.7 tells",
-                    "x-forwarded-for: 198.51.100.9, 192.0.2.7",
-                ][..],
-            ),
-            (
-                "X-Forwarded-For: 203.0.113.1",
-                &["403", "not for 203.0.113.1"],
-            ),
-        ] {
-            let answer = ask_with("GET", "http://e.test:81/hop", &[field]);
-            for part in told {
-                assert!(answer.contains(part), "`{part}` is not in:\n{answer}");
-            }
-        }
-    }
-}
+mod tests;

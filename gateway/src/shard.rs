@@ -3,6 +3,7 @@
 
 mod farewell;
 pub mod streams;
+pub mod tally;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -24,7 +25,7 @@ use crate::io::timer::{REST, TICK, Timers};
 use crate::limit::memory::{Budget, Share};
 use crate::limit::network::counted_as;
 use crate::observe::access_log::{AccessLog, Lines};
-use crate::observe::record::Record;
+use crate::observe::record::{Counts, Record};
 use crate::observe::time::Moment;
 use crate::observe::trace::Tracer;
 use crate::plan::{LISTENERS_MAX, Plan};
@@ -414,6 +415,27 @@ impl Drop for Admission {
     }
 }
 
+/// Why a connection was closed before there was a request.
+#[derive(Clone, Copy, Default)]
+pub struct Refusal<'a> {
+    /// The word of the access log.
+    pub end: &'a str,
+    /// More about it.
+    pub detail: &'a str,
+    /// The name that the client asked for by TLS.
+    pub tls_name: Option<&'a str>,
+}
+
+impl Refusal<'_> {
+    /// The word says it all.
+    pub fn of(end: &str) -> Refusal<'_> {
+        Refusal {
+            end,
+            ..Refusal::default()
+        }
+    }
+}
+
 /// A data thread.
 pub struct Shard {
     /// What all threads share.
@@ -502,19 +524,26 @@ impl Shard {
     }
 
     /// Tells the access log of a connection that was closed before there was a request, and why.
-    pub fn tell_refused(&self, listener: &str, client: SocketAddr, end: &str, detail: &str) {
+    pub fn tell_refused(&self, on: ListenerId, client: SocketAddr, why: Refusal<'_>) {
         let mut lines = self.lines.borrow_mut();
         if !lines.wanted() {
             return;
         }
         let now = Instant::now();
         if let Some(left_out) = lines.admits_refusal(now) {
+            let plan = self.shared.plan.load();
+            let clients = &self.shared.clients;
             lines.add(&Record {
-                end,
-                detail,
+                end: why.end,
+                detail: why.detail,
+                tls_name: why.tls_name,
                 left_out,
-                open: (self.shared.clients.open_total(), 0),
-                ..Record::new(Moment(self.unix_ms(now)), listener, client)
+                counts: Counts {
+                    process: clients.open_total(),
+                    listener: clients.open(usize::from(on.0)).into(),
+                    ..Counts::default()
+                },
+                ..Record::new(Moment(self.unix_ms(now)), &plan.listener(on).name, client)
             });
         }
     }

@@ -86,7 +86,8 @@ async fn who_may_get_a_request_now_is_told_and_why_others_may_not() {
     world
         .tells(&[
             "pool         `app`",
-            "stands in    `spare`",
+            "backup       `spare` while",
+            "as now",
             "workers      1 of 1: ",
             &spare,
         ])
@@ -111,9 +112,9 @@ async fn maintenance_is_told_and_not_counted() {
         told.contains("503 with Retry-After: 60, \"later\""),
         "{told}"
     );
-    assert!(told.contains("the pool is in maintenance"), "{told}");
+    assert!(told.contains("the pool is in `maintenance`"), "{told}");
     let told = world.ask(&["--from", "192.0.2.7"], "http", "/x").await;
-    assert!(told.contains("192.0.2.7 is served nevertheless"), "{told}");
+    assert!(told.contains("workers      2 of 2: "), "{told}");
     let counted = r#"portcullis_pool_maintenance_refused_total{pool="app"}"#;
     assert_eq!(world.gateway.metric(counted).await, Some(0.0));
 }

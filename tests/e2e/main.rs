@@ -52,6 +52,7 @@ mod tls;
 mod tls_to_workers;
 mod traces;
 mod upgrade;
+mod waits;
 mod websocket;
 mod worker_admin;
 mod worker_files;

@@ -8,6 +8,22 @@
 //! | `show` | What do people see of its answers? |
 //! | `table` | How are rows shown? |
 
+/// A line on standard output. A reader that went away (`| head`) is no failure.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
+/// As [`say`], without the end of the line.
+macro_rules! say_text {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = write!(std::io::stdout(), $($text)*);
+    }};
+}
+
 mod ask;
 mod differ;
 mod order;

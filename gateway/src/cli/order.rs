@@ -116,6 +116,6 @@ fn in_flight(told: &Value) -> u64 {
 fn show(told: &Value) {
     let (ordered, changed) = (text(&told["ordered"]), text(&told["changed"]));
     let shown = list(&told["workers"]).len();
-    println!("{changed} of {ordered} changed; {shown} with a worker:");
-    print!("{}", worker_table(&told["workers"]));
+    say!("{changed} of {ordered} changed; {shown} with a worker:");
+    say_text!("{}", worker_table(&told["workers"]));
 }

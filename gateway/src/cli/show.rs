@@ -31,7 +31,7 @@ pub fn status(gateway: &Gateway) -> Result<ExitCode, Failed> {
     let Some(told) = gateway.get("/v1/status")? else {
         return Ok(ExitCode::SUCCESS);
     };
-    println!(
+    say!(
         "{} for {}, version {}, {} exchanges in flight\n",
         text(&told["state"]),
         seconds(&told["seconds"]),
@@ -53,7 +53,7 @@ pub fn status(gateway: &Gateway) -> Result<ExitCode, Failed> {
             ]
         })
         .collect();
-    println!(
+    say!(
         "{}",
         table(&["LISTENER", "CONNECTIONS", "ADDRESSES"], &listeners)
     );
@@ -95,7 +95,7 @@ pub fn status(gateway: &Gateway) -> Result<ExitCode, Failed> {
     let head = [
         "POOL", "UP", "PORTS", "REQUESTS", "STREAMS", "HELD", "QUEUED", "NOT UP",
     ];
-    print!("{}", table(&head, &pools));
+    say_text!("{}", table(&head, &pools));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -119,7 +119,7 @@ pub fn workers(gateway: &Gateway, pool: Option<&str>, all: bool) -> Result<ExitC
         path.push_str(&format!("pool={}", escaped(pool)));
     }
     if let Some(told) = gateway.get(&path)? {
-        print!("{}", worker_table(&told["workers"]));
+        say_text!("{}", worker_table(&told["workers"]));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -201,7 +201,7 @@ pub fn connections(gateway: &Gateway, limit: u32) -> Result<ExitCode, Failed> {
         "HTTP/2 STREAMS",
         "TUNNELS",
     ];
-    print!("{}", table(&head, &listeners));
+    say_text!("{}", table(&head, &listeners));
     let names = ["kind", "client", "route", "worker", "bytes_in", "bytes_out"];
     let oldest: Vec<_> = list(&told["oldest"])
         .iter()
@@ -221,7 +221,7 @@ pub fn connections(gateway: &Gateway, limit: u32) -> Result<ExitCode, Failed> {
             "BYTES IN",
             "BYTES OUT",
         ];
-        print!("\n{}", table(&head, &oldest));
+        say_text!("\n{}", table(&head, &oldest));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -233,7 +233,7 @@ pub fn log_level(gateway: &Gateway, level: Option<&str>) -> Result<ExitCode, Fai
         None => gateway.get("/v1/log-level")?,
     };
     if let Some(told) = told {
-        println!("{}", text(&told["level"]));
+        say!("{}", text(&told["level"]));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -259,7 +259,7 @@ pub fn reload(gateway: &Gateway) -> Result<ExitCode, Failed> {
             text(key)
         );
     }
-    println!(
+    say!(
         "reloaded: {} routes, {} pools kept, {} built, {} addresses opened, {} closed",
         text(&told["routes"]),
         text(&told["pools_kept"]),

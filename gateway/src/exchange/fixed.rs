@@ -216,8 +216,8 @@ pub(super) async fn write(
         bytes_max: 0,
     };
     let timer = summary.cx.shard.timers.slot();
-    let bytes_out = summary.bytes_out.clone();
-    match pump(&mut body, &mut sink, pace, &timer, &bytes_out).await {
+    let tally = summary.tally.clone();
+    match pump(&mut body, &mut sink, pace, &timer, &tally.bytes_out).await {
         Ok(()) => after,
         Err(error) => {
             sink.reset(Reason::CANCEL);

@@ -1,7 +1,6 @@
 //! What is tried, and what can come of it? The job that every attempt of an exchange shares, and the two ways an attempt
 //! ends: before its response began, or after.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -21,6 +20,7 @@ use crate::message::Request;
 use crate::plan::Packer;
 use crate::pool::{Outcome, WorkerId};
 use crate::shard::Shared;
+use crate::shard::tally::Tally;
 use crate::upstream::Ticket;
 
 /// A connection to a worker.
@@ -63,12 +63,8 @@ pub struct Job<'a> {
     pub timers: &'a Timers,
     /// Knows whether the gateway stops.
     pub shared: &'a Shared,
-    /// Request body bytes.
-    pub bytes_in: &'a Cell<u64>,
-    /// Response body bytes.
-    pub bytes_out: &'a Cell<u64>,
-    /// What `grpc-status` says, once it is known.
-    pub grpc_status: &'a Cell<u8>,
+    /// What is counted.
+    pub tally: &'a Tally,
     /// Where the client came in.
     pub listener: ListenerId,
 }

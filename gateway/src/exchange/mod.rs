@@ -22,6 +22,7 @@ mod reply;
 mod rewrite;
 pub mod standby;
 mod tunnel;
+pub mod waits;
 mod websocket;
 
 use std::cell::Cell;
@@ -59,6 +60,7 @@ use flow::{Pace, Source};
 use forward::{After, Passage};
 use job::{Bounds, Connection, Done, Job, Lost, Sent};
 use replay::Replay;
+use waits::Waits;
 
 /// Attempts that failed before a byte was sent, in one exchange: a pool whose workers all went at once is learned
 /// about one refusal at a time.
@@ -78,6 +80,8 @@ pub struct Context {
     pub came_to: SocketAddr,
     /// TLS version, empty on plain connections.
     pub tls: &'static str,
+    /// The name that the client asked for by TLS (SNI); of its own, because what the TLS library keeps is not shown.
+    pub tls_name: Option<Box<str>>,
     /// What the client's certificate says, where it has shown one.
     pub certificate: Option<Box<Identity>>,
 }
@@ -244,13 +248,13 @@ async fn say(
     }
     summary.status = if grpc { 200 } else { answer.status };
     if grpc {
-        summary.grpc_status.set(answer.grpc.number());
+        summary.tally.grpc_status.set(Some(answer.grpc.number()));
     }
     let close = close || summary.cx.shard.shared.is_draining();
     let said = client.answer(Some(request), answer, location, grpc, close);
     let timer = summary.cx.shard.timers.slot();
     match timer.within(summary.patience(), said).await {
-        Ok(Ok(bytes)) => summary.bytes_out.set(bytes),
+        Ok(Ok(bytes)) => summary.tally.bytes_out.set(bytes),
         Ok(Err(_)) | Err(_) => return After::Close,
     }
     match client {
@@ -358,8 +362,7 @@ async fn forward(
         let made = Made::of(&forward.changes, &filling);
         (made, Made::of_response(&filling))
     };
-    let (bytes_in, bytes_out) = (summary.bytes_in.clone(), summary.bytes_out.clone());
-    let grpc_status = summary.grpc_status.clone();
+    let tally = summary.tally.clone();
     let traceparent = summary.trace.map(|part| part.here.field());
     let has_caller = summary.trace.is_some_and(|part| part.parent.is_some());
     let mut job = Job {
@@ -393,9 +396,7 @@ async fn forward(
         },
         timers: &cx.shard.timers,
         shared: &cx.shard.shared,
-        bytes_in: &bytes_in,
-        bytes_out: &bytes_out,
-        grpc_status: &grpc_status,
+        tally: &tally,
         listener: cx.listener,
         request,
         bounds: bounds(
@@ -425,7 +426,7 @@ async fn forward(
     {
         let gathered = gather(&mut body, limit, client, &mut job);
         if let Err(failure) = Box::pin(gathered).await {
-            summary.bytes_in.set(body.kept_bytes() as u64);
+            summary.tally.bytes_in.set(body.kept_bytes() as u64);
             let done = body.is_received();
             return refuse(request, done, client, failure, grpc, summary).await;
         }
@@ -627,7 +628,7 @@ async fn attempts<'a>(
     let mut tried: Vec<WorkerId> = Vec::new();
     let (mut unsent, mut retries, mut moved, mut backed_up) = (0, 0, 0, false);
     loop {
-        let since = Cell::new(None);
+        let waits = Cell::new(Waits::default());
         let want = Want {
             key,
             home: job.home,
@@ -635,16 +636,10 @@ async fn attempts<'a>(
             random: 0,
             kind,
         };
-        let admitting = admit::admit(pool, want, || shard.random(), &shard.timers, &since);
+        let admitting = admit::admit(pool, want, || shard.random(), &shard.timers, &waits);
         let admitting = standing.unless_changed(&shard.timers, admitting);
         let admitted = unless_gone(client, admitting).await;
-        if let Some(since) = since.get() {
-            let waited = since.elapsed();
-            summary.wait += waited;
-            if matches!(admitted, Ok(Some(_))) {
-                summary.pool_metrics().wait.observe(waited);
-            }
-        }
+        let waited = summary.waited(waits.get(), matches!(admitted, Ok(Some(_))));
         let Some(lease) = admitted.map_err(|failure| (failure, None))? else {
             moved += 1;
             if moved > UNSENT_MAX {
@@ -663,11 +658,11 @@ async fn attempts<'a>(
             count.fetch_add(1, Ordering::Relaxed);
         }
         // The usual exchange needs no look at the clock here: nothing has taken time yet.
-        if since.get().is_some() || summary.retries > 0 {
+        if waited || summary.retries > 0 {
             summary.sent = Instant::now();
         }
         let worker = lease.worker();
-        summary.worker = Some(lease.addr());
+        summary.goes_to(standing.chosen, &lease);
         let lost = match try_worker(cx, pool, job, body, ahead, client, lease, summary).await {
             Ok(done) => return Ok(done),
             Err(lost) => lost,
@@ -700,7 +695,7 @@ async fn attempts<'a>(
                 if goes_on {
                     let since = Instant::now();
                     let paused = unless_gone(client, pause(&shard.timers)).await;
-                    summary.wait += since.elapsed();
+                    summary.waits.hold += since.elapsed();
                     paused.map_err(|failure| (failure, None))?;
                 }
                 goes_on
@@ -722,7 +717,7 @@ async fn attempts<'a>(
         pool.stats().retries.fetch_add(1, Ordering::Relaxed);
         summary.retries += 1;
         // The body begins again: what was counted of it counts once.
-        job.bytes_in.set(0);
+        job.tally.bytes_in.set(0);
         if standing.moves(cx, job, summary) {
             (pool, tried) = (standing.pool(), Vec::new());
             key = admit::hash_key(pool, job.request, summary.client());

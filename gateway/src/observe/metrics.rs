@@ -240,7 +240,8 @@ impl Metrics {
     pub fn pool(&self, pool: &str) -> PoolMetrics {
         PoolMetrics {
             name: pool.to_owned(),
-            wait: self.pools.wait.with(&[pool]),
+            hold: self.pools.wait.with(&[pool, "hold"]),
+            queue: self.pools.wait.with(&[pool, "queue"]),
             connect: self.pools.connect.with(&[pool]),
             first_byte: self.pools.first_byte.with(&[pool]),
             grpc: [const { OnceLock::new() }; GRPC_CODES.len()],
@@ -442,8 +443,10 @@ impl ListenerMetrics {
 /// Handles of one pool.
 pub struct PoolMetrics {
     name: String,
-    /// Waited for a worker and got one.
-    pub wait: Arc<Histogram>,
+    /// Waited because no worker was up, and got one.
+    pub hold: Arc<Histogram>,
+    /// Waited because all were full, and got one.
+    pub queue: Arc<Histogram>,
     /// Made a new connection.
     pub connect: Arc<Histogram>,
     /// The worker's answer began.

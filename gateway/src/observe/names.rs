@@ -109,8 +109,8 @@ families! {
         "Exchanges at workers, by pool and kind (request, stream).";
     POOL_WAITING = Gauge "portcullis_pool_waiting" ["pool", "reason"]
         "Requests that wait for a worker, by pool and reason (hold: none is up, queue: all are full).";
-    POOL_WAIT = Histogram "portcullis_pool_wait_duration_seconds" ["pool"]
-        "How long requests waited for a worker, of those that had to and got one, by pool, in seconds.";
+    POOL_WAIT = Histogram "portcullis_pool_wait_duration_seconds" ["pool", "reason"]
+        "How long requests waited for a worker, of those that had to and got one, by pool and reason (hold: none was up, queue: all were full; one may wait for both), in seconds.";
     POOL_CONNECT = Histogram "portcullis_pool_connect_duration_seconds" ["pool"]
         "How long a new connection to a worker took, by pool, in seconds; requests on kept connections do not count.";
     POOL_FIRST_BYTE = Histogram "portcullis_pool_first_byte_duration_seconds" ["pool"]

@@ -1,13 +1,14 @@
-//! Why would a request go where it goes? The decision for one request, told in words, without a running gateway.
+//! Why would a request go where it goes? The decision for one request, told in words, by a configuration or by the gateway
+//! that runs.
 //!
-//! Promises: it asks the same code that serves requests. Workers are those that listen on this machine now; other hosts
-//! are not probed. Does not: send anything.
+//! Promises: it asks the same code that serves requests, and counts nothing. By a configuration, workers are those that
+//! listen on this machine now; other hosts are not probed. Does not: send anything.
 
 mod filled;
 mod stand;
 
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
@@ -26,9 +27,11 @@ use crate::http1::head::{BadHead, valid_authority};
 use crate::message::{BodyKind, FieldSpan, Fields, Http1Fields, Known, Request, Version};
 use crate::observe::metrics::Metrics;
 use crate::plan::Plan;
+use crate::pool::{Snapshot, State};
 use crate::route::path;
 use crate::route::table::RouteTable;
 use crate::tls;
+use crate::tls::live::Live;
 use filled::Filled;
 
 /// What is asked about.
@@ -46,13 +49,8 @@ pub struct Question {
     pub fields: Vec<String>,
 }
 
-/// Answers in lines of `word  explanation`. The error is a sentence for whoever asked.
+/// Answers by a configuration, in lines of `word  explanation`. The error is a sentence for whoever asked.
 pub fn explain(config: &Config, question: &Question, now: Instant) -> Result<String, String> {
-    let mut asked = Asked::of(question)?;
-    let mut told = Told(String::new());
-    let id = listener_of(config, &asked)?;
-    let listener = &config.listeners[usize::from(id.0)];
-    told.line("listener", &listener_line(listener));
     let metrics = Metrics::new().map_err(|error| error.to_string())?;
     let plan = Plan::build(
         config.clone(),
@@ -61,6 +59,43 @@ pub fn explain(config: &Config, question: &Question, now: Instant) -> Result<Str
         None,
         now,
     );
+    Ok(text(&told_of(&plan, None, question)?))
+}
+
+/// Answers by what runs, word by word with its explanation; `listening` has the addresses of a listener.
+pub fn running(
+    plan: &Plan,
+    listening: &dyn Fn(usize) -> Vec<SocketAddr>,
+    question: &Question,
+) -> Result<Vec<Line>, String> {
+    told_of(plan, Some(listening), question)
+}
+
+/// A word and its explanation; the word is empty where the one before goes on.
+pub type Line = (&'static str, String);
+
+/// For people.
+pub fn text(lines: &[Line]) -> String {
+    let mut out = String::new();
+    for (word, line) in lines {
+        let _ = writeln!(out, "{word:<12} {line}");
+    }
+    out
+}
+
+type Listening<'a> = Option<&'a dyn Fn(usize) -> Vec<SocketAddr>>;
+
+fn told_of(
+    plan: &Plan,
+    listening: Listening<'_>,
+    question: &Question,
+) -> Result<Vec<Line>, String> {
+    let config = &plan.config;
+    let mut asked = Asked::of(question)?;
+    let mut told = Told(Vec::new());
+    let id = listener_of(config, &asked, listening)?;
+    let listener = &config.listeners[usize::from(id.0)];
+    told.line("listener", &listener_line(listener));
     let gate = plan.listeners[usize::from(id.0)].gate.as_ref();
     if gate.is_some_and(|gate| !gate.admits(question.from)) {
         let who = question.from;
@@ -72,11 +107,9 @@ pub fn explain(config: &Config, question: &Question, now: Instant) -> Result<Str
         return Ok(told.0);
     }
     if listener.tls.is_some() {
-        certificate(
-            &mut told,
-            listener,
-            question.tls_name.as_deref().unwrap_or(&asked.host),
-        );
+        let name = question.tls_name.as_deref().unwrap_or(&asked.host);
+        let live = plan.listeners[usize::from(id.0)].tls.as_deref();
+        certificate(&mut told, listener, live, name);
     }
     if let Some(trusted) = &listener.forwarded {
         asked.origin = origin::of(trusted, question.from, &asked.request.fields);
@@ -96,7 +129,7 @@ pub fn explain(config: &Config, question: &Question, now: Instant) -> Result<Str
         told.line("because", &format!("{method} is served to nobody"));
         return Ok(told.0);
     }
-    // The plan was built without certificates: what decides is whether the listener has any, as configured.
+    // By a configuration the plan was built without certificates: what decides is whether the listener has any.
     let whole_path = asked.path();
     if let Ok(normal) = path::normalise(whole_path.as_bytes()) {
         let changed = if normal.matched() == whole_path {
@@ -106,7 +139,7 @@ pub fn explain(config: &Config, question: &Question, now: Instant) -> Result<Str
         };
         told.line("path", &format!("{}{changed}", normal.matched()));
     }
-    match decide(&plan, id, asked.client(question), &asked.request) {
+    match decide(plan, id, asked.client(question), &asked.request) {
         Decision::Redirect { status, location } => {
             told.line("answer", &format!("{status}, Location: {location}"));
             told.line(
@@ -148,13 +181,15 @@ pub fn explain(config: &Config, question: &Question, now: Instant) -> Result<Str
                 route: chosen,
             };
             told.line("answer", &own_answer(&chosen.action, &filled, grpc));
-            for limit in limits(&plan, id, route) {
+            for limit in limits(plan, id, route) {
                 told.line("limit", &limit);
             }
             filled.response(&mut told);
         }
         Decision::Forward { route, target } => {
-            forwarding(&mut told, &plan, id, route, target, &asked, question, grpc);
+            let running = listening.is_some();
+            let of = (id, route, target);
+            forwarding(&mut told, plan, of, &asked, question, grpc, running);
         }
     }
     Ok(told.0)
@@ -169,11 +204,11 @@ fn route_line(route: &Route) -> String {
 }
 
 /// The lines.
-pub(super) struct Told(String);
+pub(super) struct Told(Vec<Line>);
 
 impl Told {
-    fn line(&mut self, word: &str, text: &str) {
-        let _ = writeln!(self.0, "{word:<12} {text}");
+    fn line(&mut self, word: &'static str, text: &str) {
+        self.0.push((word, text.to_owned()));
     }
 }
 
@@ -280,24 +315,35 @@ fn fields_of(lines: &[String]) -> Result<Fields, String> {
     }))
 }
 
-fn listener_of(config: &Config, asked: &Asked) -> Result<ListenerId, String> {
+fn listener_of(
+    config: &Config,
+    asked: &Asked,
+    listening: Listening<'_>,
+) -> Result<ListenerId, String> {
     let fits = |listener: &Listener| listener.tls.is_some() == asked.tls;
-    let on_port = |listener: &Listener| listener.bind.iter().any(|bind| bind.port == asked.port);
-    let found = config
-        .listeners
-        .iter()
-        .position(|listener| fits(listener) && on_port(listener));
+    let ports_of = |id: usize| -> Vec<u16> {
+        match listening {
+            Some(listening) => listening(id).iter().map(SocketAddr::port).collect(),
+            None => {
+                let binds = config.listeners[id].bind.iter();
+                binds.map(|bind| bind.port).collect()
+            }
+        }
+    };
+    let mut listeners = config.listeners.iter().enumerate();
+    let found =
+        listeners.position(|(id, listener)| fits(listener) && ports_of(id).contains(&asked.port));
     found.map(|at| ListenerId(at as u16)).ok_or_else(|| {
         let kind = if asked.tls { "TLS" } else { "plain" };
         let ports: Vec<_> = config
             .listeners
             .iter()
-            .filter(|listener| fits(listener))
-            .flat_map(|listener| {
-                listener
-                    .bind
-                    .iter()
-                    .map(|bind| format!("{} ({})", bind.port, listener.name))
+            .enumerate()
+            .filter(|(_, listener)| fits(listener))
+            .flat_map(|(id, listener)| {
+                let name = &listener.name;
+                let ports = ports_of(id).into_iter();
+                ports.map(move |port| format!("{port} ({name})"))
             })
             .collect();
         let ports = if ports.is_empty() {
@@ -330,9 +376,14 @@ fn listener_line(listener: &Listener) -> String {
     format!("`{}` on {}, {kind}", listener.name, binds.join(" and "))
 }
 
-fn certificate(told: &mut Told, listener: &Listener, name: &str) {
+/// The certificate that is shown now, or that a start would show.
+fn certificate(told: &mut Told, listener: &Listener, live: Option<&Live>, name: &str) {
     let Some(tls) = &listener.tls else { return };
-    match tls::server::shown_for(tls, name, SystemTime::now()) {
+    let shown = match live {
+        Some(live) => Ok(live.shown_for(name)),
+        None => tls::server::shown_for(tls, name, SystemTime::now()),
+    };
+    match shown {
         Ok(Some(path)) => told.line("certificate", &format!("{} for `{name}`", path.display())),
         Ok(None) => told.line(
             "certificate",
@@ -362,16 +413,14 @@ fn answer_text(answer: &Answer<'_>, grpc: bool) -> String {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "one report, told in order")]
 fn forwarding(
     told: &mut Told,
     plan: &Plan,
-    on: ListenerId,
-    route: RouteId,
-    target: Option<Vec<u8>>,
+    (on, route, target): (ListenerId, RouteId, Option<Vec<u8>>),
     asked: &Asked,
     question: &Question,
     grpc: bool,
+    running: bool,
 ) {
     let config = &plan.config;
     let chosen = plan.route(route);
@@ -388,7 +437,9 @@ fn forwarding(
         told.line("because", "the pool is in `maintenance`");
         return;
     }
-    discover::look_once(&plan.pools, &[]);
+    if !running {
+        discover::look_once(&plan.pools, &[]);
+    }
     let pool = stand::serving(told, plan, forward);
     let model = pool.model();
     let target = target.unwrap_or_else(|| asked.request.target.to_vec());
@@ -423,32 +474,12 @@ fn forwarding(
     for limit in limits(plan, on, route) {
         told.line("limit", &limit);
     }
-    let live: Vec<_> = pool
-        .snapshot()
-        .into_iter()
-        .filter(|worker| worker.state.as_str() == "up")
-        .collect();
-    let shown: Vec<_> = live
-        .iter()
-        .take(8)
-        .map(|worker| worker.addr.to_string())
-        .collect();
-    let more = live.len().saturating_sub(shown.len());
-    let more = if more > 0 {
-        format!(" and {more} more")
+    if running {
+        running_workers(told, pool, model.worker_in_flight_max);
     } else {
-        String::new()
-    };
-    match live.len() {
-        0 => told.line("workers", "none listens on this machine now"),
-        n => told.line(
-            "workers",
-            &format!(
-                "{n} of {}: {}{more}",
-                pool.workers().len(),
-                shown.join(", ")
-            ),
-        ),
+        let up = workers_up(pool, |worker| worker.addr.to_string());
+        let none = || "none listens on this machine now".to_owned();
+        told.line("workers", &up.unwrap_or_else(none));
     }
     let response = forward.response_timeout.unwrap_or(model.response_timeout);
     let timed = if grpc {
@@ -488,6 +519,47 @@ fn forwarding(
             time => format!("held for up to {time:?}, then {no_worker}"),
         },
     );
+}
+
+/// Workers that are shown one by one.
+const WORKERS_SHOWN: usize = 8;
+
+/// How many may get it, and the first of them; `None` for none.
+fn workers_up(pool: &crate::pool::Pool, show: impl Fn(&Snapshot) -> String) -> Option<String> {
+    let mut live = pool.snapshot();
+    live.retain(|worker| worker.state == State::Up);
+    let shown: Vec<_> = live.iter().take(WORKERS_SHOWN).map(show).collect();
+    let more = match live.len() - shown.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let (up, all, shown) = (live.len(), pool.workers().len(), shown.join(", "));
+    (up > 0).then(|| format!("{up} of {all}: {shown}{more}"))
+}
+
+/// Who may get it at this moment, and who may not, and why.
+fn running_workers(told: &mut Told, pool: &crate::pool::Pool, in_flight_max: Option<u32>) {
+    let up = workers_up(pool, |worker| {
+        let busy = worker.requests + worker.streams;
+        let full = match in_flight_max.is_some_and(|max| busy >= max) {
+            true => ", full",
+            false => "",
+        };
+        format!("{} ({busy} in flight{full})", worker.addr)
+    });
+    told.line(
+        "workers",
+        &up.unwrap_or_else(|| "none is up now".to_owned()),
+    );
+    let mut out = pool.snapshot();
+    out.retain(|worker| !matches!(worker.state, State::Up | State::Absent));
+    for worker in out.iter().take(WORKERS_SHOWN) {
+        let (at, state, reason) = (worker.addr, worker.state.as_str(), &worker.reason);
+        told.line("", &format!("not {at}: {state}, {reason}"));
+    }
+    if out.len() > WORKERS_SHOWN {
+        told.line("", &format!("nor {} more", out.len() - WORKERS_SHOWN));
+    }
 }
 
 /// What workers are told of the client: ours, or what a trusted hop told, continued.
@@ -556,11 +628,14 @@ fn beaten(
 ) -> Vec<(String, String)> {
     let chosen = &config.routes[winner.0 as usize];
     let mut others = Vec::new();
+    let mut alone = Config {
+        routes: Vec::new(),
+        ..config.clone()
+    };
     for (at, route) in config.routes.iter().enumerate() {
         if at == winner.0 as usize || !route.on.contains(&on) {
             continue;
         }
-        let mut alone = config.clone();
         alone.routes = vec![route.clone()];
         if !matches(&RouteTable::build(&alone), on, asked) {
             continue;

@@ -16,6 +16,7 @@ mod compression;
 mod deadlines;
 mod drain;
 mod error_pages;
+mod explain_running;
 mod fixed;
 mod foreign;
 mod forwarded;
@@ -56,6 +57,7 @@ mod waits;
 mod websocket;
 mod words;
 mod worker_admin;
+mod worker_files;
 
 // How pools are used.
 mod backup;

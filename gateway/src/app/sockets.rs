@@ -142,6 +142,12 @@ impl AdminSocket {
             target: Target::Socket(path.clone()),
             token: None,
         };
+        match client.get("/v1/pools") {
+            Ok(told) => admin::maintenance::take_over(&plan.pools, &told.body),
+            Err(error) => {
+                tracing::warn!(error = %error.error, "maintenance that operators set is not taken over");
+            }
+        }
         match client.get("/v1/workers?all") {
             Ok(told) => admin::workers::take_over(&plan.pools, &told.body, Instant::now()),
             Err(error) => {

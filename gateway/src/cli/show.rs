@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::ask::{Failed, Gateway};
 use super::table::{age, table};
+use crate::explain::Question;
 
 /// A value as a word.
 pub fn text(value: &Value) -> String {
@@ -71,6 +72,9 @@ pub fn status(gateway: &Gateway) -> Result<ExitCode, Failed> {
                 .filter(|worker| worker["state"] != "up")
                 .map(|worker| format!("{} {}", text(&worker["address"]), text(&worker["state"])))
                 .collect();
+            if let Some(closed) = maintenance(&pool["maintenance"]) {
+                out.insert(0, closed);
+            }
             let more = out.len().saturating_sub(3);
             out.truncate(3);
             if more > 0 {
@@ -93,6 +97,16 @@ pub fn status(gateway: &Gateway) -> Result<ExitCode, Failed> {
     ];
     say_text!("{}", table(&head, &pools));
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is to be said of a pool's maintenance, if anything is.
+pub fn maintenance(told: &Value) -> Option<String> {
+    match (told["closed"].as_bool()?, told["order"].as_str()?) {
+        (true, "on") => Some("in maintenance by an operator".to_owned()),
+        (true, _) => Some("in maintenance".to_owned()),
+        (false, "off") => Some("kept open by an operator".to_owned()),
+        (false, _) => None,
+    }
 }
 
 /// `portcullis workers`.
@@ -141,6 +155,26 @@ fn weight(worker: &Value) -> String {
     } else {
         format!("{} ({})", text(weight), text(configured))
     }
+}
+
+/// `portcullis explain --running`.
+pub fn explain(gateway: &Gateway, question: &Question) -> Result<ExitCode, Failed> {
+    let mut path = format!(
+        "/v1/explain?method={}&url={}&from={}",
+        escaped(&question.method),
+        escaped(&question.url),
+        question.from
+    );
+    if let Some(name) = &question.tls_name {
+        path.push_str(&format!("&tls={}", escaped(name)));
+    }
+    for field in &question.fields {
+        path.push_str(&format!("&header={}", escaped(field)));
+    }
+    if let Some(told) = gateway.get(&path)? {
+        print!("{}", text(&told["text"]));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// `portcullis connections`.

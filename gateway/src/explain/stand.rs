@@ -12,8 +12,8 @@ use crate::pool::Pool;
 
 /// What a client is told of a pool in maintenance, if it is not let in nevertheless.
 pub(super) fn closed(plan: &Plan, forward: &Forward, client: IpAddr) -> Option<Maintenance> {
-    let closed = plan.pool(forward.pool).model().maintenance.as_ref()?;
-    (!closed.allow.contains(client)).then(|| closed.clone())
+    let closed = plan.pool(forward.pool).maintenance()?;
+    (!closed.allow.contains(client)).then_some(closed)
 }
 
 /// The answer of a pool in maintenance.

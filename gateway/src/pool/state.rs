@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
@@ -100,6 +101,12 @@ impl Pool {
             .tls
             .as_ref()
             .and_then(|_| self.secure.load_full())
+    }
+
+    /// The file of the certificate that its workers are shown, and when that ends, seconds since 1970.
+    pub fn own_certificate(&self) -> Option<(&Path, i64)> {
+        let (chain, _) = self.model.tls.as_ref()?.client_certificate.as_ref()?;
+        Some((chain, self.secure()?.own_ends?))
     }
 
     /// From now on workers are reached in this way.

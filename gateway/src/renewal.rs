@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::observe::metrics::Metrics;
 use crate::plan::Plan;
@@ -33,7 +33,7 @@ pub async fn run(shared: Arc<Shared>, metrics: Arc<Metrics>) {
         // A file may lie on a network that does not answer: nothing else shall wait for it.
         let looked = tokio::task::spawn_blocking(move || {
             let plan = shared.plan.load_full();
-            let moving = look(&plan, &metrics, SystemTime::now());
+            let moving = look(&plan, &metrics, SystemTime::now(), Instant::now());
             told.tell(&plan, unix(SystemTime::now()));
             (told, moving)
         });
@@ -49,14 +49,14 @@ pub async fn run(shared: Arc<Shared>, metrics: Arc<Metrics>) {
 }
 
 /// One look at every listener; true where something changes just now.
-fn look(plan: &Plan, metrics: &Metrics, now: SystemTime) -> bool {
+fn look(plan: &Plan, metrics: &Metrics, now: SystemTime, steady: Instant) -> bool {
     let mut moving = false;
     for (listener, running) in plan.config.listeners.iter().zip(&plan.listeners) {
         let Some(live) = running.tls.as_ref().filter(|_| !listener.bind.is_empty()) else {
             continue;
         };
         let name = &listener.name;
-        match live.look(now) {
+        match live.look(now, steady) {
             Look::Same => {}
             Look::Moving => moving = true,
             Look::PickedUp(shown, doubts) => {

@@ -2,14 +2,15 @@
 //!
 //! Promises: a handshake takes what is shown by one atomic load; files that were replaced, by a write, a rename or another
 //! target of a symbolic link, are read as soon as they rest; what is broken, expired or half written is refused and the
-//! old stays. Sessions go on being resumed as long as the same clients are trusted. Does not: look by itself (the control
+//! old stays. Sessions go on being resumed as long as the same clients are trusted. Where the wall clock was set, all is
+//! read anew: what it made look out of date is shown again once the clock is right. Does not: look by itself (the control
 //! thread calls [`Live::look`]).
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::lists::List;
 use super::server::{Ready, Shown, ready};
 use super::tickets::{NoKey, OneClient, TicketKey, Tickets};
-use super::time::unix;
+use super::time::{Clocks, unix};
 use crate::config::model::{Protocol, Tls};
 use crate::config::problem::Problem;
 
@@ -70,7 +71,8 @@ struct Watched {
     /// When something that is shown ends, seconds since 1970.
     again: Option<i64>,
     /// What was refused, and when.
-    refused: Option<(Vec<Problem>, SystemTime)>,
+    refused: Option<(Vec<Problem>, Instant)>,
+    clocks: Clocks,
 }
 
 /// What a look has found.
@@ -126,6 +128,7 @@ impl Live {
                 trust,
                 again,
                 refused: None,
+                clocks: Clocks::new(now, Instant::now()),
             }),
         };
         Ok((live, warnings))
@@ -173,22 +176,25 @@ impl Live {
         self.watched().lists.clone()
     }
 
-    /// Looks at the files and takes over what is new, sound and at rest.
-    pub fn look(&self, now: SystemTime) -> Look {
+    /// Looks at the files and takes over what is new, sound and at rest. `now` is what certificates are held against,
+    /// `steady` what is waited by.
+    pub fn look(&self, now: SystemTime, steady: Instant) -> Look {
         self.config.load().tickets.tidy();
         if !self.model.watch {
             return Look::Same;
         }
         let mut watched = self.watched();
         let stamps = stamps(&self.model);
-        if stamps == watched.read {
+        let were_set = watched.clocks.were_set(now, steady);
+        let replaced = stamps != watched.read;
+        if !replaced {
             watched.moving = None;
             let again = watched
                 .refused
                 .as_ref()
-                .is_some_and(|(_, at)| now.duration_since(*at).is_ok_and(|since| since >= AGAIN));
+                .is_some_and(|(_, at)| steady.saturating_duration_since(*at) >= AGAIN);
             let ended = watched.again.is_some_and(|end| end < unix(now));
-            if !again && !ended {
+            if !again && !ended && !were_set {
                 return Look::Same;
             }
         } else if watched.moving.as_ref() != Some(&stamps) {
@@ -205,8 +211,9 @@ impl Live {
                     .refused
                     .take()
                     .is_some_and(|(old, _)| old == problems);
-                watched.refused = Some((problems.clone(), now));
-                if told {
+                watched.refused = Some((problems.clone(), steady));
+                // Of what is shown and was not replaced, its end is told by itself.
+                if told || !replaced {
                     Look::Same
                 } else {
                     Look::Refused(problems)
@@ -279,3 +286,6 @@ fn files(model: &Tls) -> impl Iterator<Item = &Path> {
         .flat_map(|clients| std::iter::once(&clients.ca).chain(&clients.crls));
     certificates.chain(clients).map(PathBuf::as_path)
 }
+
+#[cfg(test)]
+mod tests;

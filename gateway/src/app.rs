@@ -83,7 +83,9 @@ pub fn check(path: &Path) -> ExitCode {
         return ExitCode::FAILURE;
     }
     if let Some(config) = checked.config {
-        println!(
+        // A reader that went away (`| head`) is no failure.
+        let _ = writeln!(
+            std::io::stdout(),
             "{}: {} listeners, {} pools, {} routes, no errors",
             source.name,
             config.listeners.len(),
@@ -136,7 +138,8 @@ pub fn explain(path: &Path, question: &Question) -> ExitCode {
     };
     match explain::explain(&config, question, Instant::now()) {
         Ok(text) => {
-            print!("{text}");
+            // As above.
+            let _ = write!(std::io::stdout(), "{text}");
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -189,7 +192,7 @@ pub fn upgrade(path: &Path) -> ExitCode {
     };
     match control::ask(&config.upgrade.socket) {
         Ok(pid) => {
-            println!("process {pid} has taken over");
+            let _ = writeln!(std::io::stdout(), "process {pid} has taken over");
             ExitCode::SUCCESS
         }
         Err(reason) => failed(&format!("upgrade failed, nothing changed: {reason}")),
@@ -570,6 +573,12 @@ impl AdminSocket {
             target: Target::Socket(path.clone()),
             token: None,
         };
+        match client.get("/v1/pools") {
+            Ok(told) => admin::maintenance::take_over(&plan.pools, &told.body),
+            Err(error) => {
+                tracing::warn!(error = %error.error, "maintenance that operators set is not taken over");
+            }
+        }
         match client.get("/v1/workers?all") {
             Ok(told) => admin::workers::take_over(&plan.pools, &told.body, Instant::now()),
             Err(error) => {

@@ -126,6 +126,13 @@ const STATES: [State; 5] = [
 
 fn pools(text: &mut Exposition, plan: &Plan, snapshots: &[Vec<Snapshot>]) {
     let pools = || plan.pools.iter().zip(snapshots);
+    let mut series = text.family(&names::POOL_CERTIFICATE_EXPIRY);
+    for pool in &plan.pools {
+        if let Some((chain, ends)) = pool.own_certificate() {
+            let labels = [pool.name(), &chain.to_string_lossy()];
+            series.line(&labels, u64::try_from(ends).unwrap_or(0));
+        }
+    }
     let mut series = text.family(&names::POOL_SLOTS);
     for (pool, workers) in pools() {
         series.line(&[pool.name()], workers.len() as u64);
@@ -159,6 +166,10 @@ fn pools(text: &mut Exposition, plan: &Plan, snapshots: &[Vec<Snapshot>]) {
         let (held, queued) = pool.waiting();
         series.line(&[pool.name(), "hold"], held.into());
         series.line(&[pool.name(), "queue"], queued.into());
+    }
+    let mut series = text.family(&names::POOL_CLOSED);
+    for (pool, _) in pools() {
+        series.line(&[pool.name()], pool.is_closed().into());
     }
     for (family, read) in POOL_COUNTERS {
         let mut series = text.family(family);

@@ -16,6 +16,7 @@ mod compression;
 mod deadlines;
 mod drain;
 mod error_pages;
+mod explain_running;
 mod fixed;
 mod foreign;
 mod forwarded;
@@ -54,6 +55,7 @@ mod upgrade;
 mod waits;
 mod websocket;
 mod worker_admin;
+mod worker_files;
 
 // How pools are used.
 mod backup;

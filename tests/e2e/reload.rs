@@ -128,6 +128,26 @@ async fn workers_of_a_new_pool_are_known_from_the_first_request() {
 }
 
 #[tokio::test]
+async fn counters_survive_a_reload_that_changes_their_pool() {
+    let worker = Worker::start(replying(200)).await;
+    let gateway = Edge::to(&worker).pool("hold: 9s").start().await;
+    let mut client = gateway.http().await;
+    assert_eq!(client.get("/").await.status(), 200);
+    let told = gateway.reload(|text| text.replace("9s", "8s")).await;
+    assert!(told.contains("pools_built=1"), "{told}");
+    assert_eq!(client.get("/").await.status(), 200);
+    for (line, count) in [
+        (r#"portcullis_pool_picks_total{pool="app"}"#, 2.0),
+        (r#"portcullis_pool_workers_up_total{pool="app"}"#, 1.0),
+        (r#"portcullis_pool_workers_down_total{pool="app"}"#, 0.0),
+        (r#"portcullis_reloads_total{result="done"}"#, 1.0),
+    ] {
+        let told = async || gateway.metric(line).await.filter(|told| *told == count);
+        eventually(line, told).await;
+    }
+}
+
+#[tokio::test]
 async fn tls_sessions_are_resumed_over_a_reload() {
     let worker = Worker::start(replying(200)).await;
     let gateway = Edge::to(&worker).start().await;

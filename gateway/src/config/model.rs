@@ -652,6 +652,8 @@ pub struct WorkerTls {
     pub verify: bool,
     /// Oldest version spoken. Default 1.2.
     pub min_version: TlsVersion,
+    /// Files that are replaced are picked up without a reload. Default: yes.
+    pub watch: bool,
     /// Where it stands in the file.
     pub place: Aside,
 }
@@ -665,6 +667,7 @@ impl WorkerTls {
             name: None,
             verify: true,
             min_version: TlsVersion::Tls12,
+            watch: true,
             place: Aside(place),
         }
     }

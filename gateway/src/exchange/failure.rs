@@ -204,6 +204,14 @@ impl Failure {
         }
     }
 
+    /// What the word does not say; empty where it says it all. Never a peer's own words.
+    pub fn detail(self) -> &'static str {
+        match self {
+            Failure::BadHead(bad) => bad.cause(),
+            _ => "",
+        }
+    }
+
     /// Whether the client's connection can carry on after the answer: not when its bytes are in doubt.
     pub fn keeps_connection(self) -> bool {
         matches!(

@@ -63,6 +63,8 @@ pub struct Summary<'a> {
     pub retries: u32,
     /// `ok`, or who ended it and why.
     pub end: &'static str,
+    /// More about it; empty where the word says it all.
+    pub detail: &'static str,
 }
 
 impl<'a> Summary<'a> {
@@ -89,6 +91,7 @@ impl<'a> Summary<'a> {
             first_byte: None,
             retries: 0,
             end: "ok",
+            detail: "",
         }
     }
 
@@ -419,6 +422,7 @@ impl<'a> Summary<'a> {
                 .as_ref()
                 .map(|shown| &*shown.fingerprint),
             end: self.end,
+            detail: self.detail,
             left_out,
             counts: match settings.format {
                 Format::Haproxy => self.counts(),

@@ -20,7 +20,7 @@ mod packing;
 pub mod replay;
 mod reply;
 mod rewrite;
-mod standby;
+pub mod standby;
 mod tunnel;
 pub mod waits;
 mod websocket;

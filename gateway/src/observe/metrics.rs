@@ -34,6 +34,7 @@ pub struct Metrics {
     reloads: IntCounterVec,
     upgrades_failed: IntCounterVec,
     pickups: IntCounterVec,
+    pool_pickups: IntCounterVec,
     reload_refused: AtomicBool,
     pools: Arc<Pools>,
 }
@@ -131,6 +132,7 @@ impl Metrics {
         // Told from the beginning, as 0.
         upgrades_failed.with_label_values::<&str>(&[]);
         let pickups = counter(&names::CERTIFICATE_PICKUPS)?;
+        let pool_pickups = counter(&names::POOL_TLS_PICKUPS)?;
         registry.register(Box::new(ProcessCollector::for_self()))?;
         Ok(Metrics {
             registry,
@@ -147,6 +149,7 @@ impl Metrics {
             reloads,
             upgrades_failed,
             pickups,
+            pool_pickups,
             reload_refused: AtomicBool::new(false),
             pools: Arc::new(pools),
         })
@@ -179,6 +182,13 @@ impl Metrics {
     pub fn pickup(&self, listener: &str, done: bool) {
         self.pickups
             .with_label_values(&[listener, if done { "done" } else { "refused" }])
+            .inc();
+    }
+
+    /// Counts files of TLS towards a pool's workers that were replaced, and taken over or refused.
+    pub fn pool_pickup(&self, pool: &str, done: bool) {
+        self.pool_pickups
+            .with_label_values(&[pool, if done { "done" } else { "refused" }])
             .inc();
     }
 

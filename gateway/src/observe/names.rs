@@ -95,6 +95,10 @@ families! {
         "Certificates and lists that were replaced on the disk, by listener and result (done, refused).";
 
     // Pools.
+    POOL_CERTIFICATE_EXPIRY = Gauge "portcullis_pool_certificate_expiry_timestamp_seconds" ["pool", "certificate"]
+        "When the certificate ends that workers of a pool are shown, by pool and file, in seconds since 1970.";
+    POOL_TLS_PICKUPS = Counter "portcullis_pool_tls_pickups_total" ["pool", "result"]
+        "Authorities, certificates and keys towards workers that were replaced on the disk, by pool and result (done, refused).";
     POOL_SLOTS = Gauge "portcullis_pool_slots" ["pool"]
         "Hosts and ports on which workers may be, by pool.";
     POOL_LIVE = Gauge "portcullis_pool_workers_live" ["pool"]
@@ -133,6 +137,8 @@ families! {
         "Queued requests whose time ran out, by pool.";
     POOL_BACKED_UP = Counter "portcullis_pool_backed_up_total" ["pool"]
         "Requests that a backup took because too few workers were up, by the pool it stood in for.";
+    POOL_CLOSED = Gauge "portcullis_pool_maintenance" ["pool"]
+        "Whether a pool is in maintenance, by pool.";
     POOL_MAINTENANCE = Counter "portcullis_pool_maintenance_refused_total" ["pool"]
         "Requests turned away because of maintenance, by pool.";
     POOL_STICKY_KEPT = Counter "portcullis_pool_sticky_kept_total" ["pool"]

@@ -69,6 +69,7 @@ fn bundle(out: &mut String, bundle: &Bundle, authorities: &str) {
     let key = match bundle.key_matches {
         Some(true) => "belongs to certificate 1",
         Some(false) => "does not belong to certificate 1",
+        None if !bundle.problems.is_empty() => "not looked at, because of the error",
         None => "not looked at: name it with --key",
     };
     let _ = writeln!(out, "   key   {key}");

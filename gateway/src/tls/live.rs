@@ -6,25 +6,21 @@
 //! read anew: what it made look out of date is shown again once the clock is right. Does not: look by itself (the control
 //! thread calls [`Live::look`]).
 
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
 
 use super::lists::List;
-use super::server::{Ready, Shown, ready};
+use super::server::{Ready, Shown, chosen, ready};
 use super::tickets::{NoKey, OneClient, TicketKey, Tickets};
 use super::time::{Clocks, unix};
+use super::watch::{Seen, Watch};
 use crate::config::model::{Protocol, Tls};
 use crate::config::problem::Problem;
-
-/// What was refused is tried again after this long, even where no file changed: it may have become valid.
-const AGAIN: Duration = Duration::from_secs(60);
 
 /// TLS of a listener.
 pub struct Live {
@@ -60,19 +56,13 @@ pub struct SessionKeys {
 }
 
 struct Watched {
-    /// The files as they were before they were last read.
-    read: Vec<Stamp>,
-    /// The files at the last look, where they had changed: they are read once they rest.
-    moving: Option<Vec<Stamp>>,
+    files: Watch,
     shown: Vec<Shown>,
     lists: Vec<List>,
     content: [u8; 32],
     trust: [u8; 32],
     /// When something that is shown ends, seconds since 1970.
     again: Option<i64>,
-    /// What was refused, and when.
-    refused: Option<(Vec<Problem>, Instant)>,
-    clocks: Clocks,
 }
 
 /// What a look has found.
@@ -97,8 +87,11 @@ impl Live {
         now: SystemTime,
         before: Option<&Live>,
     ) -> Result<(Live, Vec<Problem>), Vec<Problem>> {
-        // Looked at before they are read: what changes meanwhile is seen at the next look.
-        let read = stamps(model);
+        let seen = Clocks {
+            wall: now,
+            steady: Instant::now(),
+        };
+        let files = Watch::new(files(model).cloned().collect(), seen);
         let Ready {
             config,
             mut tickets,
@@ -120,15 +113,12 @@ impl Live {
             model: model.clone(),
             protocol,
             watched: Mutex::new(Watched {
-                read,
-                moving: None,
+                files,
                 shown,
                 lists,
                 content,
                 trust,
                 again,
-                refused: None,
-                clocks: Clocks::new(now, Instant::now()),
             }),
         };
         Ok((live, warnings))
@@ -171,59 +161,40 @@ impl Live {
         self.watched().shown.clone()
     }
 
+    /// The file of the certificate that a client gets which asks for `name`; none where it is refused.
+    pub fn shown_for(&self, name: &str) -> Option<PathBuf> {
+        let shown = self.shown().into_iter();
+        let all = shown.map(|shown| (shown.chain, shown.names)).collect();
+        chosen(all, name, self.model.unknown_names)
+    }
+
     /// What is known of revoked clients.
     pub fn lists(&self) -> Vec<List> {
         self.watched().lists.clone()
     }
 
-    /// Looks at the files and takes over what is new, sound and at rest. `now` is what certificates are held against,
-    /// `steady` what is waited by.
-    pub fn look(&self, now: SystemTime, steady: Instant) -> Look {
+    /// Looks at the files and takes over what is new, sound and at rest.
+    pub fn look(&self, now: Clocks) -> Look {
         self.config.load().tickets.tidy();
         if !self.model.watch {
             return Look::Same;
         }
         let mut watched = self.watched();
-        let stamps = stamps(&self.model);
-        let were_set = watched.clocks.were_set(now, steady);
-        let replaced = stamps != watched.read;
-        if !replaced {
-            watched.moving = None;
-            let again = watched
-                .refused
-                .as_ref()
-                .is_some_and(|(_, at)| steady.saturating_duration_since(*at) >= AGAIN);
-            let ended = watched.again.is_some_and(|end| end < unix(now));
-            if !again && !ended && !were_set {
-                return Look::Same;
-            }
-        } else if watched.moving.as_ref() != Some(&stamps) {
-            watched.moving = Some(stamps);
-            return Look::Moving;
+        let ended = watched.again.is_some_and(|end| end < unix(now.wall));
+        match watched.files.look(ended, now) {
+            Seen::Same => return Look::Same,
+            Seen::Moving => return Look::Moving,
+            Seen::Changed => watched.again = None,
         }
-        watched.moving = None;
-        watched.again = None;
-        watched.read = stamps;
-        match ready(&self.model, self.protocol, now) {
+        match ready(&self.model, self.protocol, now.wall) {
             Ok(ready) => self.take_over(&mut watched, ready),
-            Err(problems) => {
-                let told = watched
-                    .refused
-                    .take()
-                    .is_some_and(|(old, _)| old == problems);
-                watched.refused = Some((problems.clone(), steady));
-                // Of what is shown and was not replaced, its end is told by itself.
-                if told || !replaced {
-                    Look::Same
-                } else {
-                    Look::Refused(problems)
-                }
-            }
+            Err(problems) if watched.files.refuse(&problems, now) => Look::Refused(problems),
+            Err(_) => Look::Same,
         }
     }
 
     fn take_over(&self, watched: &mut Watched, ready: Ready) -> Look {
-        watched.refused = None;
+        watched.files.accept();
         watched.again = ready.again;
         if ready.content == watched.content {
             return Look::Same;
@@ -253,29 +224,8 @@ impl Live {
     }
 }
 
-/// What tells one state of a file from another without reading it; `None` where it cannot be seen.
-type Stamp = Option<[i64; 7]>;
-
-fn stamps(model: &Tls) -> Vec<Stamp> {
-    files(model)
-        .map(|path| std::fs::metadata(path).ok().map(|found| stamp(&found)))
-        .collect()
-}
-
-fn stamp(found: &Metadata) -> [i64; 7] {
-    [
-        found.dev() as i64,
-        found.ino() as i64,
-        found.size() as i64,
-        found.mtime(),
-        found.mtime_nsec(),
-        found.ctime(),
-        found.ctime_nsec(),
-    ]
-}
-
 /// Every file that a listener names for TLS.
-fn files(model: &Tls) -> impl Iterator<Item = &Path> {
+fn files(model: &Tls) -> impl Iterator<Item = &PathBuf> {
     let certificates = model.certificates.iter().flat_map(|certificate| {
         let both = [&certificate.chain, &certificate.key];
         both.into_iter().chain(&certificate.ocsp)
@@ -284,7 +234,7 @@ fn files(model: &Tls) -> impl Iterator<Item = &Path> {
         .client_certificates
         .iter()
         .flat_map(|clients| std::iter::once(&clients.ca).chain(&clients.crls));
-    certificates.chain(clients).map(PathBuf::as_path)
+    certificates.chain(clients)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod digest;
+pub mod follow;
 pub mod identity;
 pub mod lists;
 pub mod live;
@@ -17,3 +18,4 @@ pub mod store;
 pub mod tickets;
 pub mod time;
 pub mod trust;
+mod watch;

@@ -225,31 +225,32 @@ pub fn check(config: &Config, now: SystemTime) -> Vec<Problem> {
 /// The error is the first reason why that cannot be told.
 pub fn shown_for(tls: &Tls, name: &str, now: SystemTime) -> Result<Option<PathBuf>, String> {
     let provider = aws_lc_rs::default_provider();
-    let name = name.to_ascii_lowercase();
-    let parent = name
-        .split_once('.')
-        .map(|(_, parent)| format!("*.{parent}"));
-    let (mut exact, mut wildcard) = (None, None);
+    let mut all = Vec::new();
     for certificate in &tls.certificates {
         let loaded = load(certificate, &provider, now).map_err(|problems| {
             let first = problems.into_iter().next();
             first.map_or_else(String::new, |problem| problem.what)
         })?;
-        if loaded.names.contains(&name) {
-            exact.get_or_insert(&certificate.chain);
-        } else if parent
-            .as_ref()
-            .is_some_and(|parent| loaded.names.contains(parent))
-        {
-            wildcard.get_or_insert(&certificate.chain);
-        }
+        all.push((certificate.chain.clone(), loaded.names));
     }
-    let default = tls
-        .certificates
-        .first()
-        .map(|certificate| &certificate.chain);
-    let default = default.filter(|_| tls.unknown_names == UnknownNames::DefaultCertificate);
-    Ok(exact.or(wildcard).or(default).cloned())
+    Ok(chosen(all, name, tls.unknown_names))
+}
+
+/// Of the files of certificates with their names that for `name`; none where it is refused.
+pub(super) fn chosen(
+    all: Vec<(PathBuf, Vec<String>)>,
+    name: &str,
+    unknown: UnknownNames,
+) -> Option<PathBuf> {
+    let name = name.to_ascii_lowercase();
+    let parent = name
+        .split_once('.')
+        .map(|(_, parent)| format!("*.{parent}"));
+    let with = |name: &String| all.iter().find(|(_, names)| names.contains(name));
+    let found = with(&name).or_else(|| with(parent.as_ref()?));
+    let default = all.first();
+    let default = default.filter(|_| unknown == UnknownNames::DefaultCertificate);
+    found.or(default).map(|(chain, _)| chain.clone())
 }
 
 #[cfg(test)]

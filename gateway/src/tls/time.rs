@@ -19,28 +19,40 @@ pub fn days_until(then: i64, now: i64) -> i64 {
 /// From so much on, the wall clock was set and did not only go a little fast or slow between two looks.
 const SET: Duration = Duration::from_secs(10);
 
-/// Both clocks at the last look.
+/// Both clocks at a moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Clocks {
-    wall: SystemTime,
-    steady: Instant,
+    /// What certificates are held against.
+    pub wall: SystemTime,
+    /// What is waited by.
+    pub steady: Instant,
 }
 
 impl Clocks {
     /// As they are now.
-    pub fn new(wall: SystemTime, steady: Instant) -> Clocks {
-        Clocks { wall, steady }
+    pub fn read() -> Clocks {
+        Clocks {
+            wall: SystemTime::now(),
+            steady: Instant::now(),
+        }
     }
 
-    /// Whether the wall clock was set since the last look, forwards or back; a machine that slept counts.
-    pub fn were_set(&mut self, wall: SystemTime, steady: Instant) -> bool {
-        let passed = steady.saturating_duration_since(self.steady);
-        let expected = self.wall.checked_add(passed);
-        *self = Clocks { wall, steady };
-        expected.is_none_or(|expected| {
-            let off = wall.duration_since(expected);
+    /// Whether the wall clock was set since `before`, forwards or back; a machine that slept counts.
+    pub fn were_set_since(self, before: Clocks) -> bool {
+        let passed = self.steady.saturating_duration_since(before.steady);
+        before.wall.checked_add(passed).is_none_or(|expected| {
+            let off = self.wall.duration_since(expected);
             off.unwrap_or_else(|behind| behind.duration()) >= SET
         })
+    }
+
+    /// Both have gone on for so long.
+    #[cfg(test)]
+    pub fn after(self, passed: Duration) -> Clocks {
+        Clocks {
+            wall: self.wall + passed,
+            steady: self.steady + passed,
+        }
     }
 }
 
@@ -49,27 +61,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_that_was_set_is_noticed_once() {
-        let (wall, steady) = (
-            UNIX_EPOCH + Duration::from_secs(2_000_000_000),
-            Instant::now(),
-        );
+    fn a_clock_that_was_set_is_noticed() {
         let second = Duration::from_secs(1);
-        let mut clocks = Clocks::new(wall, steady);
-        // A little fast, for hours.
-        for n in 1..10_000 {
-            let fast = Duration::from_millis(1) * n;
-            assert!(!clocks.were_set(wall + second * n + fast, steady + second * n));
+        let before = Clocks {
+            wall: UNIX_EPOCH + Duration::from_secs(2_000_000_000),
+            steady: Instant::now(),
+        };
+        let later = before.after(20_000 * second);
+        assert!(!later.were_set_since(before));
+        let with = |wall| Clocks { wall, ..later };
+        // A little fast or slow is nothing.
+        for off in [second, 9 * second] {
+            assert!(!with(later.wall + off).were_set_since(before));
+            assert!(!with(later.wall - off).were_set_since(before));
         }
-        let steady = steady + second * 20_000;
-        assert!(clocks.were_set(wall, steady), "back by hours");
-        assert!(!clocks.were_set(wall + second, steady + second));
-        let year = Duration::from_secs(365 * 86_400);
-        assert!(
-            clocks.were_set(wall + year, steady + second),
-            "on by a year"
-        );
-        assert!(clocks.were_set(UNIX_EPOCH, steady + second), "begun anew");
-        assert!(!clocks.were_set(UNIX_EPOCH + second, steady + 2 * second));
+        let year = 365 * 86_400 * second;
+        for wall in [
+            before.wall,
+            later.wall + year,
+            later.wall - year,
+            UNIX_EPOCH,
+        ] {
+            assert!(with(wall).were_set_since(before), "{wall:?}");
+            assert!(!with(wall).after(second).were_set_since(with(wall)), "once");
+        }
     }
 }

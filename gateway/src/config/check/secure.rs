@@ -169,6 +169,9 @@ pub(super) fn worker_tls(field: &Field<'_>, reader: &mut Reader) -> Option<Optio
     keys.set(reader, "min_version", &mut tls.min_version, |r, f| {
         r.word(f, &versions)
     });
+    keys.set(reader, "watch", &mut tls.watch, |r, f| {
+        r.word(f, &[("off", false), ("on", true)])
+    });
     let verify = keys.take("verify");
     if let Some(field) = &verify
         && let Some(wanted) = reader.word(field, &[("off", false), ("on", true)])

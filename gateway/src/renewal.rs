@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::observe::metrics::Metrics;
 use crate::plan::Plan;
@@ -15,7 +15,7 @@ use crate::tls::follow::{Follow, Found};
 use crate::tls::lists::Standing;
 use crate::tls::live::Look;
 use crate::tls::server::Shown;
-use crate::tls::time::{DAY, days_until, unix};
+use crate::tls::time::{Clocks, DAY, days_until, unix};
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(1);
@@ -34,10 +34,10 @@ pub async fn run(shared: Arc<Shared>, metrics: Arc<Metrics>) {
         // A file may lie on a network that does not answer: nothing else shall wait for it.
         let looked = tokio::task::spawn_blocking(move || {
             let plan = shared.plan.load_full();
-            let now = SystemTime::now();
+            let now = Clocks::read();
             let moving =
                 look(&plan, &metrics, now) | look_at_pools(&plan, &mut follows, &metrics, now);
-            told.tell(&plan, unix(now));
+            told.tell(&plan, unix(now.wall));
             (told, follows, moving)
         });
         let Ok((back, followed, moving)) = looked.await else {
@@ -52,7 +52,7 @@ pub async fn run(shared: Arc<Shared>, metrics: Arc<Metrics>) {
 }
 
 /// One look at every listener; true where something changes just now.
-fn look(plan: &Plan, metrics: &Metrics, now: SystemTime) -> bool {
+fn look(plan: &Plan, metrics: &Metrics, now: Clocks) -> bool {
     let mut moving = false;
     for (listener, running) in plan.config.listeners.iter().zip(&plan.listeners) {
         let Some(live) = running.tls.as_ref().filter(|_| !listener.bind.is_empty()) else {
@@ -71,7 +71,7 @@ fn look(plan: &Plan, metrics: &Metrics, now: SystemTime) -> bool {
                 } in shown
                 {
                     let (chain, names) = (chain.display(), names.join(" "));
-                    let days = days_until(expires, unix(now));
+                    let days = days_until(expires, unix(now.wall));
                     tracing::info!(listener = %name, %chain, names, days, "certificate picked up");
                 }
                 for doubt in doubts {
@@ -94,7 +94,7 @@ fn look(plan: &Plan, metrics: &Metrics, now: SystemTime) -> bool {
 type Follows = HashMap<String, Follow>;
 
 /// One look at every pool; true where something changes just now.
-fn look_at_pools(plan: &Plan, follows: &mut Follows, metrics: &Metrics, now: SystemTime) -> bool {
+fn look_at_pools(plan: &Plan, follows: &mut Follows, metrics: &Metrics, now: Clocks) -> bool {
     let mut moving = false;
     follows.retain(|name, _| plan.pools.iter().any(|pool| pool.name() == name));
     for pool in &plan.pools {
@@ -107,10 +107,10 @@ fn look_at_pools(plan: &Plan, follows: &mut Follows, metrics: &Metrics, now: Sys
             .entry(name.to_owned())
             .and_modify(|follow| {
                 if !follow.is_of(tls) {
-                    *follow = Follow::new(tls);
+                    *follow = Follow::new(tls, now);
                 }
             })
-            .or_insert_with(|| Follow::new(tls));
+            .or_insert_with(|| Follow::new(tls, now));
         match follow.look(pool.model().protocol, pool.secure().as_ref(), now) {
             Found::Same => {}
             Found::Moving => moving = true,

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -26,7 +26,7 @@ use crate::limit::memory::{Budget, Share};
 use crate::limit::network::counted_as;
 use crate::observe::access_log::{AccessLog, Lines};
 use crate::observe::record::{Counts, Record};
-use crate::observe::time::Moment;
+use crate::observe::time::{Moment, Wall};
 use crate::observe::trace::Tracer;
 use crate::plan::{LISTENERS_MAX, Plan};
 use crate::upstream::Connections;
@@ -456,7 +456,7 @@ pub struct Shard {
     /// When it last told of a client that it refused.
     told: Cell<Option<Instant>>,
     /// The wall clock at a moment of the steady one: one clock reading an exchange serves both.
-    wall: Cell<(Instant, u64)>,
+    wall: Cell<Wall>,
 }
 
 impl Shard {
@@ -473,7 +473,7 @@ impl Shard {
             buffers: Rc::new(Share(shared.buffers.clone())),
             random: RefCell::new(fastrand::Rng::with_seed(seed)),
             told: Cell::new(None),
-            wall: Cell::new(wall_now()),
+            wall: Cell::new(Wall::read()),
             timers,
             shared,
         })
@@ -504,7 +504,7 @@ impl Shard {
             if had_lines {
                 wait = TICK;
             }
-            self.wall.set(wall_now());
+            self.wall.set(Wall::read());
             if self.shared.closing.load(Ordering::SeqCst) && !closed {
                 closed = true;
                 self.shared.shards_closed.fetch_add(1, Ordering::SeqCst);
@@ -565,17 +565,6 @@ impl Shard {
 
     /// Milliseconds since 1970 at `at`.
     pub fn unix_ms(&self, at: Instant) -> u64 {
-        let (then, unix_ms) = self.wall.get();
-        match at.checked_duration_since(then) {
-            Some(after) => unix_ms + after.as_millis() as u64,
-            None => unix_ms.saturating_sub(then.duration_since(at).as_millis() as u64),
-        }
+        self.wall.get().tell(at).0
     }
-}
-
-fn wall_now() -> (Instant, u64) {
-    let unix = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64);
-    (Instant::now(), unix)
 }

@@ -327,7 +327,11 @@ impl<'a> Summary<'a> {
                 Some(_) => format!("{} {route}", request.method),
                 None => request.method.to_string(),
             },
-            began: self.cx.shard.unix_ms(self.started) * 1_000_000,
+            began: self
+                .cx
+                .shard
+                .unix_ms(self.started)
+                .saturating_mul(1_000_000),
             taken,
             failed: failed.then_some(self.end),
             attributes,

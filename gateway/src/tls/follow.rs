@@ -6,9 +6,9 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use super::client::to_workers;
+use super::time::Clocks;
 use super::watch::{Seen, Watch};
 use crate::config::model::{WorkerProtocol, WorkerTls};
 use crate::config::problem::Problem;
@@ -37,9 +37,9 @@ pub enum Found {
 
 impl Follow {
     /// The files that a pool names.
-    pub fn new(model: &WorkerTls) -> Follow {
+    pub fn new(model: &WorkerTls, now: Clocks) -> Follow {
         Follow {
-            watch: Watch::new(files(model)),
+            watch: Watch::new(files(model), now),
             model: model.clone(),
             fresh: true,
         }
@@ -55,7 +55,7 @@ impl Follow {
         &mut self,
         protocol: WorkerProtocol,
         used: Option<&Arc<Secure>>,
-        now: SystemTime,
+        now: Clocks,
     ) -> Found {
         if !self.model.watch || files(&self.model).is_empty() {
             return Found::Same;
@@ -65,7 +65,7 @@ impl Follow {
             Seen::Moving => return Found::Moving,
             Seen::Changed => self.fresh = false,
         }
-        match to_workers(&self.model, protocol, now, used) {
+        match to_workers(&self.model, protocol, now.wall, used) {
             Ok((secure, doubts)) => {
                 self.watch.accept();
                 // What is the same as before is that.

@@ -2,12 +2,13 @@
 //!
 //! Promises: a handshake takes what is shown by one atomic load; files that were replaced, by a write, a rename or another
 //! target of a symbolic link, are read as soon as they rest; what is broken, expired or half written is refused and the
-//! old stays. Sessions go on being resumed as long as the same clients are trusted. Does not: look by itself (the control
+//! old stays. Sessions go on being resumed as long as the same clients are trusted. Where the wall clock was set, all is
+//! read anew: what it made look out of date is shown again once the clock is right. Does not: look by itself (the control
 //! thread calls [`Live::look`]).
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::lists::List;
 use super::server::{Ready, Shown, chosen, ready};
 use super::tickets::{NoKey, OneClient, TicketKey, Tickets};
-use super::time::unix;
+use super::time::{Clocks, unix};
 use super::watch::{Seen, Watch};
 use crate::config::model::{Protocol, Tls};
 use crate::config::problem::Problem;
@@ -86,7 +87,11 @@ impl Live {
         now: SystemTime,
         before: Option<&Live>,
     ) -> Result<(Live, Vec<Problem>), Vec<Problem>> {
-        let files = Watch::new(files(model).cloned().collect());
+        let seen = Clocks {
+            wall: now,
+            steady: Instant::now(),
+        };
+        let files = Watch::new(files(model).cloned().collect(), seen);
         let Ready {
             config,
             mut tickets,
@@ -169,19 +174,19 @@ impl Live {
     }
 
     /// Looks at the files and takes over what is new, sound and at rest.
-    pub fn look(&self, now: SystemTime) -> Look {
+    pub fn look(&self, now: Clocks) -> Look {
         self.config.load().tickets.tidy();
         if !self.model.watch {
             return Look::Same;
         }
         let mut watched = self.watched();
-        let ended = watched.again.is_some_and(|end| end < unix(now));
+        let ended = watched.again.is_some_and(|end| end < unix(now.wall));
         match watched.files.look(ended, now) {
             Seen::Same => return Look::Same,
             Seen::Moving => return Look::Moving,
             Seen::Changed => watched.again = None,
         }
-        match ready(&self.model, self.protocol, now) {
+        match ready(&self.model, self.protocol, now.wall) {
             Ok(ready) => self.take_over(&mut watched, ready),
             Err(problems) if watched.files.refuse(&problems, now) => Look::Refused(problems),
             Err(_) => Look::Same,
@@ -231,3 +236,6 @@ fn files(model: &Tls) -> impl Iterator<Item = &PathBuf> {
         .flat_map(|clients| std::iter::once(&clients.ca).chain(&clients.crls));
     certificates.chain(clients)
 }
+
+#[cfg(test)]
+mod tests;

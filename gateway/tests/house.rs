@@ -194,7 +194,10 @@ const LOOK_AT_THE_WALL_CLOCK: [(&str, &str); 7] = [
     ),
     ("tls/time.rs", "whether certificates are valid"),
     ("reload/mod.rs", "the same of those that a reload reads"),
-    ("app.rs", "the same of those that are checked and rehearsed"),
+    (
+        "app/verbs.rs",
+        "the same of those that are checked and rehearsed",
+    ),
     ("explain.rs", "the same of the one that is shown"),
     (
         "listener/accept.rs",

@@ -1,10 +1,14 @@
-//! Why would a request go where it goes? The decision for one request, told in words, without a running gateway.
+//! Why would a request go where it goes? The decision for one request, told in words, by a configuration or by the gateway
+//! that runs.
 //!
-//! Promises: it asks the same code that serves requests. Workers are those that listen on this machine now; other hosts
-//! are not probed. Does not: send anything.
+//! Promises: it asks the same code that serves requests, and counts nothing. By a configuration, workers are those that
+//! listen on this machine now; other hosts are not probed. Does not: send anything.
+
+mod filled;
+mod stand;
 
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
@@ -12,20 +16,23 @@ use bytes::Bytes;
 use http::{Method, Uri};
 
 use crate::config::model::{
-    Action, Balance, Config, Forward, HashKey, HostMatch, Listener, ListenerId, PathMatch, Piece,
-    Pool, Protocol, RateKey, RouteId, WorkerProtocol,
+    Action, Balance, Config, HashKey, HostMatch, Listener, ListenerId, PathMatch, Pool, Protocol,
+    RateKey, Route, RouteId, WorkerProtocol,
 };
 use crate::discover;
 use crate::exchange::admit::{Decision, decide};
-use crate::exchange::failure::{Failure, GrpcStatus};
+use crate::exchange::failure::{Answer, Failure, GrpcStatus};
 use crate::exchange::origin::{self, Origin};
-use crate::http1::head::valid_authority;
+use crate::http1::head::{BadHead, valid_authority};
 use crate::message::{BodyKind, FieldSpan, Fields, Http1Fields, Known, Request, Version};
 use crate::observe::metrics::Metrics;
 use crate::plan::Plan;
+use crate::pool::{Snapshot, State};
 use crate::route::path;
 use crate::route::table::RouteTable;
 use crate::tls;
+use crate::tls::live::Live;
+use filled::Filled;
 
 /// What is asked about.
 #[derive(Debug, Clone)]
@@ -42,13 +49,8 @@ pub struct Question {
     pub fields: Vec<String>,
 }
 
-/// Answers in lines of `word  explanation`. The error is a sentence for whoever asked.
+/// Answers by a configuration, in lines of `word  explanation`. The error is a sentence for whoever asked.
 pub fn explain(config: &Config, question: &Question, now: Instant) -> Result<String, String> {
-    let mut asked = Asked::of(question)?;
-    let mut told = Told(String::new());
-    let id = listener_of(config, &asked)?;
-    let listener = &config.listeners[usize::from(id.0)];
-    told.line("listener", &listener_line(listener));
     let metrics = Metrics::new().map_err(|error| error.to_string())?;
     let plan = Plan::build(
         config.clone(),
@@ -57,6 +59,43 @@ pub fn explain(config: &Config, question: &Question, now: Instant) -> Result<Str
         None,
         now,
     );
+    Ok(text(&told_of(&plan, None, question)?))
+}
+
+/// Answers by what runs, word by word with its explanation; `listening` has the addresses of a listener.
+pub fn running(
+    plan: &Plan,
+    listening: &dyn Fn(usize) -> Vec<SocketAddr>,
+    question: &Question,
+) -> Result<Vec<Line>, String> {
+    told_of(plan, Some(listening), question)
+}
+
+/// A word and its explanation; the word is empty where the one before goes on.
+pub type Line = (&'static str, String);
+
+/// For people.
+pub fn text(lines: &[Line]) -> String {
+    let mut out = String::new();
+    for (word, line) in lines {
+        let _ = writeln!(out, "{word:<12} {line}");
+    }
+    out
+}
+
+type Listening<'a> = Option<&'a dyn Fn(usize) -> Vec<SocketAddr>>;
+
+fn told_of(
+    plan: &Plan,
+    listening: Listening<'_>,
+    question: &Question,
+) -> Result<Vec<Line>, String> {
+    let config = &plan.config;
+    let mut asked = Asked::of(question)?;
+    let mut told = Told(Vec::new());
+    let id = listener_of(config, &asked, listening)?;
+    let listener = &config.listeners[usize::from(id.0)];
+    told.line("listener", &listener_line(listener));
     let gate = plan.listeners[usize::from(id.0)].gate.as_ref();
     if gate.is_some_and(|gate| !gate.admits(question.from)) {
         let who = question.from;
@@ -68,11 +107,9 @@ pub fn explain(config: &Config, question: &Question, now: Instant) -> Result<Str
         return Ok(told.0);
     }
     if listener.tls.is_some() {
-        certificate(
-            &mut told,
-            listener,
-            question.tls_name.as_deref().unwrap_or(&asked.host),
-        );
+        let name = question.tls_name.as_deref().unwrap_or(&asked.host);
+        let live = plan.listeners[usize::from(id.0)].tls.as_deref();
+        certificate(&mut told, listener, live, name);
     }
     if let Some(trusted) = &listener.forwarded {
         asked.origin = origin::of(trusted, question.from, &asked.request.fields);
@@ -84,7 +121,15 @@ pub fn explain(config: &Config, question: &Question, now: Instant) -> Result<Str
             &format!("{client}, as the hop {hop} tells (`forwarded`)"),
         );
     }
-    // The plan was built without certificates: what decides is whether the listener has any, as configured.
+    let grpc = grpc_asked(&asked, listener);
+    if asked.is_never_served() {
+        let method = &asked.request.method;
+        let failure = Failure::BadHead(BadHead::Method);
+        told.line("answer", &answer_line(failure, grpc));
+        told.line("because", &format!("{method} is served to nobody"));
+        return Ok(told.0);
+    }
+    // By a configuration the plan was built without certificates: what decides is whether the listener has any.
     let whole_path = asked.path();
     if let Ok(normal) = path::normalise(whole_path.as_bytes()) {
         let changed = if normal.matched() == whole_path {
@@ -94,8 +139,7 @@ pub fn explain(config: &Config, question: &Question, now: Instant) -> Result<Str
         };
         told.line("path", &format!("{}{changed}", normal.matched()));
     }
-    let grpc = listener.protocol == Protocol::Grpc || asked.request.fields.is_grpc();
-    match decide(&plan, id, asked.client(question), &asked.request) {
+    match decide(plan, id, asked.client(question), &asked.request) {
         Decision::Redirect { status, location } => {
             told.line("answer", &format!("{status}, Location: {location}"));
             told.line(
@@ -105,9 +149,17 @@ pub fn explain(config: &Config, question: &Question, now: Instant) -> Result<Str
         }
         Decision::Refuse { route, failure } => {
             if let Some(route) = route {
-                told.line("route", &config.routes[route.0 as usize].name);
+                let chosen = plan.route(route);
+                told.line("route", &route_line(chosen));
             }
             told.line("answer", &answer_line(failure, grpc));
+            if failure == Failure::Denied(403) && route.is_none() {
+                let denied = config.deny_segments.join(", ");
+                told.line(
+                    "because",
+                    &format!("its first or last segment is one of `deny_segments` ({denied})"),
+                );
+            }
             if failure == Failure::Network {
                 let who = asked.client(question);
                 told.line(
@@ -118,29 +170,49 @@ pub fn explain(config: &Config, question: &Question, now: Instant) -> Result<Str
         }
         Decision::Answer { route } => {
             let chosen = plan.route(route);
-            told.line(
-                "route",
-                &format!("`{}` (line {})", chosen.name, chosen.place.line),
-            );
-            told.line("answer", &own_answer(&chosen.action, grpc));
+            told.line("route", &route_line(chosen));
+            for (name, why) in beaten(config, id, route, &asked) {
+                told.line("", &format!("rather than `{name}`: {why}"));
+            }
+            let filled = Filled {
+                asked: &asked,
+                from: question.from,
+                listener,
+                route: chosen,
+            };
+            told.line("answer", &own_answer(&chosen.action, &filled, grpc));
+            for limit in limits(plan, id, route) {
+                told.line("limit", &limit);
+            }
+            filled.response(&mut told);
         }
         Decision::Forward { route, target } => {
-            forwarding(&mut told, &plan, id, route, target, &asked, question, grpc);
+            let running = listening.is_some();
+            let of = (id, route, target);
+            forwarding(&mut told, plan, of, &asked, question, grpc, running);
         }
     }
     Ok(told.0)
 }
 
+fn grpc_asked(asked: &Asked, listener: &Listener) -> bool {
+    listener.protocol == Protocol::Grpc || asked.request.fields.is_grpc()
+}
+
+fn route_line(route: &Route) -> String {
+    format!("`{}` (line {})", route.name, route.place.line)
+}
+
 /// The lines.
-struct Told(String);
+pub(super) struct Told(Vec<Line>);
 
 impl Told {
-    fn line(&mut self, word: &str, text: &str) {
-        let _ = writeln!(self.0, "{word:<12} {text}");
+    fn line(&mut self, word: &'static str, text: &str) {
+        self.0.push((word, text.to_owned()));
     }
 }
 
-struct Asked {
+pub(super) struct Asked {
     request: Request,
     tls: bool,
     host: String,
@@ -202,6 +274,18 @@ impl Asked {
         told.unwrap_or(question.from)
     }
 
+    /// Tunnels to anywhere and echoes of heads are refused before anything else is asked.
+    fn is_never_served(&self) -> bool {
+        matches!(self.request.method, Method::CONNECT | Method::TRACE)
+    }
+
+    /// `Forwarded`, as workers get it where it is sent.
+    fn forwarded(&self, question: &Question) -> String {
+        let fields = forwarded_fields(self, question);
+        let [chain, proto, host, _] = fields.each_ref().map(|(_, value)| value.as_bytes());
+        String::from_utf8_lossy(&origin::forwarded(chain, host, proto)).into_owned()
+    }
+
     fn path(&self) -> String {
         let target = String::from_utf8_lossy(&self.request.target);
         target.split('?').next().unwrap_or_default().to_owned()
@@ -231,24 +315,35 @@ fn fields_of(lines: &[String]) -> Result<Fields, String> {
     }))
 }
 
-fn listener_of(config: &Config, asked: &Asked) -> Result<ListenerId, String> {
+fn listener_of(
+    config: &Config,
+    asked: &Asked,
+    listening: Listening<'_>,
+) -> Result<ListenerId, String> {
     let fits = |listener: &Listener| listener.tls.is_some() == asked.tls;
-    let on_port = |listener: &Listener| listener.bind.iter().any(|bind| bind.port == asked.port);
-    let found = config
-        .listeners
-        .iter()
-        .position(|listener| fits(listener) && on_port(listener));
+    let ports_of = |id: usize| -> Vec<u16> {
+        match listening {
+            Some(listening) => listening(id).iter().map(SocketAddr::port).collect(),
+            None => {
+                let binds = config.listeners[id].bind.iter();
+                binds.map(|bind| bind.port).collect()
+            }
+        }
+    };
+    let mut listeners = config.listeners.iter().enumerate();
+    let found =
+        listeners.position(|(id, listener)| fits(listener) && ports_of(id).contains(&asked.port));
     found.map(|at| ListenerId(at as u16)).ok_or_else(|| {
         let kind = if asked.tls { "TLS" } else { "plain" };
         let ports: Vec<_> = config
             .listeners
             .iter()
-            .filter(|listener| fits(listener))
-            .flat_map(|listener| {
-                listener
-                    .bind
-                    .iter()
-                    .map(|bind| format!("{} ({})", bind.port, listener.name))
+            .enumerate()
+            .filter(|(_, listener)| fits(listener))
+            .flat_map(|(id, listener)| {
+                let name = &listener.name;
+                let ports = ports_of(id).into_iter();
+                ports.map(move |port| format!("{port} ({name})"))
             })
             .collect();
         let ports = if ports.is_empty() {
@@ -281,9 +376,14 @@ fn listener_line(listener: &Listener) -> String {
     format!("`{}` on {}, {kind}", listener.name, binds.join(" and "))
 }
 
-fn certificate(told: &mut Told, listener: &Listener, name: &str) {
+/// The certificate that is shown now, or that a start would show.
+fn certificate(told: &mut Told, listener: &Listener, live: Option<&Live>, name: &str) {
     let Some(tls) = &listener.tls else { return };
-    match tls::server::shown_for(tls, name, SystemTime::now()) {
+    let shown = match live {
+        Some(live) => Ok(live.shown_for(name)),
+        None => tls::server::shown_for(tls, name, SystemTime::now()),
+    };
+    match shown {
         Ok(Some(path)) => told.line("certificate", &format!("{} for `{name}`", path.display())),
         Ok(None) => told.line(
             "certificate",
@@ -294,7 +394,10 @@ fn certificate(told: &mut Told, listener: &Listener, name: &str) {
 }
 
 fn answer_line(failure: Failure, grpc: bool) -> String {
-    let answer = failure.answer();
+    answer_text(&failure.answer(), grpc)
+}
+
+fn answer_text(answer: &Answer<'_>, grpc: bool) -> String {
     let text = answer.text;
     if grpc {
         let name = match answer.grpc {
@@ -310,32 +413,35 @@ fn answer_line(failure: Failure, grpc: bool) -> String {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "one report, told in order")]
 fn forwarding(
     told: &mut Told,
     plan: &Plan,
-    on: ListenerId,
-    route: RouteId,
-    target: Option<Vec<u8>>,
+    (on, route, target): (ListenerId, RouteId, Option<Vec<u8>>),
     asked: &Asked,
     question: &Question,
     grpc: bool,
+    running: bool,
 ) {
     let config = &plan.config;
     let chosen = plan.route(route);
-    told.line(
-        "route",
-        &format!("`{}` (line {})", chosen.name, chosen.place.line),
-    );
+    told.line("route", &route_line(chosen));
     for (name, why) in beaten(config, on, route, asked) {
         told.line("", &format!("rather than `{name}`: {why}"));
     }
     let Some(forward) = plan.forward(route) else {
         return;
     };
-    let pool = plan.pool(forward.pool);
+    told.line("pool", &pool_line(plan.pool(forward.pool).model()));
+    if let Some(closed) = stand::closed(plan, forward, asked.client(question)) {
+        told.line("answer", &stand::closed_answer(&closed, grpc));
+        told.line("because", "the pool is in `maintenance`");
+        return;
+    }
+    if !running {
+        discover::look_once(&plan.pools, &[]);
+    }
+    let pool = stand::serving(told, plan, forward);
     let model = pool.model();
-    told.line("pool", &pool_line(model));
     let target = target.unwrap_or_else(|| asked.request.target.to_vec());
     told.line(
         "sent as",
@@ -351,39 +457,29 @@ fn forwarding(
     for (name, value) in forwarded_fields(asked, question) {
         told.line("", &format!("{name}: {value}"));
     }
-    for (name, value) in set_fields(forward, asked, question) {
-        told.line("", &format!("{name}: {value}"));
+    let listener = plan.listener(on);
+    if listener.forwarded_header {
+        told.line("", &format!("forwarded: {}", asked.forwarded(question)));
     }
+    told.line("", "x-request-id: the client's where it is sane, else made");
+    let filled = Filled {
+        asked,
+        from: question.from,
+        listener,
+        route: chosen,
+    };
+    filled.request(told, &forward.changes);
+    stand::beside(told, plan, forward, model);
+    filled.response(told);
     for limit in limits(plan, on, route) {
         told.line("limit", &limit);
     }
-    discover::first_scan(&plan.pools, &[]);
-    let live: Vec<_> = pool
-        .snapshot()
-        .into_iter()
-        .filter(|worker| worker.state.as_str() == "up")
-        .collect();
-    let shown: Vec<_> = live
-        .iter()
-        .take(8)
-        .map(|worker| worker.addr.to_string())
-        .collect();
-    let more = live.len().saturating_sub(shown.len());
-    let more = if more > 0 {
-        format!(" and {more} more")
+    if running {
+        running_workers(told, pool, model.worker_in_flight_max);
     } else {
-        String::new()
-    };
-    match live.len() {
-        0 => told.line("workers", "none listens on this machine now"),
-        n => told.line(
-            "workers",
-            &format!(
-                "{n} of {}: {}{more}",
-                pool.workers().len(),
-                shown.join(", ")
-            ),
-        ),
+        let up = workers_up(pool, |worker| worker.addr.to_string());
+        let none = || "none listens on this machine now".to_owned();
+        told.line("workers", &up.unwrap_or_else(none));
     }
     let response = forward.response_timeout.unwrap_or(model.response_timeout);
     let timed = if grpc {
@@ -417,11 +513,53 @@ fn forwarding(
     }
     told.line(
         "none up",
-        &match model.hold.time.is_zero() {
-            true => no_worker,
-            false => format!("held for up to {:?}, then {no_worker}", model.hold.time),
+        // The route's own pool says how long, whoever stands in for it.
+        &match plan.pool(forward.pool).model().hold.time {
+            time if time.is_zero() => no_worker,
+            time => format!("held for up to {time:?}, then {no_worker}"),
         },
     );
+}
+
+/// Workers that are shown one by one.
+const WORKERS_SHOWN: usize = 8;
+
+/// How many may get it, and the first of them; `None` for none.
+fn workers_up(pool: &crate::pool::Pool, show: impl Fn(&Snapshot) -> String) -> Option<String> {
+    let mut live = pool.snapshot();
+    live.retain(|worker| worker.state == State::Up);
+    let shown: Vec<_> = live.iter().take(WORKERS_SHOWN).map(show).collect();
+    let more = match live.len() - shown.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let (up, all, shown) = (live.len(), pool.workers().len(), shown.join(", "));
+    (up > 0).then(|| format!("{up} of {all}: {shown}{more}"))
+}
+
+/// Who may get it at this moment, and who may not, and why.
+fn running_workers(told: &mut Told, pool: &crate::pool::Pool, in_flight_max: Option<u32>) {
+    let up = workers_up(pool, |worker| {
+        let busy = worker.requests + worker.streams;
+        let full = match in_flight_max.is_some_and(|max| busy >= max) {
+            true => ", full",
+            false => "",
+        };
+        format!("{} ({busy} in flight{full})", worker.addr)
+    });
+    told.line(
+        "workers",
+        &up.unwrap_or_else(|| "none is up now".to_owned()),
+    );
+    let mut out = pool.snapshot();
+    out.retain(|worker| !matches!(worker.state, State::Up | State::Absent));
+    for worker in out.iter().take(WORKERS_SHOWN) {
+        let (at, state, reason) = (worker.addr, worker.state.as_str(), &worker.reason);
+        told.line("", &format!("not {at}: {state}, {reason}"));
+    }
+    if out.len() > WORKERS_SHOWN {
+        told.line("", &format!("nor {} more", out.len() - WORKERS_SHOWN));
+    }
 }
 
 /// What workers are told of the client: ours, or what a trusted hop told, continued.
@@ -490,11 +628,14 @@ fn beaten(
 ) -> Vec<(String, String)> {
     let chosen = &config.routes[winner.0 as usize];
     let mut others = Vec::new();
+    let mut alone = Config {
+        routes: Vec::new(),
+        ..config.clone()
+    };
     for (at, route) in config.routes.iter().enumerate() {
         if at == winner.0 as usize || !route.on.contains(&on) {
             continue;
         }
-        let mut alone = config.clone();
         alone.routes = vec![route.clone()];
         if !matches(&RouteTable::build(&alone), on, asked) {
             continue;
@@ -582,10 +723,13 @@ fn pool_line(pool: &Pool) -> String {
 }
 
 /// What a route answers without a worker.
-fn own_answer(action: &Action, grpc: bool) -> String {
+fn own_answer(action: &Action, filled: &Filled<'_>, grpc: bool) -> String {
     match action {
         _ if grpc => answer_line(Failure::NotImplemented, true),
-        Action::Redirect(redirect) => format!("{}, a redirect", redirect.status),
+        Action::Redirect(redirect) => {
+            let location = filled.location(redirect);
+            format!("{}, Location: {location}", redirect.status)
+        }
         Action::Respond(fixed) => match &fixed.body.file {
             Some(file) => format!("{}, with the file {}", fixed.status, file.display()),
             None => format!("{}, {} bytes", fixed.status, fixed.body.bytes.len()),
@@ -595,170 +739,5 @@ fn own_answer(action: &Action, grpc: bool) -> String {
     }
 }
 
-fn set_fields(forward: &Forward, asked: &Asked, question: &Question) -> Vec<(String, String)> {
-    let word = |piece: &Piece| match piece {
-        Piece::Text(text) => text.clone(),
-        Piece::Host => String::from_utf8_lossy(&asked.request.authority).into_owned(),
-        Piece::Client => asked.client(question).to_string(),
-        Piece::Method => question.method.clone(),
-        Piece::Path => asked.path(),
-        Piece::Scheme => if asked.tls { "https" } else { "http" }.to_owned(),
-        Piece::Port => asked.port.to_string(),
-        other => format!("<{other:?}>"),
-    };
-    let changes = &forward.changes;
-    let added = changes.set.iter().chain(&changes.add);
-    added
-        .map(|(name, template)| (name.clone(), template.0.iter().map(word).collect()))
-        .collect()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{Source, parse};
-
-    const TEXT: &str = r#"
-listeners:
-  http:  { bind: ":80" }
-  https: { bind: ":443", tls: { certificates: [nowhere.pem] } }
-  hops:  { bind: ":81", redirect_https: none, forwarded: { from: 192.0.2.0/24 } }
-  grpc:  { bind: ":6554", tls: { certificates: [nowhere.pem] }, protocol: grpc }
-  shut:  { bind: ":8443", tls: { certificates: [nowhere.pem] }, allow: 10.0.0.0/8 }
-pools:
-  app: { ports: 1-2, worker_in_flight_max: 5 }
-  api: { ports: 3, hold: off }
-  agents: { ports: 4, protocol: h2c }
-routes:
-  - { path: /, to: app }
-  - { path: /api, to: api, strip_prefix: true, set_headers: { X-FQDN: "{host}" } }
-  - { path: /no, deny: 403 }
-  - { path: /office, to: app, deny: 192.0.2.0/24 }
-  - { path: /hop, to: app, on: [hops], allow: 198.51.100.0/24 }
-  - { path: /few, to: app, rate: 10/m, in_flight_max: 3, body_bytes_max: 1KiB }
-  - { path: /, to: agents, on: [grpc] }
-"#;
-
-    fn ask(method: &str, url: &str) -> String {
-        ask_with(method, url, &[])
-    }
-
-    fn ask_with(method: &str, url: &str, fields: &[&str]) -> String {
-        let source = Source {
-            name: "test".into(),
-            text: TEXT.into(),
-        };
-        let config = parse(&source, &|_| None)
-            .config
-            .expect("a good configuration");
-        let question = Question {
-            from: "192.0.2.7".parse().unwrap(),
-            tls_name: None,
-            method: method.into(),
-            url: url.into(),
-            fields: fields.iter().map(|field| (*field).to_owned()).collect(),
-        };
-        explain(&config, &question, Instant::now())
-            .unwrap_or_else(|error| format!("error: {error}"))
-    }
-
-    #[test]
-    fn what_is_told_is_what_would_be_done() {
-        for (method, url, told) in [
-            (
-                "GET",
-                "https://e.test/x",
-                &[
-                    "`https`",
-                    "pool         `app`",
-                    "x-forwarded-for: 192.0.2.7",
-                    "held for up to 30s",
-                    "5 at once each; queued for up to 30s, then 503",
-                ][..],
-            ),
-            (
-                "GET",
-                "https://e.test//api/./v2?q=1",
-                &[
-                    "(normalised)",
-                    "rather than `/ -> app`: its path is shorter",
-                    "GET /v2?q=1",
-                    "x-fqdn: e.test",
-                    "503 with Retry-After: 5",
-                ],
-            ),
-            (
-                "POST",
-                "http://e.test/x",
-                &["308, Location: https://e.test/x"],
-            ),
-            ("GET", "https://e.test/no/x", &["403"]),
-            (
-                "GET",
-                "https://e.test/office",
-                &["403", "not for 192.0.2.7"],
-            ),
-            (
-                "GET",
-                "https://e.test:8443/",
-                &["closed at once", "192.0.2.7 may not connect"],
-            ),
-            (
-                "GET",
-                "https://e.test/few",
-                &[
-                    "10 in 60s per address, 1 at once",
-                    "3 of the route",
-                    "1024 bytes",
-                ],
-            ),
-            ("GET", "https://e.test/x/%6Detrics", &["403"]),
-            (
-                "POST",
-                "https://e.test:6554/a.B/C",
-                &["gRPC over TLS", "`agents`", "grpc-status 14"],
-            ),
-            (
-                "POST",
-                "https://e.test:6554/metrics/C",
-                &["trailers only, grpc-status 14"],
-            ),
-            (
-                "GET",
-                "https://e.test:444/",
-                &["error: no TLS listener has port 444", "443 (https)"],
-            ),
-            ("GET", "ftp://e.test/", &["error: the scheme `ftp`"]),
-        ] {
-            let answer = ask(method, url);
-            for part in told {
-                assert!(
-                    answer.contains(part),
-                    "`{part}` is not in the answer for {method} {url}:\n{answer}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn whom_a_trusted_hop_tells_of_is_the_client() {
-        for (field, told) in [
-            (
-                "X-Forwarded-For: 198.51.100.9",
-                &[
-                    "client       198.51.100.9, as the hop 192.0.2.7 tells",
-                    "x-forwarded-for: 198.51.100.9, 192.0.2.7",
-                ][..],
-            ),
-            (
-                "X-Forwarded-For: 203.0.113.1",
-                &["403", "not for 203.0.113.1"],
-            ),
-        ] {
-            let answer = ask_with("GET", "http://e.test:81/hop", &[field]);
-            for part in told {
-                assert!(answer.contains(part), "`{part}` is not in:\n{answer}");
-            }
-        }
-    }
-}
+mod tests;

@@ -21,15 +21,9 @@ pub fn use_small_pages() {
     }
 }
 
-/// Raises the limit of open files to what the caps on connections need, as far as it may be raised. Every client may
-/// need a second connection to a worker.
+/// Raises the limit of open files to what the caps on connections need, as far as it may be raised. Never lowers it.
 pub fn raise_open_files(config: &Config) {
-    let most = config
-        .listeners
-        .iter()
-        .map(|listener| u64::from(listener.limits.connections_max))
-        .max();
-    let wanted = most.unwrap_or(0) * 2 + OTHER_FILES;
+    let wanted = open_files_wanted(config);
     match raised_to(wanted) {
         Ok(limit) if limit < wanted => tracing::warn!(
             limit,
@@ -39,6 +33,25 @@ pub fn raise_open_files(config: &Config) {
         Ok(limit) => tracing::debug!(limit, "open files"),
         Err(error) => tracing::warn!(%error, "the limit of open files cannot be read"),
     }
+}
+
+/// The same after a reload, where the caps have grown. That the limit is too low is told once, not by each reload.
+pub fn raise_open_files_again(before: &Config, after: &Config) {
+    let (had, wanted) = (open_files_wanted(before), open_files_wanted(after));
+    let told = Resource::NOFILE.get().is_ok_and(|(soft, _)| soft < had);
+    if wanted > had && !told {
+        raise_open_files(after);
+    }
+}
+
+/// How many files may be open at once: the caps are each listener's own, and every client may need a second connection to
+/// a worker.
+fn open_files_wanted(config: &Config) -> u64 {
+    let listeners = config.listeners.iter();
+    let clients: u64 = listeners
+        .map(|listener| u64::from(listener.limits.connections_max))
+        .sum();
+    clients * 2 + OTHER_FILES
 }
 
 fn raised_to(wanted: u64) -> std::io::Result<u64> {
@@ -93,5 +106,28 @@ pub async fn keep_watchdog_fed() {
     loop {
         beats.tick().await;
         tell(&[NotifyState::Watchdog]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Source, parse};
+
+    #[test]
+    fn the_caps_of_all_listeners_count_twice() {
+        let text = r#"
+listeners:
+  a: { bind: ":1", limits: { connections_max: 1000 } }
+  b: { bind: ":2", limits: { connections_max: 50 } }
+pools: { app: { ports: 3 } }
+routes: [{ path: /, to: app, on: [a, b] }]
+"#;
+        let source = Source {
+            name: "test".into(),
+            text: text.into(),
+        };
+        let config = parse(&source, &|_| None).config.expect("a configuration");
+        assert_eq!(open_files_wanted(&config), 2 * 1050 + OTHER_FILES);
     }
 }

@@ -14,9 +14,11 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use crate::config::model::{Certificate, Place};
+use crate::config::model::{Certificate, ClientCertificates, Place};
 use crate::config::{Source, parse, render};
+use crate::tls::lists::{self, List};
 use crate::tls::server::check_certificate;
+use crate::tls::time::unix;
 use chain::Facts;
 use clients::{Client, Objection};
 use trust::{End, Roots};
@@ -43,6 +45,26 @@ pub struct Rehearsal {
     pub authorities: String,
     /// One for each certificate.
     pub bundles: Vec<Bundle>,
+    /// Lists of revoked clients that a configuration names.
+    pub lists: Vec<Listed>,
+}
+
+/// A list of revoked certificates.
+#[derive(Debug, Serialize)]
+pub struct Listed {
+    /// The file.
+    pub file: String,
+    /// Who has revoked.
+    pub issuer: String,
+    /// When it runs out, seconds since 1970.
+    pub ends: i64,
+    /// Whole hours until then; negative where it is past.
+    pub hours_left: i64,
+    /// Clients are refused because it has run out.
+    pub refuses: bool,
+    /// What is doubtful.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
 }
 
 /// One certificate with its chain.
@@ -81,15 +103,17 @@ pub struct Verdict {
 /// Rehearses. The error is the text to show.
 pub fn rehearse(question: &Question, now: SystemTime) -> Result<Rehearsal, String> {
     let roots = Roots::load(question.ca.as_deref())?;
-    let certificates = named(question)?;
+    let (certificates, trusts) = named(question)?;
     let mut bundles = Vec::new();
     for certificate in &certificates {
         bundles.push(bundle(certificate, question, &roots, now)?);
     }
+    let lists = listed(&trusts, unix(now))?;
     Ok(Rehearsal {
-        trusted: bundles.iter().all(Bundle::is_good),
+        trusted: bundles.iter().all(Bundle::is_good) && !lists.iter().any(|list| list.refuses),
         authorities: roots.file.clone(),
         bundles,
+        lists,
     })
 }
 
@@ -114,8 +138,42 @@ struct Named {
     has_key: bool,
 }
 
-/// The certificates of a configuration, each once; or the file itself.
-fn named(question: &Question) -> Result<Vec<Named>, String> {
+/// What is known of revoked clients, each list once.
+fn listed(trusts: &[ClientCertificates], now: i64) -> Result<Vec<Listed>, String> {
+    let mut all: Vec<List> = Vec::new();
+    for trust in trusts {
+        let found = lists::load(trust).map_err(|wrong| {
+            let told = wrong.iter().map(|problem| problem.what.clone());
+            told.collect::<Vec<_>>().join("; ")
+        })?;
+        for (_, list) in found {
+            if !all.contains(&list) {
+                all.push(list);
+            }
+        }
+    }
+    Ok(all
+        .into_iter()
+        .map(|list| Listed {
+            file: list.file.display().to_string(),
+            ends: list.ends,
+            hours_left: list.ends.saturating_sub(now).div_euclid(3600),
+            refuses: list.refuses(now),
+            warning: lists::doubt(&list, Place::default(), now).map(|doubt| told(&doubt)),
+            issuer: list.issuer,
+        })
+        .collect())
+}
+
+fn told(problem: &crate::config::Problem) -> String {
+    match &problem.hint {
+        Some(hint) => format!("{}; {hint}", problem.what),
+        None => problem.what.clone(),
+    }
+}
+
+/// The certificates of a configuration, each once, and whom it trusts; or the file itself.
+fn named(question: &Question) -> Result<(Vec<Named>, Vec<ClientCertificates>), String> {
     let name = question.file.display().to_string();
     let bytes = std::fs::read(&question.file).map_err(|error| format!("{name}: {error}"))?;
     let has = |what: &[u8]| memchr::memmem::find(&bytes, what).is_some();
@@ -128,10 +186,11 @@ fn named(question: &Question) -> Result<Vec<Named>, String> {
             ocsp: None,
             place: Place::default(),
         };
-        return Ok(vec![Named {
+        let named = Named {
             certificate,
             has_key,
-        }]);
+        };
+        return Ok((vec![named], Vec::new()));
     }
     let source = Source::from_bytes(&name, bytes).map_err(|bad| render(&bad.0, &[bad.1], false))?;
     let checked = parse(&source, &|name| std::env::var(name).ok());
@@ -159,7 +218,9 @@ fn named(question: &Question) -> Result<Vec<Named>, String> {
     if all.is_empty() {
         return Err(format!("{name} names no certificate"));
     }
-    Ok(all)
+    let listeners = config.listeners.iter();
+    let trusts = listeners.filter_map(|it| it.tls.as_ref()?.client_certificates.clone());
+    Ok((all, trusts.collect()))
 }
 
 fn bundle(
@@ -172,10 +233,6 @@ fn bundle(
     let ders = trust::read_chain(path)?;
     let chain = chain::facts(&ders, path, now)?;
     let (mut problems, mut warnings, mut key_matches) = (Vec::new(), Vec::new(), None);
-    let told = |problem: &crate::config::Problem| match &problem.hint {
-        Some(hint) => format!("{}; {hint}", problem.what),
-        None => problem.what.clone(),
-    };
     if named.has_key {
         match check_certificate(&named.certificate, now) {
             Ok(doubts) => {

@@ -4,6 +4,7 @@
 
 mod haproxy;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::observe::exposition::Exposition;
@@ -24,6 +25,7 @@ pub fn text(shared: &Shared, metrics: &Metrics) -> Vec<u8> {
     itself(&mut text, shared, &plan);
     listeners(&mut text, shared, &plan);
     certificates(&mut text, &plan);
+    revocation_lists(&mut text, &plan);
     let snapshots: Vec<_> = plan.pools.iter().map(|pool| pool.snapshot()).collect();
     pools(&mut text, &plan, &snapshots);
     if plan.config.metrics.per_worker {
@@ -96,6 +98,23 @@ fn certificates(text: &mut Exposition, plan: &Plan) {
     }
 }
 
+/// Where a file has several, the first that runs out counts.
+fn revocation_lists(text: &mut Exposition, plan: &Plan) {
+    let mut series = text.family(&names::CRL_EXPIRY);
+    for (listener, running) in plan.config.listeners.iter().zip(&plan.listeners) {
+        let live = running.tls.as_ref().filter(|_| !listener.bind.is_empty());
+        let mut ends = BTreeMap::new();
+        for list in live.map(|live| live.lists()).unwrap_or_default() {
+            let first = ends.entry(list.file).or_insert(list.ends);
+            *first = list.ends.min(*first);
+        }
+        for (file, ends) in ends {
+            let labels = [listener.name.as_str(), &file.to_string_lossy()];
+            series.line(&labels, u64::try_from(ends).unwrap_or(0));
+        }
+    }
+}
+
 /// What a worker may be besides absent.
 const STATES: [State; 5] = [
     State::Up,
@@ -107,6 +126,13 @@ const STATES: [State; 5] = [
 
 fn pools(text: &mut Exposition, plan: &Plan, snapshots: &[Vec<Snapshot>]) {
     let pools = || plan.pools.iter().zip(snapshots);
+    let mut series = text.family(&names::POOL_CERTIFICATE_EXPIRY);
+    for pool in &plan.pools {
+        if let Some((chain, ends)) = pool.own_certificate() {
+            let labels = [pool.name(), &chain.to_string_lossy()];
+            series.line(&labels, u64::try_from(ends).unwrap_or(0));
+        }
+    }
     let mut series = text.family(&names::POOL_SLOTS);
     for (pool, workers) in pools() {
         series.line(&[pool.name()], workers.len() as u64);
@@ -140,6 +166,10 @@ fn pools(text: &mut Exposition, plan: &Plan, snapshots: &[Vec<Snapshot>]) {
         let (held, queued) = pool.waiting();
         series.line(&[pool.name(), "hold"], held.into());
         series.line(&[pool.name(), "queue"], queued.into());
+    }
+    let mut series = text.family(&names::POOL_CLOSED);
+    for (pool, _) in pools() {
+        series.line(&[pool.name()], pool.is_closed().into());
     }
     for (family, read) in POOL_COUNTERS {
         let mut series = text.family(family);

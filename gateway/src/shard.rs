@@ -3,6 +3,7 @@
 
 mod farewell;
 pub mod streams;
+pub mod tally;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -11,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -24,8 +25,8 @@ use crate::io::timer::{REST, TICK, Timers};
 use crate::limit::memory::{Budget, Share};
 use crate::limit::network::counted_as;
 use crate::observe::access_log::{AccessLog, Lines};
-use crate::observe::record::Record;
-use crate::observe::time::Moment;
+use crate::observe::record::{Counts, Record};
+use crate::observe::time::{Moment, Wall};
 use crate::observe::trace::Tracer;
 use crate::plan::{LISTENERS_MAX, Plan};
 use crate::upstream::Connections;
@@ -414,6 +415,27 @@ impl Drop for Admission {
     }
 }
 
+/// Why a connection was closed before there was a request.
+#[derive(Clone, Copy, Default)]
+pub struct Refusal<'a> {
+    /// The word of the access log.
+    pub end: &'a str,
+    /// More about it.
+    pub detail: &'a str,
+    /// The name that the client asked for by TLS.
+    pub tls_name: Option<&'a str>,
+}
+
+impl Refusal<'_> {
+    /// The word says it all.
+    pub fn of(end: &str) -> Refusal<'_> {
+        Refusal {
+            end,
+            ..Refusal::default()
+        }
+    }
+}
+
 /// A data thread.
 pub struct Shard {
     /// What all threads share.
@@ -434,7 +456,7 @@ pub struct Shard {
     /// When it last told of a client that it refused.
     told: Cell<Option<Instant>>,
     /// The wall clock at a moment of the steady one: one clock reading an exchange serves both.
-    wall: Cell<(Instant, u64)>,
+    wall: Cell<Wall>,
 }
 
 impl Shard {
@@ -451,7 +473,7 @@ impl Shard {
             buffers: Rc::new(Share(shared.buffers.clone())),
             random: RefCell::new(fastrand::Rng::with_seed(seed)),
             told: Cell::new(None),
-            wall: Cell::new(wall_now()),
+            wall: Cell::new(Wall::read()),
             timers,
             shared,
         })
@@ -482,7 +504,7 @@ impl Shard {
             if had_lines {
                 wait = TICK;
             }
-            self.wall.set(wall_now());
+            self.wall.set(Wall::read());
             if self.shared.closing.load(Ordering::SeqCst) && !closed {
                 closed = true;
                 self.shared.shards_closed.fetch_add(1, Ordering::SeqCst);
@@ -502,19 +524,26 @@ impl Shard {
     }
 
     /// Tells the access log of a connection that was closed before there was a request, and why.
-    pub fn tell_refused(&self, listener: &str, client: SocketAddr, end: &str, detail: &str) {
+    pub fn tell_refused(&self, on: ListenerId, client: SocketAddr, why: Refusal<'_>) {
         let mut lines = self.lines.borrow_mut();
         if !lines.wanted() {
             return;
         }
         let now = Instant::now();
         if let Some(left_out) = lines.admits_refusal(now) {
+            let plan = self.shared.plan.load();
+            let clients = &self.shared.clients;
             lines.add(&Record {
-                end,
-                detail,
+                end: why.end,
+                detail: why.detail,
+                tls_name: why.tls_name,
                 left_out,
-                open: (self.shared.clients.open_total(), 0),
-                ..Record::new(Moment(self.unix_ms(now)), listener, client)
+                counts: Counts {
+                    process: clients.open_total(),
+                    listener: clients.open(usize::from(on.0)).into(),
+                    ..Counts::default()
+                },
+                ..Record::new(Moment(self.unix_ms(now)), &plan.listener(on).name, client)
             });
         }
     }
@@ -536,17 +565,6 @@ impl Shard {
 
     /// Milliseconds since 1970 at `at`.
     pub fn unix_ms(&self, at: Instant) -> u64 {
-        let (then, unix_ms) = self.wall.get();
-        match at.checked_duration_since(then) {
-            Some(after) => unix_ms + after.as_millis() as u64,
-            None => unix_ms.saturating_sub(then.duration_since(at).as_millis() as u64),
-        }
+        self.wall.get().tell(at).0
     }
-}
-
-fn wall_now() -> (Instant, u64) {
-    let unix = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64);
-    (Instant::now(), unix)
 }

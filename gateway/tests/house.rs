@@ -107,7 +107,9 @@ const HOUSE: [(&str, &[&str]); 31] = [
     (
         "admin",
         &[
-            "config", "http1", "message", "observe", "plan", "pool", "reload", "scrape", "shard",
+            // `explain` by what runs is one of its answers.
+            "config", "explain", "http1", "message", "observe", "plan", "pool", "reload", "scrape",
+            "shard",
         ],
     ),
     ("renewal", &["observe", "plan", "shard", "tls"]),
@@ -130,7 +132,8 @@ const HOUSE: [(&str, &[&str]); 31] = [
     (
         "explain",
         &[
-            "config", "discover", "exchange", "http1", "message", "observe", "plan", "route", "tls",
+            "config", "discover", "exchange", "http1", "message", "observe", "plan", "pool",
+            "route", "tls",
         ],
     ),
     // Whether clients would trust a certificate.
@@ -180,6 +183,30 @@ const HOUSE: [(&str, &[&str]); 31] = [
     ),
     ("main", &["cli", "observe"]),
     ("lib", &[]),
+];
+
+/// The only files that look at the wall clock, and what for. It jumps when somebody sets it: nothing that has to last for
+/// a time may go by it.
+const LOOK_AT_THE_WALL_CLOCK: [(&str, &str); 7] = [
+    (
+        "observe/time.rs",
+        "the moments that logs, traces and the field Date tell",
+    ),
+    ("tls/time.rs", "whether certificates are valid"),
+    ("reload/mod.rs", "the same of those that a reload reads"),
+    (
+        "app/verbs.rs",
+        "the same of those that are checked and rehearsed",
+    ),
+    ("explain.rs", "the same of the one that is shown"),
+    (
+        "listener/accept.rs",
+        "the same of a client's, where its session is resumed",
+    ),
+    (
+        "tls/tickets.rs",
+        "how old keys and sessions are, which another process goes on with; it says what a jump costs",
+    ),
 ];
 
 /// The only rooms that may know which framework the process stands on.
@@ -303,6 +330,36 @@ fn only_the_frame_knows_pingora() {
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn only_these_files_look_at_the_wall_clock() {
+    let mut wrong = String::new();
+    for source in product() {
+        let looks = ["SystemTime::now", "UNIX_EPOCH.elapsed", "Utc::now"];
+        for at in looks.iter().filter_map(|look| source.code.find(look)) {
+            if !LOOK_AT_THE_WALL_CLOCK
+                .iter()
+                .any(|(file, _)| source.name == format!("gateway/src/{file}"))
+            {
+                let _ = writeln!(
+                    wrong,
+                    "{}:{}: a look at the wall clock, which may be set at any time: what passes is told by `Instant`; else say in the table why it must be the wall clock",
+                    source.name,
+                    source.line(at)
+                );
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+    for (file, _) in LOOK_AT_THE_WALL_CLOCK {
+        let text = std::fs::read_to_string(package().join("src").join(file));
+        let looks = text.is_ok_and(|text| text.contains("SystemTime::now"));
+        assert!(
+            looks,
+            "{file} does not look any more: take it off the table"
+        );
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use e2e::h2_client::request;
 use e2e::scripts::{echoing_head, mirroring, replying, saying_and_closing};
-use e2e::{Edge, Gateway, Message, Worker, eventually, grpc};
+use e2e::{Edge, Gateway, Message, Raw, Worker, eventually, grpc};
 use serde_json::Value;
 
 const FIELDS: [&str; 17] = [
@@ -482,6 +482,68 @@ async fn connections_that_were_never_served_are_told_too() {
         assert_eq!(line["status"], 0, "{line}");
         has_all_but(line, &["worker"]);
     }
+}
+
+#[tokio::test]
+async fn the_name_that_a_client_asked_for_is_told() {
+    let worker = Worker::start(replying(200)).await;
+    let gateway = Edge::to(&worker).start().await;
+    let named = gateway.tls().name("localhost");
+    let mut client = Raw::tls(gateway.port("https"), &named).await;
+    client.get("/named").await;
+    let nameless = gateway.tls().without_sni();
+    Raw::tls(gateway.port("https"), &nameless)
+        .await
+        .get("/nameless")
+        .await;
+    gateway.http().await.get("/plain").await;
+    // Refused for its protocol, before and after which the name is known.
+    let strange = gateway.tls().name("edge.test").alpn(&["nonsense"]);
+    assert!(strange.connect(gateway.port("https")).await.is_err());
+    // Not even a version in common: the TLS library has not looked at the name then.
+    let mut old = Raw::tcp(gateway.port("https")).await;
+    old.send(hello_of_tls_1_0("old.test")).await;
+    old.to_end().await;
+    // Gone before anything was said.
+    let mut silent = Raw::tcp(gateway.port("https")).await;
+    silent.half_close().await;
+    silent.to_end().await;
+
+    let lines = gateway.access_log(6).await;
+    let name = |field: &str, value: &str| {
+        let line = lines.iter().find(|line| line[field] == value);
+        let line = line.unwrap_or_else(|| panic!("no `{value}` in {lines:#?}"));
+        line["tls_name"].as_str().map(str::to_owned)
+    };
+    let told = Some("edge.test".to_owned());
+    assert_eq!(name("path", "/named").as_deref(), Some("localhost"));
+    assert_eq!(name("path", "/nameless"), None);
+    assert_eq!(name("path", "/plain"), None);
+    assert_eq!(name("detail", "no_shared_protocol"), told);
+    let old = Some("old.test".to_owned());
+    assert_eq!(name("detail", "no_shared_version"), old);
+    assert_eq!(name("detail", "lost"), None);
+}
+
+/// The first message of a client that speaks TLS 1.0 and nothing newer (RFC 2246, with RFC 6066 section 3).
+fn hello_of_tls_1_0(name: &str) -> Vec<u8> {
+    let with_length = |body: Vec<u8>| [&(body.len() as u16).to_be_bytes()[..], &body].concat();
+    let host = with_length(name.as_bytes().to_vec());
+    let names = with_length([&[0][..], &host].concat());
+    let extensions = [&[0, 0][..], &with_length(names)].concat();
+    let signatures = [&[0, 13][..], &with_length(with_length(vec![4, 3, 4, 1]))].concat();
+    let version = [3, 1];
+    let hello = [
+        &version[..],
+        &[7; 32],
+        &[0],
+        &with_length(vec![0xc0, 0x13, 0, 0x2f]),
+        &[1, 0],
+        &with_length([extensions, signatures].concat()),
+    ]
+    .concat();
+    let message = [&[1, 0][..], &with_length(hello)].concat();
+    [&[22, 3, 1][..], &with_length(message)].concat()
 }
 
 #[tokio::test]

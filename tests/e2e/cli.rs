@@ -31,6 +31,27 @@ async fn status_and_workers_are_tables_for_people_and_json_for_programs() {
 }
 
 #[tokio::test]
+async fn a_reader_that_went_away_is_no_failure() {
+    let worker = Worker::start(replying(200)).await;
+    let gateway = Edge::to(&worker).start().await;
+    let socket = gateway.socket().display().to_string();
+    let file = gateway.file("routes.yaml").display().to_string();
+    for words in [
+        &["status", "--admin", &socket][..],
+        &["workers", "--admin", &socket],
+        &["check", &file],
+        &["check", "--schema"],
+    ] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = e2e::gateway::command();
+        command.args(words).stdout(writer);
+        let told = e2e::gateway::tell(command).await;
+        assert_eq!(told.code, DONE, "{words:?}: {told:?}");
+    }
+}
+
+#[tokio::test]
 async fn ports_without_a_worker_are_shown_where_that_is_asked_for() {
     let first = e2e::free_range(2);
     let _worker = Worker::start_on(first, replying(200)).await;

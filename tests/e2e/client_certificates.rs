@@ -8,6 +8,7 @@ use e2e::{Authority, Gateway, H2, Issued, Leaf, Message, Raw, Tls, Worker, event
 
 const YAML: &str = r#"
 admin: { bind: "127.0.0.1:0" }
+upgrade: { socket: <dir>/run/upgrade.sock }
 listeners:
   http:   { bind: "127.0.0.1:0", redirect_https: none }
   https:  { bind: "127.0.0.1:0", tls: { certificates: [ <edge> ] } }
@@ -289,6 +290,73 @@ async fn a_session_from_before_certificates_were_asked_for_does_not_get_around_t
     assert!(told.contains("reloaded"), "{told}");
     let error = world.refused(tls, "may").await;
     assert!(error.contains("CertificateRequired"), "{error}");
+}
+
+#[tokio::test]
+async fn a_ticket_of_one_listener_is_none_at_another() {
+    let world = World::new().await;
+    let leaf = world.clients.issue(&Leaf::client("agent-9"));
+    let resumed = async |tls: &Tls, listener: &str| {
+        let stream = tls.connect(world.gateway.port(listener)).await.unwrap();
+        let resumed = Session::of(&stream).resumed;
+        assert_eq!(Raw::over(stream).get("/").await.status(), 200);
+        resumed
+    };
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        // Known to one listener by its certificate, at the others it is as any other.
+        let known = Tls::versions(world.gateway.certs(), &[version]).showing(&leaf);
+        for (from, to) in [("must", "may"), ("may", "must"), ("must", "https")] {
+            eventually("the ticket is one where it is from", || async {
+                resumed(&known, from).await.then_some(())
+            })
+            .await;
+            assert!(!resumed(&known, to).await, "{version:?}: {from} {to}");
+        }
+        // And who has a ticket from where nobody is asked still has to show a certificate.
+        let nobody = Tls::versions(world.gateway.certs(), &[version]);
+        eventually("the ticket is one where it is from", || async {
+            resumed(&nobody, "https").await.then_some(())
+        })
+        .await;
+        let error = world.refused(nobody, "must").await;
+        assert!(
+            error.contains("CertificateRequired"),
+            "{version:?}: {error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_ticket_of_the_old_process_does_not_get_around_the_new_ones_list() {
+    let mut world = World::new().await;
+    let [good, bad] = [77, 78].map(|serial| {
+        world.clients.issue(&Leaf {
+            serial,
+            ..Leaf::client("agent")
+        })
+    });
+    let [good, bad] = [&good, &bad].map(|leaf| world.client(leaf));
+    let resumed = async |gateway: &Gateway, tls: &Tls| {
+        let stream = tls.connect(gateway.port("must")).await.unwrap();
+        let resumed = Session::of(&stream).resumed;
+        assert_eq!(Raw::over(stream).get("/").await.status(), 200);
+        resumed
+    };
+    resumed(&world.gateway, &good).await;
+    resumed(&world.gateway, &bad).await;
+    let (done, said) = world.gateway.upgrade().await;
+    assert!(done, "{said}");
+    // The same list: the old process's sessions go on, and who they are of with them.
+    assert!(resumed(&world.gateway, &good).await);
+    assert!(resumed(&world.gateway, &bad).await);
+    // Another list, which the new process alone has read when it begins to serve.
+    let list = world.clients.revoking(&[78]);
+    world.gateway.put("clients.crl", &list);
+    let (done, said) = world.gateway.upgrade().await;
+    assert!(done, "{said}");
+    let error = world.refused(bad, "must").await;
+    assert!(error.contains("CertificateRevoked"), "{error}");
+    assert_eq!(world.refused(good, "must").await, "no error");
 }
 
 #[tokio::test]

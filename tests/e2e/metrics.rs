@@ -74,8 +74,9 @@ async fn heads_that_are_refused_are_counted_by_the_word_of_the_log() {
     let mut bad = gateway.http().await;
     bad.send("GET / HTTP/1.1\r\n\r\n").await;
     bad.to_end().await;
-    let end = gateway.access_log(1).await.remove(0)["end"].clone();
-    assert_eq!(end, "bad_head");
+    let line = gateway.access_log(1).await.remove(0);
+    assert_eq!(line["end"], "bad_head");
+    assert_eq!(line["detail"], "no Host");
     is(
         &gateway,
         r#"portcullis_requests_failed_total{end="bad_head",listener="http"}"#,
@@ -174,7 +175,7 @@ async fn who_is_held_is_counted_while_it_waits_and_afterwards() {
     is(&gateway, r#"portcullis_pool_held_total{pool="app"}"#, 1.0).await;
     is(
         &gateway,
-        r#"portcullis_pool_wait_duration_seconds_count{pool="app"}"#,
+        r#"portcullis_pool_wait_duration_seconds_count{pool="app",reason="hold"}"#,
         1.0,
     )
     .await;

@@ -1,11 +1,10 @@
 //! Is every refusal told three times, and alike: to the client, in the access log, and in the metrics?
 //!
-//! Limits with more to them have files of their own (`rates`, `networks`, `route_limits`); here is what they all share.
+//! Limits with more to them have files of their own (`rates`, `networks`, `route_limits`); here is the variety behind one
+//! word over HTTP/1. `words` has each word in each protocol, `handshakes` each reason of TLS.
 
-use e2e::h2_client::request;
-use e2e::h2_scripts::{h2_mirroring, h2_silent};
-use e2e::scripts::{closing, held, replying, saying, silent};
-use e2e::{Edge, Gate, Gateway, Raw, Script, Worker, eventually, grpc};
+use e2e::scripts::{closing, replying, saying, silent};
+use e2e::{Edge, Gateway, Raw, Worker, eventually};
 
 /// The first line of the log, and the counter of its word.
 async fn told(gateway: &Gateway, listener: &str, end: &str, status: u16) {
@@ -211,83 +210,4 @@ async fn an_empty_pool_is_told_thrice() {
         assert!(reply.field("retry-after").is_some(), "hold: {hold}");
         told(&gateway, "http", "no_worker", 503).await;
     }
-}
-
-#[tokio::test]
-async fn calls_are_refused_in_the_form_of_grpc_and_told_alike() {
-    let cases: [(&str, Script, &str, &str); 3] = [
-        ("it is gone", h2_mirroring(), "hold: off", "no_worker"),
-        (
-            "it is full",
-            h2_silent(),
-            "worker_in_flight_max: 1, queue: off",
-            "busy",
-        ),
-        ("the path is denied", h2_mirroring(), "hold: 1s", "denied"),
-    ];
-    for (what, script, pool, end) in cases {
-        let worker = Worker::start(script).await;
-        let gateway = Edge::to(&worker).h2c().pool(pool).start().await;
-        let mut client = gateway.h2("grpc").await;
-        let mut first = None;
-        match end {
-            "no_worker" => {
-                worker.kill().await;
-                eventually("nobody is up", || async {
-                    let live = r#"portcullis_pool_workers_live{pool="app"}"#;
-                    (gateway.metric(live).await == Some(0.0)).then_some(())
-                })
-                .await;
-            }
-            "busy" => {
-                first = Some(client.call(grpc::call("/a.B/C"), true).await);
-                eventually("the worker is asked", || async {
-                    let at_it = r#"portcullis_pool_in_flight{pool="app",kind="request"}"#;
-                    let streams = r#"portcullis_pool_in_flight{pool="app",kind="stream"}"#;
-                    let sum = gateway.metric(at_it).await? + gateway.metric(streams).await?;
-                    (sum == 1.0).then_some(())
-                })
-                .await;
-            }
-            _ => {}
-        }
-        let path = if end == "denied" {
-            "/metrics/x"
-        } else {
-            "/a.B/C"
-        };
-        let reply = client.fetch(grpc::call(path), grpc::frame("hello")).await;
-        assert_eq!(reply.status, 200, "{what}");
-        assert_eq!(reply.grpc_status(), Some("14"), "{what}");
-        told(&gateway, "grpc", end, 200).await;
-        drop(first);
-    }
-}
-
-#[tokio::test]
-async fn a_request_that_the_pool_cannot_take_is_501_and_told() {
-    let worker = Worker::start(h2_mirroring()).await;
-    let gateway = Edge::to(&worker).h2c().start().await;
-    let mut client = gateway.h2("https").await;
-    client.until_extended_connect().await;
-    let mut connect = request("CONNECT", "/chat");
-    connect
-        .extensions_mut()
-        .insert(h2::ext::Protocol::from_static("websocket"));
-    let mut call = client.call(connect, false).await;
-    assert_eq!(call.head().await.unwrap().status(), 501);
-    told(&gateway, "https", "not_implemented", 501).await;
-}
-
-#[tokio::test]
-async fn a_client_that_leaves_is_told_as_such() {
-    let gate = Gate::new();
-    let worker = Worker::start(held(&gate)).await;
-    let gateway = Edge::to(&worker).start().await;
-    let mut client = gateway.h2("https").await;
-    let mut call = client.call(request("GET", "/"), true).await;
-    worker.until_seen(1).await;
-    call.cancel();
-    told(&gateway, "https", "client_gone", 0).await;
-    gate.open();
 }

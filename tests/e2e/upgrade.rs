@@ -1,17 +1,13 @@
 //! Does a new process take over without anybody noticing, and does a bad one change nothing?
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
 use e2e::grpc;
-use e2e::h2_client::request;
 use e2e::h2_scripts::h2_mirroring;
-use e2e::raw::{Raw, Session, Tls};
+use e2e::raw::{Raw, Session};
 use e2e::scripts::{held, replying, upgrading};
+use e2e::streams::{Events, Kind, carry};
 use e2e::websocket::{opening, text_frame};
-use e2e::{Edge, Gate, Gateway, H2, Worker, eventually};
+use e2e::{Edge, Gate, Gateway, H2, Load, Worker, eventually};
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
 
 const YAML: &str = r#"
 threads: 2
@@ -25,16 +21,19 @@ listeners:
 pools:
   app: { ports: <app> }
   ws: { ports: <ws> }
+  events: { ports: <events> }
   agents: { ports: <agents>, protocol: h2c }
 routes:
   - { path: /, to: app, on: [http, https] }
-  - { path: /ws, to: ws, on: [http] }
+  - { path: /ws, to: ws, on: [http, https] }
+  - { path: /events, to: events, on: [https] }
   - { path: /, to: agents, on: [grpc] }
 "#;
 
 struct House {
     gateway: Gateway,
-    _workers: [Worker; 3],
+    events: Events,
+    _workers: [Worker; 4],
 }
 
 async fn house(start_timeout: &str) -> House {
@@ -45,121 +44,21 @@ async fn house_with(upgrade: &str) -> House {
     let app = Worker::start(replying(200)).await;
     let ws = Worker::start(upgrading()).await;
     let agents = Worker::start(h2_mirroring()).await;
+    let events = Events::new();
+    let streaming = Worker::start(events.script()).await;
     let gateway = Gateway::with(YAML)
         .ports("app", [app.port()])
         .ports("ws", [ws.port()])
         .ports("agents", [agents.port()])
+        .ports("events", [streaming.port()])
         .text("upgrade", upgrade)
         .by_link()
         .start()
         .await;
     House {
         gateway,
-        _workers: [app, ws, agents],
-    }
-}
-
-/// Clients of every kind that ask without a pause, and take a request that is not answered for a failure.
-struct Load {
-    stop: Arc<AtomicBool>,
-    served: Arc<AtomicUsize>,
-    clients: JoinSet<()>,
-}
-
-impl Load {
-    fn on(gateway: &Gateway) -> Load {
-        let mut load = Load {
-            stop: Arc::default(),
-            served: Arc::default(),
-            clients: JoinSet::new(),
-        };
-        let (http, https) = (gateway.port("http"), gateway.port("https"));
-        let tls = |alpn: &str| gateway.tls().alpn(&[alpn]);
-        for _ in 0..2 {
-            let more = || (load.stop.clone(), load.served.clone());
-            load.clients.spawn(on_kept_connections(http, None, more()));
-            let more = || (load.stop.clone(), load.served.clone());
-            let secure = Some(tls("http/1.1"));
-            load.clients
-                .spawn(on_kept_connections(https, secure, more()));
-            let more = || (load.stop.clone(), load.served.clone());
-            load.clients.spawn(on_new_connections(http, more()));
-        }
-        let more = (load.stop.clone(), load.served.clone());
-        load.clients.spawn(over_http2(https, tls("h2"), more));
-        load
-    }
-
-    /// Waits until so many more were served.
-    async fn goes_on(&self, more: usize) {
-        let wanted = self.served.load(Ordering::Relaxed) + more;
-        let reached = || async { (self.served.load(Ordering::Relaxed) >= wanted).then_some(()) };
-        eventually("requests are served", reached).await;
-    }
-
-    /// Ends it; panics where a client failed.
-    async fn end(mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        while let Some(client) = self.clients.join_next().await {
-            client.expect("no request failed");
-        }
-    }
-}
-
-type More = (Arc<AtomicBool>, Arc<AtomicUsize>);
-
-async fn on_kept_connections(port: u16, tls: Option<Tls>, (stop, served): More) {
-    while !stop.load(Ordering::Relaxed) {
-        let mut client = match &tls {
-            Some(tls) => Raw::tls(port, tls).await,
-            None => Raw::tcp(port).await,
-        };
-        let mut kept = 0;
-        while !stop.load(Ordering::Relaxed) {
-            client
-                .try_send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
-                .await;
-            let reply = client.reply_or_end().await;
-            let reply = reply.unwrap_or_else(|| panic!("no answer after {kept} on a connection"));
-            assert_eq!(reply.status(), 200);
-            kept += 1;
-            served.fetch_add(1, Ordering::Relaxed);
-            if reply.field("connection") == Some("close") {
-                break;
-            }
-        }
-    }
-}
-
-async fn on_new_connections(port: u16, (stop, served): More) {
-    while !stop.load(Ordering::Relaxed) {
-        let tcp = TcpStream::connect(("127.0.0.1", port)).await;
-        let mut client = Raw::over(tcp.expect("somebody listens all the time"));
-        client
-            .send("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx")
-            .await;
-        assert_eq!(client.reply().await.status(), 200);
-        served.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-async fn over_http2(port: u16, tls: Tls, (stop, served): More) {
-    while !stop.load(Ordering::Relaxed) {
-        let stream = tls.connect(port).await.expect("the handshake succeeds");
-        let mut client = H2::over(stream).await;
-        while !stop.load(Ordering::Relaxed) {
-            match client.try_fetch(request("POST", "/"), "x").await {
-                Ok(reply) => assert_eq!(reply.status, 200),
-                // It says that this one was not begun.
-                Err(error)
-                    if error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR) =>
-                {
-                    break;
-                }
-                Err(error) => panic!("{error:?}"),
-            }
-            served.fetch_add(1, Ordering::Relaxed);
-        }
+        events,
+        _workers: [app, ws, agents, streaming],
     }
 }
 
@@ -205,32 +104,37 @@ async fn until_alone(gateway: &Gateway) {
 async fn twenty_upgrades_fail_no_request_and_close_no_stream() {
     let House {
         mut gateway,
+        events,
         _workers,
-    } = house("60s").await;
-    let load = Load::on(&gateway);
+    } = house("10m").await;
+    let mut load = Load::on(&gateway);
     let mut streams = Vec::new();
     for n in 0..20 {
-        streams.push(Streams::open(&gateway).await);
-        load.goes_on(50).await;
+        for kind in Kind::ALL {
+            streams.extend(kind.open(&gateway, &events, 1).await);
+        }
+        load.goes_on(10).await;
         if n % 4 == 3 {
             gateway.upgrade_by_signal().await;
         } else {
             let (done, said) = gateway.upgrade().await;
             assert!(done, "upgrade {n}: {said}");
         }
-        for stream in &mut streams {
-            stream.echo("still here").await;
-        }
+        carry(&mut streams, &events, &format!("after {n}")).await;
     }
-    load.goes_on(50).await;
+    load.goes_on(10).await;
     load.end().await;
     assert_eq!(gateway.admin("/readyz").await.status(), 200);
-    for stream in &mut streams {
-        stream.echo("to the end").await;
-    }
+    carry(&mut streams, &events, "to the end").await;
     assert_eq!(gateway.alive().len(), 21, "each has streams");
     drop(streams);
-    until_alone(&gateway).await;
+    // A client of HTTP/1.1 that is gone is found out when the next piece of its answer is there: it may have ended its
+    // side only.
+    let alone = || async {
+        events.tell("nobody");
+        (gateway.alive() == [gateway.pid()]).then_some(())
+    };
+    eventually("old processes end when they are empty", alone).await;
     assert_eq!(gateway.exit().await.code(), Some(0));
     assert_eq!(gateway.http().await.get("/").await.status(), 200);
 }
@@ -239,9 +143,10 @@ async fn twenty_upgrades_fail_no_request_and_close_no_stream() {
 async fn nothing_changed(change: impl FnOnce(&Gateway), start_timeout: &str, why: &str) {
     let House {
         mut gateway,
+        events: _events,
         _workers,
     } = house(start_timeout).await;
-    let load = Load::on(&gateway);
+    let mut load = Load::on(&gateway);
     let mut streams = Streams::open(&gateway).await;
     let good = std::fs::read_to_string(gateway.file("routes.yaml")).unwrap();
     change(&gateway);
@@ -249,7 +154,7 @@ async fn nothing_changed(change: impl FnOnce(&Gateway), start_timeout: &str, why
     let broken = std::fs::read_to_string(gateway.file("routes.yaml")).unwrap();
     let before = gateway.pid();
     for by_command in [good == broken, false] {
-        load.goes_on(20).await;
+        load.goes_on(5).await;
         if by_command {
             let (done, said) = gateway.upgrade().await;
             assert!(!done && said.contains(why), "{said}");
@@ -264,7 +169,7 @@ async fn nothing_changed(change: impl FnOnce(&Gateway), start_timeout: &str, why
             let told = eventually("it says why", told).await;
             assert!(told.contains(why), "{told}");
         }
-        load.goes_on(20).await;
+        load.goes_on(5).await;
     }
     load.end().await;
     let failed = gateway.metric("portcullis_upgrades_failed_total").await;
@@ -279,7 +184,8 @@ async fn nothing_changed(change: impl FnOnce(&Gateway), start_timeout: &str, why
         gateway.file("portcullis"),
     )
     .unwrap();
-    let told = gateway.reload(|_| good).await;
+    let patient = good.replace("start_timeout: 3s", "start_timeout: 10m");
+    let told = gateway.reload(|_| patient).await;
     assert!(told.contains("reloaded"), "{told}");
     let (done, said) = gateway.upgrade().await;
     assert!(done, "{said}");
@@ -288,7 +194,7 @@ async fn nothing_changed(change: impl FnOnce(&Gateway), start_timeout: &str, why
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_successor_that_crashes_changes_nothing() {
-    nothing_changed(|gateway| gateway.install("exit 3"), "60s", "exit status: 3").await;
+    nothing_changed(|gateway| gateway.install("exit 3"), "10m", "exit status: 3").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -300,7 +206,7 @@ async fn a_successor_that_hangs_is_given_up() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_successor_that_is_not_there_changes_nothing() {
     let remove = |gateway: &Gateway| std::fs::remove_file(gateway.file("portcullis")).unwrap();
-    nothing_changed(remove, "60s", "cannot be started").await;
+    nothing_changed(remove, "10m", "cannot be started").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -310,7 +216,7 @@ async fn a_successor_that_refuses_its_configuration_says_why() {
         let text = std::fs::read_to_string(&file).unwrap();
         std::fs::write(&file, text + "\n  - { path: /x, to: nobody }\n").unwrap();
     };
-    nothing_changed(spoil, "60s", "there is no pool `nobody`").await;
+    nothing_changed(spoil, "10m", "there is no pool `nobody`").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -323,7 +229,7 @@ async fn a_successor_that_cannot_have_a_port_says_which() {
         let new = format!("listeners:\n  new: {{ bind: \"{address}\", redirect_https: none }}");
         std::fs::write(&file, text.replace("listeners:", &new)).unwrap();
     };
-    nothing_changed(spoil, "60s", "is taken by another process").await;
+    nothing_changed(spoil, "10m", "is taken by another process").await;
 }
 
 #[tokio::test]
@@ -414,8 +320,9 @@ async fn the_old_process_has_a_deadline_and_obeys_signals() {
 async fn operators_find_the_new_process_where_the_old_one_was() {
     let House {
         mut gateway,
+        events: _events,
         _workers,
-    } = house("60s").await;
+    } = house("10m").await;
     let file = |gateway: &Gateway| {
         use std::os::unix::fs::MetadataExt;
         std::fs::metadata(gateway.socket()).unwrap().ino()
@@ -444,8 +351,9 @@ async fn until_gone(gateway: &Gateway) {
 async fn tls_sessions_are_resumed_at_the_new_process() {
     let House {
         mut gateway,
+        events: _events,
         _workers,
-    } = house("60s").await;
+    } = house("10m").await;
     let tls = gateway.tls();
     let resumed = async |gateway: &Gateway| {
         let stream = tls.connect(gateway.port("https")).await.unwrap();
@@ -466,6 +374,7 @@ async fn tls_sessions_are_resumed_at_the_new_process() {
 async fn streams_of_the_old_process_are_told_to_go_before_its_deadline() {
     let House {
         mut gateway,
+        events: _events,
         _workers,
     } = house_with("deadline: 5s").await;
     let mut streams = Streams::open(&gateway).await;
@@ -484,8 +393,9 @@ async fn streams_of_the_old_process_are_told_to_go_before_its_deadline() {
 async fn a_signal_that_stops_ends_an_upgrade_that_goes_on() {
     let House {
         mut gateway,
+        events: _events,
         _workers,
-    } = house("60s").await;
+    } = house("10m").await;
     gateway.install("echo started >&2; exec sleep 300");
     gateway.signal("QUIT");
     let started = || async { gateway.stderr().contains("started\n").then_some(()) };

@@ -200,6 +200,16 @@ impl Authority {
 
     /// A list of what it has revoked, PEM.
     pub fn revoking(&self, serials: &[u64]) -> String {
+        let [begins, ends] = [2024, 2090].map(|year| date_time_ymd(year, 1, 1).unix_timestamp());
+        self.revoking_within(serials, begins, ends)
+    }
+
+    /// A list of what it has revoked that counts from the one to the other, seconds since 1970; PEM.
+    pub fn revoking_within(&self, serials: &[u64], begins: i64, ends: i64) -> String {
+        let at = |unix: i64| {
+            let since = std::time::Duration::from_secs(unix.unsigned_abs());
+            date_time_ymd(1970, 1, 1) + since
+        };
         let revoked = |serial: &u64| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
             revocation_time: date_time_ymd(2024, 1, 1),
@@ -207,8 +217,8 @@ impl Authority {
             invalidity_date: None,
         };
         let list = CertificateRevocationListParams {
-            this_update: date_time_ymd(2024, 1, 1),
-            next_update: date_time_ymd(2090, 1, 1),
+            this_update: at(begins),
+            next_update: at(ends),
             crl_number: SerialNumber::from(serials.len() as u64 + 1),
             issuing_distribution_point: None,
             revoked_certs: serials.iter().map(revoked).collect(),

@@ -3,7 +3,7 @@
 //! It is the real `portcullis`, found beside the test's own executable. Its standard error is kept
 //! for the message of a failed test; its standard output is the access log.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -541,16 +541,25 @@ fn read(lines: &Lines) -> Vec<String> {
         .clone()
 }
 
-/// Reads lines on a thread of its own, so that the child never waits for a full pipe.
-fn lines_of(from: impl Read + Send + 'static) -> Lines {
+/// Reads lines on a thread of its own, so that the child never waits for a full pipe. What the child wrote at once, such
+/// as a problem with its place, is seen at once: a pipe hands it over whole, and its lines are added together.
+fn lines_of(mut from: impl Read + Send + 'static) -> Lines {
+    const PIPE: usize = 64 * 1024;
     let lines = Lines::default();
     let kept = lines.clone();
     std::thread::spawn(move || {
-        for line in BufReader::new(from).lines().map_while(Result::ok) {
-            kept.lock()
-                .expect("nobody panics while holding this lock")
-                .push(line);
+        let (mut piece, mut begun) = (vec![0; PIPE], Vec::new());
+        while let Ok(count @ 1..) = from.read(&mut piece) {
+            begun.extend_from_slice(&piece[..count]);
+            let whole = begun.iter().rposition(|byte| *byte == b'\n');
+            let rest = begun.split_off(whole.map_or(0, |at| at + 1));
+            let text = String::from_utf8_lossy(&begun).into_owned();
+            begun = rest;
+            let mut kept = kept.lock().expect("nobody panics while holding this lock");
+            kept.extend(text.lines().map(str::to_owned));
         }
+        let mut kept = kept.lock().expect("nobody panics while holding this lock");
+        kept.extend(String::from_utf8_lossy(&begun).lines().map(str::to_owned));
     });
     lines
 }

@@ -11,10 +11,11 @@
 //! | `edge` | What does the usual configuration look like? |
 //! | `worker`, `scripts`, `h2_scripts` | Who stands behind the gateway, and how does it behave? |
 //! | `raw`, `h2_client`, `grpc`, `websocket`, `frames` | Who stands before it? |
+//! | `load`, `streams` | What goes on while something is tested: clients that ask all the time, long streams of every kind |
 //! | `wire`, `message` | How are HTTP/1 bytes read, without any leniency of a library? |
 //! | `tls_front` | Who gives a worker TLS? |
 //! | `stack`, `agent`, `bpickle` | The services with a real database, and who reports to them |
-//! | `certs`, `ports`, `dir`, `eventually` | Certificates, free ports, a directory, patience |
+//! | `certs`, `ports`, `dir`, `files`, `eventually` | Certificates, free ports, a directory, open files, patience |
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -24,16 +25,19 @@ pub mod certs;
 pub mod dir;
 pub mod edge;
 pub mod eventually;
+pub mod files;
 pub mod frames;
 pub mod gateway;
 pub mod grpc;
 pub mod h2_client;
 pub mod h2_scripts;
+pub mod load;
 pub mod message;
 pub mod ports;
 pub mod raw;
 pub mod scripts;
 pub mod stack;
+pub mod streams;
 pub mod tls_front;
 pub mod websocket;
 pub mod wire;
@@ -46,6 +50,7 @@ pub use edge::Edge;
 pub use eventually::{eventually, for_a_while, patience, within};
 pub use gateway::{Gateway, Told};
 pub use h2_client::{Call, H2, H2Reply};
+pub use load::Load;
 pub use message::Message;
 pub use ports::free_range;
 pub use raw::{Raw, Tls};

@@ -6,11 +6,13 @@
 use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::Resumption;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{ServerName, UnixTime};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, HandshakeKind, SupportedProtocolVersion};
+use rustls::time_provider::TimeProvider;
+use rustls::{ClientConfig, HandshakeKind, SupportedCipherSuite, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
@@ -50,6 +52,37 @@ impl Tls {
             sni: true,
             name: "edge.test".into(),
         }
+    }
+
+    /// As [`Tls::trusting`], with TLS 1.2 and these suites only.
+    pub fn suites(certs: &Certs, suites: &[SupportedCipherSuite]) -> Tls {
+        let mut tls = Tls::trusting(certs);
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        provider.cipher_suites = suites.to_vec();
+        let config = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&[&rustls::version::TLS12])
+            .expect("the suites are of this version");
+        tls.config = Arc::new(
+            config
+                .with_root_certificates(certs.roots.clone())
+                .with_no_client_auth(),
+        );
+        tls
+    }
+
+    /// As [`Tls::trusting`], to a client whose clock shows this time, in seconds since 1970.
+    pub fn at(certs: &Certs, seconds: u64) -> Tls {
+        let mut tls = Tls::trusting(certs);
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_details(provider, Arc::new(Stopped(seconds)))
+            .with_safe_default_protocol_versions()
+            .expect("the provider speaks both versions");
+        tls.config = Arc::new(
+            config
+                .with_root_certificates(certs.roots.clone())
+                .with_no_client_auth(),
+        );
+        tls
     }
 
     /// Asks for another name (and checks the certificate against it).
@@ -128,6 +161,16 @@ impl Tls {
         stream.flush().await.expect("the duplex has room");
         gate.open();
         stream
+    }
+}
+
+/// A clock that stands still.
+#[derive(Debug)]
+struct Stopped(u64);
+
+impl TimeProvider for Stopped {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(self.0)))
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -82,7 +83,7 @@ impl Seen {
 
 /// A running fake worker.
 pub struct Worker {
-    port: u16,
+    address: SocketAddr,
     seen: Seen,
     task: JoinHandle<()>,
 }
@@ -102,13 +103,16 @@ impl Worker {
     pub async fn start_at(host: &str, port: u16, script: Script) -> Worker {
         let bind = || async { TcpListener::bind((host, port)).await.ok() };
         let listener = eventually(&format!("a worker can listen on {host}:{port}"), bind).await;
-        let port = listener
+        let address = listener
             .local_addr()
-            .expect("a bound socket has an address")
-            .port();
+            .expect("a bound socket has an address");
         let seen = Seen::default();
         let task = tokio::spawn(accept(listener, script, seen.clone()));
-        Worker { port, seen, task }
+        Worker {
+            address,
+            seen,
+            task,
+        }
     }
 
     /// Starts one on each of `count` consecutive ports; the script is made per worker by its index.
@@ -123,7 +127,7 @@ impl Worker {
 
     /// Its port.
     pub fn port(&self) -> u16 {
-        self.port
+        self.address.port()
     }
 
     /// Requests seen so far, in order of arrival.
@@ -173,11 +177,15 @@ impl Worker {
         eventually(&format!("the worker has seen {count} requests"), enough).await;
     }
 
-    /// Ends listener and connections, as `kill -9` does; returns when the port is closed.
+    /// Ends listener and connections, as `kill -9` does; returns when the port is closed. A process that another test
+    /// starts just then has copies of our sockets until it runs its own program: they live on for so long.
     pub async fn kill(mut self) -> u16 {
         self.task.abort();
         let _ = within("a worker dies", &mut self.task).await;
-        self.port
+        let address = self.address;
+        let refused = || async { TcpStream::connect(address).await.is_err().then_some(()) };
+        eventually("nobody listens there any more", refused).await;
+        address.port()
     }
 }
 

@@ -6,6 +6,8 @@
 pub mod bpickle;
 #[path = "../../src/config/mod.rs"]
 pub mod config;
+#[path = "../../src/io/hello.rs"]
+pub mod hello;
 #[path = "../../src/http1/mod.rs"]
 pub mod http1;
 #[path = "../../src/message.rs"]

@@ -11,10 +11,12 @@ use serde_json::{Value, json};
 
 use super::access::{self, Via};
 use super::http::Answer;
+use super::maintenance;
 use super::status;
 use super::workers::{self, Order};
 use crate::config::model::AdminToken;
 use crate::config::{Problem, Severity, Source};
+use crate::explain::{self, Question};
 use crate::message::Request;
 use crate::observe::level::LogLevel;
 use crate::observe::metrics::Metrics;
@@ -23,7 +25,7 @@ use crate::scrape;
 use crate::shard::Shared;
 
 /// Methods and paths that are answered. GET ones answer HEAD, too.
-pub const PATHS: [(&str, &str); 15] = [
+pub const PATHS: [(&str, &str); 17] = [
     ("GET", "/healthz"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),
@@ -33,12 +35,14 @@ pub const PATHS: [(&str, &str); 15] = [
     ("GET", "/v1/workers"),
     ("GET", "/v1/log-level"),
     ("POST", "/v1/log-level"),
+    ("GET", "/v1/explain"),
     ("POST", "/v1/diff"),
     ("GET", "/v1/connections"),
     ("POST", "/v1/reload"),
     ("POST", "/v1/workers/drain"),
     ("POST", "/v1/workers/undrain"),
     ("POST", "/v1/workers/weight"),
+    ("POST", "/v1/pools/maintenance"),
 ];
 
 /// Streams that are told one by one, unless asked otherwise, and at most.
@@ -98,10 +102,17 @@ impl Admin {
             "/v1/connections" => self.connections(query).await,
             "/v1/log-level" if request.method == Method::POST => self.set_level(&body),
             "/v1/log-level" => Answer::json(200, &json!({ "level": self.level.now() })),
+            "/v1/explain" => self.explain(query).await,
             "/v1/diff" => self.diff(query, body),
             "/v1/workers/drain" => self.order(Order::Drain, &body),
             "/v1/workers/undrain" => self.order(Order::Undrain, &body),
             "/v1/workers/weight" => self.order(Order::Weight, &body),
+            "/v1/pools/maintenance" => {
+                // As with the orders about workers.
+                let alone = self.reload.alone.lock();
+                let _alone = alone.unwrap_or_else(PoisonError::into_inner);
+                maintenance::carry_out(&self.shared, &body)
+            }
             _ => not_found(),
         }
     }
@@ -117,6 +128,46 @@ impl Admin {
         };
         let oldest = self.shared.long_streams(limit).await;
         Answer::json(200, &status::connections(&self.shared, &oldest))
+    }
+
+    /// What would become of a request now.
+    async fn explain(&self, query: Query<'_>) -> Answer {
+        let from = query.get("from").unwrap_or_else(|| "127.0.0.1".to_owned());
+        let (Some(url), Ok(from)) = (query.get("url"), from.parse()) else {
+            return Answer::refused(
+                400,
+                "`url` is missing, or `from` is no address",
+                "ask for /v1/explain?method=GET&url=https://host/path&from=192.0.2.7",
+            );
+        };
+        let question = Question {
+            from,
+            tls_name: query.get("tls"),
+            method: query.get("method").unwrap_or_else(|| "GET".to_owned()),
+            url,
+            fields: query.all("header").collect(),
+        };
+        let shared = self.shared.clone();
+        // It asks one route after the other: with many of them nobody else shall wait.
+        let asked = tokio::task::spawn_blocking(move || {
+            let plan = shared.plan.load_full();
+            explain::running(&plan, &|listener| shared.listening(listener), &question)
+        });
+        match asked.await {
+            Ok(Ok(lines)) => {
+                let told: Vec<_> = lines
+                    .iter()
+                    .map(|(word, text)| json!({ "word": word, "text": text }))
+                    .collect();
+                let text = explain::text(&lines);
+                Answer::json(200, &json!({ "lines": told, "text": text }))
+            }
+            Ok(Err(error)) => {
+                let fix = "`url` is absolute, such as https://host/path; `header` is `Name: value`";
+                Answer::refused(400, &error, fix)
+            }
+            Err(_) => Answer::refused(500, "it could not be told", "look at the log"),
+        }
     }
 
     fn set_level(&self, body: &[u8]) -> Answer {
@@ -276,11 +327,16 @@ struct Query<'a>(&'a str);
 impl Query<'_> {
     /// The first value of a name; empty where it has none.
     fn get(&self, name: &str) -> Option<String> {
-        let pair = |pair: &str| {
+        self.all(name).next()
+    }
+
+    /// Every value of a name.
+    fn all(&self, name: &str) -> impl Iterator<Item = String> {
+        let pair = move |pair: &str| {
             let (found, value) = pair.split_once('=').unwrap_or((pair, ""));
             (found == name).then(|| decoded(value))
         };
-        self.0.split('&').find_map(pair)
+        self.0.split('&').filter_map(pair)
     }
 }
 

@@ -8,6 +8,7 @@
 //! | `api` | What can be asked, and who answers? |
 //! | `status` | What is told of listeners, pools and workers? |
 //! | `workers` | Which workers does an operator mean, and what becomes of them? |
+//! | `maintenance` | Is a pool open, and what does an operator say about it? |
 //! | `client` | How does the command line ask? |
 //!
 //! Promises: answers from live state, costs the data threads nothing. Connections are bounded.
@@ -16,6 +17,7 @@ pub mod access;
 pub mod api;
 pub mod client;
 mod http;
+pub mod maintenance;
 pub mod socket;
 mod status;
 pub mod workers;

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use super::maintenance;
 use crate::pool::{Pool, Snapshot, State};
 use crate::reload::diff::Diff;
 use crate::shard::Shared;
@@ -144,7 +145,8 @@ pub fn workers(shared: &Shared, pool: Option<&str>, all: bool) -> Option<Value> 
     Some(json!({ "workers": workers }))
 }
 
-fn pool_line(pool: &Pool) -> Value {
+/// A pool as it is told everywhere.
+pub fn pool_line(pool: &Pool) -> Value {
     let (held, queued) = pool.waiting();
     json!({
         "name": pool.name(),
@@ -153,6 +155,7 @@ fn pool_line(pool: &Pool) -> Value {
         "live": pool.live(),
         "held": held,
         "queued": queued,
+        "maintenance": maintenance::told(pool),
     })
 }
 

@@ -203,7 +203,7 @@ impl Gateway {
     /// Shows an answer as JSON or to people.
     pub fn tell(&self, told: &Value, show: impl Fn(&Value)) {
         if self.json {
-            println!("{told}");
+            say!("{told}");
         } else {
             show(told);
         }
@@ -234,7 +234,7 @@ impl Gateway {
 
     fn shown(&self, answered: Answered) -> Result<Option<Value>, Failed> {
         if self.json {
-            println!("{}", answered.body);
+            say!("{}", answered.body);
         }
         if (200..300).contains(&answered.status) {
             return Ok((!self.json).then_some(answered.body));

@@ -23,7 +23,7 @@ pub fn running(ask: &Ask, file: &Path) -> Result<ExitCode, Failed> {
     let path = format!("/v1/diff?name={}", super::show::escaped(&name));
     let answered = ask.gateway()?.post_text(&path, &bytes)?;
     if ask.json {
-        println!("{}", answered.body);
+        say!("{}", answered.body);
     }
     match answered.status {
         200 => Ok(tell(&answered.body, ask.json)),
@@ -51,7 +51,7 @@ pub fn files(from: &Path, to: &Path, json: bool) -> Result<ExitCode, Failed> {
     let mut told = serde_json::to_value(&diff).unwrap_or_default();
     told["differs"] = (!diff.is_empty()).into();
     if json {
-        println!("{told}");
+        say!("{told}");
     }
     Ok(tell(&told, json))
 }
@@ -77,7 +77,7 @@ fn read(file: &Path) -> Result<(Config, Written), Failed> {
 
 fn tell(told: &Value, quiet: bool) -> ExitCode {
     if !quiet {
-        print!("{}", lines(told));
+        say_text!("{}", lines(told));
     }
     if told["differs"] == Value::Bool(true) {
         ExitCode::from(REFUSED)

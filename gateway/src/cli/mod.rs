@@ -4,9 +4,25 @@
 //! |---|---|
 //! | `ask` | Where is the running gateway, and what does its answer mean for the exit code? |
 //! | `differ` | What would another configuration change? |
-//! | `order` | How are workers taken out and let back? |
+//! | `order` | How are workers taken out and let back, and pools closed? |
 //! | `show` | What do people see of its answers? |
 //! | `table` | How are rows shown? |
+
+/// A line on standard output. A reader that went away (`| head`) is no failure.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
+/// As [`say`], without the end of the line.
+macro_rules! say_text {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = write!(std::io::stdout(), $($text)*);
+    }};
+}
 
 mod ask;
 mod differ;
@@ -79,9 +95,11 @@ enum Command {
     },
     /// Tell what would become of a request: listener, certificate, route and why, pool, workers, deadlines.
     Explain {
-        /// Configuration file.
-        #[arg(short, long, default_value = "routes.yaml", value_name = "FILE")]
-        config: PathBuf,
+        #[command(flatten)]
+        ask: Ask,
+        /// Ask the running gateway: its configuration, its certificates, its workers as they are now.
+        #[arg(long)]
+        running: bool,
         /// The client's address.
         #[arg(long, default_value = "127.0.0.1", value_name = "ADDR")]
         from: IpAddr,
@@ -157,6 +175,13 @@ enum Command {
         #[arg(long, value_name = "POOL")]
         pool: Option<String>,
     },
+    /// Close a pool to clients, or open it: 503 with Retry-After, while what is open goes on. Holds over reloads.
+    Maintenance {
+        #[command(flatten)]
+        ask: Ask,
+        #[command(flatten)]
+        order: order::PoolOrder,
+    },
     /// Tell what a reload with a file would change. Exits 0 when nothing differs, 1 when something does, 2 in trouble.
     Diff {
         #[command(flatten)]
@@ -204,7 +229,8 @@ pub fn run(cli: Cli, level: LogLevel) -> ExitCode {
             app::certs(&question, json)
         }
         Command::Explain {
-            config,
+            ask,
+            running,
             from,
             tls,
             fields,
@@ -218,7 +244,11 @@ pub fn run(cli: Cli, level: LogLevel) -> ExitCode {
                 url,
                 fields,
             };
-            app::explain(&config, &question)
+            if running {
+                done(ask.gateway().and_then(|it| show::explain(&it, &question)))
+            } else {
+                app::explain(&ask.config, &question)
+            }
         }
         Command::Status { ask } => done(ask.gateway().and_then(|it| show::status(&it))),
         Command::Workers { ask, pool, all } => done(
@@ -251,6 +281,9 @@ pub fn run(cli: Cli, level: LogLevel) -> ExitCode {
             let body = order::body(&worker, pool.as_deref(), Some(&weight));
             order::carry_out(&it, "weight", &body)
         })),
+        Command::Maintenance { ask, order } => {
+            done(ask.gateway().and_then(|it| order::maintenance(&it, &order)))
+        }
         Command::Diff {
             ask,
             from: Some(from),

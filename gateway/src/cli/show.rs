@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::ask::{Failed, Gateway};
 use super::table::{age, table};
+use crate::explain::Question;
 
 /// A value as a word.
 pub fn text(value: &Value) -> String {
@@ -30,7 +31,7 @@ pub fn status(gateway: &Gateway) -> Result<ExitCode, Failed> {
     let Some(told) = gateway.get("/v1/status")? else {
         return Ok(ExitCode::SUCCESS);
     };
-    println!(
+    say!(
         "{} for {}, version {}, {} exchanges in flight\n",
         text(&told["state"]),
         seconds(&told["seconds"]),
@@ -52,7 +53,7 @@ pub fn status(gateway: &Gateway) -> Result<ExitCode, Failed> {
             ]
         })
         .collect();
-    println!(
+    say!(
         "{}",
         table(&["LISTENER", "CONNECTIONS", "ADDRESSES"], &listeners)
     );
@@ -71,6 +72,9 @@ pub fn status(gateway: &Gateway) -> Result<ExitCode, Failed> {
                 .filter(|worker| worker["state"] != "up")
                 .map(|worker| format!("{} {}", text(&worker["address"]), text(&worker["state"])))
                 .collect();
+            if let Some(closed) = maintenance(&pool["maintenance"]) {
+                out.insert(0, closed);
+            }
             let more = out.len().saturating_sub(3);
             out.truncate(3);
             if more > 0 {
@@ -91,8 +95,18 @@ pub fn status(gateway: &Gateway) -> Result<ExitCode, Failed> {
     let head = [
         "POOL", "UP", "PORTS", "REQUESTS", "STREAMS", "HELD", "QUEUED", "NOT UP",
     ];
-    print!("{}", table(&head, &pools));
+    say_text!("{}", table(&head, &pools));
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is to be said of a pool's maintenance, if anything is.
+pub fn maintenance(told: &Value) -> Option<String> {
+    match (told["closed"].as_bool()?, told["order"].as_str()?) {
+        (true, "on") => Some("in maintenance by an operator".to_owned()),
+        (true, _) => Some("in maintenance".to_owned()),
+        (false, "off") => Some("kept open by an operator".to_owned()),
+        (false, _) => None,
+    }
 }
 
 /// `portcullis workers`.
@@ -105,7 +119,7 @@ pub fn workers(gateway: &Gateway, pool: Option<&str>, all: bool) -> Result<ExitC
         path.push_str(&format!("pool={}", escaped(pool)));
     }
     if let Some(told) = gateway.get(&path)? {
-        print!("{}", worker_table(&told["workers"]));
+        say_text!("{}", worker_table(&told["workers"]));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -143,6 +157,26 @@ fn weight(worker: &Value) -> String {
     }
 }
 
+/// `portcullis explain --running`.
+pub fn explain(gateway: &Gateway, question: &Question) -> Result<ExitCode, Failed> {
+    let mut path = format!(
+        "/v1/explain?method={}&url={}&from={}",
+        escaped(&question.method),
+        escaped(&question.url),
+        question.from
+    );
+    if let Some(name) = &question.tls_name {
+        path.push_str(&format!("&tls={}", escaped(name)));
+    }
+    for field in &question.fields {
+        path.push_str(&format!("&header={}", escaped(field)));
+    }
+    if let Some(told) = gateway.get(&path)? {
+        print!("{}", text(&told["text"]));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 /// `portcullis connections`.
 pub fn connections(gateway: &Gateway, limit: u32) -> Result<ExitCode, Failed> {
     let Some(told) = gateway.get(&format!("/v1/connections?limit={limit}"))? else {
@@ -167,7 +201,7 @@ pub fn connections(gateway: &Gateway, limit: u32) -> Result<ExitCode, Failed> {
         "HTTP/2 STREAMS",
         "TUNNELS",
     ];
-    print!("{}", table(&head, &listeners));
+    say_text!("{}", table(&head, &listeners));
     let names = ["kind", "client", "route", "worker", "bytes_in", "bytes_out"];
     let oldest: Vec<_> = list(&told["oldest"])
         .iter()
@@ -187,7 +221,7 @@ pub fn connections(gateway: &Gateway, limit: u32) -> Result<ExitCode, Failed> {
             "BYTES IN",
             "BYTES OUT",
         ];
-        print!("\n{}", table(&head, &oldest));
+        say_text!("\n{}", table(&head, &oldest));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -199,7 +233,7 @@ pub fn log_level(gateway: &Gateway, level: Option<&str>) -> Result<ExitCode, Fai
         None => gateway.get("/v1/log-level")?,
     };
     if let Some(told) = told {
-        println!("{}", text(&told["level"]));
+        say!("{}", text(&told["level"]));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -225,7 +259,7 @@ pub fn reload(gateway: &Gateway) -> Result<ExitCode, Failed> {
             text(key)
         );
     }
-    println!(
+    say!(
         "reloaded: {} routes, {} pools kept, {} built, {} addresses opened, {} closed",
         text(&told["routes"]),
         text(&told["pools_kept"]),

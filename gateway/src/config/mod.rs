@@ -22,6 +22,8 @@ pub mod written;
 #[cfg(test)]
 mod tests;
 
+pub use check::networks::network as network_of;
+pub use check::standby::{SENTENCE, is_sentence};
 pub use problem::{Problem, Severity, Source, render};
 pub use tree::TEXT_BYTES_MAX;
 

@@ -370,6 +370,8 @@ pub struct ClientCertificates {
     /// PEM files with lists of revoked certificates. Where there are any, each certificate of a client's chain must be
     /// covered by one.
     pub crls: Vec<PathBuf>,
+    /// A list that has run out goes on being used; else clients that it is about are refused (default).
+    pub expired_crl: bool,
     /// Where it stands in the file.
     pub place: Place,
 }
@@ -654,6 +656,8 @@ pub struct WorkerTls {
     pub verify: bool,
     /// Oldest version spoken. Default 1.2.
     pub min_version: TlsVersion,
+    /// Files that are replaced are picked up without a reload. Default: yes.
+    pub watch: bool,
     /// Where it stands in the file.
     pub place: Aside,
 }
@@ -667,6 +671,7 @@ impl WorkerTls {
             name: None,
             verify: true,
             min_version: TlsVersion::Tls12,
+            watch: true,
             place: Aside(place),
         }
     }

@@ -404,7 +404,7 @@ listeners:
   a:
     bind: [\":443\", \"127.0.0.1:444\", \"[::1]:0\"]
     tls: { certificates: [a.pem, { chain: b.crt, key: b.key }], unknown_names: refuse, min_version: 1.3, watch: off,
-      client_certificates: { mode: optional, ca: ca.pem, crl: [one.crl, two.crl] } }
+      client_certificates: { mode: optional, ca: ca.pem, crl: [one.crl, two.crl], expired_crl: accept } }
     limits: { head_timeout: 1s, body_bytes_max: 1GiB, tunnel_timeout: off, fields_max: 50 }
     allow: [10.0.0.0/8, \"2001:db8::/32\"]
     deny: 10.1.2.3
@@ -484,8 +484,12 @@ routes:
     );
     let clients = tls.client_certificates.as_ref().expect("whom to trust");
     assert_eq!(
-        (clients.required, clients.ca.as_os_str()),
-        (false, "ca.pem".as_ref())
+        (
+            clients.required,
+            clients.ca.as_os_str(),
+            clients.expired_crl
+        ),
+        (false, "ca.pem".as_ref(), true)
     );
     assert_eq!(
         clients.crls,
@@ -957,6 +961,15 @@ fn every_mistake_is_told_with_place_and_fix() {
             3,
             "`mode` is missing",
             "add `mode:`",
+        ),
+        (
+            &[(
+                "[edge.pem] } }",
+                "[edge.pem], client_certificates: { mode: required, ca: ca.pem, expired_crl: on } } }",
+            )],
+            3,
+            "`on` is not known",
+            "`refuse`, `accept`",
         ),
         (
             &[(

@@ -43,6 +43,11 @@ const TICK_EVERY: Duration = Duration::from_millis(500);
 /// machine. Nothing is probed and nothing is checked yet. Blocks for well under a millisecond;
 /// does nothing where the listen table may not be read.
 pub fn first_scan(pools: &[Arc<Pool>], own: &[SocketAddr]) {
+    look_once(pools, own).iter().for_each(log);
+}
+
+/// The same, for somebody who asks once and does not serve: the log hears nothing of it.
+pub fn look_once(pools: &[Arc<Pool>], own: &[SocketAddr]) -> Vec<Transition> {
     let now = Instant::now();
     if let Sources {
         watch: Some(mut watch),
@@ -50,10 +55,11 @@ pub fn first_scan(pools: &[Arc<Pool>], own: &[SocketAddr]) {
     } = Sources::of(pools, own, open_table(), now)
     {
         match watch.look(pools, true, now) {
-            Ok(transitions) => transitions.iter().for_each(log),
+            Ok(transitions) => return transitions,
             Err(error) => debug!(%error, "the listen table could not be read yet"),
         }
     }
+    Vec::new()
 }
 
 /// Discovers and checks until dropped. `own` are the addresses the gateway itself listens on, with

@@ -19,6 +19,6 @@ mod prober;
 #[cfg(test)]
 mod testing;
 
-pub use drive::{first_scan, log, run};
+pub use drive::{first_scan, log, look_once, run};
 pub use listen_table::{ListenTable, Listening};
 pub use local::is_local;

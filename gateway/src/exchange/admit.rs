@@ -16,12 +16,13 @@ use crate::config::model::{
 };
 use crate::exchange::failure::Failure;
 use crate::exchange::rewrite;
+use crate::exchange::waits::Waits;
 use crate::io::timer::Timers;
 use crate::limit::in_flight::Place;
 use crate::limit::rate::{Limiter, retry_after};
 use crate::message::{BodyKind, Request};
 use crate::plan::Plan;
-use crate::pool::{Lease, Pick, Pool, Want, WorkerId};
+use crate::pool::{Lease, Pick, Pool, Reason, Want, WorkerId};
 use crate::route::table::Query;
 use crate::route::{host, path};
 use crate::tls::identity::Identity;
@@ -256,27 +257,25 @@ fn fnv(bytes: &[u8]) -> u64 {
     })
 }
 
-/// Gets a place at a worker, waiting where the pool allows it: while none is up, and while all are at their cap. `since`
-/// tells when it began to wait, if it did.
+/// Gets a place at a worker, waiting where the pool allows it: while none is up, and while all are at their cap. `waits`
+/// tells of it, also where this is given up.
 pub async fn admit(
     pool: &Arc<Pool>,
     want: Want<'_>,
     random: impl Fn() -> u64,
     timers: &Timers,
-    since: &Cell<Option<Instant>>,
+    waits: &Cell<Waits>,
 ) -> Result<Lease, Failure> {
     let want = || Want {
         random: random(),
         ..want
     };
-    let now = Instant::now();
-    let why = match pool.pick(&want(), now) {
+    let why = match pool.pick(&want(), Instant::now()) {
         Pick::Worker(lease) => return Ok(lease),
         Pick::Empty => Failure::NoWorker,
         Pick::Full => Failure::Busy,
     };
-    since.set(Some(now));
-    wait(pool, why, &want, timers).await
+    wait(pool, why, &want, timers, waits).await
 }
 
 async fn wait<'a>(
@@ -284,6 +283,7 @@ async fn wait<'a>(
     why: Failure,
     want: &impl Fn() -> Want<'a>,
     timers: &Timers,
+    waits: &Cell<Waits>,
 ) -> Result<Lease, Failure> {
     let model = pool.model();
     let (waiting, time, expired) = match why {
@@ -291,12 +291,23 @@ async fn wait<'a>(
         _ => (pool.queue(), model.queue.time, &pool.stats().queue_expired),
     };
     let mut waiting = waiting.map_err(|_| why)?;
+    let ahead = waiting.ahead();
+    let note = |reason, now| {
+        let mut noted = waits.get();
+        noted.begin(reason, now);
+        noted.ahead = ahead;
+        waits.set(noted);
+    };
+    note(waiting.reason(), Instant::now());
     let timer = timers.slot();
     let got = timer
         .within(time, async {
             loop {
-                if let Pick::Worker(lease) = waiting.pick(&want(), Instant::now()) {
-                    return lease;
+                let now = Instant::now();
+                match waiting.pick(&want(), now) {
+                    Pick::Worker(lease) => return lease,
+                    Pick::Empty => note(Reason::Hold, now),
+                    Pick::Full => note(Reason::Queue, now),
                 }
                 waiting.woken().await;
             }

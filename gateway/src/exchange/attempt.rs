@@ -12,7 +12,6 @@ use h2::Reason;
 
 use crate::exchange::client::{Client, grpc_status};
 use crate::exchange::failure::Failure;
-use crate::exchange::finish::NO_STATUS;
 use crate::exchange::flow::{Cause, FlowError, Frame, Pull, Side, Sink, Source, pump};
 use crate::exchange::forward::{self, After};
 use crate::exchange::job::{Connection, Done, Job, Lost, Sent};
@@ -26,6 +25,7 @@ use crate::message::{Fields, Response};
 use crate::pool::Outcome;
 use crate::shard::Flight;
 use crate::shard::StreamKind;
+use crate::shard::tally::OTHER_STATUS;
 
 /// Most 1xx responses passed on before the final one.
 const INFORMATIONAL_MAX: u32 = 64;
@@ -90,7 +90,7 @@ async fn converse(
             &mut to_worker,
             job.bounds.request_pace,
             &request_timer,
-            job.bytes_in
+            &job.tally.bytes_in
         )),
     };
     let mut informed = 0;
@@ -202,7 +202,7 @@ async fn converse(
             &mut to_client,
             job.bounds.response_pace,
             &timer,
-            job.bytes_out
+            &job.tally.bytes_out
         ));
         std::future::poll_fn(|cx| {
             if let Poll::Ready(Err(cause)) = sending.poll(cx) {
@@ -282,8 +282,8 @@ fn note_status(job: &Job<'_>, fields: &Fields) {
         let number = std::str::from_utf8(status)
             .ok()
             .and_then(|n| n.parse().ok());
-        job.grpc_status
-            .set(number.unwrap_or(NO_STATUS - 1).min(NO_STATUS - 1));
+        let number = number.unwrap_or(OTHER_STATUS).min(OTHER_STATUS);
+        job.tally.grpc_status.set(Some(number));
     }
 }
 
@@ -363,7 +363,7 @@ async fn broken_off(job: &Job<'_>, status: u16, error: FlowError, to_client: &mu
             let mut trailers = http::HeaderMap::new();
             let answer = failure.answer();
             grpc_status(&mut trailers, answer.grpc, answer.text);
-            job.grpc_status.set(answer.grpc.number());
+            job.tally.grpc_status.set(Some(answer.grpc.number()));
             let _ = send.send_trailers(trailers);
         }
         (sink, _) => sink.reset(Reason::INTERNAL_ERROR),

@@ -62,8 +62,6 @@ pub enum Failure {
     FileBroken,
     /// The protocol asked for cannot reach this pool.
     NotImplemented,
-    /// More connections than allowed.
-    TooManyConnections,
     /// The gateway is stopping and the request was not begun.
     Stopping,
 }
@@ -167,7 +165,6 @@ impl Failure {
             Failure::NoMethod => answer(405, "only reading is possible here"),
             Failure::FileBroken => answer(500, "the file could not be read"),
             Failure::NotImplemented => answer(501, "this protocol is not available here"),
-            Failure::TooManyConnections => later(503, "too many connections"),
             Failure::Stopping => later(503, "restarting"),
         }
     }
@@ -199,8 +196,15 @@ impl Failure {
             Failure::NoMethod => "no_method",
             Failure::FileBroken => "file_broken",
             Failure::NotImplemented => "not_implemented",
-            Failure::TooManyConnections => "too_many_connections",
             Failure::Stopping => "stopping",
+        }
+    }
+
+    /// What the word does not say; empty where it says it all. Never a peer's own words.
+    pub fn detail(self) -> &'static str {
+        match self {
+            Failure::BadHead(bad) => bad.cause(),
+            _ => "",
         }
     }
 

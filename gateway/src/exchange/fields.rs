@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::model::{Changes, ListenerId, PathMatch, Piece, RouteId, Template};
-use crate::exchange::Context;
+use crate::exchange::context::Context;
 use crate::exchange::origin::Origin;
 use crate::http1::write;
 use crate::message::Request;

@@ -16,13 +16,14 @@ use tokio::sync::Semaphore;
 
 use crate::config::model::{Folder, PathMatch, RouteId};
 use crate::exchange::accept;
+use crate::exchange::answer::refuse;
 use crate::exchange::client::Client;
+use crate::exchange::errors;
 use crate::exchange::failure::Failure;
 use crate::exchange::finish::Summary;
 use crate::exchange::fixed::{own, write};
 use crate::exchange::flow::{Cause, Frame, Pull};
 use crate::exchange::forward::After;
-use crate::exchange::{errors, refuse};
 use crate::files::conditions::{Verdict, judge, whole_seconds};
 use crate::files::{Found, Opened, Packed, below, find};
 use crate::message::{BodyKind, Fields, Request, Response};

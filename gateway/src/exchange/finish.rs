@@ -1,29 +1,27 @@
 //! What is told of an exchange? One line of the access log and the counters.
 
-use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::config::model::{PoolId, RouteId};
-use crate::exchange::Context;
+use crate::exchange::context::Context;
 use crate::exchange::failure::Failure;
 use crate::exchange::fields::Filling;
 use crate::exchange::job::Job;
 use crate::exchange::origin::Origin;
+use crate::exchange::waits::Waits;
 use crate::message::{Request, Version};
 use crate::observe::format::Format;
 use crate::observe::metrics::{Ended, PoolMetrics};
-use crate::observe::record::Record;
+use crate::observe::record::{Counts, Record};
 use crate::observe::time::Moment;
 use crate::observe::trace::Part;
 use crate::observe::trace::span::{Span, Value};
 use crate::plan::Plan;
-use crate::pool::Pool;
+use crate::pool::{Lease, Pool, WorkerId};
 use crate::shard::streams::{LongStream, Place};
-
-/// No call of gRPC, or none that came to a status.
-pub const NO_STATUS: u8 = u8::MAX;
+use crate::shard::tally::Tally;
 
 /// What is gathered while an exchange runs.
 pub struct Summary<'a> {
@@ -45,26 +43,28 @@ pub struct Summary<'a> {
     pub origin: Option<Rc<Origin>>,
     /// The worker that was tried last.
     pub worker: Option<SocketAddr>,
+    /// The same as its place in a pool.
+    at: Option<(PoolId, WorkerId)>,
+    /// More than one worker was tried.
+    moved: bool,
     /// Status the client saw.
     pub status: u16,
-    /// Request body bytes.
-    pub bytes_in: Rc<Cell<u64>>,
-    /// Response body bytes.
-    pub bytes_out: Rc<Cell<u64>>,
+    /// What is counted while it runs.
+    pub tally: Rc<Tally>,
     /// Waited for a worker.
-    pub wait: Duration,
+    pub waits: Waits,
     /// Opened connections to workers.
     pub connect: Duration,
     /// From its head to the head of the response.
     pub first_byte: Option<Duration>,
     /// When the last attempt had what it needed to send.
     pub sent: Instant,
-    /// What `grpc-status` said, or [`NO_STATUS`].
-    pub grpc_status: Rc<Cell<u8>>,
     /// Attempts after the first.
     pub retries: u32,
     /// `ok`, or who ended it and why.
     pub end: &'static str,
+    /// More about it; empty where the word says it all.
+    pub detail: &'static str,
 }
 
 impl<'a> Summary<'a> {
@@ -82,15 +82,16 @@ impl<'a> Summary<'a> {
             trace: None,
             origin: None,
             worker: None,
+            at: None,
+            moved: false,
             status: 0,
-            bytes_in: Rc::default(),
-            bytes_out: Rc::default(),
-            wait: Duration::ZERO,
+            tally: Rc::default(),
+            waits: Waits::default(),
             connect: Duration::ZERO,
             first_byte: None,
-            grpc_status: Rc::new(Cell::new(NO_STATUS)),
             retries: 0,
             end: "ok",
+            detail: "",
         }
     }
 
@@ -114,7 +115,7 @@ impl<'a> Summary<'a> {
             bytes_out: 0,
         };
         let streams = &self.cx.shard.streams;
-        streams.enter(stream, self.bytes_in.clone(), self.bytes_out.clone())
+        streams.enter(stream, self.tally.clone())
     }
 
     /// Who asked, in its plain spelling: the connection's client, or the one that a trusted hop tells of.
@@ -171,6 +172,33 @@ impl<'a> Summary<'a> {
         self.plan.pool_metrics(self.pool)
     }
 
+    /// Looked for a worker, and `found` one or not; says whether it had to wait.
+    pub fn waited(&mut self, mut waits: Waits, found: bool) -> bool {
+        // The usual exchange needs no look at the clock here.
+        if !waits.has_begun() {
+            return false;
+        }
+        waits.end(Instant::now());
+        self.waits.add(waits);
+        if found {
+            let metrics = self.pool_metrics();
+            for (histogram, time) in [(&metrics.hold, waits.hold), (&metrics.queue, waits.queue)] {
+                if !time.is_zero() {
+                    histogram.observe(time);
+                }
+            }
+        }
+        true
+    }
+
+    /// A worker was found, the first or another one.
+    pub fn goes_to(&mut self, pool: PoolId, lease: &Lease) {
+        let worker = lease.addr();
+        self.moved |= self.worker.is_some_and(|before| before != worker);
+        self.worker = Some(worker);
+        self.at = Some((pool, lease.worker()));
+    }
+
     /// A connection to a worker was tried for so long.
     pub fn connected(&mut self, taken: Duration, now: Instant) {
         self.connect += taken;
@@ -223,14 +251,14 @@ impl<'a> Summary<'a> {
             status: self.status,
             protocol,
             taken,
-            bytes_in: self.bytes_in.get(),
-            bytes_out: self.bytes_out.get(),
+            bytes_in: self.tally.bytes_in.get(),
+            bytes_out: self.tally.bytes_out.get(),
             end: self.end,
         };
         let listener = &self.plan.listeners[usize::from(self.cx.listener.0)];
         listener.metrics.exchange(&ended, || self.named());
-        if self.grpc_status.get() != NO_STATUS {
-            self.pool_metrics().grpc(self.grpc_status.get());
+        if let Some(code) = self.tally.grpc_status.get() {
+            self.pool_metrics().grpc(code);
         }
     }
 
@@ -270,9 +298,11 @@ impl<'a> Summary<'a> {
             text("portcullis.request_id", &self.request_id),
             text("portcullis.end", self.end),
             number("portcullis.retries", self.retries.into()),
-            number("http.request.body.size", self.bytes_in.get()),
-            number("http.response.body.size", self.bytes_out.get()),
-            ("portcullis.wait_ms", Value::Real(ms(self.wait))),
+            number("http.request.body.size", self.tally.bytes_in.get()),
+            number("http.response.body.size", self.tally.bytes_out.get()),
+            ("portcullis.wait_ms", Value::Real(ms(self.waits.total()))),
+            ("portcullis.hold_ms", Value::Real(ms(self.waits.hold))),
+            ("portcullis.queue_ms", Value::Real(ms(self.waits.queue))),
             ("portcullis.connect_ms", Value::Real(ms(self.connect))),
         ];
         if self.route.is_some() {
@@ -290,8 +320,7 @@ impl<'a> Summary<'a> {
         if let Some(first_byte) = self.first_byte {
             attributes.push(("portcullis.first_byte_ms", Value::Real(ms(first_byte))));
         }
-        if self.grpc_status.get() != NO_STATUS {
-            let code = self.grpc_status.get();
+        if let Some(code) = self.tally.grpc_status.get() {
             attributes.push(number("rpc.grpc.status_code", code.into()));
         }
         let failed = self.status == 0 || self.status >= 500;
@@ -303,10 +332,32 @@ impl<'a> Summary<'a> {
                 Some(_) => format!("{} {route}", request.method),
                 None => request.method.to_string(),
             },
-            began: self.cx.shard.unix_ms(self.started) * 1_000_000,
+            began: self
+                .cx
+                .shard
+                .unix_ms(self.started)
+                .saturating_mul(1_000_000),
             taken,
             failed: failed.then_some(self.end),
             attributes,
+        }
+    }
+
+    /// What else goes on as it ends.
+    fn counts(&self) -> Counts {
+        let clients = &self.cx.shard.shared.clients;
+        let listener = clients.open(usize::from(self.cx.listener.0));
+        let worker = |(pool, worker): (PoolId, WorkerId)| {
+            let worker = self.plan.pool(pool).worker(worker)?;
+            Some(u64::from(worker.requests()) + u64::from(worker.streams()))
+        };
+        Counts {
+            process: clients.open_total(),
+            listener: listener.into(),
+            pool: self.pool.map_or(0, |pool| self.plan.pool(pool).load()),
+            worker: self.at.and_then(worker).unwrap_or(0),
+            ahead: self.waits.ahead,
+            moved: self.moved,
         }
     }
 
@@ -343,11 +394,11 @@ impl<'a> Summary<'a> {
         let (route, pool) = self.named();
         let time = Moment(shard.unix_ms(self.started));
         let listener = self.plan.listener(self.cx.listener);
-        let grpc_status = self.grpc_status.get();
         lines.add(&Record {
             client: self.client(),
             protocol,
             tls: self.cx.tls,
+            tls_name: self.cx.tls_name.as_deref(),
             method: request.map_or("", |request| request.method.as_str()),
             host: &authority,
             path: without_query(&target),
@@ -359,14 +410,16 @@ impl<'a> Summary<'a> {
             trace_id: trace_id.as_deref(),
             user_agent: user_agent.as_deref(),
             referer: referer.as_deref().map(without_query),
-            bytes_in: self.bytes_in.get(),
-            bytes_out: self.bytes_out.get(),
+            bytes_in: self.tally.bytes_in.get(),
+            bytes_out: self.tally.bytes_out.get(),
             duration_ms: ms(taken),
-            wait_ms: ms(self.wait),
+            wait_ms: ms(self.waits.total()),
+            hold_ms: ms(self.waits.hold),
+            queue_ms: ms(self.waits.queue),
             connect_ms: ms(self.connect),
             first_byte_ms: self.first_byte.map(ms),
             retries: self.retries,
-            grpc_status: (grpc_status != NO_STATUS).then_some(grpc_status),
+            grpc_status: self.tally.grpc_status.get(),
             client_subject: self.cx.certificate.as_ref().map(|shown| &*shown.subject),
             client_fingerprint: self
                 .cx
@@ -374,14 +427,11 @@ impl<'a> Summary<'a> {
                 .as_ref()
                 .map(|shown| &*shown.fingerprint),
             end: self.end,
+            detail: self.detail,
             left_out,
-            open: match settings.format {
-                Format::Haproxy => {
-                    let clients = &shard.shared.clients;
-                    let here = clients.open(usize::from(self.cx.listener.0));
-                    (clients.open_total(), here.into())
-                }
-                Format::Json | Format::Combined => (0, 0),
+            counts: match settings.format {
+                Format::Haproxy => self.counts(),
+                Format::Json | Format::Combined => Counts::default(),
             },
             ..Record::new(time, &listener.name, self.cx.client)
         });

@@ -10,6 +10,7 @@ use h2::Reason;
 use http::{HeaderMap, HeaderValue, Method, header};
 
 use crate::config::model::{Action, Fixed, Redirect, RouteId};
+use crate::exchange::answer::refuse;
 use crate::exchange::client::{self, Client};
 use crate::exchange::errors::Form;
 use crate::exchange::failure::{Answer, Failure};
@@ -19,7 +20,7 @@ use crate::exchange::flow::{Cause, Frame, Pace, Pull, Side, pump};
 use crate::exchange::forward::After;
 use crate::exchange::job::Lost;
 use crate::exchange::packing::{self, Packed};
-use crate::exchange::{admit, files, refuse};
+use crate::exchange::{admit, files};
 use crate::message::{BodyKind, Fields, Request, Response};
 
 /// Bytes written at a time.
@@ -218,8 +219,8 @@ pub(super) async fn write(
         write_rate_min: summary.rate_min(),
     };
     let timer = summary.cx.shard.timers.slot();
-    let bytes_out = summary.bytes_out.clone();
-    match pump(&mut body, &mut sink, pace, &timer, &bytes_out).await {
+    let tally = summary.tally.clone();
+    match pump(&mut body, &mut sink, pace, &timer, &tally.bytes_out).await {
         Ok(()) => after,
         Err(error) => {
             sink.reset(Reason::CANCEL);

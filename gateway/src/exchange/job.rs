@@ -1,13 +1,13 @@
 //! What is tried, and what can come of it? The job that every attempt of an exchange shares, and the two ways an attempt
 //! ends: before its response began, or after.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use h2::Reason;
 use h2::client::SendRequest;
+use http::Method;
 
 use crate::config::model::{ListenerId, Statuses};
 use crate::exchange::failure::Failure;
@@ -21,6 +21,7 @@ use crate::message::Request;
 use crate::plan::Packer;
 use crate::pool::{Outcome, WorkerId};
 use crate::shard::Shared;
+use crate::shard::tally::Tally;
 use crate::upstream::Ticket;
 
 /// A connection to a worker.
@@ -63,12 +64,8 @@ pub struct Job<'a> {
     pub timers: &'a Timers,
     /// Knows whether the gateway stops.
     pub shared: &'a Shared,
-    /// Request body bytes.
-    pub bytes_in: &'a Cell<u64>,
-    /// Response body bytes.
-    pub bytes_out: &'a Cell<u64>,
-    /// What `grpc-status` says, once it is known.
-    pub grpc_status: &'a Cell<u8>,
+    /// What is counted.
+    pub tally: &'a Tally,
     /// Where the client came in.
     pub listener: ListenerId,
 }
@@ -145,6 +142,39 @@ impl Lost {
 
     pub(super) fn gone(sent: Sent) -> Lost {
         Lost::worker(Failure::WorkerLost, sent, Outcome::ConnectionLost)
+    }
+
+    pub(super) fn unsent() -> Lost {
+        Lost {
+            failure: Failure::Connect,
+            sent: Sent::Nothing,
+            outcome: None,
+            reset: None,
+        }
+    }
+
+    /// Another worker may do better; a client's own fault stays one, and who was slow once is not asked twice.
+    pub(super) fn outcome_allows_retry(&self) -> bool {
+        match self.failure {
+            Failure::WorkerLost | Failure::Connect => true,
+            Failure::WorkerTimeout => self.sent == Sent::Nothing,
+            _ => false,
+        }
+    }
+}
+
+/// Whether sending the request again cannot do its work twice.
+pub(super) fn safe(lost: &Lost, request: &Request) -> bool {
+    match lost.sent {
+        Sent::Nothing | Sent::Refused => true,
+        Sent::Perhaps { .. } => [
+            Method::GET,
+            Method::HEAD,
+            Method::OPTIONS,
+            Method::PUT,
+            Method::DELETE,
+        ]
+        .contains(&request.method),
     }
 }
 

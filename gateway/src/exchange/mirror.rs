@@ -3,7 +3,6 @@
 //! Promises: the exchange that is copied never waits for its copy and never fails with it; copies are bounded in number,
 //! size and time. Does not: copy streams, tunnels and calls, try again, or write a line of the access log.
 
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,19 +14,22 @@ use http::Method;
 
 use crate::config::model::{Mirror, RouteId};
 use crate::exchange::attempt::send_head;
+use crate::exchange::context::Context;
 use crate::exchange::fields::{Filling, Made};
-use crate::exchange::finish::{NO_STATUS, Summary};
+use crate::exchange::finish::Summary;
 use crate::exchange::flow::{Cause, Frame, Pull, Source, pump};
 use crate::exchange::forward::Passage;
 use crate::exchange::job::{Job, Lost};
 use crate::exchange::origin::Origin;
+use crate::exchange::reach::{connect, report};
 use crate::exchange::reply::{Head, Reply};
-use crate::exchange::{Context, bounds, connect, report};
+use crate::exchange::standing::bounds;
 use crate::http1::head::Limits;
 use crate::limit::in_flight::Place;
 use crate::message::{BodyKind, Request};
 use crate::plan::{Mirroring, Plan};
 use crate::pool::{Kind, Outcome, Pick, Want};
+use crate::shard::tally::Tally;
 use crate::upstream::Target;
 
 /// The field that tells a copy from its original.
@@ -100,6 +102,8 @@ pub(super) fn begin(
                 shard: cx.shard.clone(),
                 client_text: cx.client_text.clone(),
                 certificate: cx.certificate.clone(),
+                // Copies have no line in the log.
+                tls_name: None,
                 ..*cx
             },
             plan: plan.clone(),
@@ -186,7 +190,7 @@ async fn deliver(parcel: &Parcel, mirror: &Mirror, body: Vec<Bytes>) -> Result<(
         made.set.push((MARK, b"1".to_vec()));
         made
     };
-    let (bytes_in, bytes_out, grpc_status) = (Cell::new(0), Cell::new(0), Cell::new(NO_STATUS));
+    let tally = Tally::default();
     let job = Job {
         home: None,
         abort_on_close: false,
@@ -218,9 +222,7 @@ async fn deliver(parcel: &Parcel, mirror: &Mirror, body: Vec<Bytes>) -> Result<(
         },
         timers: &cx.shard.timers,
         shared: &cx.shard.shared,
-        bytes_in: &bytes_in,
-        bytes_out: &bytes_out,
-        grpc_status: &grpc_status,
+        tally: &tally,
         listener: cx.listener,
         request,
         bounds: bounds(plan.listener(cx.listener), pool, forward, 0, false),
@@ -247,7 +249,7 @@ async fn deliver(parcel: &Parcel, mirror: &Mirror, body: Vec<Bytes>) -> Result<(
         &mut sink,
         pace,
         &timer,
-        &bytes_in,
+        &tally.bytes_in,
     )
     .await;
     pumped.map_err(|_| "worker")?;

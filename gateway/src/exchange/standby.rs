@@ -13,7 +13,7 @@ use crate::io::timer::{TICK, Timers};
 use crate::plan::Plan;
 
 /// The pool for a request that comes, or is tried again, now.
-pub(super) fn choose(plan: &Plan, forward: &Forward) -> PoolId {
+pub fn choose(plan: &Plan, forward: &Forward) -> PoolId {
     if forward.backups.is_empty() {
         return forward.pool;
     }

@@ -93,14 +93,14 @@ pub(super) async fn tunnel(
             &mut to_worker,
             never,
             &there_timer,
-            job.bytes_in
+            &job.tally.bytes_in
         ));
         let mut back = pin!(pump(
             &mut from_worker,
             &mut to_client,
             never,
             &back_timer,
-            job.bytes_out
+            &job.tally.bytes_out
         ));
         let (mut there_done, mut back_done) = (false, false);
         let mut moved = 0;
@@ -144,7 +144,7 @@ pub(super) async fn tunnel(
             {
                 return Poll::Ready(Some(Failure::Stopping));
             }
-            let now = job.bytes_in.get() + job.bytes_out.get();
+            let now = job.tally.bytes_in.get() + job.tally.bytes_out.get();
             let half = there_done || back_done;
             if now != moved || (there_done, back_done) != before {
                 moved = now;

@@ -49,6 +49,18 @@ pub enum BadHead {
 }
 
 impl BadHead {
+    /// What is wrong with it, in a few words.
+    pub fn cause(self) -> &'static str {
+        match self {
+            BadHead::Malformed(what) => what,
+            BadHead::TooLarge => "the head is too large",
+            BadHead::TargetTooLong => "the target is too long",
+            BadHead::Version => "HTTP version not supported",
+            BadHead::Coding => "transfer coding not implemented",
+            BadHead::Method => "method not allowed",
+        }
+    }
+
     /// The status that tells the client.
     pub fn status(self) -> u16 {
         match self {

@@ -15,6 +15,7 @@ use rustls::{ClientConfig, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::hello::Hello;
 use super::tls::{End, Records, Tls, encode};
 use super::{Scratch, Stream};
 
@@ -56,15 +57,18 @@ pub enum HandshakeError {
     TooLong,
 }
 
-/// Answers a TLS handshake on `tcp`.
+/// Answers a TLS handshake on `tcp`; `hello` knows what the client asked for, however it ends.
 pub async fn accept(
     mut tcp: TcpStream,
     config: Arc<ServerConfig>,
     scratch: &Rc<Scratch>,
+    hello: &mut Hello,
 ) -> Result<(Stream, Handshake), HandshakeError> {
     let mut conn = UnbufferedServerConnection::new(config).map_err(HandshakeError::Refused)?;
     let mut buffers = Buffers::default();
-    let ended = buffers.shake(&mut tcp, &mut conn).await;
+    let ended = buffers
+        .shake(&mut tcp, &mut conn, |read| hello.take(read))
+        .await;
     if let Err(HandshakeError::PlainHttp) = ended {
         tell_plain_http(&mut tcp).await;
     }
@@ -96,7 +100,7 @@ pub async fn connect(
     let conn = UnbufferedClientConnection::new(config, name);
     let mut conn = conn.map_err(HandshakeError::Refused)?;
     let mut buffers = Buffers::default();
-    buffers.shake(&mut tcp, &mut conn).await?;
+    buffers.shake(&mut tcp, &mut conn, |_| {}).await?;
     let h2 = conn.alpn_protocol() == Some(b"h2");
     Ok((buffers.stream(tcp, End::Client(conn), scratch), h2))
 }
@@ -115,6 +119,7 @@ impl Buffers {
         &mut self,
         tcp: &mut TcpStream,
         conn: &mut C,
+        mut reads: impl FnMut(&[u8]),
     ) -> Result<(), HandshakeError> {
         self.incoming = Vec::with_capacity(2048);
         let mut total = 0;
@@ -142,7 +147,10 @@ impl Buffers {
                         return Err(HandshakeError::TooLong);
                     }
                     self.incoming.reserve(4096);
-                    match tcp.read_buf(&mut self.incoming).await? {
+                    let before = self.incoming.len();
+                    let read = tcp.read_buf(&mut self.incoming).await?;
+                    reads(&self.incoming[before..]);
+                    match read {
                         0 => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
                         // An alert would be noise to it.
                         _ if total == 0 && is_http(&self.incoming) => {

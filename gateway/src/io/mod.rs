@@ -5,6 +5,7 @@
 //! Does not: time anything (see [`timer`]), know HTTP.
 
 pub mod handshake;
+pub mod hello;
 pub mod proxy_protocol;
 pub mod secure;
 pub mod timer;

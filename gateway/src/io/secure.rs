@@ -16,6 +16,8 @@ pub struct Secure {
     pub id: u64,
     /// Settings of the TLS library.
     pub config: Arc<ClientConfig>,
+    /// When the gateway's own certificate ends, where it has one, seconds since 1970.
+    pub own_ends: Option<i64>,
     /// Workers must agree to HTTP/2 (ALPN).
     pub h2: bool,
     /// What workers are asked for and must prove; their address where there is none.

@@ -19,12 +19,13 @@ use tokio_util::sync::CancellationToken;
 use crate::config::model::{ListenerId, Protocol};
 use crate::exchange::Context;
 use crate::io::handshake::{self, Handshake, HandshakeError};
+use crate::io::hello::Hello;
 use crate::io::{Carrier, Stream};
 use crate::listener::proxy_protocol::Header;
 use crate::listener::{http1, http2, preface, refused, socket};
 use crate::observe::handshake::Reason;
 use crate::observe::metrics::ListenerMetrics;
-use crate::shard::{Admission, Full, Shard, Shared, admit};
+use crate::shard::{Admission, Full, Refusal, Shard, Shared, admit};
 use crate::tls::identity::{self, Identity};
 use crate::tls::time::unix;
 
@@ -234,7 +235,7 @@ fn let_in(
         true => (Peer::Balancer(client), None),
         false if !plan.listeners[listener].admits(client) => {
             metrics.refused_network.inc();
-            return shard.tell_refused(&model.name, client, "connection_denied", "");
+            return shard.tell_refused(door, client, Refusal::of("connection_denied"));
         }
         false => (Peer::Client(client), Some(client.ip())),
     };
@@ -253,7 +254,7 @@ fn let_in(
                 Full::Client => (&metrics.refused_client, "connections_per_client_max"),
             };
             counter.inc();
-            return shard.tell_refused(&model.name, client, end, "");
+            return shard.tell_refused(door, client, Refusal::of(end));
         }
     };
     let thread = balance.choose(me);
@@ -330,7 +331,7 @@ async fn establish(
                 Ok(Ok(told)) => told,
                 refused => {
                     metrics.refused_proxy_protocol.inc();
-                    shard.tell_refused(&listener.name, balancer, "proxy_protocol", "");
+                    shard.tell_refused(door, balancer, Refusal::of("proxy_protocol"));
                     tracing::debug!(%balancer, ?refused, "no client was told of");
                     return None;
                 }
@@ -348,7 +349,7 @@ async fn establish(
             };
             if !plan.listeners[usize::from(door.0)].admits(client) {
                 metrics.refused_network.inc();
-                shard.tell_refused(&listener.name, client, "connection_denied", "");
+                shard.tell_refused(door, client, Refusal::of("connection_denied"));
                 return None;
             }
             if let Some(destination) = destination {
@@ -356,14 +357,15 @@ async fn establish(
                 let cap = listener.limits.connections_per_client_max;
                 if admission.count_client(client.ip(), cap).is_err() {
                     metrics.refused_client.inc();
-                    shard.tell_refused(&listener.name, client, "connections_per_client_max", "");
+                    let why = Refusal::of("connections_per_client_max");
+                    shard.tell_refused(door, client, why);
                     return None;
                 }
             }
             client
         }
     };
-    let context = |tls, certificate| {
+    let context = |tls, tls_name, certificate| {
         Rc::new(Context {
             shard: shard.clone(),
             listener: door,
@@ -371,6 +373,7 @@ async fn establish(
             client,
             came_to,
             tls,
+            tls_name,
             certificate,
         })
     };
@@ -378,13 +381,15 @@ async fn establish(
     let Some(live) = &plan.listeners[usize::from(door.0)].tls else {
         let stream = Stream::plain(tcp);
         return Some(if grpc {
-            Connection::Http2(context("", None), Carrier::new(stream, Bytes::new()))
+            Connection::Http2(context("", None, None), Carrier::new(stream, Bytes::new()))
         } else {
-            Connection::Http1(context("", None), Rc::new(stream))
+            Connection::Http1(context("", None, None), Rc::new(stream))
         });
     };
     let config = live.config();
-    let shaken = shake_hands(&shard, metrics, patience, tcp, config).await;
+    let mut hello = Hello::default();
+    let shaken = shake_hands(&shard, metrics, patience, tcp, config, &mut hello).await;
+    let tls_name = hello.into_name();
     let (stream, handshake, certificate) = match shaken {
         Ok(shaken) => shaken,
         Err((reason, why)) => {
@@ -392,15 +397,20 @@ async fn establish(
             // A client with the wrong certificate is somebody's machine that has to be mended; strangers are not.
             if reason.is_client_certificate() && shard.may_tell(Instant::now()) {
                 let (listener, reason) = (&listener.name, reason.word());
-                tracing::warn!(%listener, client = %client.ip(), reason, why, "client certificate refused");
+                tracing::warn!(%listener, client = %client.ip(), tls_name, reason, why, "client certificate refused");
             } else {
-                tracing::debug!(client = %client.ip(), reason = reason.word(), why, "TLS handshake failed");
+                tracing::debug!(client = %client.ip(), tls_name, reason = reason.word(), why, "TLS handshake failed");
             }
-            shard.tell_refused(&listener.name, client, "handshake_failed", reason.word());
+            let why = Refusal {
+                end: "handshake_failed",
+                detail: reason.word(),
+                tls_name: tls_name.as_deref(),
+            };
+            shard.tell_refused(door, client, why);
             return None;
         }
     };
-    let cx = context(handshake.version, certificate);
+    let cx = context(handshake.version, tls_name, certificate);
     // A gRPC client that offers no ALPN speaks HTTP/2 all the same.
     Some(if handshake.h2 || (grpc && !handshake.alpn) {
         Connection::Http2(cx, Carrier::new(stream, Bytes::new()))
@@ -416,9 +426,13 @@ async fn shake_hands(
     patience: Duration,
     tcp: TcpStream,
     config: Arc<rustls::ServerConfig>,
+    hello: &mut Hello,
 ) -> Result<(Stream, Handshake, Option<Box<Identity>>), (Reason, String)> {
     let slot = shard.timers.slot();
-    let shaken = slot.within(patience, handshake::accept(tcp, config, &shard.scratch));
+    let shaken = slot.within(
+        patience,
+        handshake::accept(tcp, config, &shard.scratch, hello),
+    );
     let failed = |error: HandshakeError| (refused::reason(&error), error.to_string());
     let (stream, mut handshake) = shaken
         .await

@@ -202,6 +202,7 @@ async fn refuse(cx: &Context, stream: &Stream, failure: Failure) {
     let answer = failure.answer();
     summary.status = answer.status;
     summary.end = failure.word();
+    summary.detail = failure.detail();
     let out = http1_answer(answer, None, Version::Http11, false, false);
     let _ = cx
         .shard

@@ -317,6 +317,7 @@ async fn refuse(cx: &Context, client: &mut Client, bad: BadHead) {
     let answer: Answer = failure.answer();
     summary.status = if grpc { 200 } else { answer.status };
     summary.end = failure.word();
+    summary.detail = failure.detail();
     let _ = client.answer(None, answer, None, grpc, true).await;
     summary.finish_headless("HTTP/2.0");
 }

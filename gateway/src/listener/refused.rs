@@ -79,10 +79,13 @@ fn certificate(why: &CertificateError) -> Reason {
         | CertificateError::ExpiredContext { .. }
         | CertificateError::NotValidYet
         | CertificateError::NotValidYetContext { .. } => Reason::ClientCertificateExpired,
-        CertificateError::Revoked
-        | CertificateError::UnknownRevocationStatus
-        | CertificateError::ExpiredRevocationList
-        | CertificateError::ExpiredRevocationListContext { .. } => Reason::ClientCertificateRevoked,
+        CertificateError::Revoked | CertificateError::UnknownRevocationStatus => {
+            Reason::ClientCertificateRevoked
+        }
+        CertificateError::ExpiredRevocationList
+        | CertificateError::ExpiredRevocationListContext { .. } => {
+            Reason::ClientCertificateCrlExpired
+        }
         CertificateError::UnknownIssuer => Reason::ClientCertificateUnknownCa,
         _ => Reason::ClientCertificateBad,
     }
@@ -119,6 +122,10 @@ mod tests {
             (
                 Error::InvalidCertificate(CertificateError::Revoked),
                 Reason::ClientCertificateRevoked,
+            ),
+            (
+                Error::InvalidCertificate(CertificateError::ExpiredRevocationList),
+                Reason::ClientCertificateCrlExpired,
             ),
             (
                 Error::InvalidCertificate(CertificateError::BadSignature),

@@ -37,8 +37,8 @@ impl Format {
 
 /// `client:port [date] frontend backend/server TR/Tw/Tc/Tr/Ta status bytes - - state counts queues "request"`.
 ///
-/// What has no equal here: the request's head is not timed (TR is 0), bytes are those of the body, connections are
-/// counted for the process and the listener only, queue positions are not known.
+/// What has no equal here: the request's head is not timed (TR is 0), bytes are those of the body, workers have no queue
+/// of their own (`srv_queue` is 0).
 fn haproxy(out: &mut Vec<u8>, record: &Record<'_>) {
     let secure = if record.tls.is_empty() { "" } else { "~" };
     let backend = if record.pool.is_empty() {
@@ -68,13 +68,20 @@ fn haproxy(out: &mut Vec<u8>, record: &Record<'_>) {
         0 => write!(out, "-1"),
         status => write!(out, "{status}"),
     };
-    let (all, here) = record.open;
+    let counts = &record.counts;
     let _ = write!(
         out,
-        " {} - - {}-- {all}/{here}/0/0/{} 0/0 \"",
+        " {} - - {}-- {}/{}/{}/{}/{}{} 0/{} \"",
         record.bytes_out,
         termination(record),
-        record.retries
+        counts.process,
+        counts.listener,
+        counts.pool,
+        counts.worker,
+        // As HAProxy marks a request that was sent on to another server.
+        if counts.moved { "+" } else { "" },
+        record.retries,
+        counts.ahead,
     );
     if record.method.is_empty() {
         out.extend_from_slice(b"<BADREQ>");
@@ -148,7 +155,7 @@ fn termination(record: &Record<'_>) -> &'static str {
         ("worker_timeout", _) => "sH",
         ("bad_answer", At::Data) => "PD",
         ("bad_answer", _) => "PH",
-        ("too_many_connections", _) => "RC",
+        ("connections_max" | "connections_per_client_max", _) => "RC",
         // Whatever else: the gateway refused it.
         (_, At::Headers) => "PH",
         (_, At::Data) => "PD",

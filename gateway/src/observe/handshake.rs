@@ -35,13 +35,15 @@ pub enum Reason {
     ClientCertificateExpired,
     /// The client's certificate was revoked, or no list says that it was not.
     ClientCertificateRevoked,
+    /// The list that says whether the client's certificate was revoked has run out.
+    ClientCertificateCrlExpired,
     /// The client's certificate cannot be used for another reason.
     ClientCertificateBad,
 }
 
 impl Reason {
     /// All of them, in their order.
-    pub const ALL: [Reason; 17] = [
+    pub const ALL: [Reason; 18] = [
         Reason::Lost,
         Reason::Timeout,
         Reason::PlainHttp,
@@ -58,6 +60,7 @@ impl Reason {
         Reason::ClientCertificateUnknownCa,
         Reason::ClientCertificateExpired,
         Reason::ClientCertificateRevoked,
+        Reason::ClientCertificateCrlExpired,
         Reason::ClientCertificateBad,
     ];
 
@@ -80,6 +83,7 @@ impl Reason {
             Reason::ClientCertificateUnknownCa => "client_certificate_unknown_ca",
             Reason::ClientCertificateExpired => "client_certificate_expired",
             Reason::ClientCertificateRevoked => "client_certificate_revoked",
+            Reason::ClientCertificateCrlExpired => "client_certificate_crl_expired",
             Reason::ClientCertificateBad => "client_certificate_bad",
         }
     }

@@ -30,6 +30,9 @@ pub fn write(out: &mut Vec<u8>, format: Format, record: &Record<'_>) {
     field(out, "SYSLOG_IDENTIFIER", "portcullis");
     field(out, "PORTCULLIS_LISTENER", record.listener);
     field(out, "PORTCULLIS_CLIENT", record.client);
+    if let Some(name) = record.tls_name {
+        field(out, "PORTCULLIS_TLS_NAME", name);
+    }
     field(out, "PORTCULLIS_METHOD", record.method);
     field(out, "PORTCULLIS_HOST", record.host);
     field(out, "PORTCULLIS_PATH", record.path);
@@ -117,6 +120,7 @@ mod tests {
             path: "/a\n\nPRIORITY=0",
             status: 503,
             end: "no_worker",
+            tls_name: Some("a.test"),
             ..Record::new(Moment(0), "http", ([10, 0, 0, 1], 7).into())
         };
         write(&mut out, Format::Haproxy, &record);
@@ -127,6 +131,7 @@ mod tests {
             "PORTCULLIS_STATUS=503",
             "PORTCULLIS_PATH=/a  PRIORITY=0",
             "PORTCULLIS_END=no_worker",
+            "PORTCULLIS_TLS_NAME=a.test",
         ] {
             assert!(text.lines().any(|told| told == line), "{line} in\n{text}");
         }

@@ -34,6 +34,7 @@ pub struct Metrics {
     reloads: IntCounterVec,
     upgrades_failed: IntCounterVec,
     pickups: IntCounterVec,
+    pool_pickups: IntCounterVec,
     reload_refused: AtomicBool,
     pools: Arc<Pools>,
 }
@@ -131,6 +132,7 @@ impl Metrics {
         // Told from the beginning, as 0.
         upgrades_failed.with_label_values::<&str>(&[]);
         let pickups = counter(&names::CERTIFICATE_PICKUPS)?;
+        let pool_pickups = counter(&names::POOL_TLS_PICKUPS)?;
         registry.register(Box::new(ProcessCollector::for_self()))?;
         Ok(Metrics {
             registry,
@@ -147,6 +149,7 @@ impl Metrics {
             reloads,
             upgrades_failed,
             pickups,
+            pool_pickups,
             reload_refused: AtomicBool::new(false),
             pools: Arc::new(pools),
         })
@@ -179,6 +182,13 @@ impl Metrics {
     pub fn pickup(&self, listener: &str, done: bool) {
         self.pickups
             .with_label_values(&[listener, if done { "done" } else { "refused" }])
+            .inc();
+    }
+
+    /// Counts files of TLS towards a pool's workers that were replaced, and taken over or refused.
+    pub fn pool_pickup(&self, pool: &str, done: bool) {
+        self.pool_pickups
+            .with_label_values(&[pool, if done { "done" } else { "refused" }])
             .inc();
     }
 
@@ -230,7 +240,8 @@ impl Metrics {
     pub fn pool(&self, pool: &str) -> PoolMetrics {
         PoolMetrics {
             name: pool.to_owned(),
-            wait: self.pools.wait.with(&[pool]),
+            hold: self.pools.wait.with(&[pool, "hold"]),
+            queue: self.pools.wait.with(&[pool, "queue"]),
             connect: self.pools.connect.with(&[pool]),
             first_byte: self.pools.first_byte.with(&[pool]),
             grpc: [const { OnceLock::new() }; GRPC_CODES.len()],
@@ -432,8 +443,10 @@ impl ListenerMetrics {
 /// Handles of one pool.
 pub struct PoolMetrics {
     name: String,
-    /// Waited for a worker and got one.
-    pub wait: Arc<Histogram>,
+    /// Waited because no worker was up, and got one.
+    pub hold: Arc<Histogram>,
+    /// Waited because all were full, and got one.
+    pub queue: Arc<Histogram>,
     /// Made a new connection.
     pub connect: Arc<Histogram>,
     /// The worker's answer began.

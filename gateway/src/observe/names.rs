@@ -89,10 +89,16 @@ families! {
         "TLS handshakes that failed, by listener and reason; docs/tls.md has the reasons.";
     CERTIFICATE_EXPIRY = Gauge "portcullis_certificate_expiry_timestamp_seconds" ["listener", "certificate"]
         "When the first certificate of a chain ends, by listener and file, in seconds since 1970.";
+    CRL_EXPIRY = Gauge "portcullis_crl_expiry_timestamp_seconds" ["listener", "crl"]
+        "When the first list of revoked certificates of a file runs out, by listener and file, in seconds since 1970.";
     CERTIFICATE_PICKUPS = Counter "portcullis_certificate_pickups_total" ["listener", "result"]
         "Certificates and lists that were replaced on the disk, by listener and result (done, refused).";
 
     // Pools.
+    POOL_CERTIFICATE_EXPIRY = Gauge "portcullis_pool_certificate_expiry_timestamp_seconds" ["pool", "certificate"]
+        "When the certificate ends that workers of a pool are shown, by pool and file, in seconds since 1970.";
+    POOL_TLS_PICKUPS = Counter "portcullis_pool_tls_pickups_total" ["pool", "result"]
+        "Authorities, certificates and keys towards workers that were replaced on the disk, by pool and result (done, refused).";
     POOL_SLOTS = Gauge "portcullis_pool_slots" ["pool"]
         "Hosts and ports on which workers may be, by pool.";
     POOL_LIVE = Gauge "portcullis_pool_workers_live" ["pool"]
@@ -103,8 +109,8 @@ families! {
         "Exchanges at workers, by pool and kind (request, stream).";
     POOL_WAITING = Gauge "portcullis_pool_waiting" ["pool", "reason"]
         "Requests that wait for a worker, by pool and reason (hold: none is up, queue: all are full).";
-    POOL_WAIT = Histogram "portcullis_pool_wait_duration_seconds" ["pool"]
-        "How long requests waited for a worker, of those that had to and got one, by pool, in seconds.";
+    POOL_WAIT = Histogram "portcullis_pool_wait_duration_seconds" ["pool", "reason"]
+        "How long requests waited for a worker, of those that had to and got one, by pool and reason (hold: none was up, queue: all were full; one may wait for both), in seconds.";
     POOL_CONNECT = Histogram "portcullis_pool_connect_duration_seconds" ["pool"]
         "How long a new connection to a worker took, by pool, in seconds; requests on kept connections do not count.";
     POOL_FIRST_BYTE = Histogram "portcullis_pool_first_byte_duration_seconds" ["pool"]
@@ -131,6 +137,8 @@ families! {
         "Queued requests whose time ran out, by pool.";
     POOL_BACKED_UP = Counter "portcullis_pool_backed_up_total" ["pool"]
         "Requests that a backup took because too few workers were up, by the pool it stood in for.";
+    POOL_CLOSED = Gauge "portcullis_pool_maintenance" ["pool"]
+        "Whether a pool is in maintenance, by pool.";
     POOL_MAINTENANCE = Counter "portcullis_pool_maintenance_refused_total" ["pool"]
         "Requests turned away because of maintenance, by pool.";
     POOL_STICKY_KEPT = Counter "portcullis_pool_sticky_kept_total" ["pool"]

@@ -23,6 +23,9 @@ pub struct Record<'a> {
     /// `TLSv1.2` or `TLSv1.3`; absent on plain connections.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub tls: &'a str,
+    /// The name that the client asked for (SNI), in lower case; absent where it asked for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_name: Option<&'a str>,
     /// Subject of the client's certificate; absent without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_subject: Option<&'a str>,
@@ -61,8 +64,12 @@ pub struct Record<'a> {
     pub bytes_out: u64,
     /// From the head to the end, milliseconds.
     pub duration_ms: f64,
-    /// Waited for a worker, milliseconds.
+    /// Waited for a worker, milliseconds: held and queued.
     pub wait_ms: f64,
+    /// Of it, because no worker was up.
+    pub hold_ms: f64,
+    /// Of it, because every worker that was up was at its cap.
+    pub queue_ms: f64,
     /// Opened connections to workers, milliseconds.
     pub connect_ms: f64,
     /// From the head to the response's head, milliseconds; absent where there was none.
@@ -81,9 +88,26 @@ pub struct Record<'a> {
     /// Lines about refusals that were left out before this one, because there were too many; absent where there were none.
     #[serde(skip_serializing_if = "is_zero")]
     pub left_out: u64,
-    /// Open connections of the process and of the listener; read only where the format tells of them.
+    /// What else went on; read only where the format tells of it.
     #[serde(skip)]
-    pub open: (u64, u64),
+    pub counts: Counts,
+}
+
+/// What went on besides, as the line was written; the exchange itself is not counted in `pool` and `worker`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    /// Open client connections of the process.
+    pub process: u64,
+    /// Of the listener.
+    pub listener: u64,
+    /// Exchanges at workers of the pool, and requests that wait for one.
+    pub pool: u64,
+    /// Exchanges at the worker.
+    pub worker: u64,
+    /// Requests of the pool that waited already when this one began to.
+    pub ahead: u32,
+    /// Another worker was tried after the first.
+    pub moved: bool,
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -100,6 +124,7 @@ impl<'a> Record<'a> {
             client_port: client.port(),
             protocol: "",
             tls: "",
+            tls_name: None,
             client_subject: None,
             client_fingerprint: None,
             method: "",
@@ -117,6 +142,8 @@ impl<'a> Record<'a> {
             bytes_out: 0,
             duration_ms: 0.0,
             wait_ms: 0.0,
+            hold_ms: 0.0,
+            queue_ms: 0.0,
             connect_ms: 0.0,
             first_byte_ms: None,
             retries: 0,
@@ -124,7 +151,7 @@ impl<'a> Record<'a> {
             end: "ok",
             detail: "",
             left_out: 0,
-            open: (0, 0),
+            counts: Counts::default(),
         }
     }
 }
@@ -140,6 +167,7 @@ mod tests {
         let client = SocketAddr::from(([127, 0, 0, 1], 1));
         let whole = Record {
             tls: "x",
+            tls_name: Some("x"),
             client_subject: Some("x"),
             client_fingerprint: Some("x"),
             detail: "x",

@@ -8,7 +8,7 @@ use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use super::access_log::Destination;
 use super::time::Moment;
@@ -163,8 +163,7 @@ impl Destination for Syslog {
         if !self.is_linked(now) {
             return lines().count() as u64;
         }
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH);
-        let stamp = Moment(unix.map_or(0, |since| since.as_millis() as u64)).rfc3339();
+        let stamp = Moment::now().rfc3339();
         let stamp = std::str::from_utf8(&stamp).unwrap_or("-");
         let mut counted = Vec::new();
         let mut lost = 0;

@@ -1,4 +1,9 @@
-//! When was it? Moments as the formats of logs write them, all in UTC.
+//! When was it? The wall clock, and moments as the formats of logs write them, all in UTC.
+//!
+//! Promises: a wall clock that is set, forwards or back, changes what is told of a moment and nothing else. Does not: time
+//! anything; durations come from the steady clock.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// A moment, milliseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +25,40 @@ struct Civil {
     ms: u64,
 }
 
+/// What the wall clock said at a moment of the steady one. Read again now and then, it tells of other moments without a
+/// look at the clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Wall {
+    steady: Instant,
+    unix_ms: u64,
+}
+
+impl Wall {
+    /// Looks at both clocks.
+    pub fn read() -> Wall {
+        Wall {
+            unix_ms: Moment::now().0,
+            steady: Instant::now(),
+        }
+    }
+
+    /// When that was, or will be, by the wall clock as it was when it was read.
+    pub fn tell(&self, at: Instant) -> Moment {
+        let ms = |from: Instant, to: Instant| to.duration_since(from).as_millis() as u64;
+        Moment(match at.checked_duration_since(self.steady) {
+            Some(_) => self.unix_ms.saturating_add(ms(self.steady, at)),
+            None => self.unix_ms.saturating_sub(ms(at, self.steady)),
+        })
+    }
+}
+
 impl Moment {
+    /// By the wall clock; 1970 where it stands before.
+    pub fn now() -> Moment {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        Moment(since.map_or(0, |since| since.as_millis() as u64))
+    }
+
     /// `2026-11-23T17:59:59.999Z` (RFC 3339).
     pub fn rfc3339(self) -> [u8; 24] {
         let at = self.civil();
@@ -101,6 +139,7 @@ fn digits(out: &mut [u8], mut number: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn moments_are_told_in_rfc_3339() {
@@ -114,6 +153,36 @@ mod tests {
         }
         // Whatever the clock says: years of more than four digits lose the first.
         Moment(u64::MAX).rfc3339();
+    }
+
+    #[test]
+    fn a_wall_clock_that_is_set_moves_moments_and_no_time_between_them() {
+        const DAY_MS: u64 = 86_400_000;
+        let (steady, second) = (Instant::now(), Duration::from_secs(1));
+        let (began, ended) = (steady + second, steady + 3 * second);
+        let noon = 20_000 * DAY_MS;
+        for unix_ms in [noon, noon + 400 * DAY_MS, noon - 400 * DAY_MS] {
+            let wall = Wall { steady, unix_ms };
+            assert_eq!(wall.tell(began), Moment(unix_ms + 1000));
+            assert_eq!(wall.tell(ended).0 - wall.tell(began).0, 2000);
+            // An exchange that began before the clock was set is told by the clock as it is now.
+            let later = Wall {
+                steady: ended,
+                unix_ms: unix_ms - DAY_MS,
+            };
+            assert_eq!(later.tell(began), Moment(unix_ms - DAY_MS - 2000));
+        }
+        // A clock that begins anew at 1970, while exchanges are older than that.
+        let reset = Wall {
+            steady: ended,
+            unix_ms: 5,
+        };
+        assert_eq!(reset.tell(began), Moment(0));
+        let late = Wall {
+            steady,
+            unix_ms: u64::MAX,
+        };
+        assert_eq!(late.tell(ended), Moment(u64::MAX));
     }
 
     #[test]

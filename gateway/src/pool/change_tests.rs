@@ -229,6 +229,23 @@ fn a_successor_begins_with_what_was_known() {
 }
 
 #[test]
+fn a_successor_counts_on_and_counts_no_worker_twice() {
+    let (pool, now) = pool_of(3, 3, |_| ());
+    fail(&pool, 1, 5, now);
+    let counted = |pool: &Pool| {
+        let stats = pool.stats();
+        [&stats.ups, &stats.downs, &stats.ejections].map(|count| count.load(Ordering::Relaxed))
+    };
+    let before = counted(&pool);
+    assert_eq!(before, [3, 1, 1]);
+    let next = Pool::succeed(model(3), &pool, now + SECOND);
+    assert_eq!(counted(&next), before);
+    // What still runs in the old one is counted for both.
+    pool.set_drain(WorkerId(0), true, now + SECOND);
+    assert_eq!(counted(&next), [3, 2, 1]);
+}
+
+#[test]
 fn a_change_of_the_checks_takes_no_worker_out() {
     let (pool, now) = pool_of(2, 2, |_| ());
     let mut model = model(2);

@@ -62,6 +62,11 @@ impl Pool {
         self.door.state.load().order.clone()
     }
 
+    /// What those are told who are not served, where it is in maintenance.
+    pub fn maintenance(&self) -> Option<Maintenance> {
+        self.door.state.load().closed.clone()
+    }
+
     /// Whether it is in maintenance.
     pub fn is_closed(&self) -> bool {
         self.door.closed.load(Ordering::Acquire)

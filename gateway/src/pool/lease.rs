@@ -242,6 +242,7 @@ impl Pool {
 pub struct Waiting {
     pool: Arc<Pool>,
     reason: Reason,
+    ahead: u32,
     woken: Pin<Box<OwnedNotified>>,
     /// Whether it is this one's turn to try.
     my_turn: bool,
@@ -258,12 +259,18 @@ impl Waiting {
         Ok(Waiting {
             pool: Arc::clone(pool),
             reason,
+            ahead,
             woken,
             my_turn,
         })
     }
 
-    /// Why it waits.
+    /// How many waited already when it came.
+    pub fn ahead(&self) -> u32 {
+        self.ahead
+    }
+
+    /// Why it began to wait.
     pub fn reason(&self) -> Reason {
         self.reason
     }

@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
@@ -47,7 +48,7 @@ pub struct Pool {
     pub(super) rescan: ArcSwapOption<Notify>,
     /// How workers are reached over TLS: replaced when its files are.
     secure: ArcSwapOption<Secure>,
-    pub(super) stats: Stats,
+    pub(super) stats: Arc<Stats>,
     retry_budget: RetryBudget,
     pub(super) door: Door,
     pub(super) names: Option<Names>,
@@ -91,7 +92,7 @@ pub(super) const NEVER: u64 = u64::MAX;
 impl Pool {
     /// A pool of which nothing is known yet; with [`Discovery::Static`] every worker listens.
     pub fn new(model: model::Pool, now: Instant) -> Arc<Pool> {
-        Pool::begun(model, now, now)
+        Arc::new(Pool::begun(model, now, now))
     }
 
     /// How its workers are reached over TLS, where it has TLS; set before it serves.
@@ -102,17 +103,23 @@ impl Pool {
             .and_then(|_| self.secure.load_full())
     }
 
+    /// The file of the certificate that its workers are shown, and when that ends, seconds since 1970.
+    pub fn own_certificate(&self) -> Option<(&Path, i64)> {
+        let (chain, _) = self.model.tls.as_ref()?.client_certificate.as_ref()?;
+        Some((chain, self.secure()?.own_ends?))
+    }
+
     /// From now on workers are reached in this way.
     pub fn set_secure(&self, secure: Option<Arc<Secure>>) {
         self.secure.store(secure);
     }
 
     /// A pool that takes the place of `before` and begins with what was known about the workers
-    /// that both have. Leases, waiting requests and counters stay with the old one. Where the
+    /// that both have; it counts on where that one is. Leases and waiting requests stay with the old one. Where the
     /// checks have changed, what the old ones said holds until the new ones say otherwise: a
     /// change of the configuration takes no worker out.
     pub fn succeed(model: model::Pool, before: &Arc<Pool>, now: Instant) -> Arc<Pool> {
-        let pool = Pool::begun(model, before.epoch, now);
+        let mut pool = Pool::begun(model, before.epoch, now);
         pool.set_maintenance(before.maintenance_order());
         pool.remember(before);
         let old = before.lock();
@@ -153,7 +160,9 @@ impl Pool {
         pool.finish(&mut control, now);
         control.pending.clear();
         drop(control);
-        pool
+        // Only now: that a worker is still up is no event.
+        pool.stats = Arc::clone(&before.stats);
+        Arc::new(pool)
     }
 
     /// What was configured.
@@ -179,6 +188,13 @@ impl Pool {
     /// How many workers get traffic.
     pub fn live(&self) -> usize {
         self.live.load().len()
+    }
+
+    /// Exchanges at its workers, and those that wait for one. Looks at every worker: for logs that ask for it.
+    pub fn load(&self) -> u64 {
+        let at = |worker: &Worker| u64::from(worker.requests()) + u64::from(worker.streams());
+        let (held, queued) = self.waiting();
+        self.workers.iter().map(at).sum::<u64>() + u64::from(held) + u64::from(queued)
     }
 
     /// The counters.
@@ -263,7 +279,7 @@ impl Pool {
     }
 
     /// `epoch` is when the pool's time began.
-    fn begun(model: model::Pool, epoch: Instant, now: Instant) -> Arc<Pool> {
+    fn begun(model: model::Pool, epoch: Instant, now: Instant) -> Pool {
         let pool = Pool::empty(model, epoch, now);
         if pool.model.discovery == Discovery::Static {
             let all: Vec<_> = (0..pool.workers.len() as u32)
@@ -271,7 +287,7 @@ impl Pool {
                 .collect();
             pool.set_listening_all(&all, now);
         }
-        Arc::new(pool)
+        pool
     }
 
     fn empty(model: model::Pool, epoch: Instant, now: Instant) -> Pool {
@@ -328,7 +344,7 @@ impl Pool {
             tick_at: AtomicU64::new(NEVER),
             rescan: ArcSwapOption::empty(),
             secure: ArcSwapOption::empty(),
-            stats: Stats::default(),
+            stats: Arc::default(),
             retry_budget: RetryBudget::new(&model.retry, now),
             door,
             names,

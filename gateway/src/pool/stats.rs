@@ -1,6 +1,6 @@
 //! What has a pool counted?
 //!
-//! Counters that only grow, since the pool was made. The pool and `discover` count what they do;
+//! Counters that only grow, since the first pool of the name was made: one that takes its place counts on. The pool and `discover` count what they do;
 //! the fields marked *caller* are counted by whoever drives the exchange.
 
 use std::sync::atomic::AtomicU64;

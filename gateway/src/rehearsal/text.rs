@@ -10,8 +10,25 @@ pub(super) fn text(rehearsal: &Rehearsal) -> String {
     for found in &rehearsal.bundles {
         bundle(&mut out, found, &rehearsal.authorities);
     }
+    for list in &rehearsal.lists {
+        let left = match list.hours_left {
+            hours if hours < 0 => "run out".to_owned(),
+            hours => format!("{} days {} hours left", hours / 24, hours % 24),
+        };
+        let _ = writeln!(
+            out,
+            "{}\n   list of what `{}` has revoked ({left})",
+            list.file, list.issuer
+        );
+        if let Some(warning) = &list.warning {
+            let kind = if list.refuses { "error" } else { "warning" };
+            let _ = writeln!(out, "   {kind}: {warning}");
+        }
+    }
     let all = if rehearsal.trusted {
         "every client would trust it"
+    } else if rehearsal.bundles.iter().all(Bundle::is_good) {
+        "clients with certificates would be refused"
     } else {
         "not every client would trust it"
     };
@@ -52,6 +69,7 @@ fn bundle(out: &mut String, bundle: &Bundle, authorities: &str) {
     let key = match bundle.key_matches {
         Some(true) => "belongs to certificate 1",
         Some(false) => "does not belong to certificate 1",
+        None if !bundle.problems.is_empty() => "not looked at, because of the error",
         None => "not looked at: name it with --key",
     };
     let _ = writeln!(out, "   key   {key}");

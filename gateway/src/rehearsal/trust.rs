@@ -154,6 +154,10 @@ impl Roots {
                 let name = expired.map_or("", |expired| &expired.subject);
                 format!("`{name}` has expired")
             }
+            _ if chain[0].authority => {
+                let name = &chain[0].subject;
+                format!("`{name}` stands first and is an authority (CA:TRUE): the server's own must, then those that issued it")
+            }
             (Error::InvalidCertificate(why), _) => format!("the chain does not verify: {why}"),
             (error, _) => format!("the chain does not verify: {error}"),
         }))

@@ -333,6 +333,7 @@ impl Reload {
         self.shared.set_listening(addresses(&doors));
         drop(doors);
         discover::first_scan(&plan.pools, &own);
+        host::raise_open_files_again(&before.config, &plan.config);
         self.shared.replace_plan(plan.clone());
         *self.written.lock().unwrap_or_else(PoisonError::into_inner) =
             written(&source, &|name| std::env::var(name).ok());

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
+use super::tally::Tally;
+
 /// A data thread that has not answered by then is left out.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -49,8 +51,7 @@ pub struct Streams {
 
 struct Open {
     stream: LongStream,
-    bytes_in: Rc<Cell<u64>>,
-    bytes_out: Rc<Cell<u64>>,
+    tally: Rc<Tally>,
 }
 
 /// A stream's place; given back on drop.
@@ -61,19 +62,10 @@ pub struct Place {
 
 impl Streams {
     /// One more; its counts are read where they are kept.
-    pub fn enter(
-        self: &Rc<Self>,
-        stream: LongStream,
-        bytes_in: Rc<Cell<u64>>,
-        bytes_out: Rc<Cell<u64>>,
-    ) -> Place {
+    pub fn enter(self: &Rc<Self>, stream: LongStream, tally: Rc<Tally>) -> Place {
         let number = self.next.get();
         self.next.set(number + 1);
-        let open = Open {
-            stream,
-            bytes_in,
-            bytes_out,
-        };
+        let open = Open { stream, tally };
         self.open.borrow_mut().insert(number, open);
         Place {
             streams: self.clone(),
@@ -85,8 +77,8 @@ impl Streams {
     fn oldest(&self, limit: usize) -> Vec<LongStream> {
         let open = self.open.borrow();
         let told = open.values().take(limit).map(|open| LongStream {
-            bytes_in: open.bytes_in.get(),
-            bytes_out: open.bytes_out.get(),
+            bytes_in: open.tally.bytes_in.get(),
+            bytes_out: open.tally.bytes_out.get(),
             ..open.stream.clone()
         });
         told.collect()
@@ -160,10 +152,10 @@ mod tests {
     fn the_oldest_are_told_with_their_counts_and_places_are_given_back() {
         let streams = Rc::new(Streams::default());
         let now = Instant::now();
-        let bytes = Rc::new(Cell::new(0));
-        let enter = |id| streams.enter(stream(now, id), bytes.clone(), Rc::default());
+        let tally = Rc::new(Tally::default());
+        let enter = |id| streams.enter(stream(now, id), tally.clone());
         let places = ["a", "b", "c"].map(enter);
-        bytes.set(7);
+        tally.bytes_in.set(7);
         let told = streams.oldest(2);
         assert_eq!((told.len(), told[0].bytes_in), (2, 7));
         assert_eq!(told[1].request_id, "b");

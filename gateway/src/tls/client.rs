@@ -57,6 +57,7 @@ pub fn to_workers(
             system.1
         }
     };
+    let mut own_ends = None;
     let own = match &tls.client_certificate {
         None => None,
         Some((chain, key)) => {
@@ -72,6 +73,7 @@ pub fn to_workers(
                 .warnings
                 .retain(|warning| !warning.what.contains("subject alternative name"));
             warnings.append(&mut loaded.warnings);
+            own_ends = Some(loaded.expires);
             Some(loaded.key)
         }
     };
@@ -102,6 +104,7 @@ pub fn to_workers(
     let made = Secure {
         id,
         config: Arc::new(config),
+        own_ends,
         h2,
         name,
     };

@@ -2,35 +2,49 @@
 //!
 //! Promises: a handshake takes what is shown by one atomic load; files that were replaced, by a write, a rename or another
 //! target of a symbolic link, are read as soon as they rest; what is broken, expired or half written is refused and the
-//! old stays. Sessions go on being resumed as long as the same clients are trusted. Does not: look by itself (the control
+//! old stays. Sessions go on being resumed as long as the same clients are trusted. Where the wall clock was set, all is
+//! read anew: what it made look out of date is shown again once the clock is right. Does not: look by itself (the control
 //! thread calls [`Live::look`]).
 
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
 
-use super::server::{Ready, Shown, ready};
-use super::tickets::{NoKey, TicketKey, Tickets};
-use super::time::unix;
+use super::lists::List;
+use super::server::{Ready, Shown, chosen, ready};
+use super::tickets::{NoKey, OneClient, TicketKey, Tickets};
+use super::time::{Clocks, unix};
+use super::watch::{Seen, Watch};
 use crate::config::model::{Protocol, Tls};
 use crate::config::problem::Problem;
 
-/// What was refused is tried again after this long, even where no file changed: it may have become valid.
-const AGAIN: Duration = Duration::from_secs(60);
-
 /// TLS of a listener.
 pub struct Live {
-    config: ArcSwap<ServerConfig>,
+    config: ArcSwap<Settings>,
     model: Tls,
     protocol: Protocol,
     /// Taken by the control thread and by reloads alone.
     watched: Mutex<Watched>,
+}
+
+/// The settings for handshakes, with the keys of tickets that stand in them.
+struct Settings {
+    config: Arc<ServerConfig>,
+    tickets: Arc<Tickets>,
+}
+
+impl Settings {
+    fn new(mut config: ServerConfig, tickets: Arc<Tickets>) -> Arc<Settings> {
+        config.ticketer = tickets.clone();
+        Arc::new(Settings {
+            config: Arc::new(config),
+            tickets,
+        })
+    }
 }
 
 /// The keys of a listener's sessions.
@@ -42,18 +56,13 @@ pub struct SessionKeys {
 }
 
 struct Watched {
-    /// The files as they were before they were last read.
-    read: Vec<Stamp>,
-    /// The files at the last look, where they had changed: they are read once they rest.
-    moving: Option<Vec<Stamp>>,
+    files: Watch,
     shown: Vec<Shown>,
+    lists: Vec<List>,
     content: [u8; 32],
     trust: [u8; 32],
     /// When something that is shown ends, seconds since 1970.
     again: Option<i64>,
-    tickets: Arc<Tickets>,
-    /// What was refused, and when.
-    refused: Option<(Vec<Problem>, SystemTime)>,
 }
 
 /// What a look has found.
@@ -78,37 +87,38 @@ impl Live {
         now: SystemTime,
         before: Option<&Live>,
     ) -> Result<(Live, Vec<Problem>), Vec<Problem>> {
-        // Looked at before they are read: what changes meanwhile is seen at the next look.
-        let read = stamps(model);
+        let seen = Clocks {
+            wall: now,
+            steady: Instant::now(),
+        };
+        let files = Watch::new(files(model).cloned().collect(), seen);
         let Ready {
-            mut config,
+            config,
             mut tickets,
             shown,
+            lists,
             content,
             trust,
             again,
             warnings,
         } = ready(model, protocol, now)?;
         if let Some(before) = before {
-            let before = before.watched();
-            if before.trust == trust {
-                tickets = before.tickets.clone();
-                config.ticketer = tickets.clone();
+            let watched = before.watched();
+            if watched.trust == trust {
+                tickets = before.config.load().tickets.clone();
             }
         }
         let live = Live {
-            config: ArcSwap::from_pointee(config),
+            config: ArcSwap::new(Settings::new(config, tickets)),
             model: model.clone(),
             protocol,
             watched: Mutex::new(Watched {
-                read,
-                moving: None,
+                files,
                 shown,
+                lists,
                 content,
                 trust,
                 again,
-                tickets,
-                refused: None,
             }),
         };
         Ok((live, warnings))
@@ -116,7 +126,13 @@ impl Live {
 
     /// The settings for a handshake that begins now.
     pub fn config(&self) -> Arc<ServerConfig> {
-        self.config.load_full()
+        let settings = self.config.load();
+        if self.model.client_certificates.is_none() {
+            return settings.config.clone();
+        }
+        let mut config = ServerConfig::clone(&settings.config);
+        config.ticketer = Arc::new(OneClient::new(settings.tickets.clone()));
+        Arc::new(config)
     }
 
     /// The keys of its sessions, for the process that replaces this one.
@@ -124,19 +140,18 @@ impl Live {
         let watched = self.watched();
         SessionKeys {
             trust: watched.trust,
-            keys: watched.tickets.keys(),
+            keys: self.config.load().tickets.keys(),
         }
     }
 
     /// Goes on with the sessions of the process before this one, where the same clients are trusted.
     pub fn resume(&self, sessions: SessionKeys) -> Result<(), NoKey> {
-        let mut watched = self.watched();
+        let watched = self.watched();
         if watched.trust == sessions.trust {
-            let tickets = Arc::new(Tickets::with(sessions.keys)?);
-            let mut config = ServerConfig::clone(&self.config.load());
-            config.ticketer = tickets.clone();
-            self.config.store(Arc::new(config));
-            watched.tickets = tickets;
+            let settings = self.config.load();
+            let tickets = Tickets::with(sessions.keys, settings.tickets.ends())?;
+            let config = ServerConfig::clone(&settings.config);
+            self.config.store(Settings::new(config, Arc::new(tickets)));
         }
         Ok(())
     }
@@ -146,69 +161,60 @@ impl Live {
         self.watched().shown.clone()
     }
 
+    /// The file of the certificate that a client gets which asks for `name`; none where it is refused.
+    pub fn shown_for(&self, name: &str) -> Option<PathBuf> {
+        let shown = self.shown().into_iter();
+        let all = shown.map(|shown| (shown.chain, shown.names)).collect();
+        chosen(all, name, self.model.unknown_names)
+    }
+
+    /// What is known of revoked clients.
+    pub fn lists(&self) -> Vec<List> {
+        self.watched().lists.clone()
+    }
+
     /// Looks at the files and takes over what is new, sound and at rest.
-    pub fn look(&self, now: SystemTime) -> Look {
+    pub fn look(&self, now: Clocks) -> Look {
+        self.config.load().tickets.tidy();
         if !self.model.watch {
             return Look::Same;
         }
         let mut watched = self.watched();
-        let stamps = stamps(&self.model);
-        if stamps == watched.read {
-            watched.moving = None;
-            let again = watched
-                .refused
-                .as_ref()
-                .is_some_and(|(_, at)| now.duration_since(*at).is_ok_and(|since| since >= AGAIN));
-            let ended = watched.again.is_some_and(|end| end < unix(now));
-            if !again && !ended {
-                return Look::Same;
-            }
-        } else if watched.moving.as_ref() != Some(&stamps) {
-            watched.moving = Some(stamps);
-            return Look::Moving;
+        let ended = watched.again.is_some_and(|end| end < unix(now.wall));
+        match watched.files.look(ended, now) {
+            Seen::Same => return Look::Same,
+            Seen::Moving => return Look::Moving,
+            Seen::Changed => watched.again = None,
         }
-        watched.moving = None;
-        watched.again = None;
-        watched.read = stamps;
-        match ready(&self.model, self.protocol, now) {
+        match ready(&self.model, self.protocol, now.wall) {
             Ok(ready) => self.take_over(&mut watched, ready),
-            Err(problems) => {
-                let told = watched
-                    .refused
-                    .take()
-                    .is_some_and(|(old, _)| old == problems);
-                watched.refused = Some((problems.clone(), now));
-                if told {
-                    Look::Same
-                } else {
-                    Look::Refused(problems)
-                }
-            }
+            Err(problems) if watched.files.refuse(&problems, now) => Look::Refused(problems),
+            Err(_) => Look::Same,
         }
     }
 
     fn take_over(&self, watched: &mut Watched, ready: Ready) -> Look {
-        watched.refused = None;
+        watched.files.accept();
         watched.again = ready.again;
         if ready.content == watched.content {
             return Look::Same;
         }
         let Ready {
-            mut config,
+            config,
             mut tickets,
             shown,
+            lists,
             content,
             trust,
             again: _,
             warnings,
         } = ready;
         if trust == watched.trust {
-            tickets = watched.tickets.clone();
-            config.ticketer = tickets.clone();
+            tickets = self.config.load().tickets.clone();
         }
-        watched.tickets = tickets;
-        self.config.store(Arc::new(config));
+        self.config.store(Settings::new(config, tickets));
         watched.shown.clone_from(&shown);
+        watched.lists = lists;
         (watched.content, watched.trust) = (content, trust);
         Look::PickedUp(shown, warnings)
     }
@@ -218,29 +224,8 @@ impl Live {
     }
 }
 
-/// What tells one state of a file from another without reading it; `None` where it cannot be seen.
-type Stamp = Option<[i64; 7]>;
-
-fn stamps(model: &Tls) -> Vec<Stamp> {
-    files(model)
-        .map(|path| std::fs::metadata(path).ok().map(|found| stamp(&found)))
-        .collect()
-}
-
-fn stamp(found: &Metadata) -> [i64; 7] {
-    [
-        found.dev() as i64,
-        found.ino() as i64,
-        found.size() as i64,
-        found.mtime(),
-        found.mtime_nsec(),
-        found.ctime(),
-        found.ctime_nsec(),
-    ]
-}
-
 /// Every file that a listener names for TLS.
-fn files(model: &Tls) -> impl Iterator<Item = &Path> {
+fn files(model: &Tls) -> impl Iterator<Item = &PathBuf> {
     let certificates = model.certificates.iter().flat_map(|certificate| {
         let both = [&certificate.chain, &certificate.key];
         both.into_iter().chain(&certificate.ocsp)
@@ -249,5 +234,8 @@ fn files(model: &Tls) -> impl Iterator<Item = &Path> {
         .client_certificates
         .iter()
         .flat_map(|clients| std::iter::once(&clients.ca).chain(&clients.crls));
-    certificates.chain(clients).map(PathBuf::as_path)
+    certificates.chain(clients)
 }
+
+#[cfg(test)]
+mod tests;

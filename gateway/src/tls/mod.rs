@@ -6,7 +6,9 @@
 
 pub mod client;
 pub mod digest;
+pub mod follow;
 pub mod identity;
+pub mod lists;
 pub mod live;
 pub mod load;
 pub mod ocsp;
@@ -16,3 +18,4 @@ pub mod store;
 pub mod tickets;
 pub mod time;
 pub mod trust;
+mod watch;

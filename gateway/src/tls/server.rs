@@ -14,6 +14,7 @@ use rustls::{ServerConfig, SupportedProtocolVersion, version};
 
 use super::client;
 use super::digest;
+use super::lists::List;
 use super::load::load;
 use super::store::Store;
 use super::tickets::Tickets;
@@ -29,6 +30,8 @@ pub struct Ready {
     pub tickets: Arc<Tickets>,
     /// The certificates, in the order of the configuration.
     pub shown: Vec<Shown>,
+    /// What is known of revoked clients.
+    pub lists: Vec<List>,
     /// Changes with everything that was read.
     pub content: [u8; 32],
     /// Changes with everything that decides on a client; sessions of one trust must not be resumed under another.
@@ -74,10 +77,15 @@ pub fn ready(tls: &Tls, protocol: Protocol, now: SystemTime) -> Result<Ready, Ve
     let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(versions(tls.min_version))
         .map_err(failed)?;
-    let (verifier, trust) = match trust {
-        Some(trust) => (trust.verifier, trust.digest),
-        None => (WebPkiClientVerifier::no_client_auth(), [0; 32]),
+    let (verifier, trust, lists) = match trust {
+        Some(trust) => (trust.verifier, trust.digest, trust.lists),
+        None => (WebPkiClientVerifier::no_client_auth(), [0; 32], Vec::new()),
     };
+    // A session that is resumed asks no list: with the first that runs out, all have to come again.
+    let refusing = lists.iter().filter(|list| !list.accepted);
+    let ends = refusing
+        .map(|list| u64::try_from(list.ends).unwrap_or(0))
+        .min();
     let mut config = builder
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(store));
@@ -86,8 +94,8 @@ pub fn ready(tls: &Tls, protocol: Protocol, now: SystemTime) -> Result<Ready, Ve
         // A peer that speaks no HTTP/2 learns it here and not from a broken connection.
         Protocol::Grpc => vec![b"h2".to_vec()],
     };
-    let tickets =
-        Tickets::new().map_err(|error| failed(rustls::Error::General(error.to_string())))?;
+    let tickets = Tickets::with(Vec::new(), ends)
+        .map_err(|error| failed(rustls::Error::General(error.to_string())))?;
     let tickets = Arc::new(tickets);
     config.ticketer = tickets.clone();
     // Sessions live in tickets, so nothing is kept per client and no lock is shared.
@@ -98,6 +106,7 @@ pub fn ready(tls: &Tls, protocol: Protocol, now: SystemTime) -> Result<Ready, Ve
         config,
         tickets,
         shown,
+        lists,
         content: digest::of_parts([&digest[..], &trust[..]]),
         trust,
         again,
@@ -216,31 +225,32 @@ pub fn check(config: &Config, now: SystemTime) -> Vec<Problem> {
 /// The error is the first reason why that cannot be told.
 pub fn shown_for(tls: &Tls, name: &str, now: SystemTime) -> Result<Option<PathBuf>, String> {
     let provider = aws_lc_rs::default_provider();
-    let name = name.to_ascii_lowercase();
-    let parent = name
-        .split_once('.')
-        .map(|(_, parent)| format!("*.{parent}"));
-    let (mut exact, mut wildcard) = (None, None);
+    let mut all = Vec::new();
     for certificate in &tls.certificates {
         let loaded = load(certificate, &provider, now).map_err(|problems| {
             let first = problems.into_iter().next();
             first.map_or_else(String::new, |problem| problem.what)
         })?;
-        if loaded.names.contains(&name) {
-            exact.get_or_insert(&certificate.chain);
-        } else if parent
-            .as_ref()
-            .is_some_and(|parent| loaded.names.contains(parent))
-        {
-            wildcard.get_or_insert(&certificate.chain);
-        }
+        all.push((certificate.chain.clone(), loaded.names));
     }
-    let default = tls
-        .certificates
-        .first()
-        .map(|certificate| &certificate.chain);
-    let default = default.filter(|_| tls.unknown_names == UnknownNames::DefaultCertificate);
-    Ok(exact.or(wildcard).or(default).cloned())
+    Ok(chosen(all, name, tls.unknown_names))
+}
+
+/// Of the files of certificates with their names that for `name`; none where it is refused.
+pub(super) fn chosen(
+    all: Vec<(PathBuf, Vec<String>)>,
+    name: &str,
+    unknown: UnknownNames,
+) -> Option<PathBuf> {
+    let name = name.to_ascii_lowercase();
+    let parent = name
+        .split_once('.')
+        .map(|(_, parent)| format!("*.{parent}"));
+    let with = |name: &String| all.iter().find(|(_, names)| names.contains(name));
+    let found = with(&name).or_else(|| with(parent.as_ref()?));
+    let default = all.first();
+    let default = default.filter(|_| unknown == UnknownNames::DefaultCertificate);
+    found.or(default).map(|(chain, _)| chain.clone())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Which clients are known? The authorities that a listener asks certificates of, and what they have revoked.
 //!
-//! Chains and revocation are verified by the TLS library. A list that is out of date goes on being used and is warned of:
-//! a list that nobody renewed must not lock out a whole fleet. Does not: fetch lists.
+//! Chains and revocation are verified by the TLS library. A list that has run out refuses, as with other servers, unless the
+//! configuration says that what is known shall do. Does not: fetch lists.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,13 +18,12 @@ use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
 use super::digest;
+use super::lists::{self, List};
 use super::load::{FILE_BYTES_MAX, not_pem, read};
 use super::time::unix;
 use crate::config::model::{ClientCertificates, Place};
 use crate::config::problem::Problem;
 
-/// Largest file with lists of revoked certificates.
-const CRL_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Most authorities of a listener: their names go to each client (RFC 8446 section 4.2.4).
 const AUTHORITIES_MAX: usize = 256;
 
@@ -34,6 +33,8 @@ pub struct Trust {
     pub verifier: Arc<dyn ClientCertVerifier>,
     /// Changes with everything that decides on a client.
     pub digest: [u8; 32],
+    /// What has been revoked.
+    pub lists: Vec<List>,
     /// What is not right but does not stop it.
     pub warnings: Vec<Problem>,
 }
@@ -47,10 +48,14 @@ pub fn load(
     let place = wanted.place;
     let (mut problems, mut warnings) = (Vec::new(), Vec::new());
     let authorities = collect(authorities(&wanted.ca, place), &mut problems);
-    let mut lists = Vec::new();
-    for path in &wanted.crls {
-        lists.extend(collect(revoked(path, place), &mut problems));
-    }
+    let lists = match lists::load(wanted) {
+        Ok(lists) => lists,
+        Err(wrong) => {
+            problems.extend(wrong);
+            Vec::new()
+        }
+    };
+    let (lists, told): (Vec<_>, Vec<_>) = lists.into_iter().unzip();
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -65,9 +70,13 @@ pub fn load(
             ))
         })?;
     }
+    let run_out = told
+        .iter()
+        .filter_map(|list| lists::doubt(list, place, unix(now)));
+    warnings.extend(run_out);
     warnings.extend(doubts(&authorities, &lists, wanted, now));
-    let required = [u8::from(wanted.required)];
-    let parts = [&required[..]]
+    let words = [u8::from(wanted.required), u8::from(wanted.expired_crl)];
+    let parts = [&words[..]]
         .into_iter()
         .chain(authorities.iter().map(|der| der.as_ref()))
         .chain([&b"revoked"[..]])
@@ -76,6 +85,11 @@ pub fn load(
     let builder =
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
             .with_crls(lists);
+    let builder = if wanted.expired_crl {
+        builder
+    } else {
+        builder.enforce_revocation_expiration()
+    };
     let builder = if wanted.required {
         builder
     } else {
@@ -90,6 +104,7 @@ pub fn load(
     Ok(Trust {
         verifier,
         digest,
+        lists: told,
         warnings,
     })
 }
@@ -142,34 +157,7 @@ pub(super) fn authorities(
     Ok(all)
 }
 
-fn revoked(
-    path: &Path,
-    place: Place,
-) -> Result<Vec<CertificateRevocationListDer<'static>>, Problem> {
-    let text = read(path, place, CRL_BYTES_MAX)?;
-    let file = path.display();
-    let all: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&text).collect();
-    let all = all.map_err(|error| not_pem(path, place, &error))?;
-    if all.is_empty() {
-        return Err(Problem::error(
-            place,
-            format!("{file} has no list of revoked certificates"),
-        )
-        .hint("it needs a block that begins with `-----BEGIN X509 CRL-----`; a DER file is turned into one by `openssl crl -inform der`"));
-    }
-    if all
-        .iter()
-        .any(|der| CertificateRevocationList::from_der(der).is_err())
-    {
-        return Err(
-            Problem::error(place, format!("a list in {file} is damaged"))
-                .hint("fetch it again from the authority"),
-        );
-    }
-    Ok(all)
-}
-
-/// Authorities that are past their time, lists that are out of date, authorities without a list.
+/// Authorities that are past their time, and authorities without a list.
 fn doubts(
     authorities: &[CertificateDer<'static>],
     lists: &[CertificateRevocationListDer<'static>],
@@ -182,18 +170,6 @@ fn doubts(
         .filter_map(|der| CertificateRevocationList::from_der(der).ok())
         .map(|(_, list)| list)
         .collect();
-    for list in &lists {
-        if let Some(until) = list.next_update().filter(|until| until.timestamp() < now) {
-            let what = format!(
-                "the list of revoked certificates of `{}` was due to be renewed on {until}",
-                list.issuer()
-            );
-            doubts.push(
-                Problem::warning(place, what)
-                    .hint("what it revokes stays refused; fetch a newer one"),
-            );
-        }
-    }
     for der in authorities {
         let Ok((_, authority)) = X509Certificate::from_der(der) else {
             continue;

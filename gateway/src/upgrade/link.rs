@@ -15,11 +15,14 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::tls::live::SessionKeys;
 
 /// Bytes of a message. The longest is the list of sockets or the reason of a refusal.
 const MESSAGE_MAX: usize = 1024 * 1024;
+/// Bytes that most messages need; where one needs more, pieces of it stay in memory that was given back.
+const TEXT: usize = 64 * 1024;
 /// Descriptors in one message of the kernel, which allows 253.
 const DESCRIPTORS_AT_ONCE: usize = 64;
 /// Descriptors in all.
@@ -68,20 +71,22 @@ pub(super) enum Offered {
 /// One end of the pair.
 pub(super) struct Link {
     stream: UnixStream,
-    /// Received, and not yet a whole message.
-    received: Vec<u8>,
+    /// Received, and not yet a whole message. Wiped once it is read, because keys may be among it.
+    received: Zeroizing<Vec<u8>>,
 }
 
 impl Link {
     pub fn new(stream: UnixStream) -> Link {
         Link {
             stream,
-            received: Vec::new(),
+            received: Zeroizing::new(Vec::with_capacity(TEXT)),
         }
     }
 
     pub fn say(&mut self, message: &Message) -> io::Result<()> {
-        let text = serde_json::to_vec(message)?;
+        // Keys are among it: no copy of them stays in memory that is free.
+        let mut text = Zeroizing::new(Vec::with_capacity(TEXT));
+        serde_json::to_writer(&mut *text, message)?;
         let length = u32::try_from(text.len())
             .ok()
             .filter(|length| *length as usize <= MESSAGE_MAX)
@@ -105,7 +110,7 @@ impl Link {
             }
             if self.received.len() == wanted && wanted > 4 {
                 let message = serde_json::from_slice(&self.received[4..])?;
-                self.received.clear();
+                self.received.zeroize();
                 return Ok(Some(message));
             }
             let left = until.saturating_duration_since(Instant::now());
@@ -113,7 +118,7 @@ impl Link {
                 return Ok(None);
             }
             self.stream.set_read_timeout(Some(left))?;
-            let mut piece = [0; 4096];
+            let mut piece = Zeroizing::new([0; 4096]);
             let room = (wanted - self.received.len()).min(piece.len());
             match self.stream.read(&mut piece[..room]) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),

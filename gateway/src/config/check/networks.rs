@@ -85,7 +85,7 @@ fn list(
 }
 
 /// `10.0.0.0/8`, `2001:db8::/32`, or one address.
-pub(super) fn network(text: &str) -> Result<Network, Wrong> {
+pub fn network(text: &str) -> Result<Network, Wrong> {
     let (host, length) = match text.split_once('/') {
         Some((host, length)) => (host.trim(), Some(length.trim())),
         None => (text, None),

@@ -60,7 +60,7 @@ pub(super) fn tls(field: &Field<'_>, reader: &mut Reader) -> Option<Tls> {
     Some(tls)
 }
 
-/// `off`, or `{ mode: , ca: , crl: }`.
+/// `off`, or `{ mode: , ca: , crl: , expired_crl: }`.
 fn client_certificates(
     reader: &mut Reader,
     field: &Field<'_>,
@@ -85,6 +85,10 @@ fn client_certificates(
             crls.extend(path(reader, &file));
         }
     }
+    let expired = [("refuse", false), ("accept", true)];
+    let expired_crl = keys
+        .take("expired_crl")
+        .map_or(Some(false), |field| reader.word(&field, &expired));
     keys.done(reader);
     let Some(required) = mode? else {
         return Some(None);
@@ -102,6 +106,7 @@ fn client_certificates(
         place: ca.node.place,
         ca: path(reader, &ca)?,
         crls,
+        expired_crl: expired_crl?,
     }))
 }
 
@@ -163,6 +168,9 @@ pub(super) fn worker_tls(field: &Field<'_>, reader: &mut Reader) -> Option<Optio
     let versions = [("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
     keys.set(reader, "min_version", &mut tls.min_version, |r, f| {
         r.word(f, &versions)
+    });
+    keys.set(reader, "watch", &mut tls.watch, |r, f| {
+        r.word(f, &[("off", false), ("on", true)])
     });
     let verify = keys.take("verify");
     if let Some(field) = &verify

@@ -167,14 +167,22 @@ fn seconds(reader: &mut Reader, field: &Field<'_>) -> Option<u16> {
 /// It is sent in bodies and in `grpc-message`.
 fn sentence(reader: &mut Reader, field: &Field<'_>) -> Option<String> {
     let text = reader.text(field, "a sentence")?;
-    let plain = |b: u8| b == b' ' || b.is_ascii_graphic();
-    if (1..=500).contains(&text.len()) && text.bytes().all(plain) && !text.contains('%') {
+    if is_sentence(text) {
         return Some(text.to_owned());
     }
     reader.error(
         field.node.place,
         format!("`{}` cannot be sent to every client", field.path),
-        "1 to 500 characters of ASCII on one line, without `%`",
+        SENTENCE,
     );
     None
+}
+
+/// What [`is_sentence`] asks for.
+pub const SENTENCE: &str = "1 to 500 characters of ASCII on one line, without `%`";
+
+/// Whether a text can be sent in bodies and in `grpc-message`.
+pub fn is_sentence(text: &str) -> bool {
+    let plain = |b: u8| b == b' ' || b.is_ascii_graphic();
+    (1..=500).contains(&text.len()) && text.bytes().all(plain) && !text.contains('%')
 }

@@ -221,6 +221,13 @@ const CLIENT_CERTIFICATES: &[Key] = &[
         "PEM files with lists of revoked certificates. Where there is one, each certificate of a client's chain must be \
          covered by one.",
     ),
+    key(
+        "expired_crl",
+        &[Form::Words(&["accept", "refuse"])],
+        "refuse",
+        "What becomes of clients once the list that covers them has run out (`nextUpdate`); `accept`: what is known goes on \
+         being used.",
+    ),
 ];
 
 const HTTP2: &[Key] = &[

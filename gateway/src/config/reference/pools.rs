@@ -413,6 +413,12 @@ const WORKER_TLS: &[Key] = &[
         "1.2",
         "Oldest version spoken.",
     ),
+    key(
+        "watch",
+        &[Form::Words(&["off", "on"])],
+        "on",
+        "Files that are replaced on the disk are picked up within seconds where they are sound; `off`: by a reload only.",
+    ),
 ];
 
 const HEALTH: &[Key] = &[

@@ -15,7 +15,7 @@ fn all() -> Vec<Failure> {
             | Failure::ClientTimeout => {}
             Failure::ClientGone | Failure::NoWorker | Failure::Busy | Failure::Connect => {}
             Failure::WorkerLost | Failure::BadAnswer | Failure::WorkerTimeout => {}
-            Failure::NotImplemented | Failure::TooManyConnections | Failure::Stopping => {}
+            Failure::NotImplemented | Failure::Stopping => {}
             Failure::Network | Failure::RateLimited(_) | Failure::RouteFull => {}
             Failure::Intercepted { .. } => {}
             Failure::NoFile | Failure::NoMethod | Failure::FileBroken => {}
@@ -57,7 +57,6 @@ fn all() -> Vec<Failure> {
             retry_after: None,
         },
         Failure::NotImplemented,
-        Failure::TooManyConnections,
         Failure::Stopping,
     ]
     .map(listed)
@@ -190,5 +189,21 @@ fn a_connection_whose_bytes_are_in_doubt_is_closed() {
         Failure::WorkerTimeout,
     ] {
         assert!(failure.keeps_connection(), "{failure:?}");
+    }
+}
+
+/// The page is what the end-to-end tests are compared with: each word in it has one of its own there.
+#[test]
+fn every_word_is_documented() {
+    let page = include_str!("../../../../docs/access-log.md");
+    let table = page.split("### The words of `end`").nth(1);
+    let table = table.and_then(|rest| rest.split("\n## ").next());
+    let table = table.expect("docs/access-log.md has the table of words");
+    for failure in all() {
+        let word = failure.word();
+        assert!(
+            table.contains(&format!("`{word}`")),
+            "docs/access-log.md does not tell of `{word}`"
+        );
     }
 }

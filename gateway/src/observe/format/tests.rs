@@ -1,5 +1,6 @@
 use std::net::SocketAddr;
 
+use super::super::record::Counts;
 use super::super::time::Moment;
 use super::*;
 
@@ -18,9 +19,19 @@ fn record() -> Record<'static> {
         bytes_out: 2750,
         duration_ms: 109.9,
         wait_ms: 10.0,
+        hold_ms: 7.5,
+        queue_ms: 2.5,
         connect_ms: 30.0,
         first_byte_ms: Some(109.0),
-        open: (7, 3),
+        retries: 1,
+        counts: Counts {
+            process: 7,
+            listener: 3,
+            pool: 12,
+            worker: 2,
+            ahead: 4,
+            moved: true,
+        },
         ..Record::new(Moment(1_795_456_799_999), "https", client)
     }
 }
@@ -41,7 +52,9 @@ fn json_tells_all_and_leaves_out_what_there_is_not() {
         "{text}"
     );
     assert!(
-        text.contains(r#""wait_ms":10.0,"connect_ms":30.0,"first_byte_ms":109.0"#),
+        text.contains(
+            r#""wait_ms":10.0,"hold_ms":7.5,"queue_ms":2.5,"connect_ms":30.0,"first_byte_ms":109.0"#
+        ),
         "{text}"
     );
     for absent in [
@@ -49,7 +62,7 @@ fn json_tells_all_and_leaves_out_what_there_is_not() {
         "user_agent",
         "grpc_status",
         "left_out",
-        "open",
+        "counts",
         "port",
     ] {
         assert!(!text.contains(absent), "{absent} in {text}");
@@ -61,7 +74,7 @@ fn haproxy_s_format_is_read_by_its_tools() {
     assert_eq!(
         line(Format::Haproxy, &record()),
         "10.0.1.2:33317 [23/Nov/2026:17:59:59.999] https app/127.0.0.1:8080 0/10/30/69/109 200 2750 - - ---- \
-         7/3/0/0/0 0/0 \"GET /a/b HTTP/1.1\""
+         7/3/12/2/+1 0/4 \"GET /a/b HTTP/1.1\""
     );
     let refused = Record {
         tls: "TLSv1.3",
@@ -72,6 +85,12 @@ fn haproxy_s_format_is_read_by_its_tools() {
         status: 403,
         bytes_out: 0,
         end: "denied",
+        retries: 0,
+        counts: Counts {
+            process: 7,
+            listener: 3,
+            ..Counts::default()
+        },
         ..record()
     };
     assert_eq!(

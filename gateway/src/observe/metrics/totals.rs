@@ -133,9 +133,10 @@ impl Metrics {
         .into_iter()
         .enumerate()
         {
+            let labels = histograms.family.labels;
+            let place = labels.iter().position(|label| *label == "pool");
             histograms.each(|labels, counted| {
-                // The pool is the last label of each.
-                if let Some(pool) = labels.last() {
+                if let Some(pool) = place.and_then(|at| labels.get(at)) {
                     let (count, sum) = &mut totals.pools.entry(pool.clone()).or_default().times[at];
                     *count += counted.count;
                     *sum += counted.sum_us as f64 / 1e6;

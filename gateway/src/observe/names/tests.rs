@@ -118,23 +118,25 @@ fn table() -> String {
             "portcullis_exchanges",
             "portcullis_streams",
             "portcullis_tunnels",
+            "portcullis_compressions",
+            "portcullis_mirror",
+            "portcullis_buffers",
         ]) {
             "Requests"
         } else {
             "The gateway"
         }
     };
-    let mut out = String::new();
-    let mut before = "";
+    // Every chapter once, in the order in which they begin.
+    let mut chapters: Vec<(&str, String)> = Vec::new();
     for (_, family) in ALL.iter().chain(haproxy::ALL) {
         let chapter = chapter(family.name);
-        if chapter != before {
-            before = chapter;
-            let _ = write!(
-                out,
-                "\n### {chapter}\n\n| Name | Type | Labels | Meaning |\n|---|---|---|---|\n"
-            );
-        }
+        let known = chapters.iter().position(|(name, _)| *name == chapter);
+        let at = known.unwrap_or_else(|| {
+            chapters.push((chapter, String::new()));
+            chapters.len() - 1
+        });
+        let out = &mut chapters[at].1;
         let labels: Vec<String> = family
             .labels
             .iter()
@@ -149,7 +151,11 @@ fn table() -> String {
             family.help
         );
     }
-    out
+    let head = "| Name | Type | Labels | Meaning |\n|---|---|---|---|\n";
+    chapters
+        .iter()
+        .map(|(name, rows)| format!("\n### {name}\n\n{head}{rows}"))
+        .collect()
 }
 
 /// `UPDATE_DOCS=1 cargo test -p gateway names` writes the table anew.

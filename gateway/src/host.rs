@@ -35,9 +35,11 @@ pub fn raise_open_files(config: &Config) {
     }
 }
 
-/// The same after a reload, where the caps have grown.
+/// The same after a reload, where the caps have grown. That the limit is too low is told once, not by each reload.
 pub fn raise_open_files_again(before: &Config, after: &Config) {
-    if open_files_wanted(after) > open_files_wanted(before) {
+    let (had, wanted) = (open_files_wanted(before), open_files_wanted(after));
+    let told = Resource::NOFILE.get().is_ok_and(|(soft, _)| soft < had);
+    if wanted > had && !told {
         raise_open_files(after);
     }
 }

@@ -49,7 +49,7 @@ pub use context::Context;
 use failure::{Answer, Failure, GrpcStatus};
 use fields::{Filling, Made};
 use finish::Summary;
-use flow::{Pace, Source};
+use flow::Source;
 use forward::{After, Passage};
 use job::Job;
 use replay::Replay;

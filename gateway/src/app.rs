@@ -146,6 +146,7 @@ fn serve(
     discover::first_scan(&plan.pools, &own);
     let ready = ready_line(&plan.config, &doors, admin_address);
     let shared = Arc::new(Shared::new(plan.clone(), log, tracer));
+    services::look_at_memory(&shared, host::memory::available());
     shared.set_listening(addresses(&doors));
     let doors = Arc::new(Mutex::new(doors));
     let (senders, receivers) = (0..threads)

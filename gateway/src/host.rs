@@ -2,6 +2,8 @@
 //!
 //! Promises: without a service manager (no `NOTIFY_SOCKET`) nothing is sent; a limit that is too low is told, not fatal.
 
+pub mod memory;
+
 use std::time::Duration;
 
 use rlimit::Resource;

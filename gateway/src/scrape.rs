@@ -47,6 +47,10 @@ fn itself(text: &mut Exposition, shared: &Shared, plan: &Plan) {
         .line(&[], shared.buffers.kept() as u64);
     text.family(&names::BUFFERS_REFUSED)
         .line(&[], shared.buffers.refused());
+    text.family(&names::MEMORY_MAX)
+        .line(&[], shared.memory.max());
+    text.family(&names::MEMORY_FULL)
+        .line(&[], shared.memory.is_reached().into());
     text.family(&names::IN_FLIGHT)
         .line(&[], shared.in_flight.total());
     text.family(&names::COMPRESSIONS_SKIPPED)

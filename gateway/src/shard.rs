@@ -22,6 +22,7 @@ pub use farewell::{Farewell, StreamKind};
 use crate::config::model::ListenerId;
 use crate::io::Scratch;
 use crate::io::timer::{REST, TICK, Timers};
+use crate::limit::ceiling::Ceiling;
 use crate::limit::memory::{Budget, Share};
 use crate::limit::network::counted_as;
 use crate::observe::access_log::{AccessLog, Lines};
@@ -48,6 +49,8 @@ pub struct Shared {
     pub tracer: Option<Tracer>,
     /// Bytes of request bodies that may be kept, all data threads together.
     pub buffers: Arc<Budget>,
+    /// Whether the memory is used up.
+    pub memory: Ceiling,
     /// Open connections and who opened them.
     pub clients: Clients,
     /// Exchanges in flight, tunnels included.
@@ -80,6 +83,7 @@ impl Shared {
             plan: ArcSwap::new(plan),
             log,
             tracer,
+            memory: Ceiling::default(),
             clients: Clients::new(LISTENERS_MAX),
             in_flight: InFlight::new(LISTENERS_MAX),
             listening: Mutex::default(),

@@ -164,3 +164,32 @@ async fn tls_sessions_are_resumed_over_a_reload() {
     gateway.reload(|text| text).await;
     assert!(resumed().await);
 }
+
+/// The plan of before goes when the last exchange that began with it has ended; there is none here.
+#[tokio::test]
+async fn plans_that_are_replaced_are_freed() {
+    let worker = Worker::start(replying(200)).await;
+    let gateway = Edge::to(&worker).start().await;
+    let memory = async || {
+        gateway
+            .metric("process_resident_memory_bytes ")
+            .await
+            .unwrap()
+    };
+    let mut client = gateway.http().await;
+    let small = memory().await;
+    let routes: String = (0..5_000)
+        .map(|n| format!("  - {{ path: /route/{n}, deny: 403, on: [http, https] }}\n"))
+        .collect();
+    gateway.reload(|text| text + "\n" + &routes).await;
+    assert_eq!(client.get("/route/77").await.status(), 403);
+    let large = memory().await;
+    let plan = large - small;
+    assert!(plan > 1e6, "{small} {large}");
+    for _ in 0..60 {
+        gateway.reload(|text| text).await;
+        assert_eq!(client.get("/").await.status(), 200);
+    }
+    let grown = memory().await - large;
+    assert!(grown < 8.0 * plan, "{grown} bytes more, a plan is {plan}");
+}

@@ -33,7 +33,7 @@ words! {
     client_gone client_timeout
     bad_head bad_path bad_host bad_body
     denied
-    rate_limited route_full body_too_large buffers_full
+    rate_limited route_full body_too_large buffers_full memory_full
     maintenance
     no_file no_method file_broken
     intercepted

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use async_trait::async_trait;
@@ -15,8 +16,9 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::socket::Trace;
 use crate::admin::{self, Admin};
 use crate::app::sockets::AdminSocket;
+use crate::config::model::MemoryMax;
 use crate::discover;
-use crate::host;
+use crate::host::{self, memory};
 use crate::listener::accept::{Balance, Door, Handed, accept, receive};
 use crate::reload::on_change::{self};
 use crate::reload::{Discovered, OpenDoor};
@@ -149,6 +151,49 @@ fn data_thread(
     Ok(())
 }
 
+/// Between two looks at the memory that is used ...
+const LOOK_AT_MEMORY: Duration = Duration::from_secs(1);
+/// ... and while three quarters of it are.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Looks at the memory that is used, once; returns when to look again.
+pub(super) fn look_at_memory(shared: &Shared, available: Option<u64>) -> Duration {
+    let max = match shared.plan.load().config.memory_max {
+        MemoryMax::Off => None,
+        MemoryMax::Bytes(max) => Some(max),
+        MemoryMax::Auto => available.map(|bytes| bytes / 100 * 85),
+    };
+    let Some(used) = memory::used() else {
+        return LOOK_AT_MEMORY;
+    };
+    let max_told = max.unwrap_or(0);
+    match shared.memory.measure(used, max) {
+        Some(true) => tracing::warn!(
+            used,
+            max = max_told,
+            "memory_max is reached: new requests are refused until some is given back"
+        ),
+        Some(false) => tracing::info!(
+            used,
+            max = max_told,
+            "memory is given back: requests are taken again"
+        ),
+        None => {}
+    }
+    if max.is_some_and(|max| used > max / 4 * 3) {
+        LOOK_AGAIN
+    } else {
+        LOOK_AT_MEMORY
+    }
+}
+
+async fn watch_memory(shared: &Shared) {
+    let available = memory::available();
+    loop {
+        tokio::time::sleep(look_at_memory(shared, available)).await;
+    }
+}
+
 /// Everything that is not on a request's path.
 pub(super) struct Control {
     pub(super) shared: Arc<Shared>,
@@ -219,6 +264,7 @@ impl Service for Control {
             renewing,
             asked,
             feeding,
+            watch_memory(&self.shared),
             on_change::watch(self.admin.reload.clone())
         );
     }

@@ -45,7 +45,8 @@ mod trusted;
 use std::path::PathBuf;
 
 use super::model::{
-    AccessLog, Admin, Config, ErrorPages, Metrics, Place, Process, ReloadOptions, Statuses, Traces,
+    AccessLog, Admin, Config, ErrorPages, MemoryMax, Metrics, Place, Process, ReloadOptions,
+    Statuses, Traces,
 };
 use super::problem::quoted;
 use super::read::{Field, Keys, Reader};
@@ -113,6 +114,7 @@ pub(super) fn check(root: &Node, reader: &mut Reader) -> Option<Config> {
         drain: globals.stop.drain,
         upgrade: globals.stop.upgrade,
         buffers_bytes_max: globals.buffers_bytes_max,
+        memory_max: globals.memory_max,
         process: globals.process,
         deny_segments: globals.deny_segments,
         response_changes: Some(Box::new(globals.changes.response))
@@ -144,6 +146,7 @@ pub(super) fn admin_alone(root: &Node, reader: &mut Reader) -> Option<Option<Adm
 struct Globals {
     threads: usize,
     buffers_bytes_max: usize,
+    memory_max: MemoryMax,
     deny_segments: Vec<String>,
     admin: Option<Admin>,
     reload: ReloadOptions,
@@ -162,6 +165,7 @@ impl Default for Globals {
         Globals {
             threads: 0,
             buffers_bytes_max: 256 << 20,
+            memory_max: MemoryMax::default(),
             deny_segments: vec!["metrics".to_owned()],
             admin: Some(Admin::default()),
             access_log: AccessLog::default(),
@@ -186,6 +190,7 @@ impl Globals {
             &mut self.buffers_bytes_max,
             |r, f| r.bytes(f, 0..=1 << 40),
         );
+        keys.set(reader, "memory_max", &mut self.memory_max, memory_max);
         keys.set(
             reader,
             "deny_segments",
@@ -222,6 +227,14 @@ fn threads(reader: &mut Reader, field: &Field<'_>) -> Option<usize> {
         return Some(0);
     }
     reader.number(field, 1..=1024)
+}
+
+fn memory_max(reader: &mut Reader, field: &Field<'_>) -> Option<MemoryMax> {
+    match &field.node.value {
+        Value::Text(text) if text.trim() == "auto" => Some(MemoryMax::Auto),
+        Value::Text(text) if text.trim() == "off" => Some(MemoryMax::Off),
+        _ => reader.size(field, 1 << 20..=1 << 50).map(MemoryMax::Bytes),
+    }
 }
 
 fn deny_segments(reader: &mut Reader, field: &Field<'_>) -> Option<Vec<String>> {

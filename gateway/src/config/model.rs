@@ -67,6 +67,8 @@ pub struct Config {
     /// Bytes of request bodies that are kept at once, by `buffer_request` and for retries (above 16 KiB each), all
     /// requests together. Default 256 MiB.
     pub buffers_bytes_max: usize,
+    /// Above so much memory of its own the process takes no more requests.
+    pub memory_max: MemoryMax,
     /// As whom the process runs, and what it may reach.
     pub process: Process,
     /// A request whose first or last path segment is one of these (lower case) is denied, in every
@@ -511,6 +513,18 @@ impl Default for ListenerLimits {
             http2: Http2Limits::default(),
         }
     }
+}
+
+/// Memory that the process may use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MemoryMax {
+    /// 85 % of what the machine or the control group has (default).
+    #[default]
+    Auto,
+    /// No limit.
+    Off,
+    /// Bytes.
+    Bytes(u64),
 }
 
 /// A named set of workers: hosts times port ranges.

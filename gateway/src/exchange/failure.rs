@@ -23,6 +23,8 @@ pub enum Failure {
     RouteFull,
     /// There is no room to keep the request's body.
     BuffersFull,
+    /// The process uses as much memory as it may.
+    MemoryFull,
     /// The pool is in maintenance.
     Maintenance,
     /// No route matches.
@@ -138,6 +140,7 @@ impl Failure {
                 grpc: GrpcStatus::ResourceExhausted,
                 ..later(503, "too many uploads at once")
             },
+            Failure::MemoryFull => later(503, "too much is going on"),
             // The pool has words of its own for it.
             Failure::Maintenance => later(503, "closed for maintenance"),
             Failure::RouteFull => later(503, "too many requests at once"),
@@ -179,6 +182,7 @@ impl Failure {
             Failure::RateLimited(_) => "rate_limited",
             Failure::RouteFull => "route_full",
             Failure::BuffersFull => "buffers_full",
+            Failure::MemoryFull => "memory_full",
             Failure::Maintenance => "maintenance",
             Failure::NoRoute => "no_route",
             Failure::BodyTooLarge => "body_too_large",

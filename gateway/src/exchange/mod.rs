@@ -90,6 +90,12 @@ pub async fn serve(
         &request,
         summary.started,
     ) {
+        // What runs is finished first: it is what gives memory back.
+        Decision::Forward { route, .. } if shard.shared.memory.is_reached() => {
+            summary.route = Some(route);
+            let (done, failure) = (source.is_done(), Failure::MemoryFull);
+            refuse(&request, done, client, failure, grpc, &mut summary).await
+        }
         Decision::Forward { route, target } => {
             summary.route = Some(route);
             forward(

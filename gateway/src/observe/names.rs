@@ -176,6 +176,10 @@ families! {
         "Bytes of request bodies that are kept, by buffer_request and for retries above 16 KiB each.";
     BUFFERS_REFUSED = Counter "portcullis_buffers_refused_total" []
         "How often there was no room to keep more of a request body.";
+    MEMORY_MAX = Gauge "portcullis_memory_max_bytes" []
+        "Memory of the process above which requests are refused (memory_max); 0 for no limit.";
+    MEMORY_FULL = Gauge "portcullis_memory_full" []
+        "1 while requests are refused because of memory_max.";
     CONNECTIONS_ENDED = Counter "portcullis_connections_ended_total" ["listener", "reason"]
         "HTTP/2 connections that the gateway ended for their client's fault, by listener and reason (enhance_your_calm: a flood).";
 

@@ -183,6 +183,19 @@ pub(super) async fn buffers_full() {
     assert_eq!(reply.grpc_status(), Some("0"));
 }
 
+pub(super) async fn memory_full() {
+    // More than that it uses before anybody comes.
+    let house = House::usual().await.with("top", "memory_max: 1MiB");
+    let open = house.open().await;
+    open.tells(&get("/"), "memory_full", 503, true, "14").await;
+    assert_eq!(open.app.count() + open.agents.count(), 0);
+    for (name, value) in [("full", 1.0), ("max_bytes", 1_048_576.0)] {
+        let name = format!("portcullis_memory_{name}");
+        assert_eq!(open.gateway.metric(&name).await, Some(value), "{name}");
+    }
+    assert!(open.gateway.stderr().contains("memory_max is reached"));
+}
+
 pub(super) async fn maintenance() {
     let closed = ", maintenance: { retry_after: 90s, text: back at noon }";
     let open = House::usual().await.with("pool", closed).open().await;

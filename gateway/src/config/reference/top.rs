@@ -300,6 +300,13 @@ const TOP: &[Key] = &[
          such routes are answered 503 and others are not tried again.",
     ),
     key(
+        "memory_max",
+        &[Form::Words(&["auto"]), OFF, Form::Size],
+        "auto",
+        "Memory of the process (resident, not shared) above which new requests are answered 503 and their connections closed; \
+         what runs goes on. `auto` is 85 % of the machine's, or of the control group's if that is less.",
+    ),
+    key(
         "deny_segments",
         &[Form::List(&[Form::Text("metrics")])],
         "[metrics]",

@@ -19,7 +19,7 @@ fn all() -> Vec<Failure> {
             Failure::Network | Failure::RateLimited(_) | Failure::RouteFull => {}
             Failure::Intercepted { .. } => {}
             Failure::NoFile | Failure::NoMethod | Failure::FileBroken => {}
-            Failure::Maintenance | Failure::BuffersFull => {}
+            Failure::Maintenance | Failure::BuffersFull | Failure::MemoryFull => {}
         }
         failure
     }
@@ -38,6 +38,7 @@ fn all() -> Vec<Failure> {
         Failure::RouteFull,
         Failure::Maintenance,
         Failure::BuffersFull,
+        Failure::MemoryFull,
         Failure::NoRoute,
         Failure::BodyTooLarge,
         Failure::BadBody,

@@ -10,7 +10,7 @@ use e2e::h2_client::request;
 use e2e::h2_scripts::{h2, h2_mirroring, h2_silent};
 use e2e::scripts::{closing, replying, saying, silent, upgrading};
 use e2e::websocket::opening;
-use e2e::{Gateway, Raw, Script, TempDir, Tls, Worker, eventually, grpc};
+use e2e::{Gateway, Raw, Script, TempDir, Tls, Worker, eventually, frames, grpc};
 use serde_json::Value;
 
 mod told;
@@ -42,7 +42,7 @@ words! {
     connect
     worker_lost worker_timeout bad_answer
     stopping
-    connection_denied connections_max connections_per_client_max proxy_protocol
+    connection_denied connections_max connections_per_client_max streams_max proxy_protocol
     handshake_failed
 }
 

@@ -7,6 +7,7 @@
 pub mod handshake;
 pub mod hello;
 pub mod proxy_protocol;
+mod refusals;
 pub mod secure;
 pub mod timer;
 pub mod tls;
@@ -25,6 +26,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
 
+use refusals::Refusals;
 use tls::Tls;
 
 /// Silence after which the kernel asks whether the peer is still there.
@@ -214,12 +216,36 @@ impl Stream {
 pub struct Progress {
     written: Cell<u64>,
     blocked: Cell<bool>,
+    /// Where they are looked for.
+    refusals: RefCell<Option<Refusals>>,
 }
 
 impl Progress {
     /// Whether bytes wait for a peer that has taken others since `seen`, which is brought up to date.
     pub fn goes_on(&self, seen: &mut u64) -> bool {
         self.blocked.get() && self.written.get() != std::mem::replace(seen, self.written.get())
+    }
+
+    /// Streams that were refused (REFUSED_STREAM, RFC 9113 section 8.7) since this was last asked; 0 unless
+    /// [`Carrier::watch_refusals`] was called.
+    pub fn take_refused(&self) -> u32 {
+        let mut refusals = self.refusals.borrow_mut();
+        refusals
+            .as_mut()
+            .map_or(0, |refusals| std::mem::take(&mut refusals.count))
+    }
+
+    /// Looks at the first `n` bytes of what was offered.
+    fn look(&self, parts: &[io::IoSlice<'_>], written: &Poll<io::Result<usize>>) {
+        let mut refusals = self.refusals.borrow_mut();
+        if let (Some(refusals), Poll::Ready(Ok(n))) = (refusals.as_mut(), written) {
+            let mut left = *n;
+            for part in parts {
+                let n = left.min(part.len());
+                refusals.note(&part[..n]);
+                left -= n;
+            }
+        }
     }
 
     fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -252,6 +278,11 @@ impl Carrier {
     /// The connection itself, for what comes after HTTP/2.
     pub fn stream(&self) -> Rc<Stream> {
         self.stream.clone()
+    }
+
+    /// Looks for streams that are refused, from the first byte on. For a server: a client begins with what is no frame.
+    pub fn watch_refusals(&self) {
+        *self.progress.refusals.borrow_mut() = Some(Refusals::default());
     }
 
     /// Tells how writing goes, from now on.
@@ -293,7 +324,9 @@ impl AsyncWrite for Carrier {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.progress.note(self.stream.poll_write(cx, data))
+        let written = self.stream.poll_write(cx, data);
+        self.progress.look(&[io::IoSlice::new(data)], &written);
+        self.progress.note(written)
     }
 
     fn poll_write_vectored(
@@ -302,10 +335,12 @@ impl AsyncWrite for Carrier {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let mut tcp = self.stream.tcp.borrow_mut();
-        self.progress.note(match &self.stream.tls {
+        let written = match &self.stream.tls {
             None => Pin::new(&mut *tcp).poll_write_vectored(cx, parts),
             Some(tls) => tls.borrow_mut().poll_write_vectored(&mut tcp, cx, parts),
-        })
+        };
+        self.progress.look(parts, &written);
+        self.progress.note(written)
     }
 
     fn is_write_vectored(&self) -> bool {

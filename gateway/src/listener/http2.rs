@@ -19,10 +19,11 @@ use crate::exchange::failure::{Answer, Failure};
 use crate::exchange::flow::Source;
 use crate::exchange::{Context, serve as serve_request};
 use crate::http1::head::{BadHead, valid_authority};
-use crate::io::Carrier;
 use crate::io::timer::Slot;
+use crate::io::{Carrier, Progress};
 use crate::listener::http1::linger;
 use crate::message::{BodyKind, Fields, Request, Upgrade, Version};
+use crate::shard::Refusal;
 
 /// Tiny DATA frames that may wait to be read, by the measure of the `h2` crate: bursts of small gRPC messages are
 /// normal, the crate's own default is 25 600.
@@ -53,6 +54,7 @@ async fn converse(cx: &Rc<Context>, carrier: Carrier) {
         plan.listener(cx.listener).protocol == crate::config::model::Protocol::Grpc
     };
     let slot = cx.shard.timers.slot();
+    carrier.watch_refusals();
     let (progress, mut seen) = (carrier.progress(), 0);
     // What a connection needs to begin is not kept while it is idle.
     let Some(mut connection) = Box::pin(begin(cx, &limits, grpc, carrier, &slot)).await else {
@@ -62,8 +64,10 @@ async fn converse(cx: &Rc<Context>, carrier: Carrier) {
     let (mut stopping, mut armed) = (false, false);
     loop {
         let accepted = std::future::poll_fn(|task| {
-            if let Poll::Ready(accepted) = connection.poll_accept(task) {
-                return Poll::Ready(accepted);
+            let accepted = connection.poll_accept(task);
+            tell_refused(cx, &progress);
+            if accepted.is_ready() {
+                return accepted;
             }
             if !stopping && cx.is_ending() {
                 stopping = true;
@@ -130,6 +134,24 @@ async fn converse(cx: &Rc<Context>, carrier: Carrier) {
             }
             None => return,
         }
+    }
+}
+
+/// Tells of streams over `streams_max`: the library refuses them by itself.
+fn tell_refused(cx: &Context, progress: &Progress) {
+    let refused = progress.take_refused();
+    if refused == 0 {
+        return;
+    }
+    let plan = cx.shard.shared.plan.load();
+    let listener = &plan.listeners[usize::from(cx.listener.0)];
+    listener.metrics.refuse_streams(refused);
+    let why = Refusal {
+        tls_name: cx.tls_name.as_deref(),
+        ..Refusal::of("streams_max")
+    };
+    for _ in 0..refused {
+        cx.shard.tell_refused(cx.listener, cx.client, why);
     }
 }
 

@@ -31,6 +31,7 @@ pub struct Metrics {
     mirror_sent: IntCounterVec,
     mirror_dropped: IntCounterVec,
     http2_ended: IntCounterVec,
+    streams_refused: IntCounterVec,
     reloads: IntCounterVec,
     upgrades_failed: IntCounterVec,
     pickups: IntCounterVec,
@@ -127,6 +128,7 @@ impl Metrics {
         let mirror_sent = counter(&names::MIRROR_SENT)?;
         let mirror_dropped = counter(&names::MIRROR_DROPPED)?;
         let http2_ended = counter(&names::CONNECTIONS_ENDED)?;
+        let streams_refused = counter(&names::STREAMS_REFUSED)?;
         let reloads = counter(&names::RELOADS)?;
         let upgrades_failed = counter(&names::UPGRADES_FAILED)?;
         // Told from the beginning, as 0.
@@ -146,6 +148,7 @@ impl Metrics {
             mirror_sent,
             mirror_dropped,
             http2_ended,
+            streams_refused,
             reloads,
             upgrades_failed,
             pickups,
@@ -206,6 +209,7 @@ impl Metrics {
             pools: (0..=pools).map(|_| OnceLock::new()).collect(),
             failed: Few::new(),
             http2_ended: (self.http2_ended.clone(), Few::new()),
+            streams_refused: self.streams_refused.with_label_values(&[listener]),
             connections: self.connections.with_label_values(&[listener]),
             refused_total: refused("connections_max"),
             refused_client: refused("connections_per_client_max"),
@@ -304,6 +308,7 @@ pub struct ListenerMetrics {
     pools: Vec<OnceLock<Box<Sums>>>,
     failed: Few<&'static str, IntCounter>,
     http2_ended: (IntCounterVec, Few<&'static str, IntCounter>),
+    streams_refused: IntCounter,
     /// Connections accepted.
     pub connections: IntCounter,
     /// Connections over the listener's cap.
@@ -385,6 +390,11 @@ impl ListenerMetrics {
         let (families, few) = &self.http2_ended;
         let make = || families.with_label_values(&[self.name.as_str(), reason]);
         few.get(reason, make).inc();
+    }
+
+    /// Counts HTTP/2 streams that were over the limit.
+    pub fn refuse_streams(&self, count: u32) {
+        self.streams_refused.inc_by(count.into());
     }
 
     /// Counts an exchange. `named` names its route and its pool; it is asked once for each series.

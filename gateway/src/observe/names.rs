@@ -176,6 +176,8 @@ families! {
         "Bytes of request bodies that are kept, by buffer_request and for retries above 16 KiB each.";
     BUFFERS_REFUSED = Counter "portcullis_buffers_refused_total" []
         "How often there was no room to keep more of a request body.";
+    STREAMS_REFUSED = Counter "portcullis_streams_refused_total" ["listener"]
+        "HTTP/2 streams over streams_max, which clients may open again, by listener.";
     MEMORY_MAX = Gauge "portcullis_memory_max_bytes" []
         "Memory of the process above which requests are refused (memory_max); 0 for no limit.";
     MEMORY_FULL = Gauge "portcullis_memory_full" []

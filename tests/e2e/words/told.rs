@@ -384,6 +384,47 @@ pub(super) async fn connections_per_client_max() {
     assert_eq!(Raw::over(other).get("/").await.status(), 200);
 }
 
+pub(super) async fn streams_max() {
+    let house = House::of(silent(), h2_silent()).await;
+    let open = house.with("limits", "streams_max: 2").open().await;
+    let fields = [
+        (":method", "POST"),
+        (":scheme", "https"),
+        (":authority", "edge.test"),
+        (":path", "/a.B/C"),
+        ("te", "trailers"),
+        ("content-type", "application/grpc"),
+    ];
+    for listener in ["https", "grpc"] {
+        let tls = open.gateway.tls().alpn(&["h2"]);
+        let mut client = Raw::tls(open.gateway.port(listener), &tls).await;
+        client.send(frames::hello()).await;
+        for stream in [1, 3, 5] {
+            let head = frames::block(&fields);
+            let head = frames::frame(frames::HEADERS, frames::END_HEADERS, stream, &head);
+            client.send(head).await;
+        }
+        let refused = loop {
+            let frame = frames::next(&mut client).await;
+            if frame.kind == frames::RST_STREAM {
+                break frame;
+            }
+        };
+        // REFUSED_STREAM: nothing was done, and it may be asked again.
+        assert_eq!(
+            (refused.stream, &refused.payload[..]),
+            (5, &[0, 0, 0, 7][..])
+        );
+        let line = line(&open.gateway, listener, "streams_max").await;
+        assert_eq!(
+            (&line["status"], &line["client"]),
+            (&0.into(), &"127.0.0.1".into())
+        );
+        let counter = format!(r#"portcullis_streams_refused_total{{listener="{listener}"}}"#);
+        counted(&open.gateway, &counter).await;
+    }
+}
+
 pub(super) async fn proxy_protocol() {
     let from = ", proxy_protocol: { from: [127.0.0.0/8] }";
     let open = House::usual().await.with("listener", from).open().await;

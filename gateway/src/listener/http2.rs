@@ -29,6 +29,10 @@ use crate::shard::Refusal;
 /// normal, the crate's own default is 25 600.
 const DATA_FRAME_BUDGET: usize = 16 * 1024 * 1024;
 
+/// Streams that we ended early and of which more may still come, remembered for the 30 s of the `h2` crate: what comes for one
+/// that is forgotten counts as an error of the client's, and it did nothing wrong. Below half a kilobyte each.
+const RESETS_REMEMBERED: usize = 2_048;
+
 /// A connection that has ended is read this long for what was written to arrive: a slow client still takes the end of its
 /// last answer, and its window updates, left unread, would make the kernel reset the connection.
 const LINGER: Duration = Duration::from_secs(10);
@@ -178,7 +182,7 @@ async fn begin(
         .max_send_buffer_size(limits.http2.send_bytes_max)
         .max_frame_size(limits.http2.frame_bytes_max)
         .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
-        .max_concurrent_reset_streams(limits.http2.resets_max)
+        .max_concurrent_reset_streams(limits.http2.resets_max.max(RESETS_REMEMBERED))
         .max_pending_accept_reset_streams(limits.http2.resets_max)
         .max_local_error_reset_streams(Some(limits.http2.errors_max))
         .data_frame_budget(DATA_FRAME_BUDGET);

@@ -8,14 +8,16 @@ const CGROUPS: &str = "/sys/fs/cgroup";
 
 /// Bytes of memory that belong to the process alone: what is resident, without files and what is shared.
 pub fn used() -> Option<u64> {
-    let pages = std::fs::read_to_string("/proc/self/statm").ok()?;
-    used_of(&pages, rustix::param::page_size() as u64)
+    kibibytes_of(
+        &std::fs::read_to_string("/proc/self/status").ok()?,
+        "RssAnon:",
+    )
 }
 
 /// Bytes that the process may use: what the machine has, or the least of its control groups if that is less.
 pub fn available() -> Option<u64> {
     let machine = std::fs::read_to_string("/proc/meminfo").ok();
-    let machine = machine.and_then(|told| total_of(&told));
+    let machine = machine.and_then(|told| kibibytes_of(&told, "MemTotal:"));
     let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let limits = files_of(&groups)
         .into_iter()
@@ -23,19 +25,9 @@ pub fn available() -> Option<u64> {
     limits.chain(machine).min()
 }
 
-/// From proc(5) `statm`: resident pages without shared ones.
-fn used_of(told: &str, page: u64) -> Option<u64> {
-    let mut fields = told.split_ascii_whitespace().skip(1);
-    let mut next = || fields.next()?.parse::<u64>().ok();
-    let (resident, shared) = (next()?, next()?);
-    Some(resident.saturating_sub(shared).saturating_mul(page))
-}
-
-/// From proc(5) `meminfo`.
-fn total_of(told: &str) -> Option<u64> {
-    let line = told
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+/// Bytes of a line of proc(5) `status` or `meminfo`, which tell them in KiB.
+fn kibibytes_of(told: &str, name: &str) -> Option<u64> {
+    let line = told.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.split_ascii_whitespace().next()?.parse().ok()?;
     Some(kib.saturating_mul(1024))
 }
@@ -63,19 +55,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_used_is_resident_and_not_shared() {
-        assert_eq!(used_of("4000 300 100 50 0 200 0\n", 4096), Some(200 * 4096));
-        assert_eq!(used_of("4000 100 300 50 0 200 0\n", 4096), Some(0));
-        for bad in ["", "4000", "4000 300", "a b c"] {
-            assert_eq!(used_of(bad, 4096), None, "{bad:?}");
+    fn the_kernel_tells_kibibytes() {
+        let machine = "MemTotal:       24590328 kB\nMemFree:  1 kB\n";
+        assert_eq!(kibibytes_of(machine, "MemTotal:"), Some(24_590_328 * 1024));
+        let process = "VmRSS:\t    5000 kB\nRssAnon:\t    1200 kB\nRssFile:\t    3800 kB\n";
+        assert_eq!(kibibytes_of(process, "RssAnon:"), Some(1200 * 1024));
+        for bad in ["", "RssAnon:", "RssAnon: kB", "VmRSS: 3 kB"] {
+            assert_eq!(kibibytes_of(bad, "RssAnon:"), None, "{bad:?}");
         }
-    }
-
-    #[test]
-    fn the_machine_tells_kibibytes() {
-        let told = "MemTotal:       24590328 kB\nMemFree:  1 kB\n";
-        assert_eq!(total_of(told), Some(24_590_328 * 1024));
-        assert_eq!(total_of("MemFree: 1 kB\n"), None);
+        assert!(used().is_some_and(|bytes| bytes > 0));
     }
 
     #[test]

@@ -14,10 +14,13 @@ use super::format::Format;
 use super::journal;
 use super::record::Record;
 
-/// Blocks of lines that may wait for the writer.
-const WAITING_MAX: usize = 256;
-/// Bytes gathered before a block is handed over; a tick hands over what there is.
-const BLOCK: usize = 32 * 1024;
+/// Blocks of lines that may wait for the writer: 8 MiB of them.
+const WAITING_MAX: usize = 64;
+/// Bytes gathered before a block is handed over; a tick hands over what there is. Each block wakes the writer, which
+/// costs more than to write it.
+const BLOCK: usize = 128 * 1024;
+/// What a line adds to a full block, usually.
+const LINE: usize = 4 * 1024;
 /// For the last lines to be written when the process ends.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// All of them, in parts per million.
@@ -220,11 +223,13 @@ impl Lines {
         if self.block.is_empty() {
             return false;
         }
-        let block = std::mem::take(&mut self.block);
+        // The next block will be about as long, and one that grows is copied each time.
+        let next = Vec::with_capacity((self.block.len() * 3 / 2).min(BLOCK) + LINE);
+        let block = std::mem::replace(&mut self.block, next);
         let count = std::mem::take(&mut self.count);
         if let Some(writer) = &self.log.writer {
             match writer.try_send(Message::Lines(block)) {
-                Ok(()) => self.block.reserve(BLOCK / 8),
+                Ok(()) => {}
                 Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                     self.log.dropped.fetch_add(count, Ordering::Relaxed);
                 }

@@ -3,6 +3,8 @@
 //! Promises: whatever a client sends, a line is one line and a quoted text ends where it should. Does not: know what is
 //! worth a line, or where lines go.
 
+mod json;
+
 use std::io::Write as _;
 
 use super::record::Record;
@@ -23,12 +25,7 @@ impl Format {
     /// Writes a line without its end.
     pub fn write(self, out: &mut Vec<u8>, record: &Record<'_>) {
         match self {
-            Format::Json => {
-                let before = out.len();
-                if serde_json::to_writer(&mut *out, record).is_err() {
-                    out.truncate(before);
-                }
-            }
+            Format::Json => json::write(out, record),
             Format::Haproxy => haproxy(out, record),
             Format::Combined => combined(out, record),
         }

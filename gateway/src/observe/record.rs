@@ -2,12 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use serde::Serialize;
-
 use super::time::Moment;
 
 /// One exchange, as the access log tells it; or a connection that was refused before there was one. Names are stable.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Record<'a> {
     /// When it began.
     pub time: Moment,
@@ -16,21 +14,16 @@ pub struct Record<'a> {
     /// The client's address.
     pub client: IpAddr,
     /// The client's port.
-    #[serde(skip)]
     pub client_port: u16,
     /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2.0`; empty where none was spoken.
     pub protocol: &'a str,
     /// `TLSv1.2` or `TLSv1.3`; absent on plain connections.
-    #[serde(skip_serializing_if = "str::is_empty")]
     pub tls: &'a str,
     /// The name that the client asked for (SNI), in lower case; absent where it asked for none.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_name: Option<&'a str>,
     /// Subject of the client's certificate; absent without one.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub client_subject: Option<&'a str>,
     /// SHA-256 of the client's certificate in hexadecimal; absent without one.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub client_fingerprint: Option<&'a str>,
     /// Method.
     pub method: &'a str,
@@ -45,18 +38,14 @@ pub struct Record<'a> {
     /// Name of the pool.
     pub pool: &'a str,
     /// The worker that answered.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub worker: Option<SocketAddr>,
     /// The request's id.
     pub request_id: &'a str,
     /// The trace that it has a part in; absent unless a span of it is sent.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<&'a str>,
     /// What the client calls itself; absent unless it is asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<&'a str>,
     /// Where the client says that it comes from, without the query.
-    #[serde(skip)]
     pub referer: Option<&'a str>,
     /// Bytes of the request body.
     pub bytes_in: u64,
@@ -73,23 +62,18 @@ pub struct Record<'a> {
     /// Opened connections to workers, milliseconds.
     pub connect_ms: f64,
     /// From the head to the response's head, milliseconds; absent where there was none.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub first_byte_ms: Option<f64>,
     /// Attempts after the first.
     pub retries: u32,
     /// How a gRPC call ended; absent for others.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub grpc_status: Option<u8>,
     /// `ok`, or who ended it and why.
     pub end: &'a str,
     /// More about the end; absent where the word says it all.
-    #[serde(skip_serializing_if = "str::is_empty")]
     pub detail: &'a str,
     /// Lines about refusals that were left out before this one, because there were too many; absent where there were none.
-    #[serde(skip_serializing_if = "is_zero")]
     pub left_out: u64,
     /// What else went on; read only where the format tells of it.
-    #[serde(skip)]
     pub counts: Counts,
 }
 
@@ -108,10 +92,6 @@ pub struct Counts {
     pub ahead: u32,
     /// Another worker was tried after the first.
     pub moved: bool,
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
 }
 
 impl<'a> Record<'a> {
@@ -159,6 +139,7 @@ impl<'a> Record<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::format::Format;
 
     const PAGE: &str = include_str!("../../../docs/access-log.md");
 
@@ -179,7 +160,9 @@ mod tests {
             left_out: 1,
             ..Record::new(Moment(0), "x", client)
         };
-        let text = serde_json::to_string(&whole).unwrap();
+        let mut text = Vec::new();
+        Format::Json.write(&mut text, &whole);
+        let text = String::from_utf8(text).unwrap();
         let line: serde_json::Value = serde_json::from_str(&text).unwrap();
         // The order of the line, which a map of the library does not keep.
         let mut fields: Vec<_> = line.as_object().unwrap().keys().collect();

@@ -50,6 +50,9 @@ enum Command {
         /// Repetitions, in place of the form's.
         #[arg(long)]
         rounds: Option<usize>,
+        /// Repetitions of the table without logs, in place of the form's.
+        #[arg(long)]
+        rounds_without_logs: Option<usize>,
         /// Leave the table without logs out.
         #[arg(long)]
         only_with_logs: bool,
@@ -105,6 +108,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
             cases,
             proxies,
             rounds,
+            rounds_without_logs,
             only_with_logs,
             out,
             list,
@@ -114,6 +118,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
                 cases,
                 proxies,
                 rounds,
+                rounds_without_logs,
                 only_with_logs,
                 out,
             };

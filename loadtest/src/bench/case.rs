@@ -86,6 +86,11 @@ impl Figure {
 }
 
 impl Case {
+    /// Whether its figure depends on the access log: what is held or idle writes none.
+    pub fn writes_lines(&self) -> bool {
+        !matches!(self.figure, Figure::Memory | Figure::IdleCpu)
+    }
+
     /// The scenario of a case's load.
     pub fn scenario(&self, setup: &Setup, account: u32) -> Scenario {
         let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));

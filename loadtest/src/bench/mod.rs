@@ -60,6 +60,8 @@ pub struct Options {
     pub proxies: Vec<String>,
     /// In place of the form's.
     pub rounds: Option<usize>,
+    /// In place of the form's, of the table without logs.
+    pub rounds_without_logs: Option<usize>,
     /// No second table.
     pub only_with_logs: bool,
     /// Directory of the results.
@@ -139,7 +141,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let without = if options.only_with_logs {
         0
     } else {
-        options.rounds.map_or(without, |rounds| rounds.min(without))
+        let fewer = options.rounds.map_or(without, |rounds| rounds.min(without));
+        options.rounds_without_logs.unwrap_or(fewer)
     };
     let with = options.rounds.unwrap_or(with);
     for round in 0..with.max(without) {
@@ -147,7 +150,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             if round >= if logs { with } else { without } {
                 continue;
             }
-            for case in &cases {
+            for case in cases.iter().filter(|case| logs || case.writes_lines()) {
                 let mut order = case.proxies.clone();
                 let turn = round % order.len();
                 order.rotate_left(turn);

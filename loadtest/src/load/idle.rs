@@ -20,6 +20,8 @@ use crate::scenario::Protocol;
 const FIRST: usize = 200;
 /// Connections that are opened at once.
 const AT_ONCE: usize = 32;
+/// For a connection to be answered.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Time to come to rest.
 const REST: Duration = Duration::from_secs(3);
 
@@ -50,7 +52,8 @@ async fn open(run: &Rc<Run>, count: usize, held: &mut Vec<Io>) -> anyhow::Result
                 while begun.get() < count {
                     let me = begun.get();
                     begun.set(me + 1);
-                    mine.push(one(&run, me).await?);
+                    let opened = tokio::time::timeout(PATIENCE, one(&run, me)).await;
+                    mine.push(opened.context("no answer")??);
                 }
                 anyhow::Ok(mine)
             })

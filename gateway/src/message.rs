@@ -179,7 +179,8 @@ const LONGEST: usize = 64;
 impl Known {
     /// Looks a name up, in any letter case.
     pub fn of(name: &[u8]) -> Known {
-        const TABLE: [(&[u8], Known); 19] = [
+        /// By length.
+        static TABLE: [(&[u8], Known); 19] = [
             (b"te", Known::Te),
             (b"host", Known::Host),
             (b"expect", Known::Expect),
@@ -200,7 +201,21 @@ impl Known {
             (b"transfer-encoding", Known::TransferEncoding),
             (b"sec-websocket-key", Known::WebSocketKey),
         ];
-        const FIRST: [bool; 256] = {
+        /// Where the names of a length begin in it.
+        static OF_LENGTH: [u8; 21] = {
+            let mut begins = [0; 21];
+            let mut i = 0;
+            while i < TABLE.len() {
+                let mut length = TABLE[i].0.len() + 1;
+                while length < begins.len() {
+                    begins[length] = i as u8 + 1;
+                    length += 1;
+                }
+                i += 1;
+            }
+            begins
+        };
+        static FIRST: [bool; 256] = {
             let mut first = [false; 256];
             let mut i = 0;
             while i < TABLE.len() {
@@ -213,9 +228,12 @@ impl Known {
         if !name.first().is_some_and(|c| FIRST[*c as usize]) {
             return Known::Other;
         }
-        for (text, known) in TABLE {
-            if text.len() == name.len() && text.eq_ignore_ascii_case(name) {
-                return known;
+        if name.len() + 1 < OF_LENGTH.len() {
+            let (from, to) = (OF_LENGTH[name.len()], OF_LENGTH[name.len() + 1]);
+            for (text, known) in &TABLE[usize::from(from)..usize::from(to)] {
+                if text.eq_ignore_ascii_case(name) {
+                    return *known;
+                }
             }
         }
         if name.len() > 12 && name[..12].eq_ignore_ascii_case(b"x-forwarded-") {

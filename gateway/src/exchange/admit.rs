@@ -257,10 +257,20 @@ fn fnv(bytes: &[u8]) -> u64 {
     })
 }
 
-/// Gets a place at a worker, waiting where the pool allows it: while none is up, and while all are at their cap. `waits`
-/// tells of it, also where this is given up.
-pub async fn admit(
+/// Gets a place at a worker, if there is one now.
+pub fn at_once(pool: &Arc<Pool>, want: &Want<'_>) -> Result<Lease, Failure> {
+    match pool.pick(want, Instant::now()) {
+        Pick::Worker(lease) => Ok(lease),
+        Pick::Empty => Err(Failure::NoWorker),
+        Pick::Full => Err(Failure::Busy),
+    }
+}
+
+/// Waits for a place at a worker where the pool allows it: while none is up, and while all are at their cap. `why` there
+/// was none at once; `waits` tells of it, also where this is given up.
+pub async fn wait(
     pool: &Arc<Pool>,
+    why: Failure,
     want: Want<'_>,
     random: impl Fn() -> u64,
     timers: &Timers,
@@ -270,21 +280,6 @@ pub async fn admit(
         random: random(),
         ..want
     };
-    let why = match pool.pick(&want(), Instant::now()) {
-        Pick::Worker(lease) => return Ok(lease),
-        Pick::Empty => Failure::NoWorker,
-        Pick::Full => Failure::Busy,
-    };
-    wait(pool, why, &want, timers, waits).await
-}
-
-async fn wait<'a>(
-    pool: &Arc<Pool>,
-    why: Failure,
-    want: &impl Fn() -> Want<'a>,
-    timers: &Timers,
-    waits: &Cell<Waits>,
-) -> Result<Lease, Failure> {
     let model = pool.model();
     let (waiting, time, expired) = match why {
         Failure::NoWorker => (pool.hold(), model.hold.time, &pool.stats().hold_expired),

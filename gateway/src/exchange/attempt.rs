@@ -145,7 +145,7 @@ async fn converse(
             Head::Informational(response) => {
                 informed += 1;
                 waits_for_100 &= response.status != 100;
-                inform(job, client, response).await?;
+                Box::pin(inform(job, client, response)).await?;
             }
             other => break other,
         }
@@ -173,7 +173,7 @@ async fn converse(
     if waits_for_100 && status < 300 {
         // A worker that agrees before it has read the body wants it.
         waits_for_100 = false;
-        inform(job, client, Response::go_on()).await?;
+        Box::pin(inform(job, client, Response::go_on())).await?;
     }
     if job.grpc {
         note_status(job, &response.fields);
@@ -221,7 +221,7 @@ async fn converse(
     };
     if let Err(error) = flowed {
         return Ok(Answered::Whole(
-            broken_off(job, status, error, &mut to_client).await,
+            Box::pin(broken_off(job, status, error, &mut to_client)).await,
         ));
     }
     // The worker answered early and reads on: what it still wants, it gets.
@@ -273,6 +273,10 @@ impl Pull for Heard<'_> {
             note_status(self.1, trailers);
         }
         pulled
+    }
+
+    fn is_last(&self) -> bool {
+        self.0.is_done()
     }
 }
 

@@ -53,12 +53,19 @@ pub(super) async fn attempts<'a>(
             key,
             home: job.home,
             avoid: &tried,
-            random: 0,
+            random: shard.random(),
             kind,
         };
-        let admitting = admit::admit(pool, want, || shard.random(), &shard.timers, &waits);
-        let admitting = standing.unless_changed(&shard.timers, admitting);
-        let admitted = unless_gone(client, admitting).await;
+        let admitted = match admit::at_once(pool, &want) {
+            Ok(lease) => Ok(Some(lease)),
+            // Boxed: who waits is rare, and every exchange would have to hold the room for it.
+            Err(why) => {
+                let random = || shard.random();
+                let admitting = admit::wait(pool, why, want, random, &shard.timers, &waits);
+                let admitting = standing.unless_changed(&shard.timers, admitting);
+                Box::pin(unless_gone(client, admitting)).await
+            }
+        };
         let waited = summary.waited(waits.get(), matches!(admitted, Ok(Some(_))));
         let Some(lease) = admitted.map_err(|failure| (failure, None))? else {
             moved += 1;

@@ -7,7 +7,7 @@
 pub(super) mod patience;
 
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -259,8 +259,8 @@ impl Sink {
         matches!(self, Sink::Http1 { out, .. } if !out.is_empty())
     }
 
-    /// Takes a piece; small ones are kept until [`Sink::flush`].
-    async fn put(&mut self, data: Bytes) -> Result<(), Cause> {
+    /// Takes a piece; small ones are kept until [`Sink::flush`]. With the `last` one HTTP/2 says that the body is whole.
+    async fn put(&mut self, data: Bytes, last: bool) -> Result<(), Cause> {
         debug_assert!(!data.is_empty(), "an empty chunk would end the body");
         match self {
             Sink::None => Ok(()),
@@ -290,7 +290,7 @@ impl Sink {
                 }
                 Ok(())
             }
-            Sink::Http2 { send } => send_data(send, data).await,
+            Sink::Http2 { send } => send_data(send, data, last).await,
         }
     }
 
@@ -381,7 +381,7 @@ async fn write_some(stream: &Stream, data: &[u8]) -> Result<(), Cause> {
     .map_err(Cause::Io)
 }
 
-async fn send_data(send: &mut SendStream<Bytes>, mut data: Bytes) -> Result<(), Cause> {
+async fn send_data(send: &mut SendStream<Bytes>, mut data: Bytes, last: bool) -> Result<(), Cause> {
     while !data.is_empty() {
         send.reserve_capacity(data.len());
         let room = if send.capacity() > 0 {
@@ -395,7 +395,8 @@ async fn send_data(send: &mut SendStream<Bytes>, mut data: Bytes) -> Result<(), 
         };
         let piece = data.split_to(room.min(data.len()));
         if !piece.is_empty() {
-            send.send_data(piece, false).map_err(|e| Cause::of(&e))?;
+            let end = last && data.is_empty();
+            send.send_data(piece, end).map_err(|e| Cause::of(&e))?;
         }
     }
     Ok(())
@@ -427,6 +428,7 @@ pub async fn pump(
 ) -> Result<(), FlowError> {
     let mut for_source = Patience::new(pace.read, pace.read_rate_min);
     let mut for_sink = Patience::new(pace.write, pace.write_rate_min);
+    let mut said = false;
     loop {
         let pulled = for_source
             .wait(timer, moved.get(), |cx| match from.poll_pull(cx) {
@@ -437,16 +439,20 @@ pub async fn pump(
             })
             .await;
         match pulled.unwrap_or(Err(source(Cause::Timeout)))? {
-            None => timed(&mut for_sink, timer, moved, to.flush()).await?,
+            None => timed(&mut for_sink, timer, moved, pin!(to.flush())).await?,
             Some(Frame::Data(data)) => {
                 moved.set(moved.get() + data.len() as u64);
                 if pace.bytes_max > 0 && moved.get() > pace.bytes_max {
                     return Err(source(Cause::TooLarge));
                 }
-                timed(&mut for_sink, timer, moved, to.put(data)).await?;
+                // Said with the last piece, the end costs no frame of its own.
+                let last = from.is_last();
+                timed(&mut for_sink, timer, moved, pin!(to.put(data, last))).await?;
+                said = last && matches!(to, Sink::Http2 { .. });
             }
+            Some(Frame::End(_)) if said => return Ok(()),
             Some(Frame::End(trailers)) => {
-                return timed(&mut for_sink, timer, moved, to.end(trailers)).await;
+                return timed(&mut for_sink, timer, moved, pin!(to.end(trailers))).await;
             }
         }
     }
@@ -456,9 +462,9 @@ async fn timed(
     patience: &mut Patience,
     timer: &Slot,
     moved: &std::cell::Cell<u64>,
-    work: impl Future<Output = Result<(), Cause>>,
+    // Pinned by the caller: what is given by value is held twice.
+    mut work: Pin<&mut impl Future<Output = Result<(), Cause>>>,
 ) -> Result<(), FlowError> {
-    let mut work = pin!(work);
     let ended = patience
         .wait(timer, moved.get(), |cx| work.as_mut().poll(cx))
         .await;
@@ -476,17 +482,31 @@ async fn timed(
 pub trait Pull {
     /// The next piece.
     fn poll_pull(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, Cause>>;
+
+    /// Whether what was pulled was the last piece, and the end comes without trailers. Not every source knows before it
+    /// is asked for the end.
+    fn is_last(&self) -> bool {
+        false
+    }
 }
 
 impl<P: Pull + ?Sized> Pull for &mut P {
     fn poll_pull(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, Cause>> {
         (**self).poll_pull(cx)
     }
+
+    fn is_last(&self) -> bool {
+        (**self).is_last()
+    }
 }
 
 impl Pull for Source {
     fn poll_pull(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, Cause>> {
         self.poll_next(cx)
+    }
+
+    fn is_last(&self) -> bool {
+        self.is_done()
     }
 }
 

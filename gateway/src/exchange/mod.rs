@@ -172,7 +172,19 @@ fn request_id(shard: &Shard, request: &Request) -> String {
     {
         return id.to_owned();
     }
-    format!("{:016x}{:016x}", shard.random(), shard.random())
+    hexadecimal([shard.random(), shard.random()])
+}
+
+/// 32 digits. Every request without an id of its own pays for it.
+fn hexadecimal(numbers: [u64; 2]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [0; 32];
+    let bytes = numbers.iter().flat_map(|number| number.to_be_bytes());
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// The pool's protocol and the request's wishes brought together.
@@ -397,4 +409,18 @@ async fn gather(
         }
     }
     body.gather(limit, job.bounds.request_pace, &timer).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_written_with_all_their_digits() {
+        let numbers = [0x0123_4567_89ab_cdef, 0xf];
+        assert_eq!(
+            hexadecimal(numbers),
+            format!("{:016x}{:016x}", numbers[0], numbers[1])
+        );
+    }
 }

@@ -210,6 +210,10 @@ impl<P: Pull> Pull for Packed<P> {
             Some(state) => state.pull(&mut self.inner, cx),
         }
     }
+
+    fn is_last(&self) -> bool {
+        self.state.is_none() && self.inner.is_last()
+    }
 }
 
 #[cfg(test)]

@@ -143,6 +143,19 @@ pub(super) async fn connect(
     {
         return Ok(kept);
     }
+    // Boxed: most find a connection at hand.
+    Box::pin(open(cx, pool, target, preface, summary)).await
+}
+
+/// A new connection, or a place in a session that somebody opens.
+async fn open(
+    cx: &Context,
+    pool: &Pool,
+    target: Target<'_>,
+    preface: Option<Vec<u8>>,
+    summary: &mut Summary<'_>,
+) -> Result<Connection, Lost> {
+    let model = pool.model();
     let began = Instant::now();
     let connected = match model.protocol {
         WorkerProtocol::Http1 => cx

@@ -249,4 +249,12 @@ impl Pull for Replay {
         }
         Poll::Ready(Ok(frame))
     }
+
+    fn is_last(&self) -> bool {
+        let rest = match &self.whole {
+            Some(whole) => whole.trailers.is_none(),
+            None => self.source.is_done(),
+        };
+        rest && self.at == self.kept.len()
+    }
 }

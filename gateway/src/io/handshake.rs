@@ -165,7 +165,8 @@ impl Buffers {
 
     fn stream(mut self, tcp: TcpStream, end: End, scratch: &Rc<Scratch>) -> Stream {
         self.incoming.shrink_to_fit();
-        Stream::with_tls(tcp, Tls::new(end, scratch, self.incoming, self.early))
+        let tls = Tls::new(end, scratch, self.incoming, self.early);
+        Stream::with_tls(tcp, tls, scratch)
     }
 }
 

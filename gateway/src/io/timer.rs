@@ -6,9 +6,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -187,20 +187,43 @@ impl Slot {
     }
 
     /// Runs `future` until it is done or the deadline (set now to `after`) has passed.
-    pub async fn within<F: Future>(
-        &self,
-        after: Duration,
+    pub fn within<F: Future>(&self, after: Duration, future: F) -> Within<'_, F> {
+        Within {
+            slot: self,
+            after: Some(after),
+            future,
+        }
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// See [`Slot::within`]. Written out, because an `async fn` holds a future that it is given twice.
+    pub struct Within<'s, F> {
+        slot: &'s Slot,
+        // Until it is polled.
+        after: Option<Duration>,
+        #[pin]
         future: F,
-    ) -> Result<F::Output, Expired> {
-        self.set(after);
-        let mut future = pin!(future);
-        let result = std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
-            Poll::Ready(output) => Poll::Ready(Ok(output)),
-            Poll::Pending => self.poll_expired(cx).map(|()| Err(Expired)),
-        })
-        .await;
-        self.clear();
-        result
+    }
+}
+
+impl<F: Future> Future for Within<'_, F> {
+    type Output = Result<F::Output, Expired>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Some(after) = this.after.take() {
+            this.slot.set(after);
+        }
+        let result = match this.future.poll(cx) {
+            Poll::Ready(output) => Ok(output),
+            Poll::Pending => {
+                ready!(this.slot.poll_expired(cx));
+                Err(Expired)
+            }
+        };
+        this.slot.clear();
+        Poll::Ready(result)
     }
 }
 

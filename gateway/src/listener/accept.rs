@@ -379,7 +379,7 @@ async fn establish(
     };
     let grpc = listener.protocol == Protocol::Grpc;
     let Some(live) = &plan.listeners[usize::from(door.0)].tls else {
-        let stream = Stream::plain(tcp);
+        let stream = Stream::plain(tcp, &shard.scratch);
         return Some(if grpc {
             Connection::Http2(context("", None, None), Carrier::new(stream, Bytes::new()))
         } else {

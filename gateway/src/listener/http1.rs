@@ -51,7 +51,11 @@ pub async fn serve(cx: Rc<Context>, stream: Rc<Stream>) {
         let next = next_request(&cx, &stream, &mut buf, &slot, first).await;
         first = false;
         let after = match next {
-            Next::Request(parsed) => Box::pin(exchange(&cx, &stream, &mut buf, *parsed)).await,
+            Next::Request(parsed) => {
+                // The box comes first, so that what goes into it is not built elsewhere and moved.
+                let room = Box::new_uninit();
+                Box::into_pin(Box::write(room, exchange(&cx, &stream, &mut buf, parsed))).await
+            }
             Next::End => break,
             Next::Bad(bad) => {
                 refuse(&cx, &stream, Failure::BadHead(bad)).await;
@@ -167,12 +171,12 @@ async fn exchange(
     cx: &Context,
     stream: &Rc<Stream>,
     buf: &mut BytesMut,
-    parsed: ParsedRequest,
+    parsed: Box<ParsedRequest>,
 ) -> After {
     let ParsedRequest {
         request,
         keep_alive,
-    } = parsed;
+    } = *parsed;
     let source = match request.body {
         BodyKind::Empty => Source::Empty,
         kind => {

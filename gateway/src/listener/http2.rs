@@ -122,10 +122,14 @@ async fn converse(cx: &Rc<Context>, carrier: Carrier) {
                     limits.target_bytes_max,
                     limits.field_bytes_max,
                 );
-                tokio::task::spawn_local(async move {
+                // Boxed, and written where it stays: a task is moved half a dozen times before it stands still, and this
+                // one is long.
+                let room = Box::new_uninit();
+                let served = Box::write(room, async move {
                     let _stream = stream;
                     stream_of(&cx, request, respond, limits).await;
                 });
+                tokio::task::spawn_local(Box::into_pin(served));
             }
             Some(Err(error)) => {
                 tracing::debug!(%error, client = %cx.client, "HTTP/2 connection ended");

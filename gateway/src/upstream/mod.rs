@@ -5,8 +5,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -31,16 +32,55 @@ const SESSION_WINDOW: u32 = 64 * 1024 * 1024;
 
 /// The connections of a data thread to workers.
 pub struct Connections {
-    http1: RefCell<HashMap<Key, Vec<Kept>>>,
-    http2: RefCell<HashMap<Key, Rc<Sessions>>>,
+    http1: RefCell<Keyed<Vec<Kept>>>,
+    http2: RefCell<Keyed<Rc<Sessions>>>,
     /// Workers that an operator took out: nothing is kept for them.
     retired: RefCell<HashSet<SocketAddr>>,
     timers: Timers,
     scratch: Rc<Scratch>,
 }
 
-/// Pools that reach a worker in different ways share no connection to it: its address, and which TLS, 0 for none.
-type Key = (SocketAddr, u64);
+/// Pools that reach a worker in different ways share no connection to it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Key {
+    worker: SocketAddr,
+    /// Which TLS, 0 for none.
+    secure: u64,
+}
+
+type Keyed<T> = HashMap<Key, T, BuildHasherDefault<Scattered>>;
+
+/// Spreads one number. Every request looks twice, and its keys come from the operator: a hash that withstands strangers
+/// would cost ten times as much for nothing.
+#[derive(Default)]
+struct Scattered(u64);
+
+impl Hasher for Scattered {
+    fn write_u64(&mut self, number: u64) {
+        // By the golden ratio (Knuth, volume 3, section 6.4); the upper half is the better one.
+        self.0 = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(self.0 ^ u64::from(*byte));
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, to: &mut H) {
+        let ip = match self.worker.ip() {
+            IpAddr::V4(ip) => u64::from(ip.to_bits()),
+            IpAddr::V6(ip) => (ip.to_bits() >> 64) as u64 ^ (ip.to_bits() as u64).rotate_left(32),
+        };
+        to.write_u64(ip ^ u64::from(self.worker.port()).rotate_left(40) ^ self.secure << 56);
+    }
+}
 
 /// A worker, and how it is reached.
 #[derive(Clone, Copy)]
@@ -53,7 +93,10 @@ pub struct Target<'a> {
 
 impl Target<'_> {
     fn key(&self) -> Key {
-        (self.addr, self.secure.map_or(0, |secure| secure.id))
+        Key {
+            worker: self.addr,
+            secure: self.secure.map_or(0, |secure| secure.id),
+        }
     }
 }
 
@@ -112,8 +155,8 @@ impl Connections {
     /// None yet.
     pub fn new(timers: Timers, scratch: Rc<Scratch>) -> Connections {
         Connections {
-            http1: RefCell::new(HashMap::new()),
-            http2: RefCell::new(HashMap::new()),
+            http1: RefCell::default(),
+            http2: RefCell::default(),
             retired: RefCell::default(),
             timers,
             scratch,
@@ -163,7 +206,7 @@ impl Connections {
                 let _ = socket2::SockRef::from(&tcp).set_tcp_keepalive(&keepalive());
             }
             match worker.secure {
-                None => Ok(Stream::plain(tcp)),
+                None => Ok(Stream::plain(tcp, &self.scratch)),
                 // Boxed: what only some pools need must not weigh on every request.
                 Some(secure) => Box::pin(self.secure(tcp, worker.addr, secure)).await,
             }
@@ -295,12 +338,12 @@ impl Connections {
     /// Closes what was idle too long and forgets what is dead. Called about once a second.
     pub fn sweep(&self, now: Instant) {
         let retired = self.retired.borrow();
-        self.http1.borrow_mut().retain(|(worker, _), kept| {
+        self.http1.borrow_mut().retain(|key, kept| {
             kept.retain(|connection| connection.expires > now && connection.stream.is_quiet(false));
-            !kept.is_empty() && !retired.contains(worker)
+            !kept.is_empty() && !retired.contains(&key.worker)
         });
-        self.http2.borrow_mut().retain(|(worker, _), sessions| {
-            let retired = retired.contains(worker);
+        self.http2.borrow_mut().retain(|key, sessions| {
+            let retired = retired.contains(&key.worker);
             sessions.open.borrow_mut().retain(|session| {
                 let idle_timeout = match retired {
                     true => Duration::ZERO,

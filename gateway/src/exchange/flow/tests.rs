@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::exchange::replay::Replay;
 use crate::http1::head::Limits;
+use crate::io::Scratch;
 use crate::io::timer::Timers;
 use crate::message::BodyKind;
 
@@ -33,7 +34,10 @@ async fn connection() -> (Rc<Stream>, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (ours, theirs) = tokio::join!(TcpStream::connect(address), listener.accept());
-    (Rc::new(Stream::plain(ours.unwrap())), theirs.unwrap().0)
+    (
+        Rc::new(Stream::plain(ours.unwrap(), &Scratch::new())),
+        theirs.unwrap().0,
+    )
 }
 
 /// A body that has arrived already.

@@ -190,14 +190,6 @@ impl Scenario {
                     self.protocol != Protocol::WebSocket,
                     "`websocket` goes with `idle` only"
                 );
-                ensure!(
-                    !multiplexed || self.requests.len() == 1,
-                    "with `http2` and `grpc` a closed loop sends one kind of request"
-                );
-                ensure!(
-                    !multiplexed || self.requests.iter().all(|request| request.body <= 16_384),
-                    "with `http2` and `grpc` bodies have 16 KiB at most"
-                );
             }
             Load::Open {
                 rate,
@@ -209,8 +201,8 @@ impl Scenario {
                     "`rate`, `connections` and `deadline` must be more than 0"
                 );
                 ensure!(
-                    self.protocol == Protocol::Http1,
-                    "`open` goes with `http1` only"
+                    self.protocol != Protocol::WebSocket,
+                    "`websocket` goes with `idle` only"
                 );
             }
             Load::Handshakes {
@@ -226,7 +218,32 @@ impl Scenario {
             }
             Load::Idle { connections } => ensure!(connections > 0, "`connections` begin at 1"),
         }
+        for request in &self.requests {
+            let path = &request.path;
+            ensure!(
+                path.starts_with('/') && path.parse::<http::Uri>().is_ok(),
+                "`{path}` is no path: it begins with `/` and has no blanks"
+            );
+            let method = &request.method;
+            ensure!(
+                http::Method::from_bytes(method.as_bytes()).is_ok(),
+                "`{method}` is no method"
+            );
+        }
+        let host = &self.host;
+        ensure!(
+            host.parse::<http::uri::Authority>().is_ok(),
+            "`{host}` is no host"
+        );
         Ok(())
+    }
+
+    /// Whether a closed loop of HTTP/2 needs more than the one small request, again and again, that the light writer of
+    /// frames can do.
+    pub fn is_mixed(&self) -> bool {
+        matches!(self.protocol, Protocol::Http2 | Protocol::Grpc)
+            && (self.requests.len() > 1
+                || self.requests.iter().any(|request| request.body > 16_384))
     }
 }
 
@@ -301,8 +318,20 @@ mod tests {
                 "needs `tls`",
             ),
             (
-                "protocol: http2\nload: { open: { rate: 1, connections: 1 } }",
-                "http1",
+                "protocol: websocket\nload: { open: { rate: 1, connections: 1 } }",
+                "idle",
+            ),
+            (
+                "load: { idle: { connections: 1 } }\nrequests: [{ path: ping }]",
+                "is no path",
+            ),
+            (
+                "load: { idle: { connections: 1 } }\nrequests: [{ path: /, method: 'A B' }]",
+                "is no method",
+            ),
+            (
+                "load: { idle: { connections: 1 } }\nhost: 'a b'",
+                "is no host",
             ),
             ("load: { idle: { connections: 1 } }\nrequests: []", "empty"),
             ("load: { idle: { connections: 1 } }\nspeed: 1", "speed"),

@@ -56,7 +56,7 @@ pub struct Stream {
     tcp: RefCell<TcpStream>,
     tls: Option<Box<RefCell<Tls>>>,
     eof: Cell<bool>,
-    /// Whether the last read filled what it was given: then the next one gets more room.
+    /// Whether the last read brought as much as a head may be read at once: then the next one gets more room.
     bulk: Cell<bool>,
     /// Something was handed to the kernel since the last [`Stream::mark`].
     wrote: Cell<bool>,
@@ -120,13 +120,12 @@ impl Stream {
         if buf.capacity() - buf.len() < READ_BODY / 2 {
             buf.reserve(READ_BODY);
         }
-        let room = buf.capacity() - buf.len();
         let n = ready!(poll_read_buf(
             Pin::new(&mut *self.tcp.borrow_mut()),
             cx,
             buf
         ))?;
-        self.bulk.set(n >= room);
+        self.bulk.set(n >= READ_HEAD);
         Poll::Ready(Ok(n))
     }
 

@@ -6,6 +6,7 @@
 mod http1;
 mod http2;
 mod idle;
+mod multiplexed;
 mod open;
 mod wire;
 
@@ -109,6 +110,10 @@ pub async fn run(scenario: Scenario, progress: bool) -> anyhow::Result<Outcome> 
         Load::Closed {
             connections,
             streams,
+        } if run.scenario.is_mixed() => multiplexed::closed(&run, connections, streams),
+        Load::Closed {
+            connections,
+            streams,
         } => {
             for me in 0..connections {
                 match run.scenario.protocol {
@@ -126,7 +131,15 @@ pub async fn run(scenario: Scenario, progress: bool) -> anyhow::Result<Outcome> 
             connections,
             deadline,
         } => {
-            open::start(&run, rate, connections, Duration::from_secs_f64(deadline));
+            let deadline = Duration::from_secs_f64(deadline);
+            match run.scenario.protocol {
+                Protocol::Http2 | Protocol::Grpc => {
+                    multiplexed::open(&run, rate, connections, deadline);
+                }
+                Protocol::Http1 | Protocol::WebSocket => {
+                    open::start(&run, rate, connections, deadline);
+                }
+            }
         }
         Load::Handshakes { connections, .. } => {
             for me in 0..connections {

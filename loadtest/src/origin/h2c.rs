@@ -18,6 +18,9 @@ const STREAMS_MAX: u32 = 1000;
 /// Received bytes after which the connection's window is filled up again.
 const REFILL: u32 = 1 << 29;
 
+/// Largest frame that a peer takes before it has said anything else (RFC 9113 section 4.2).
+const PIECE: usize = 16_384;
+
 /// What is served on a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
@@ -158,7 +161,9 @@ impl Session {
             stream,
             &self.head,
         );
-        frame::put(&mut self.out, kind::DATA, 0, stream, message);
+        for piece in message.chunks(PIECE) {
+            frame::put(&mut self.out, kind::DATA, 0, stream, piece);
+        }
         let last = flag::END_HEADERS | flag::END_STREAM;
         frame::put(&mut self.out, kind::HEADERS, last, stream, &self.trailers);
     }
@@ -219,6 +224,14 @@ mod tests {
             [1, 0, 1]
         );
         assert_eq!(all[1], (kind::DATA, 1, 3));
+    }
+
+    #[test]
+    fn no_frame_is_larger_than_a_peer_takes() {
+        let mut session = Session::new(Service::Echo);
+        let all = told(&mut session, kind::DATA, flag::END_STREAM, 1, &[0; 20_000]);
+        let pieces: Vec<_> = all.iter().filter(|frame| frame.0 == kind::DATA).collect();
+        assert_eq!((pieces[0].2, pieces[1].2), (16_384, 3_616));
     }
 
     #[test]

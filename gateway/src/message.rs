@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 
 /// A request head.
 #[derive(Clone, Debug)]
@@ -105,6 +105,9 @@ impl Upgrade {
     }
 }
 
+/// `X-Request-ID`.
+pub static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 /// Fields in their order, whatever they were read from.
 #[derive(Clone, Debug)]
 pub enum Fields {
@@ -173,6 +176,17 @@ pub enum Known {
     Disguised,
 }
 
+/// The first 24 bytes without the difference between upper and lower case letters.
+const fn folded(name: &[u8]) -> [u64; 3] {
+    let mut words = [0; 3];
+    let mut at = 0;
+    while at < name.len() && at < 24 {
+        words[at / 8] |= ((name[at] | 0x20) as u64) << (at % 8 * 8);
+        at += 1;
+    }
+    words
+}
+
 /// No name that is looked for is longer.
 const LONGEST: usize = 64;
 
@@ -215,6 +229,16 @@ impl Known {
             }
             begins
         };
+        /// The names as [`folded`] gives them: compared three words at a time, not letter by letter.
+        static FOLDED: [[u64; 3]; TABLE.len()] = {
+            let mut all = [[0; 3]; TABLE.len()];
+            let mut i = 0;
+            while i < TABLE.len() {
+                all[i] = folded(TABLE[i].0);
+                i += 1;
+            }
+            all
+        };
         static FIRST: [bool; 256] = {
             let mut first = [false; 256];
             let mut i = 0;
@@ -230,9 +254,13 @@ impl Known {
         }
         if name.len() + 1 < OF_LENGTH.len() {
             let (from, to) = (OF_LENGTH[name.len()], OF_LENGTH[name.len() + 1]);
-            for (text, known) in &TABLE[usize::from(from)..usize::from(to)] {
-                if text.eq_ignore_ascii_case(name) {
-                    return *known;
+            if from < to {
+                let words = folded(name);
+                for i in usize::from(from)..usize::from(to) {
+                    // Of tokens the words alone would do; nobody has to rely on that.
+                    if words == FOLDED[i] && TABLE[i].0.eq_ignore_ascii_case(name) {
+                        return TABLE[i].1;
+                    }
                 }
             }
         }
@@ -341,21 +369,22 @@ impl Fields {
                 .iter()
                 .find(|span| span.known == known)
                 .map(|span| fields.slice(&span.value)),
-            Fields::Http2(map) => map
-                .iter()
-                .find(|(name, _)| Known::of(name.as_str().as_bytes()) == known)
-                .map(|(_, value)| value.as_bytes()),
+            Fields::Http2(map) => match known {
+                Known::RequestId => map.get(&REQUEST_ID),
+                Known::Te => map.get(http::header::TE),
+                Known::ContentType => map.get(http::header::CONTENT_TYPE),
+                _ => map
+                    .iter()
+                    .find(|(name, _)| Known::of(name.as_str().as_bytes()) == known)
+                    .map(|(_, value)| value),
+            }
+            .map(|value| value.as_bytes()),
         }
     }
 
     /// Whether the content is gRPC of any kind.
     pub fn is_grpc(&self) -> bool {
-        let value = match self {
-            Fields::Http1(_) => self.known(Known::ContentType),
-            Fields::Http2(map) => map
-                .get(http::header::CONTENT_TYPE)
-                .map(|value| value.as_bytes()),
-        };
+        let value = self.known(Known::ContentType);
         // `application/grpc`, `application/grpc+proto`; not `application/grpc-web`, which has no trailers.
         value.is_some_and(|value| {
             value.len() >= 16

@@ -26,7 +26,7 @@ use crate::pool::{Pool, State, Transition, WorkerId};
 /// Between two looks into the listen table.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// The same when nothing has changed for [`QUIET_AFTER`] and no request waits for a worker.
-const LOOK_EVERY_QUIET: Duration = Duration::from_millis(500);
+const LOOK_EVERY_QUIET: Duration = Duration::from_millis(750);
 const QUIET_AFTER: Duration = Duration::from_secs(3);
 /// Between two looks however many connections are refused.
 const LOOK_APART: Duration = Duration::from_millis(10);

@@ -5,13 +5,16 @@
 //! framing is written anew for each side, `Host` goes on byte by byte. Does not: route or send.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 
 use crate::exchange::fields::Made;
 use crate::exchange::flow::Framing;
 use crate::exchange::origin::{self, Origin};
 use crate::http1::write;
-use crate::message::{BodyKind, Fields, Known, Request, Response, Upgrade, Version, list_has};
+use crate::message::{
+    BodyKind, Fields, Known, REQUEST_ID, Request, Response, Upgrade, Version, list_has,
+};
 use crate::tls::identity::Identity;
 
 /// What the gateway tells a worker about a request.
@@ -151,45 +154,50 @@ fn without_cookie(value: &[u8], name: &str) -> Vec<u8> {
     left.join(&b"; "[..])
 }
 
+static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+static CERT_SUBJECT: HeaderName = HeaderName::from_static("x-client-cert-subject");
+static CERT_FINGERPRINT: HeaderName = HeaderName::from_static("x-client-cert-fingerprint");
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
 /// The fields that the gateway sets, but for those that the route sets.
 fn each_own_field(
     request: &Request,
     passage: &Passage<'_>,
-    mut visit: impl FnMut(&'static str, &[u8]),
+    mut visit: impl FnMut(&'static HeaderName, &[u8]),
 ) {
-    let mut visit = |name: &'static str, value: &[u8]| {
-        if !passage.made.set.iter().any(|(set, _)| *set == name) {
+    let mut visit = |name: &'static HeaderName, value: &[u8]| {
+        if !passage.made.set.iter().any(|(set, _)| name == set) {
             visit(name, value);
         }
     };
-    visit("x-forwarded-for", passage.chain());
-    visit("x-forwarded-proto", passage.proto());
+    visit(&FORWARDED_FOR, passage.chain());
+    visit(&FORWARDED_PROTO, passage.proto());
     let host = passage.told(|origin| origin.host.as_deref());
     let host = host.unwrap_or(&request.authority);
     if !host.is_empty() {
-        visit("x-forwarded-host", host);
+        visit(&FORWARDED_HOST, host);
     }
     match passage.told(|origin| origin.port.as_deref()) {
-        Some(port) => visit("x-forwarded-port", port),
+        Some(port) => visit(&FORWARDED_PORT, port),
         None => visit(
-            "x-forwarded-port",
+            &FORWARDED_PORT,
             itoa::Buffer::new().format(passage.port).as_bytes(),
         ),
     }
     if passage.forwarded {
         let value = origin::forwarded(passage.chain(), host, passage.proto());
-        visit("forwarded", &value);
+        visit(&header::FORWARDED, &value);
     }
     if let Some(certificate) = passage.certificate {
-        visit("x-client-cert-subject", certificate.subject.as_bytes());
-        visit(
-            "x-client-cert-fingerprint",
-            certificate.fingerprint.as_bytes(),
-        );
+        visit(&CERT_SUBJECT, certificate.subject.as_bytes());
+        visit(&CERT_FINGERPRINT, certificate.fingerprint.as_bytes());
     }
-    visit("x-request-id", passage.request_id.as_bytes());
+    visit(&REQUEST_ID, passage.request_id.as_bytes());
     if let Some((traceparent, _)) = passage.trace {
-        visit("traceparent", traceparent.as_bytes());
+        visit(&TRACEPARENT, traceparent.as_bytes());
     }
 }
 
@@ -230,7 +238,7 @@ pub fn http1_request(
         write::field(out, b"cookie", &cookies);
     }
     each_own_field(request, passage, |name, value| {
-        write::field(out, name.as_bytes(), value)
+        write::field(out, name.as_str().as_bytes(), value)
     });
     passage.made.write_http1(out);
     if upgrade {
@@ -267,18 +275,22 @@ pub fn http2_request(request: &Request, passage: &Passage<'_>) -> Option<http::R
         b"" => Bytes::from_static(b"localhost"),
         _ => request.authority.clone(),
     };
-    let uri = Uri::builder()
-        .scheme(if passage.to_tls { "https" } else { "http" })
-        .authority(http::uri::Authority::from_maybe_shared(authority).ok()?)
-        .path_and_query(passage.target)
-        .build()
-        .ok()?;
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(match passage.to_tls {
+        true => Scheme::HTTPS,
+        false => Scheme::HTTP,
+    });
+    parts.authority = Some(Authority::from_maybe_shared(authority).ok()?);
+    parts.path_and_query = Some(PathAndQuery::try_from(passage.target).ok()?);
+    let uri = Uri::from_parts(parts).ok()?;
     let mut head = http::Request::new(());
     *head.method_mut() = request.method.clone();
     *head.uri_mut() = uri;
     *head.version_mut() = http::Version::HTTP_2;
     let map = head.headers_mut();
     map.reserve(request.fields.len() + 8);
+    // Copied, not shared: what the session's compression remembers (RFC 7541 section 2.3.2) would else keep whole buffers of
+    // clients' connections, and for longer than these live.
     each_request_field(request, passage, |_, name, value| {
         if let (Ok(name), Ok(value)) =
             (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
@@ -292,14 +304,17 @@ pub fn http2_request(request: &Request, passage: &Passage<'_>) -> Option<http::R
         .known(Known::Te)
         .is_some_and(|te| list_has(te, b"trailers"))
     {
-        map.insert(http::header::TE, HeaderValue::from_static("trailers"));
+        map.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     if let BodyKind::Length(length) = request.body {
-        map.insert(http::header::CONTENT_LENGTH, HeaderValue::from(length));
+        map.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     each_own_field(request, passage, |name, value| {
-        if let Ok(value) = HeaderValue::from_bytes(value) {
-            map.insert(HeaderName::from_static(name), value);
+        if let Ok(mut value) = HeaderValue::from_bytes(value) {
+            // Never said twice, so it is of no use in the table of what was said (RFC 7541 section 7.1.3), where it would take
+            // the place of what is.
+            value.set_sensitive(*name == REQUEST_ID || *name == TRACEPARENT);
+            map.insert(name, value);
         }
     });
     passage.made.apply_http2(map);
@@ -313,6 +328,15 @@ fn passes(known: Known) -> bool {
         Known::Other | Known::ContentType | Known::RequestId | Known::Trailer | Known::Expect
     ) || known == Known::WebSocketKey
 }
+
+/// Fields of one connection of HTTP/1 (RFC 9113 section 8.2.2).
+static OF_A_CONNECTION: [HeaderName; 5] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
 
 /// How the connection goes on after a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -407,17 +431,11 @@ pub fn http2_response(
         && (to_head || response.status == 304 || matches!(response.body, BodyKind::Length(_)));
     match response.fields {
         Fields::Http2(mut map) => {
-            for name in [
-                "connection",
-                "keep-alive",
-                "proxy-connection",
-                "transfer-encoding",
-                "upgrade",
-            ] {
+            for name in &OF_A_CONNECTION {
                 map.remove(name);
             }
             if !keep_length {
-                map.remove(http::header::CONTENT_LENGTH);
+                map.remove(header::CONTENT_LENGTH);
             }
             *head.headers_mut() = map;
         }

@@ -37,6 +37,33 @@ const RESETS_REMEMBERED: usize = 2_048;
 /// last answer, and its window updates, left unread, would make the kernel reset the connection.
 const LINGER: Duration = Duration::from_secs(10);
 
+/// What a connection needs of its listener's limits after it has begun: all of them would weigh on it while it is idle.
+#[derive(Clone, Copy)]
+struct Kept {
+    head_timeout: Duration,
+    idle_timeout: Duration,
+    body_timeout: Duration,
+    heads: HeadLimits,
+}
+
+/// Bounds of a head: fields, bytes of the target, bytes of a field.
+type HeadLimits = (usize, usize, Option<usize>);
+
+impl Kept {
+    fn of(limits: &ListenerLimits) -> Kept {
+        Kept {
+            head_timeout: limits.head_timeout,
+            idle_timeout: limits.idle_timeout,
+            body_timeout: limits.body_timeout,
+            heads: (
+                limits.fields_max,
+                limits.target_bytes_max,
+                limits.field_bytes_max,
+            ),
+        }
+    }
+}
+
 /// Serves a connection to its end, and until the client has taken the end.
 pub async fn serve(cx: Rc<Context>, carrier: Carrier) {
     let stream = carrier.stream();
@@ -45,23 +72,15 @@ pub async fn serve(cx: Rc<Context>, carrier: Carrier) {
 }
 
 async fn converse(cx: &Rc<Context>, carrier: Carrier) {
-    let limits = cx
-        .shard
-        .shared
-        .plan
-        .load()
-        .listener(cx.listener)
-        .limits
-        .clone();
-    let grpc = {
+    let limits = {
         let plan = cx.shard.shared.plan.load();
-        plan.listener(cx.listener).protocol == crate::config::model::Protocol::Grpc
+        Kept::of(&plan.listener(cx.listener).limits)
     };
     let slot = cx.shard.timers.slot();
     carrier.watch_refusals();
     let (progress, mut seen) = (carrier.progress(), 0);
     // What a connection needs to begin is not kept while it is idle.
-    let Some(mut connection) = Box::pin(begin(cx, &limits, grpc, carrier, &slot)).await else {
+    let Some(mut connection) = Box::pin(begin(cx, carrier, &slot)).await else {
         return;
     };
     let open = Rc::new(Cell::new(0u32));
@@ -117,17 +136,12 @@ async fn converse(cx: &Rc<Context>, carrier: Carrier) {
             Some(Ok((request, respond))) => {
                 let stream = Open::new(&open);
                 let cx = cx.clone();
-                let limits = (
-                    limits.fields_max,
-                    limits.target_bytes_max,
-                    limits.field_bytes_max,
-                );
                 // Boxed, and written where it stays: a task is moved half a dozen times before it stands still, and this
                 // one is long.
                 let room = Box::new_uninit();
                 let served = Box::write(room, async move {
                     let _stream = stream;
-                    stream_of(&cx, request, respond, limits).await;
+                    stream_of(&cx, request, respond, limits.heads).await;
                 });
                 tokio::task::spawn_local(Box::into_pin(served));
             }
@@ -166,11 +180,13 @@ fn tell_refused(cx: &Context, progress: &Progress) {
 /// Waits for the client's preface.
 async fn begin(
     cx: &Context,
-    limits: &ListenerLimits,
-    grpc: bool,
     carrier: Carrier,
     slot: &Slot,
 ) -> Option<Box<h2::server::Connection<Carrier, Bytes>>> {
+    let plan = cx.shard.shared.plan.load_full();
+    let listener = plan.listener(cx.listener);
+    let grpc = listener.protocol == crate::config::model::Protocol::Grpc;
+    let limits = &listener.limits;
     let mut builder = h2::server::Builder::new();
     builder
         .initial_window_size(limits.http2.stream_window)
@@ -241,7 +257,7 @@ async fn stream_of(
     cx: &Context,
     request: http::Request<RecvStream>,
     respond: SendResponse<Bytes>,
-    limits: (usize, usize, Option<usize>),
+    limits: HeadLimits,
 ) {
     let mut client = Client::Http2 { respond };
     let (head, recv) = request.into_parts();
@@ -259,7 +275,7 @@ async fn stream_of(
 fn request_of(
     head: http::request::Parts,
     recv: &RecvStream,
-    (fields_max, target_max, field_max): (usize, usize, Option<usize>),
+    (fields_max, target_max, field_max): HeadLimits,
 ) -> Result<Request, BadHead> {
     let protocol = head
         .extensions

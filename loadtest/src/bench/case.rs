@@ -39,6 +39,8 @@ pub enum Work {
         requests: Vec<Request>,
         /// Threads and cores of the proxy: 1, or 2 of which one is shared with the load.
         threads: usize,
+        /// Load and origins run on the same cores as the proxy.
+        together: bool,
     },
     /// 990 ports with 4 workers: CPU time while nothing is asked, and how soon a fifth worker is found.
     Range,
@@ -57,7 +59,7 @@ pub enum Door {
     Grpc,
 }
 
-/// A figure that is compared; of all but [`Figure::Goodput`] less is better.
+/// A figure that is compared. Of rates more is better, of all else less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Figure {
     /// CPU time per request.
@@ -70,6 +72,8 @@ pub enum Figure {
     IdleCpu,
     /// Requests answered well.
     Goodput,
+    /// Requests answered while everything shares the cores.
+    Throughput,
 }
 
 impl Figure {
@@ -81,7 +85,13 @@ impl Figure {
             Figure::Memory => "KiB/connection",
             Figure::IdleCpu => "ms/s",
             Figure::Goodput => "good/s",
+            Figure::Throughput => "requests/s",
         }
+    }
+
+    /// Whether more of it is better.
+    pub fn is_a_rate(self) -> bool {
+        matches!(self, Figure::Goodput | Figure::Throughput)
     }
 }
 
@@ -130,10 +140,15 @@ impl Case {
             ),
         };
         scenario.account = vec![account];
-        scenario.core = Some(0);
+        // Who else has the core is no question where load and origins share it.
+        let together = matches!(self.work, Work::Load { together: true, .. });
+        scenario.core = (!together).then_some(0);
         scenario
     }
 }
+
+/// Everything on one core, and the same on two.
+pub const CORES: [&str; 2] = ["cores-1-rsa", "cores-2-rsa"];
 
 /// Workers of the mix, and requests that each serves at once.
 pub const MIX_WORKERS: u16 = 4;
@@ -166,6 +181,7 @@ pub fn all() -> Vec<Case> {
         load,
         requests: vec![request],
         threads: 1,
+        together: false,
     };
     let mut add = |name: &str, quick, proxies: &[Proxy], figure, work| {
         cases.push(Case {
@@ -327,6 +343,7 @@ pub fn all() -> Vec<Case> {
             load,
             requests: vec![Request::get("/ping")],
             threads,
+            together: false,
         };
         add(
             &format!("threads-{threads}"),
@@ -335,6 +352,21 @@ pub fn all() -> Vec<Case> {
             Figure::CpuPerRequest,
             work,
         );
+    }
+    for (threads, name) in (1..).zip(CORES) {
+        let load = Load::Handshakes {
+            connections: 16,
+            resume: false,
+        };
+        let work = Work::Load {
+            door: Door::Tls,
+            protocol: Protocol::Http1,
+            load,
+            requests: vec![Request::get("/ping")],
+            threads,
+            together: true,
+        };
+        add(name, false, &two, Figure::Throughput, work);
     }
     cases
 }

@@ -19,6 +19,8 @@ use crate::scenario::{Load, Scenario};
 /// Ports of one bench, in a row: listeners first, then workers.
 const PORTS: u16 = 1100;
 const WORKERS: u16 = 20;
+/// Where load and origins run while the proxy has its own core.
+const OTHERS: &str = "1";
 
 /// One measurement.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -138,7 +140,11 @@ impl Bench {
         let _ = fs::remove_dir_all(setup.dir.join(proxy.name()));
         let command = proxy.prepare(&setup)?;
         let cores = if setup.threads > 1 { "0,1" } else { "0" };
-        let _origin = self.origin(&self.origins(case, &setup))?;
+        let others = match case.work {
+            Work::Load { together: true, .. } => cores,
+            _ => OTHERS,
+        };
+        let _origin = self.origin(&self.origins(case, &setup), others)?;
         let ports = [setup.plain, setup.tls, setup.grpc];
         let process = Process::proxy(
             proxy,
@@ -152,11 +158,12 @@ impl Bench {
         )?;
         if matches!(case.work, Work::Range) {
             let (idle, found) = range::watch(&setup, process.id(), |port| {
-                self.origin(&Origin {
+                let one = Origin {
                     http: vec![(port, port)],
                     slots: 1,
                     ..Origin::default()
-                })
+                };
+                self.origin(&one, OTHERS)
             })?;
             cell.figure = Some(idle);
             cell.found_ms = Some(found);
@@ -169,7 +176,7 @@ impl Bench {
             scenario.warm_up = 3.0;
             scenario.time = 5.0;
         }
-        let outcome = self.generate(&scenario)?;
+        let outcome = self.generate(&scenario, others)?;
         cell.figure = figure(case, &outcome);
         cell.outcome = Some(outcome);
         Ok(())
@@ -187,14 +194,14 @@ impl Bench {
         command
             .env
             .push(("ALLOCATIONS".to_owned(), counter.to_string()));
-        let _origin = self.origin(&self.origins(case, &setup))?;
+        let _origin = self.origin(&self.origins(case, &setup), OTHERS)?;
         let ports = [setup.plain, setup.tls, setup.grpc, counter.port()];
         let pinned = Pinned("0".to_owned());
         let process = Process::proxy(Proxy::Portcullis, &command, &pinned, &ports, &setup.dir)?;
         let mut scenario = case.scenario(&setup, process.id());
         (scenario.warm_up, scenario.time) = self.times;
         scenario.counter = Some(counter);
-        self.generate(&scenario)
+        self.generate(&scenario, OTHERS)
     }
 
     fn setup(&self, case: Option<&Case>, logs: bool) -> Setup {
@@ -260,8 +267,8 @@ impl Bench {
         }
     }
 
-    fn origin(&self, origin: &Origin) -> anyhow::Result<Process> {
-        let mut start = Pinned("1".to_owned()).start(&self.me);
+    fn origin(&self, origin: &Origin, cores: &str) -> anyhow::Result<Process> {
+        let mut start = Pinned(cores.to_owned()).start(&self.me);
         start
             .args(["origin", &serde_json::to_string(origin)?])
             .stdout(Stdio::piped());
@@ -273,8 +280,8 @@ impl Bench {
         Ok(process)
     }
 
-    fn generate(&self, scenario: &Scenario) -> anyhow::Result<Outcome> {
-        let mut start = Pinned("1".to_owned()).start(&self.me);
+    fn generate(&self, scenario: &Scenario, cores: &str) -> anyhow::Result<Outcome> {
+        let mut start = Pinned(cores.to_owned()).start(&self.me);
         start.args(["run", "--json", "-"]);
         let mut child: Child = start
             .stdin(Stdio::piped())
@@ -332,7 +339,7 @@ fn figure(case: &Case, outcome: &Outcome) -> Option<f64> {
         }
         Figure::Memory => Some(outcome.bytes_per_connection? / 1024.0),
         Figure::IdleCpu => None,
-        Figure::Goodput => Some(outcome.rate()),
+        Figure::Goodput | Figure::Throughput => Some(outcome.rate()),
     }
 }
 

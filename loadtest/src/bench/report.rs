@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use super::Form;
-use super::case::{Case, Figure};
+use super::case::{self, Case, Figure};
 use super::cell::Cell;
 use super::machine::Machine;
 use crate::peer::Proxy;
@@ -101,7 +101,7 @@ impl Results {
 
     fn figures(&self, logs: bool) -> String {
         let mut text = String::from(
-            "Median [smallest to largest]; less is better, but for good/s. A ratio below 1 says that Portcullis used less.\n\n| Case | unit |",
+            "Median [smallest to largest]; less is better, but for what is counted per second. A ratio below 1 says that Portcullis used, or did, less.\n\n| Case | unit |",
         );
         for proxy in &self.proxies {
             let _ = write!(text, " {} |", proxy.name());
@@ -127,7 +127,7 @@ impl Results {
                 .filter(|proxy| **proxy != Proxy::Portcullis);
             let peers = peers.filter_map(|proxy| self.median(case, *proxy, logs));
             let best = match figure {
-                Figure::Goodput => peers.reduce(f64::max),
+                rate if rate.is_a_rate() => peers.reduce(f64::max),
                 _ => peers.reduce(f64::min),
             };
             let _ = writeln!(
@@ -138,7 +138,23 @@ impl Results {
                 ratio(best)
             );
         }
-        text
+        text + &self.scaling(logs)
+    }
+
+    /// What two cores do in place of one.
+    fn scaling(&self, logs: bool) -> String {
+        let grown = self.proxies.iter().filter_map(|proxy| {
+            let [one, two] = case::CORES.map(|case| self.median(case, *proxy, logs));
+            Some(format!("{} {:.2}", proxy.name(), two? / one?))
+        });
+        let grown: Vec<String> = grown.collect();
+        match grown.is_empty() {
+            true => String::new(),
+            false => format!(
+                "\nTwo cores, shared by proxy, load and origins, do so many times what one does: {}.\n",
+                grown.join(", ")
+            ),
+        }
     }
 
     /// Throughput, latency and evenness: medians over the rounds.

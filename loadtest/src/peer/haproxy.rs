@@ -19,7 +19,8 @@ pub fn prepare(setup: &Setup, dir: &Path) -> anyhow::Result<Command> {
 }
 
 fn text(setup: &Setup, dir: &Path) -> String {
-    let connections = files_max() / 2;
+    // Of clients. Half of the files would do for connections to workers, but idle clients have none.
+    let connections = files_max() - 500;
     let (threads, admin) = (setup.threads, setup.admin);
     let log = if setup.logs {
         "    log stdout format raw local0\n"

@@ -106,23 +106,21 @@ async fn what_was_acknowledged_is_stored_once_when_database_broker_and_workers_a
         .into_iter()
         .map(|agent| tokio::spawn(live(Arc::clone(&gateway), agent, Arc::clone(&done))))
         .collect();
-    {
-        reached(10).await;
-        postgres.kill();
-        for_a_while(Duration::from_millis(500)).await;
-        postgres.restart();
-        reached(40).await;
-        node.kill();
-        workers[0].kill();
-        workers[0] = worker(messages);
-        reached(60).await;
-        node.restart();
-        reached(70).await;
-        workers[1].kill();
-        postgres.kill();
-        postgres.restart();
-        workers[1] = worker(messages + 1);
-    }
+    reached(10).await;
+    postgres.kill();
+    for_a_while(Duration::from_millis(500)).await;
+    postgres.restart();
+    reached(40).await;
+    node.kill();
+    workers[0].kill();
+    workers[0] = worker(messages);
+    reached(60).await;
+    node.restart();
+    reached(70).await;
+    workers[1].kill();
+    postgres.kill();
+    postgres.restart();
+    workers[1] = worker(messages + 1);
     let agents = join_all(agents).await;
     let agents: Vec<Agent> = agents
         .into_iter()

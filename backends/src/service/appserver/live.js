@@ -8,7 +8,7 @@
   function says(text) { if (mark) mark.textContent = text; }
 
   async function renew() {
-    const answer = await fetch(location.href, { headers: { "X-Live": "1" } });
+    const answer = await fetch(location.href);
     if (!answer.ok) return;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const part of ["nav", "main"]) {

@@ -9,5 +9,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .bytes(".portcullis.demo")
         .compile_fds(files)?;
+    // Many idle streams: their buffers begin small. A client would have two functions `connect`.
+    let files = protox::compile(["hostagent.proto"], ["proto"])?;
+    tonic_prost_build::configure()
+        .build_client(false)
+        .codec_path("crate::proto::ThriftyCodec")
+        .compile_fds(files)?;
     Ok(())
 }

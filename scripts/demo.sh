@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Starts the whole house on this machine: a database, workers of every pool, then the edge, until Ctrl-C.
+# Starts the whole house on this machine: a database, a broker, workers of every pool, then the edge, until Ctrl-C.
 #
 # `make demo` builds everything first and then runs this. What is asked for comes from the
 # environment; every variable has a default:
@@ -8,11 +8,11 @@
 #   WORKERS=N        workers of each pool that has more than one port (default 2, message-system 4)
 #   PROFILE=release  which build is run: release or dev
 #   CONFIG=routes.yaml
-#   DATA=.data       where the database and its passwords are kept from one demo to the next
+#   DATA=.data       where database, broker and their passwords are kept from one demo to the next
 #
 # Standard output tells what happens and ends its start with a line that begins with `ready`. The
 # children's logs are in .demo/logs. A worker that dies is told and the demo goes on, because that
-# is worth seeing; when the edge or the last worker dies, everything is stopped and the exit is 1.
+# is worth seeing, as is the broker's end; when the edge, the database or the last worker dies, everything is stopped and the exit is 1.
 # Only processes started here are ever stopped, by their process ids.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -26,7 +26,8 @@ message-system       message-server       8090  9079  4  /message-system works
 api                  api                  9080  9098  2  /api            stub
 package-search       package-search       9099  9099  1  private         stub
 package-upload       package-upload       9100  9100  1  /upload         stub
-hostagent-messenger  hostagent-messenger  50052 50052 1  grpc            stub
+hostagent-messenger  hostagent-messenger  50052 50052 1  grpc            works
+outbox-relay         outbox-relay         9101  9101  1  private         works
 '
 readonly RESERVED=8070-9100,50052,53354
 readonly ADMIN_PORT=9901
@@ -41,7 +42,7 @@ DATA=${DATA:-.data}
 declare -A child_name=() child_log=()   # by process id, living children only
 declare -a worker_pids=()
 edge_pid=
-postgres_pid= postgres_port= password=
+postgres_pid= postgres_port= rabbitmq_pid= rabbitmq_port= password=
 
 say() { printf 'demo: %s\n' "$*"; }
 problem() { printf 'demo: %s\n' "$*" >&2; }
@@ -59,6 +60,7 @@ main() {
     trap stop_all EXIT
     trap 'say "stopping"; exit 0' INT TERM HUP
     start_postgres
+    start_rabbitmq
     write_settings "$bin"
     start_workers "$bin"
     start_edge "$bin"
@@ -155,9 +157,12 @@ check_ports() {
         taken=1
     fi
     each_pool worker_ports_are_free
-    # A database of the machine's own may have the usual port.
+    # A database or a broker of the machine's own may have the usual port.
     for postgres_port in {5432..5499}; do
         [[ -n ${owner[$postgres_port]-} ]] || break
+    done
+    for rabbitmq_port in {5672..5699}; do
+        [[ -n ${owner[$rabbitmq_port]-} ]] || break
     done
     (( ! taken )) || exit 1
     unprivileged=$(cat /proc/sys/net/ipv4/ip_unprivileged_port_start 2>/dev/null || echo 1024)
@@ -222,12 +227,31 @@ start_postgres() {
     fail_with_log "$postgres_pid" "is not ready after $READY_SECONDS s"
 }
 
-# Root runs PostgreSQL as the user postgres, who may not be able to come here, as below /root.
+# Its place is made ready while the database's is used; workers wait for it, not we.
+start_rabbitmq() {
+    rm -f "$DATA/rabbitmq/url" "$DATA/rabbitmq/hostagent-url"
+    start rabbitmq "$LOGS/rabbitmq" scripts/rabbitmq.sh "$DATA/rabbitmq" "$rabbitmq_port"
+    rabbitmq_pid=$started
+    local turns
+    for ((turns = READY_SECONDS * 10; turns > 0; turns--)); do
+        lives "$rabbitmq_pid" || fail_with_log "$rabbitmq_pid" "ended before it was ready"
+        if [[ -s $DATA/rabbitmq/hostagent-url ]]; then
+            say "RabbitMQ starts on 127.0.0.1:$rabbitmq_port, its data are in $DATA/rabbitmq"
+            return
+        fi
+        sleep 0.1
+    done
+    fail_with_log "$rabbitmq_pid" "is not ready after $READY_SECONDS s"
+}
+
+# Root runs PostgreSQL as the user postgres and RabbitMQ as the user rabbitmq, who may not be able to come here, as below
+# /root.
 reach_data() {
     mkdir -p "$DATA"
     DATA=$(cd "$DATA" && pwd -P)
     (( EUID == 0 )) || return 0
-    setpriv --reuid postgres --regid postgres --init-groups -- test -x "$DATA" 2>/dev/null && return
+    setpriv --reuid postgres --regid postgres --init-groups -- test -x "$DATA" 2>/dev/null &&
+        setpriv --reuid rabbitmq --regid rabbitmq --init-groups -- test -x "$DATA" 2>/dev/null && return
     DATA=/var/tmp/portcullis-demo-$(cksum <<<"$DATA" | cut -d' ' -f1)
     mkdir -p "$DATA"
     [[ -O $DATA && ! -L $DATA ]] || die "$DATA belongs to somebody else: set DATA to another directory"
@@ -241,8 +265,8 @@ write_settings() {
     [[ -s $DATA/admin-password ]] ||
         (umask 077 && od -An -N9 -tx1 /dev/urandom | tr -d ' \n' >"$DATA/admin-password")
     password=$(<"$DATA/admin-password")
-    (umask 077 && printf '[store]\nurl = %s\nconnections_max = 4\n\n[appserver]\npassword = %s\n' \
-        "$url" "$password" >"$DATA/services.conf")
+    (umask 077 && printf '[store]\nurl = %s\nconnections_max = 4\n\n[broker]\nurl = %s\nhostagent_url = %s\n\n[appserver]\npassword = %s\n' \
+        "$url" "$(<"$DATA/rabbitmq/url")" "$(<"$DATA/rabbitmq/hostagent-url")" "$password" >"$DATA/services.conf")
     "$bin/schema" --config "$DATA/services.conf" migrate >>"$LOGS/schema.log" 2>&1 ||
         { cat "$LOGS/schema.log" >&2; die "the database has no schema"; }
 }
@@ -343,8 +367,8 @@ print_tables() {
     curl --cacert certs/ca.pem $web/api/status/503 -i
     curl --cacert certs/ca.pem $web/upload -T LICENSE
     curl http://127.0.0.1:$ADMIN_PORT/metrics
+    .venv/bin/python tests/clients/hostagent.py localhost:$GRPC_PORT certs/ca.pem      (a WSL host: accept it, then give it orders)
     .venv/bin/python tests/clients/ws_echo.py --path /api/ws localhost:$HTTPS_PORT certs/ca.pem      (after: scripts/setup.sh test)
-    .venv/bin/python tests/clients/grpc_echo.py localhost:$GRPC_PORT certs/ca.pem
     kill ${worker_pids[2]-PID}      (${child_name[${worker_pids[2]-none}]-a worker}; the pool goes on without it)
 
   Logs: $LOGS   Stop: Ctrl-C
@@ -365,7 +389,7 @@ print_pool() {
 # --- Watching and stopping --------------------------------------------------------------------
 
 watch_children() {
-    local died status name
+    local died status name left others=3
     while :; do
         status=0
         # The shell's own remark about a killed child goes nowhere: it is told below.
@@ -379,9 +403,16 @@ watch_children() {
             fail_with_log "$died" "ended by itself (status $status)"
         fi
         unset "child_name[$died]" "child_log[$died]"
-        # All but the edge and the database.
-        say "$name (process $died) ended (status $status); $((${#child_name[@]} - 2)) workers left"
-        (( ${#child_name[@]} > 2 )) || die "no worker is left"
+        # All but the edge, the database and the broker.
+        (( died != rabbitmq_pid )) || others=2
+        left=$((${#child_name[@]} - others))
+        if (( died == rabbitmq_pid )); then
+            rabbitmq_pid=0
+            say "$name (process $died) ended (status $status); the services go on by looking into the database"
+        else
+            say "$name (process $died) ended (status $status); $left workers left"
+        fi
+        (( left > 0 )) || die "no worker is left"
     done
 }
 
@@ -409,12 +440,13 @@ stop_all() {
         stop_group "$EDGE_STOP_SECONDS" "$edge_pid"
         unset "child_name[$edge_pid]"
     fi
-    # The database last: workers write down what they still know.
+    # Database and broker last: workers write down what they still know.
     if [[ -n $postgres_pid ]]; then
-        local name=${child_name[$postgres_pid]-postgres}
         unset "child_name[$postgres_pid]"
+        [[ -z $rabbitmq_pid ]] || unset "child_name[$rabbitmq_pid]"
         stop_group "$WORKER_STOP_SECONDS" "${!child_name[@]}"
-        child_name[$postgres_pid]=$name
+        child_name[$postgres_pid]=postgres
+        (( ! ${rabbitmq_pid:-0} )) || child_name[$rabbitmq_pid]=rabbitmq
     fi
     stop_group "$WORKER_STOP_SECONDS" "${!child_name[@]}"
     say "everything started here is stopped"

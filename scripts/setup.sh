@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # What must be on the machine? Installs what is missing and nothing else.
 #
-#   scripts/setup.sh          what `make demo` needs: PostgreSQL among it, of which the project runs instances of its
-#                             own; no cluster of the machine's is made, started or touched
+#   scripts/setup.sh          what `make demo` needs: PostgreSQL and RabbitMQ among it, of which the project runs instances
+#                             of its own; no cluster or node of the machine's is made, started or touched
 #   scripts/setup.sh test     also what `make test` needs: a browser, a Python environment in .venv/
 #
 # Debian is asked for packages only when something is missing, and only as root; anybody else is
@@ -27,6 +27,7 @@ missing_packages() {
     has ps && has sysctl || echo procps
     has setpriv && has setsid || echo util-linux
     has psql && has_postgres || echo postgresql
+    has rabbitmq-server || echo rabbitmq-server
     [[ $for_what == test ]] || return 0
     find_python >/dev/null || echo python3-venv
     has chromium || has chromium-browser || has google-chrome || echo chromium
@@ -58,7 +59,9 @@ install_packages() {
     (( EUID == 0 )) || die "missing: as root run  apt-get install ${packages[*]}"
     say "installing ${packages[*]}"
     export DEBIAN_FRONTEND=noninteractive
+    trap clean_up EXIT
     [[ " ${packages[*]} " != *" postgresql "* ]] || without_main_cluster
+    [[ " ${packages[*]} " != *" rabbitmq-server "* ]] || without_services
     apt-get install -y --no-install-recommends "${packages[@]}" >/dev/null 2>&1 && return
     # The lists were missing or too old.
     apt-get update -q >/dev/null
@@ -70,7 +73,19 @@ without_main_cluster() {
     local dir=/etc/postgresql-common/createcluster.d
     mkdir -p "$dir"
     echo 'create_main_cluster = false' >"$dir/portcullis-setup.conf"
-    trap 'rm -f /etc/postgresql-common/createcluster.d/portcullis-setup.conf' EXIT
+}
+
+# Debian starts a service when its package is installed, unless this file says no (policy-rc.d(8)).
+without_services() {
+    [[ ! -e /usr/sbin/policy-rc.d ]] || return 0
+    made_policy=1
+    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+    chmod 0755 /usr/sbin/policy-rc.d
+}
+
+clean_up() {
+    rm -f /etc/postgresql-common/createcluster.d/portcullis-setup.conf
+    [[ -z ${made_policy-} ]] || rm -f /usr/sbin/policy-rc.d
 }
 
 # Rebuilt only when the pinned versions change.

@@ -10,6 +10,7 @@
 //! | [`domain`] | What is true without a database? |
 //! | [`bpickle`] | How do agents write their messages down? |
 //! | [`store`] | What is remembered? The only SQL |
+//! | [`broker`] | How do services tell each other? The only AMQP |
 //! | [`operator`] | What can an operator do to the database? |
 //! | [`error`] | What can fail, and what is said about it? |
 //! | [`metrics`] | What is counted, under which name? |
@@ -17,11 +18,12 @@
 //! | [`stub`] | What does a service answer until it is written? |
 //! | [`proto`] | The messages of the gRPC services |
 //!
-//! Requests go `service` -> `store` -> `domain`, never back. A service that is not written yet, and
+//! Requests go `service` -> {`store`, `broker`} -> `domain`, never back. A service that is not written yet, and
 //! any with `--stub`, answers every path by telling what it saw. Nothing here is shared with the
 //! gateway; the two meet over HTTP.
 
 pub mod bpickle;
+pub mod broker;
 pub mod domain;
 pub mod error;
 pub mod front;

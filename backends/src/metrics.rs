@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder, Gauge, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
 
 /// Seconds.
@@ -30,11 +30,22 @@ pub struct Metrics {
     pub registrations: IntCounterVec,
     /// Pings by answer: `yes`, `no`, `unknown`, `malformed`.
     pub pings: IntCounterVec,
-    /// Work of the ping server in the database, by what (`refresh`, `write`) and how it ended (`ok`,
+    /// Work of the ping server in the database, by what (`refresh`, `told`, `write`) and how it ended (`ok`,
     /// `failed`).
     pub ping_store: IntCounterVec,
     /// Ping times that wait to be written.
     pub ping_waiting: IntGauge,
+    /// Notes of the outbox by what became of them: `told`, `lost` (too many waited).
+    pub notes: IntCounterVec,
+    /// Notes that wait to be told.
+    pub notes_waiting: IntGauge,
+    /// For how long the oldest of them does, seconds.
+    pub notes_oldest: Gauge,
+    /// Streams of WSL hosts.
+    pub host_streams: IntGauge,
+    /// Orders to WSL hosts by what was heard of them: `sent`, then `queued`, `in_progress`, `succeeded`,
+    /// `failed`; `repeated` and `stranger` change nothing.
+    pub host_commands: IntCounterVec,
 }
 
 impl Metrics {
@@ -85,6 +96,28 @@ impl Metrics {
             "Computers whose last ping is not written yet.",
         )?;
         registry.register(Box::new(ping_waiting.clone()))?;
+        let notes = counter(
+            "backends_outbox_notes_total",
+            "Notes of the outbox, by what became of them.",
+            &["end"],
+        )?;
+        let notes_waiting = IntGauge::new(
+            "backends_outbox_waiting",
+            "Notes that wait to be told to the broker.",
+        )?;
+        registry.register(Box::new(notes_waiting.clone()))?;
+        let notes_oldest = Gauge::new(
+            "backends_outbox_oldest_seconds",
+            "For how long the oldest note waits.",
+        )?;
+        registry.register(Box::new(notes_oldest.clone()))?;
+        let host_streams = IntGauge::new("backends_host_streams", "Streams of WSL hosts.")?;
+        registry.register(Box::new(host_streams.clone()))?;
+        let host_commands = counter(
+            "backends_host_commands_total",
+            "Orders to WSL hosts, by what was heard of them.",
+            &["state"],
+        )?;
         let options = HistogramOpts::new(
             "backends_request_seconds",
             "From the head of a request to the head of its answer, seconds.",
@@ -101,6 +134,11 @@ impl Metrics {
             pings,
             ping_store,
             ping_waiting,
+            notes,
+            notes_waiting,
+            notes_oldest,
+            host_streams,
+            host_commands,
         })
     }
 

@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
+use crate::broker::Broker;
 use crate::metrics::Metrics;
 use crate::service::Service;
 use crate::settings::{Settings, Shared};
@@ -47,6 +48,12 @@ pub enum StartError {
          --stub needs no database"
     )]
     NoStore,
+    /// A service that is about the broker was given none.
+    #[error(
+        "broker.url and broker.hostagent_url are not both set: give them by BACKENDS_BROKER__URL and \
+         BACKENDS_BROKER__HOSTAGENT_URL or in the file of --config"
+    )]
+    NoBroker,
     /// The database is away or not ours.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -74,6 +81,8 @@ pub struct Ground {
     pub settings: Shared,
     /// Its database.
     pub store: Store,
+    /// Its broker, if it was told of one.
+    pub broker: Broker,
     /// What it counts.
     pub metrics: Metrics,
 }
@@ -200,6 +209,7 @@ async fn open(
     let ground = Ground {
         worker: worker.clone(),
         store: Store::open(&settings.store).await?,
+        broker: Broker::new(&settings.broker, worker),
         settings,
         metrics: Metrics::new()?,
     };

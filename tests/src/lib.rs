@@ -14,13 +14,14 @@
 //! | `load`, `streams` | What goes on while something is tested: clients that ask all the time, long streams of every kind |
 //! | `wire`, `message` | How are HTTP/1 bytes read, without any leniency of a library? |
 //! | `tls_front` | Who gives a worker TLS? |
-//! | `stack`, `agent`, `bpickle` | The services with a real database, and who reports to them |
+//! | `stack`, `broker`, `postgres`, `agent`, `hostagent`, `bpickle` | The services with a real database and broker, and who reports to them |
 //! | `certs`, `ports`, `dir`, `files`, `eventually` | Certificates, free ports, a directory, open files, patience |
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod agent;
 pub mod bpickle;
+pub mod broker;
 pub mod certs;
 pub mod dir;
 pub mod edge;
@@ -31,9 +32,11 @@ pub mod gateway;
 pub mod grpc;
 pub mod h2_client;
 pub mod h2_scripts;
+pub mod hostagent;
 pub mod load;
 pub mod message;
 pub mod ports;
+pub mod postgres;
 pub mod raw;
 pub mod scripts;
 pub mod stack;
@@ -44,15 +47,18 @@ pub mod wire;
 pub mod worker;
 
 pub use agent::{Agent, Way};
+pub use broker::{Broker, Node};
 pub use certs::{Authority, Certs, Issued, Leaf};
 pub use dir::TempDir;
 pub use edge::Edge;
 pub use eventually::{eventually, for_a_while, patience, within};
 pub use gateway::{Gateway, Told};
 pub use h2_client::{Call, H2, H2Reply};
+pub use hostagent::HostAgent;
 pub use load::Load;
 pub use message::Message;
 pub use ports::free_range;
+pub use postgres::Postgres;
 pub use raw::{Raw, Tls};
 pub use stack::{Database, Service};
 pub use wire::Wire;

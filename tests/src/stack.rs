@@ -24,7 +24,7 @@ pub fn program(name: &str) -> PathBuf {
     binary(name)
 }
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     tests
         .parent()
@@ -38,7 +38,15 @@ fn build() {
         .parent()
         .and_then(Path::parent)
         .expect("tests run in target/*/deps");
-    let built = ["schema", "pingserver", "appserver", "message-server"]
+    let programs = [
+        "schema",
+        "pingserver",
+        "appserver",
+        "message-server",
+        "outbox-relay",
+        "hostagent-messenger",
+    ];
+    let built = programs
         .map(|name| modified(&dir.join(name)))
         .into_iter()
         .min()
@@ -77,6 +85,8 @@ fn newest(dir: &Path) -> Option<SystemTime> {
 /// A database of one test, with the schema in it.
 pub struct Database {
     url: String,
+    /// It goes with its server, which is not the one that tests share.
+    apart: bool,
 }
 
 impl Database {
@@ -90,7 +100,16 @@ impl Database {
         );
         Database {
             url: at(&server.url, &name),
+            apart: false,
         }
+    }
+
+    /// The one for services, made on a server of a test's own.
+    pub(crate) fn with_schema(server: &str) -> Database {
+        psql(server, "create database base");
+        let url = at(server, "base");
+        migrate(&url);
+        Database { url, apart: true }
     }
 
     /// A fresh one without anything in it.
@@ -100,6 +119,7 @@ impl Database {
         psql(&server.url, &format!("create database {name}"));
         Database {
             url: at(&server.url, &name),
+            apart: false,
         }
     }
 
@@ -144,6 +164,9 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
+        if self.apart {
+            return;
+        }
         let (_, name) = self.url.rsplit_once('/').unwrap_or_default();
         // A failed test has said enough; what is left goes with the server.
         let _ = psql_command(&server().url)
@@ -224,6 +247,15 @@ impl Service {
         lines.join("\n")
     }
 
+    /// Memory that it has in use, bytes.
+    pub fn memory(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("it lives");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());
+        kib.expect("the kernel tells it") * 1024
+    }
+
     /// Kills it as the kernel would: no goodbye.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
@@ -255,23 +287,26 @@ fn server() -> &'static Server {
     SERVER.get_or_init(|| {
         let url = start();
         psql(&url, "create database base");
-        let base = at(&url, "base");
-        let output = Command::new(program("schema"))
-            .arg("migrate")
-            .env("BACKENDS_STORE__URL", base)
-            .output()
-            .expect("`schema` can be started");
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        migrate(&at(&url, "base"));
         Server { url }
     })
 }
 
+fn migrate(database: &str) {
+    let output = Command::new(program("schema"))
+        .arg("migrate")
+        .env("BACKENDS_STORE__URL", database)
+        .output()
+        .expect("`schema` can be started");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
 fn start() -> String {
-    remove_leftovers();
+    remove_leftovers(NAME);
     let dir = std::env::temp_dir().join(format!("{NAME}-{}", std::process::id()));
     let (script, port) = (root().join("scripts/postgres.sh"), free_range(1));
     let at = dir.clone();
@@ -310,13 +345,14 @@ fn start() -> String {
 }
 
 /// Directories of test runs that are over: nobody could remove them while the server still wrote.
-fn remove_leftovers() {
+pub(crate) fn remove_leftovers(of: &str) {
     let entries = std::fs::read_dir(std::env::temp_dir());
     for entry in entries.into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let pid = name
-            .strip_prefix(&format!("{NAME}-"))
-            .map(|rest| rest.trim_end_matches(".log").to_owned());
+            .strip_prefix(&format!("{of}-"))
+            .and_then(|rest| rest.split(['-', '.']).next())
+            .map(str::to_owned);
         if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
             let _ = std::fs::remove_dir_all(entry.path());
             let _ = std::fs::remove_file(entry.path());
@@ -329,7 +365,7 @@ fn at(url: &str, database: &str) -> String {
     format!("{server}/{database}")
 }
 
-fn psql_command(url: &str) -> Command {
+pub(crate) fn psql_command(url: &str) -> Command {
     let mut command = Command::new("psql");
     command
         .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url])

@@ -2,6 +2,7 @@
 //!
 //! Nothing here waits, reads a clock or knows SQL or HTTP.
 
+pub mod event;
 pub mod exchange;
 pub mod fields;
 pub mod message;
@@ -10,3 +11,4 @@ pub mod register;
 pub mod report;
 pub mod sequence;
 pub mod types;
+pub mod wsl;

@@ -9,6 +9,7 @@ pub mod api;
 pub mod appserver;
 pub mod hostagent_messenger;
 pub mod message_system;
+pub mod outbox_relay;
 pub mod package_search;
 pub mod package_upload;
 pub mod pingserver;

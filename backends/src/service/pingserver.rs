@@ -3,11 +3,12 @@
 //! A ping is not authenticated and says one number. It is looked up in a copy that is refreshed from
 //! the database; a number that nobody has costs a look into that copy and nothing more. When whom was
 //! heard of is kept and written in bulk, also when the worker stops; a worker that is killed loses
-//! the last few seconds of it, which the next pings bring back.
+//! the last few seconds of it, which the next pings bring back. Notes of the broker say of whom to look
+//! at once; without them the next refresh does.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::body::to_bytes;
@@ -16,10 +17,14 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use futures_util::FutureExt;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{debug, warn};
 
 use super::Service;
+use crate::broker::consume::{self, Told};
+use crate::broker::topology::Vhost;
+use crate::domain::event::Topic;
 use crate::error::Error;
 use crate::front;
 use crate::metrics::Metrics;
@@ -40,6 +45,18 @@ pub const SERVICE: Service = Service {
 const BODY_BYTES_MAX: usize = 1024;
 /// Numbers of computers are given before they are committed: so far back is looked again.
 const OVERLAP: i64 = 1000;
+/// What of all that happens says something about what to answer.
+static TOPICS: [Topic; 5] = [
+    Topic::ActivityOrdered,
+    Topic::ComputerRegistered,
+    Topic::ComputerAccepted,
+    Topic::ComputerRemoved,
+    Topic::ComputerReported,
+];
+/// Most computers that are looked up at once after notes.
+const LOOK_MAX: usize = 1000;
+/// So long notes are gathered before anybody is looked up: a storm of them is a few statements.
+const GATHER: Duration = Duration::from_millis(20);
 /// Most times in one statement.
 const BATCH: usize = 5000;
 
@@ -73,6 +90,8 @@ async fn open(ground: Ground) -> Result<Live, StartError> {
         .route("/ping", post(answer))
         .with_state(desk.clone());
     let settings = ground.settings.pingserver;
+    let told = consume::notes(&ground.broker, Vhost::Services, &TOPICS);
+    tokio::spawn(keep_told(desk.clone(), told, ground.worker.clone()));
     tokio::spawn(keep_fresh(
         desk.clone(),
         settings.clone(),
@@ -131,6 +150,38 @@ impl Roll {
         let highest = computers.iter().map(|(_, id)| *id).max();
         self.highest = self.highest.max(highest.unwrap_or(0));
         self.computers.extend(computers);
+    }
+
+    /// What is known anew of some computers, of all that were asked for: who is missing is gone.
+    fn replace(&mut self, asked: &HashSet<i64>, found: &[(i64, i64, bool)]) {
+        let there: HashSet<i64> = found.iter().map(|(_, id, _)| *id).collect();
+        let identities: HashMap<i64, i64> = found.iter().map(|(own, id, _)| (*id, *own)).collect();
+        // An identity that was replaced is void at once.
+        let old = self.computers.iter().filter(|(own, id)| {
+            asked.contains(*id) && identities.get(*id).is_none_or(|now| now != *own)
+        });
+        let void: Vec<i64> = match there.len() == asked.len() && self.knows(&identities) {
+            true => Vec::new(),
+            false => old.map(|(own, _)| *own).collect(),
+        };
+        for own in void {
+            self.computers.remove(&own);
+            self.waited_for.remove(&own);
+        }
+        for (own, id, waits) in found {
+            self.computers.insert(*own, *id);
+            self.highest = self.highest.max(*id);
+            match waits {
+                true => self.waited_for.insert(*own),
+                false => self.waited_for.remove(own),
+            };
+        }
+    }
+
+    /// Are all these identities known? Then none was replaced, and nobody needs to be looked for.
+    fn knows(&self, identities: &HashMap<i64, i64>) -> bool {
+        let known = |(id, own): (&i64, &i64)| self.computers.get(own) == Some(id);
+        identities.iter().all(known)
     }
 
     /// Takes up to `most` times that are not written.
@@ -192,6 +243,15 @@ impl Desk {
         Ok(())
     }
 
+    /// What is known anew of these computers.
+    async fn look(&self, asked: &HashSet<i64>) -> Result<(), StoreError> {
+        let connection = self.store.connection().await?;
+        let ids: Vec<i64> = asked.iter().copied().collect();
+        let found = ping::some(&connection, &ids).await?;
+        self.roll().replace(asked, &found);
+        Ok(())
+    }
+
     /// Writes all times that wait; what cannot be written waits on.
     async fn write(&self) {
         loop {
@@ -200,8 +260,8 @@ impl Desk {
                 break;
             }
             let written = async {
-                let connection = self.store.connection().await?;
-                ping::write(&connection, &batch).await
+                let mut connection = self.store.connection().await?;
+                ping::write(&mut connection, &batch).await
             };
             let written = written.await;
             self.count_store("write", &written);
@@ -234,6 +294,40 @@ async fn keep_fresh(desk: Desk, settings: settings::Pingserver, worker: Worker) 
             _ = refresh.tick() => desk.refresh().await,
         };
         desk.count_store("refresh", &done);
+        if let Err(problem) = done {
+            warn!(%problem, "answering from an old copy");
+        }
+    }
+}
+
+/// Looks up whom the notes are about. What fails is looked up by the next refresh.
+async fn keep_told(desk: Desk, mut told: mpsc::Receiver<Told>, worker: Worker) {
+    let stopping = worker.stopping();
+    tokio::pin!(stopping);
+    loop {
+        let first = tokio::select! {
+            () = &mut stopping => return,
+            first = told.recv() => first,
+        };
+        let Some(first) = first else { return };
+        sleep(GATHER).await;
+        let (mut anew, mut asked) = (false, HashSet::new());
+        let mut next = Some(first);
+        while let Some(note) = next {
+            match note {
+                Told::Anew => anew = true,
+                Told::Event(event) => asked.extend(event.computer()),
+            }
+            next = match asked.len() < LOOK_MAX {
+                true => told.try_recv().ok(),
+                false => None,
+            };
+        }
+        let done = match anew {
+            true => desk.reload().await,
+            false => desk.look(&asked).await,
+        };
+        desk.count_store("told", &done);
         if let Err(problem) = done {
             warn!(%problem, "answering from an old copy");
         }
@@ -274,6 +368,21 @@ mod tests {
         ] {
             assert_eq!(insecure_id(body), number, "{}", body.escape_ascii());
         }
+    }
+
+    #[test]
+    fn what_is_looked_up_takes_the_place_of_what_was_known() {
+        let mut roll = Roll::default();
+        roll.add(vec![(100, 1), (200, 2), (300, 3)]);
+        roll.waited_for.extend([200, 300]);
+        // The first waits now, the second has a new identity, the third is gone, the fourth is new.
+        let asked = HashSet::from([1, 2, 3, 4]);
+        roll.replace(&asked, &[(100, 1, true), (201, 2, false), (400, 4, false)]);
+        let known = HashMap::from([(100, 1), (201, 2), (400, 4)]);
+        assert_eq!((&roll.computers, roll.highest), (&known, 4));
+        assert_eq!(roll.waited_for, HashSet::from([100]));
+        roll.replace(&HashSet::from([1]), &[(100, 1, false)]);
+        assert_eq!((&roll.computers, roll.waited_for.len()), (&known, 0));
     }
 
     #[test]

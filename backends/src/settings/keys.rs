@@ -87,6 +87,25 @@ impl Keys {
             .map_or_else(|| default.to_owned(), |(value, _)| value)
     }
 
+    /// A key with an address of this scheme, `scheme://user:password@host:port/name`, or nothing.
+    pub fn address(
+        &mut self,
+        section: &'static str,
+        key: &'static str,
+        scheme: &'static str,
+    ) -> String {
+        let Some((value, place)) = self.take(section, key) else {
+            return String::new();
+        };
+        let rest = value.strip_prefix(scheme).unwrap_or_default();
+        if !value.is_empty() && rest.strip_prefix("://").is_none_or(str::is_empty) {
+            // Without the value, which may hold a password.
+            let what = format!("`{key}` is no address that begins with `{scheme}://`");
+            self.problem(&place, &what);
+        }
+        value
+    }
+
     /// A key with a whole number.
     pub fn count(
         &mut self,
@@ -200,7 +219,7 @@ mod tests {
 
     #[test]
     fn every_mistake_is_told_at_once_with_its_place() {
-        let file = "colour = red\n[store]\nurl = a\nurl = b\nconnections_max = 0\nrefresh = 5s\nnonsense\n[pingserver]\nwrite = soon\n";
+        let file = "colour = red\n[store]\nurl = a\nurl = b\nconnections_max = 0\nrefresh = 5s\nnonsense\n[pingserver]\nwrite = soon\n[broker]\nurl = amqps://x\n";
         let problems = read(
             file,
             &[("BACKENDS_STORE", "x"), ("BACKENDS_STORE__PORT", "1")],
@@ -213,11 +232,12 @@ mod tests {
             "f:6: no key `refresh` in [store]: it is one of [pingserver]",
             "f:7: neither",
             "f:9: `write` is a duration",
+            "f:11: `url` is no address that begins with `amqp://`",
             "BACKENDS_STORE: not of the form",
             "BACKENDS_STORE__PORT: no key `port` in [store]",
         ] {
             assert!(problems.contains(part), "{part}\n{problems}");
         }
-        assert_eq!(problems.lines().count(), 8, "{problems}");
+        assert_eq!(problems.lines().count(), 9, "{problems}");
     }
 }

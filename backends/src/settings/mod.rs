@@ -32,12 +32,16 @@ pub struct Settings {
 pub struct Shared {
     /// The database.
     pub store: Store,
+    /// The broker.
+    pub broker: Broker,
     /// The message system.
     pub message_system: MessageSystem,
     /// The ping server.
     pub pingserver: Pingserver,
     /// The application server.
     pub appserver: Appserver,
+    /// The hostagent messenger.
+    pub hostagent_messenger: HostagentMessenger,
 }
 
 /// `[store]`: where the database is.
@@ -51,6 +55,23 @@ pub struct Store {
     pub connect_timeout: Duration,
     /// `statement_timeout`: longest statement. Default 30s.
     pub statement_timeout: Duration,
+}
+
+/// `[broker]`: where RabbitMQ is, by which services tell each other what happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broker {
+    /// `url`: `amqp://user:password@host:port/landscape`. Empty: none; services look into the database by turns.
+    pub url: String,
+    /// `hostagent_url`: the same with the virtual host `landscape-hostagent`.
+    pub hostagent_url: String,
+    /// `prefix`: with what the names of exchanges and queues begin, where deployments share virtual hosts.
+    pub prefix: String,
+    /// `connect_timeout`: how long to wait for a connection. Default 5s.
+    pub connect_timeout: Duration,
+    /// `publish_timeout`: how long to wait for the confirmation of what was published. Default 5s.
+    pub publish_timeout: Duration,
+    /// `poll`: time between two looks of the relay for what is to be told. Default 100ms.
+    pub poll: Duration,
 }
 
 /// `[message_system]`
@@ -80,6 +101,13 @@ pub struct Pingserver {
 pub struct Appserver {
     /// `password`: of the user `admin`, asked for by every page. Empty: nobody gets in.
     pub password: String,
+}
+
+/// `[hostagent_messenger]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostagentMessenger {
+    /// `poll`: time between two looks for orders that the broker did not tell of. Default 5s.
+    pub poll: Duration,
 }
 
 /// The command line as written.
@@ -176,6 +204,14 @@ impl Shared {
                 connect_timeout: keys.duration("store", "connect_timeout", seconds(5)),
                 statement_timeout: keys.duration("store", "statement_timeout", seconds(30)),
             },
+            broker: Broker {
+                url: keys.address("broker", "url", "amqp"),
+                hostagent_url: keys.address("broker", "hostagent_url", "amqp"),
+                prefix: keys.text("broker", "prefix", ""),
+                connect_timeout: keys.duration("broker", "connect_timeout", seconds(5)),
+                publish_timeout: keys.duration("broker", "publish_timeout", seconds(5)),
+                poll: keys.duration("broker", "poll", Duration::from_millis(100)),
+            },
             message_system: MessageSystem {
                 body_bytes_max: keys.count(
                     "message_system",
@@ -194,7 +230,13 @@ impl Shared {
             appserver: Appserver {
                 password: keys.text("appserver", "password", ""),
             },
+            hostagent_messenger: HostagentMessenger {
+                poll: keys.duration("hostagent_messenger", "poll", seconds(5)),
+            },
         };
+        if shared.broker.prefix.len() > 64 {
+            keys.problem("broker.prefix", "a name has at most 64 bytes");
+        }
         keys.finish().map(|()| shared)
     }
 }

@@ -1,7 +1,18 @@
 //! Whose computers are they?
 
-use super::{Result, Tx, find, run};
+use super::{Result, Tx, run};
 use crate::domain::register::Account;
+
+/// The account of this name.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn find(tx: &Tx<'_>, name: &str) -> Result<Option<Account>> {
+    let sql = "select id, registration_key, auto_accept, pending_max from account where name = $1";
+    let row = super::find(tx, sql, &[&name]).await?;
+    row.as_ref().map(account).transpose()
+}
 
 /// The account of this name, locked: registrations of one account come one after the other, so that
 /// two of the same computer at once become one.
@@ -12,15 +23,17 @@ use crate::domain::register::Account;
 pub async fn lock(tx: &Tx<'_>, name: &str) -> Result<Option<Account>> {
     let sql = "select id, registration_key, auto_accept, pending_max from account \
                where name = $1 for no key update";
-    let Some(row) = find(tx, sql, &[&name]).await? else {
-        return Ok(None);
-    };
-    Ok(Some(Account {
+    let row = super::find(tx, sql, &[&name]).await?;
+    row.as_ref().map(account).transpose()
+}
+
+fn account(row: &tokio_postgres::Row) -> Result<Account> {
+    Ok(Account {
         id: row.try_get(0)?,
         key: row.try_get(1)?,
         auto_accept: row.try_get(2)?,
         pending_max: row.try_get(3)?,
-    }))
+    })
 }
 
 /// Sets the key with which registrations of an account count at once; None for no key. True where

@@ -1,6 +1,7 @@
 //! What shall computers do, and how did it end?
 
-use super::{Result, Tx, find, one, rows, run};
+use super::{Result, Tx, find, one, outbox, rows, run};
+use crate::domain::event::Topic;
 use crate::domain::report::OperationResult;
 
 /// An activity that can be delivered.
@@ -14,7 +15,7 @@ pub struct Due {
     pub fields: Vec<u8>,
 }
 
-/// Orders an activity; it is delivered at the computer's next exchange.
+/// Orders an activity; it is delivered at the computer's next exchange, and its pings say that it waits.
 ///
 /// # Errors
 ///
@@ -29,6 +30,7 @@ pub async fn order(
     let sql = "insert into activity (computer_id, type, summary, fields) values ($1, $2, $3, $4) \
                returning id";
     let row = one(tx, sql, &[&computer, &message_type, &summary, &fields]).await?;
+    outbox::put_of(tx, Topic::ActivityOrdered, computer).await?;
     Ok(row.try_get(0)?)
 }
 
@@ -118,6 +120,9 @@ pub async fn completed(tx: &Tx<'_>, computer: i64, result: &OperationResult) -> 
         ],
     )
     .await?;
+    if changed == 1 {
+        outbox::put_of(tx, Topic::ActivityChanged, computer).await?;
+    }
     Ok(changed == 1)
 }
 

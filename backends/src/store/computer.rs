@@ -2,7 +2,8 @@
 
 use uuid::Uuid;
 
-use super::{Result, Tx, find, one, run};
+use super::{Result, Tx, find, one, outbox, run};
+use crate::domain::event::Topic;
 use crate::domain::register::{Account, Register};
 
 /// Who a computer is, in the exchange and in pings.
@@ -128,6 +129,7 @@ pub async fn register(
                    registered_at = now() where id = $1";
         run(tx, sql, &[&id]).await?;
         describe(tx, id, register).await?;
+        outbox::put_of(tx, Topic::ComputerRegistered, id).await?;
         return ids(tx, id).await;
     }
     let sql = "insert into computer \
@@ -151,6 +153,7 @@ pub async fn register(
     .await?;
     let id = row.try_get(0)?;
     describe(tx, id, register).await?;
+    outbox::put_of(tx, Topic::ComputerRegistered, id).await?;
     ids(tx, id).await
 }
 
@@ -215,7 +218,11 @@ pub async fn set_tags(tx: &Tx<'_>, id: i64, tags: &[String]) -> Result<()> {
 pub async fn accept(tx: &Tx<'_>, id: i64) -> Result<bool> {
     let sql = "update computer set accepted = true, accepted_at = now() \
                where id = $1 and not accepted";
-    Ok(run(tx, sql, &[&id]).await? == 1)
+    let accepted = run(tx, sql, &[&id]).await? == 1;
+    if accepted {
+        outbox::put_of(tx, Topic::ComputerAccepted, id).await?;
+    }
+    Ok(accepted)
 }
 
 /// Forgets a computer that waits. True where one did.
@@ -225,5 +232,9 @@ pub async fn accept(tx: &Tx<'_>, id: i64) -> Result<bool> {
 /// The database's.
 pub async fn reject(tx: &Tx<'_>, id: i64) -> Result<bool> {
     let sql = "delete from computer where id = $1 and not accepted";
-    Ok(run(tx, sql, &[&id]).await? == 1)
+    let rejected = run(tx, sql, &[&id]).await? == 1;
+    if rejected {
+        outbox::put_of(tx, Topic::ComputerRemoved, id).await?;
+    }
+    Ok(rejected)
 }

@@ -2,7 +2,8 @@
 
 use uuid::Uuid;
 
-use super::{Result, Tx, find, one, rows, run};
+use super::{Result, Tx, find, one, outbox, rows, run};
+use crate::domain::event::Topic;
 use crate::domain::sequence::Acknowledged;
 
 /// One end of the exchange with a computer.
@@ -106,6 +107,7 @@ pub async fn update(tx: &Tx<'_>, computer: i64, update: &Update<'_>) -> Result<U
         ],
     )
     .await?;
+    outbox::put_of(tx, Topic::ComputerReported, computer).await?;
     Ok(row.try_get(0)?)
 }
 

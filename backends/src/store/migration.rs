@@ -7,8 +7,9 @@ use tokio_postgres::{Client, GenericClient};
 
 use super::Result;
 
-/// Every migration in order; the number of the first is 1.
-const MIGRATIONS: [(&str, &str); 3] = [
+/// Every migration in order; the number of the first is 1. Numbers are places in this list; those in the
+/// files' names only keep them in order.
+const MIGRATIONS: [(&str, &str); 5] = [
     (
         "computers",
         include_str!("../../migrations/0001_computers.sql"),
@@ -18,6 +19,8 @@ const MIGRATIONS: [(&str, &str); 3] = [
         "accepted_lately",
         include_str!("../../migrations/0003_accepted_lately.sql"),
     ),
+    ("outbox", include_str!("../../migrations/0010_outbox.sql")),
+    ("wsl", include_str!("../../migrations/0011_wsl.sql")),
 ];
 
 /// The version of the schema that this program works with.

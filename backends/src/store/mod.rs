@@ -18,9 +18,12 @@ pub mod computer;
 pub mod exchange;
 mod migration;
 pub mod network;
+pub mod outbox;
 pub mod page;
 pub mod ping;
 pub mod report;
+pub mod wsl;
+pub mod wsl_page;
 
 pub use migration::{MigrationError, VERSION, migrate};
 

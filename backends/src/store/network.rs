@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use super::{Result, Tx, rows, run};
+use super::{Result, Tx, outbox, rows, run};
+use crate::domain::event::Topic;
 use crate::domain::network::{Interface, Traffic};
 
 /// Replaces the interfaces of a computer by those of a report made at `at`. What changed or is gone
@@ -19,6 +20,10 @@ pub async fn replace_interfaces(
     at: SystemTime,
 ) -> Result<()> {
     let known = interfaces_of(tx, computer).await?;
+    let same = known.len() == interfaces.len() && known.iter().all(|old| interfaces.contains(old));
+    if !same {
+        outbox::put_of(tx, Topic::InterfacesChanged, computer).await?;
+    }
     for old in &known {
         let new = interfaces.iter().find(|new| new.name == old.name);
         if new == Some(old) {

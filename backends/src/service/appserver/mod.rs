@@ -1,6 +1,7 @@
 //! What do people see? Computers with their network, who waits to be accepted, and what was ordered.
 //!
-//! Pages are made on the server, need no script, and show nothing that was not escaped. Everybody
+//! Pages are made on the server and show nothing that was not escaped. They need no script; the one that there is
+//! fetches a page anew when the broker told that what it shows has changed. Everybody
 //! signs in as `admin` with the password of the settings; without a password nobody gets in. What
 //! changes something must come from a page of our own. A stub shows a page about the edge instead.
 
@@ -23,6 +24,8 @@ use crate::store::{self, Store};
 mod chart;
 mod demo;
 mod guard;
+mod hosts;
+mod live;
 mod page;
 
 /// The application server: what people open in a browser.
@@ -40,6 +43,7 @@ const PAST_ROWS: i64 = 50;
 const FORM_BYTES_MAX: usize = 16 * 1024;
 
 const STYLE: &str = include_str!("style.css");
+const SCRIPT: &str = include_str!("live.js");
 
 #[derive(Clone)]
 struct Desk {
@@ -51,17 +55,29 @@ fn open(ground: Ground) -> Live {
     let desk = Desk {
         store: ground.store.clone(),
     };
+    let ears = live::Ears::new(&ground.broker, &ground.worker);
     let routes = Router::new()
         .route("/", get(|| async { Redirect::to("/computers") }))
         .route("/computers", get(computers))
         .route("/computers/{id}", get(computer))
         .route("/pending", get(pending))
         .route("/pending/decide", post(decide))
+        .route("/hosts", get(hosts::list))
+        .route("/hosts/{uid}", get(hosts::one))
+        .route("/hosts/{uid}/order", post(hosts::order))
         .layer(axum::extract::DefaultBodyLimit::max(FORM_BYTES_MAX))
         .with_state(desk)
+        .route("/live", get(live::listen).with_state(ears))
         .fallback(|| async { Error::NotFound })
         .layer(from_fn_with_state(guard, guard::admit))
-        .route("/static/style.css", get(style))
+        .route(
+            "/static/style.css",
+            get(|| async { kept("text/css", STYLE) }),
+        )
+        .route(
+            page::LIVE,
+            get(|| async { kept("text/javascript", SCRIPT) }),
+        )
         .layer(axum::middleware::from_fn(shield));
     Live {
         routes: front::around(routes, &ground.worker, &ground.metrics, &ground.store),
@@ -69,24 +85,41 @@ fn open(ground: Ground) -> Live {
     }
 }
 
-async fn style() -> Response {
+/// A file that browsers may keep for a while.
+fn kept(kind: &'static str, text: &'static str) -> Response {
     let headers = [
-        (header::CONTENT_TYPE, "text/css; charset=utf-8"),
-        (header::CACHE_CONTROL, "public, max-age=3600"),
+        (header::CONTENT_TYPE, format!("{kind}; charset=utf-8")),
+        (header::CACHE_CONTROL, "public, max-age=3600".to_owned()),
     ];
-    (headers, STYLE).into_response()
+    (headers, text).into_response()
 }
 
-/// Tells browsers to run nothing, to frame nothing and to keep nothing.
+/// What browsers may do with a page: run the one script of ours, which is named by this host, and nothing else.
+fn policy(host: Option<&HeaderValue>) -> HeaderValue {
+    let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let sane = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
+    let (script, socket) = match !host.is_empty() && host.bytes().all(sane) {
+        true => (
+            format!("{host}{}", page::LIVE),
+            format!("'self' wss://{host}"),
+        ),
+        false => ("'none'".to_owned(), "'none'".to_owned()),
+    };
+    let policy = format!(
+        "default-src 'none'; style-src 'self'; script-src {script}; connect-src {socket}; \
+         form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    );
+    // Letters, digits and the signs above are a field value.
+    HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
+}
+
+/// Tells browsers to run nothing of others, to frame nothing and to keep nothing.
 async fn shield(request: Request, next: Next) -> Response {
+    let policy = policy(request.headers().get(header::HOST));
     let mut response = next.run(request).await;
     let fields = response.headers_mut();
+    fields.insert(header::CONTENT_SECURITY_POLICY, policy);
     for (name, value) in [
-        (
-            "content-security-policy",
-            "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; \
-             base-uri 'none'",
-        ),
         ("x-content-type-options", "nosniff"),
         ("referrer-policy", "same-origin"),
     ] {
@@ -192,4 +225,29 @@ async fn decide(
     let accepted = matches!(decided.decision, Decision::Accept);
     tracing::info!(computer = decided.id, accepted, changed, "decided");
     Ok((StatusCode::SEE_OTHER, [(header::LOCATION, "/pending")]).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_policy_names_one_script_and_nothing_that_a_client_wrote() {
+        let told = |host: &'static str| {
+            let policy = policy(Some(&HeaderValue::from_static(host)));
+            policy.to_str().expect("visible ASCII").to_owned()
+        };
+        let ours = told("edge.test:8443");
+        assert!(
+            ours.contains("script-src edge.test:8443/static/live.js;"),
+            "{ours}"
+        );
+        for wrong in ["", "*", "a; script-src *", "a b", "'unsafe-inline'"] {
+            let policy = told(wrong);
+            assert!(
+                policy.contains("script-src 'none'; connect-src 'none'"),
+                "{policy}"
+            );
+        }
+    }
 }

@@ -7,6 +7,9 @@ use super::chart;
 use crate::domain::network::flag_names;
 use crate::store::page::{Activity, Detail, Interface, Listed, Step};
 
+/// The one script: pages work without it.
+pub const LIVE: &str = "/static/live.js";
+
 /// What stands around every page.
 pub struct Frame {
     /// Computers that are accepted, and those that wait.
@@ -27,7 +30,8 @@ pub struct Computer {
     pub activities: Vec<Activity>,
 }
 
-fn page(frame: &Frame, title: &str, body: &Markup) -> Html<String> {
+/// A whole page around its own part.
+pub fn page(frame: &Frame, title: &str, body: &Markup) -> Html<String> {
     let (accepted, waiting) = frame.counts;
     let page = html! {
         (DOCTYPE)
@@ -42,9 +46,11 @@ fn page(frame: &Frame, title: &str, body: &Markup) -> Html<String> {
                 nav {
                     a href="/computers" { "Computers (" (accepted) ")" }
                     a href="/pending" { "Pending (" (waiting) ")" }
+                    a href="/hosts" { "WSL hosts" }
                 }
                 main { h1 { (title) } (body) }
-                footer { "Times are UTC." }
+                footer { "Times are UTC. " span id="live" {} }
+                script src=(LIVE) defer {}
             }
         }
     };
@@ -242,7 +248,8 @@ fn turn(tag: Option<&str>, from: i64) -> String {
     path
 }
 
-fn or_dash(text: Option<&str>) -> &str {
+/// A text, or a dash for none.
+pub fn or_dash(text: Option<&str>) -> &str {
     text.unwrap_or("\u{2013}")
 }
 
@@ -274,9 +281,9 @@ mod tests {
         };
         let frame = Frame { counts: (1, 0) };
         let Html(text) = computers(&frame, Some(hostile), 0, 100, std::slice::from_ref(&row));
-        assert!(!text.contains("<script"), "{text}");
+        assert!(!text.contains("<script>"), "{text}");
         assert!(text.contains("tag=a%20b%26c"), "{text}");
         let Html(text) = pending(&frame, &[row]);
-        assert!(!text.contains("<script"), "{text}");
+        assert!(!text.contains("<script>"), "{text}");
     }
 }

@@ -1,4 +1,4 @@
-//! How are host agents reached? gRPC over HTTP/2: an Echo service and the health protocol, for now.
+//! What does the messenger answer as a stub? An Echo service, and the health protocol.
 //!
 //! `proto/echo.proto` says what each call does. Streams end with UNAVAILABLE when the worker stops,
 //! so that agents come back to another one.
@@ -13,22 +13,13 @@ use futures_util::{Stream, StreamExt, future, stream};
 use tonic::metadata::{AsciiMetadataKey, KeyAndValueRef, MetadataMap};
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use super::Service;
+use super::health::Doctor;
 use crate::proto::demo::echo_server::{Echo, EchoServer};
 use crate::proto::demo::{
     CensusReply, CensusRequest, EchoReply, EchoRequest, FailRequest, Field, MetadataReply,
 };
-use crate::proto::health::health_check_response::ServingStatus;
-use crate::proto::health::health_server::{Health, HealthServer};
-use crate::proto::health::{HealthCheckRequest, HealthCheckResponse};
+use crate::proto::health::health_server::HealthServer;
 use crate::worker::Worker;
-
-/// The hostagent messenger: one long stream per host agent.
-pub const SERVICE: Service = Service {
-    name: "hostagent-messenger",
-    routes,
-    open: None,
-};
 
 /// Most replies of one Expand.
 const REPLIES_MAX: u32 = 100_000;
@@ -42,16 +33,16 @@ const COLLECT_TEXT_MAX: usize = 64 * 1024;
 const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The name under which the health protocol knows the Echo service.
 const ECHO: &str = "portcullis.demo.Echo";
-const UNKNOWN_SERVICE: &str = "no such service";
 
-fn routes(worker: &Worker) -> Router {
+/// The routes of a stub.
+pub fn routes(worker: &Worker) -> Router {
     let echo = EchoServer::new(Messenger {
         worker: worker.clone(),
         census: Arc::default(),
     })
     .max_decoding_message_size(MESSAGE_BYTES_MAX)
     .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let health = HealthServer::new(Doctor(worker.clone()));
+    let health = HealthServer::new(Doctor::new(worker, ECHO));
     tonic::service::Routes::new(echo)
         .add_service(health)
         .into_axum_router()
@@ -316,44 +307,5 @@ impl Drop for Open {
             &self.census.cancelled
         };
         how.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// The health protocol of one worker: it serves until it is told to stop.
-#[derive(Debug)]
-struct Doctor(Worker);
-
-#[tonic::async_trait]
-impl Health for Doctor {
-    type WatchStream = BoxStream<'static, Result<HealthCheckResponse, Status>>;
-
-    async fn check(
-        &self,
-        request: Request<HealthCheckRequest>,
-    ) -> Result<Response<HealthCheckResponse>, Status> {
-        match request.get_ref().service.as_str() {
-            "" | ECHO => Ok(Response::new(health(ServingStatus::Serving))),
-            _ => Err(Status::not_found(UNKNOWN_SERVICE)),
-        }
-    }
-
-    async fn watch(
-        &self,
-        request: Request<HealthCheckRequest>,
-    ) -> Result<Response<Self::WatchStream>, Status> {
-        let now = match request.get_ref().service.as_str() {
-            "" | ECHO => ServingStatus::Serving,
-            _ => ServingStatus::ServiceUnknown,
-        };
-        let stop = self.0.stopping();
-        let then = stream::once(stop).map(|()| Ok(health(ServingStatus::NotServing)));
-        let states = stream::once(future::ready(Ok(health(now)))).chain(then);
-        Ok(Response::new(states.boxed()))
-    }
-}
-
-fn health(status: ServingStatus) -> HealthCheckResponse {
-    HealthCheckResponse {
-        status: status.into(),
     }
 }

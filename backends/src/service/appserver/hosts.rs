@@ -1,0 +1,239 @@
+//! What do people see of Windows machines? Hosts with their WSL instances, and what was ordered from them.
+
+use axum::Form;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use maud::{Markup, html};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::page::{Frame, or_dash, page};
+use super::{Asked, Desk, PAGE_ROWS, PAST_ROWS, guard};
+use crate::domain::wsl::Order;
+use crate::error::Error;
+use crate::store::wsl_page::{Instance, Listed, Ordered};
+use crate::store::{self, wsl, wsl_page};
+
+/// `/hosts`
+pub async fn list(
+    State(desk): State<Desk>,
+    Query(asked): Query<Asked>,
+) -> Result<Html<String>, Error> {
+    let mut connection = desk.store.connection().await?;
+    let tx = store::begin(&mut connection).await?;
+    store::page::in_utc(&tx).await?;
+    let from = i64::from(asked.from);
+    let hosts = wsl_page::hosts(&tx, from, PAGE_ROWS + 1).await?;
+    let counts = store::page::counts(&tx).await?;
+    Ok(page(
+        &Frame { counts },
+        "WSL hosts",
+        &list_page(&hosts, from),
+    ))
+}
+
+/// `/hosts/{uid}`
+pub async fn one(State(desk): State<Desk>, Path(uid): Path<String>) -> Result<Html<String>, Error> {
+    let uid = Uuid::try_parse(&uid).map_err(|_| Error::NotFound)?;
+    let mut connection = desk.store.connection().await?;
+    let tx = store::begin(&mut connection).await?;
+    store::page::in_utc(&tx).await?;
+    let host = wsl_page::host(&tx, uid).await?.ok_or(Error::NotFound)?;
+    let instances = wsl_page::instances(&tx, uid).await?;
+    let ordered = wsl_page::ordered(&tx, uid, PAST_ROWS).await?;
+    let counts = store::page::counts(&tx).await?;
+    let body = one_page(&host, &instances, &ordered);
+    Ok(page(&Frame { counts }, &host.hostname, &body))
+}
+
+/// What somebody wants of a host.
+#[derive(Deserialize)]
+pub struct Wanted {
+    what: String,
+    #[serde(default)]
+    instance: String,
+}
+
+/// `/hosts/{uid}/order`: one of the orders, or `accept`, or `forget`.
+pub async fn order(
+    State(desk): State<Desk>,
+    Path(uid): Path<String>,
+    headers: HeaderMap,
+    Form(wanted): Form<Wanted>,
+) -> Result<Response, Error> {
+    if !guard::is_ours(&headers) {
+        return Err(Error::Denied("a form of another site"));
+    }
+    let uid = Uuid::try_parse(&uid).map_err(|_| Error::NotFound)?;
+    let mut connection = desk.store.connection().await?;
+    let tx = store::begin(&mut connection).await?;
+    let mut next = format!("/hosts/{uid}");
+    let done = match wanted.what.as_str() {
+        "accept" => wsl::accept(&tx, uid).await?,
+        "forget" => {
+            "/hosts".clone_into(&mut next);
+            wsl::remove(&tx, uid).await?
+        }
+        kind => {
+            let order = Order::of(kind, wanted.instance.trim(), None, None)
+                .ok_or_else(|| Error::Malformed("no order of a WSL host".to_owned()))?;
+            let given = wsl::order(&tx, uid, &order).await?;
+            // Of nobody, or of a host that waits to be accepted.
+            given.ok_or(Error::NotFound)?;
+            true
+        }
+    };
+    store::commit(tx).await?;
+    tracing::info!(host = %uid, what = wanted.what, done, "ordered");
+    Ok((StatusCode::SEE_OTHER, [(header::LOCATION, next)]).into_response())
+}
+
+fn list_page(hosts: &[Listed], from: i64) -> Markup {
+    let most = usize::try_from(PAGE_ROWS).unwrap_or(usize::MAX);
+    let shown = most.min(hosts.len());
+    html! {
+        @if hosts.is_empty() { p { "None." } } @else {
+            table {
+                thead { tr {
+                    th { "Host" } th { "State" } th { "Instances" } th { "Default" }
+                    th { "Since" } th { "Last news" }
+                } }
+                tbody { @for host in &hosts[..shown] { tr {
+                    td { a href=(format!("/hosts/{}", host.uid)) { (host.hostname) } }
+                    td { (state(host)) }
+                    td { (host.instances.0) ", " (host.instances.1) " running" }
+                    td { (or_dash(host.default_instance.as_deref())) }
+                    td { (or_dash(host.since.as_deref())) }
+                    td { (or_dash(host.last_info.as_deref())) }
+                } } }
+            }
+        }
+        p {
+            @if from > 0 { a href=(format!("/hosts?from={}", (from - PAGE_ROWS).max(0))) { "Back" } " " }
+            @if hosts.len() > shown { a href=(format!("/hosts?from={}", from + PAGE_ROWS)) { "More" } }
+        }
+    }
+}
+
+fn state(host: &Listed) -> Markup {
+    html! {
+        @if !host.accepted { em { "waits to be accepted" } ", " }
+        @if host.connected { "connected" } @else { "not connected" }
+    }
+}
+
+fn one_page(host: &Listed, instances: &[Instance], ordered: &[Ordered]) -> Markup {
+    html! {
+        dl {
+            dt { "State" } dd { (state(host)) }
+            dt { @if host.connected { "Since" } @else { "Until" } } dd { (or_dash(host.since.as_deref())) }
+            dt { "Last news" } dd { (or_dash(host.last_info.as_deref())) }
+            dt { "Registered" } dd { (host.registered) }
+            dt { "Identity" } dd { (host.uid) }
+        }
+        p { @if host.accepted {
+            (buttons(host, "", &[("shutdown_host", "Shut WSL down"), ("forget", "Forget")]))
+        } @else {
+            (buttons(host, "", &[("accept", "Accept"), ("forget", "Reject")]))
+        } }
+        h2 { "Instances" }
+        @if instances.is_empty() { p { "None." } } @else {
+            table id="instances" {
+                thead { tr {
+                    th { "Instance" } th { "System" } th { "State" } th { "Since" } th { "Computer" } th {}
+                } }
+                tbody { @for one in instances { tr {
+                    td { (one.id) @if one.name != one.id { " (" (one.name) ")" } }
+                    td { (one.version_id) }
+                    td {
+                        @if one.running { "runs" } @else { "stopped" }
+                        @if host.default_instance.as_deref() == Some(one.id.as_str()) { ", default" }
+                        @if !one.managed { ", not managed" }
+                    }
+                    td { (one.since) }
+                    td { @if let Some((id, title)) = &one.computer {
+                        a href=(format!("/computers/{id}")) { (title) }
+                    } }
+                    td { @if host.accepted && one.managed { (buttons(host, &one.id, &[
+                        if one.running { ("stop", "Stop") } else { ("start", "Start") },
+                        ("set_default", "Make default"), ("uninstall", "Uninstall"),
+                    ])) } }
+                } } }
+            }
+        }
+        @if host.accepted {
+            form method="post" action=(format!("/hosts/{}/order", host.uid)) {
+                label { "Install " input name="instance" required maxlength="200" placeholder="Ubuntu-24.04"; }
+                " " button name="what" value="install" { "Install" }
+            }
+        }
+        h2 { "Orders" }
+        @if ordered.is_empty() { p { "None." } } @else {
+            table id="orders" {
+                thead { tr {
+                    th { "What" } th { "Instance" } th { "Status" } th { "Ordered" } th { "Changed" }
+                    th { "Result" }
+                } }
+                tbody { @for one in ordered { tr {
+                    td title=(one.request_id) { (one.kind.replace('_', " ")) } td { (one.instance) }
+                    td { (one.state.replace('_', " ")) } td { (one.created) } td { (one.changed) }
+                    td { @if !one.error.is_empty() { pre { (one.error) } } }
+                } } }
+            }
+        }
+    }
+}
+
+fn buttons(host: &Listed, instance: &str, what: &[(&str, &str)]) -> Markup {
+    html! {
+        form method="post" action=(format!("/hosts/{}/order", host.uid)) {
+            @if !instance.is_empty() { input type="hidden" name="instance" value=(instance); }
+            @for (value, label) in what { button name="what" value=(value) { (label) } " " }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_host_says_of_itself_is_escaped() {
+        let hostile = "<script>alert('\"&')</script>".to_owned();
+        let host = Listed {
+            uid: Uuid::from_u128(1),
+            hostname: hostile.clone(),
+            accepted: true,
+            connected: true,
+            since: None,
+            last_info: None,
+            registered: String::new(),
+            instances: (1, 1),
+            default_instance: Some(hostile.clone()),
+        };
+        let instance = Instance {
+            id: hostile.clone(),
+            name: "other".to_owned(),
+            version_id: hostile.clone(),
+            running: true,
+            managed: true,
+            since: String::new(),
+            computer: Some((1, hostile.clone())),
+        };
+        let order = Ordered {
+            request_id: host.uid,
+            kind: "start".to_owned(),
+            instance: hostile.clone(),
+            state: "failed".to_owned(),
+            error: hostile,
+            created: String::new(),
+            changed: String::new(),
+        };
+        let text = [
+            list_page(std::slice::from_ref(&host), 0).into_string(),
+            one_page(&host, &[instance], &[order]).into_string(),
+        ];
+        assert!(!text.concat().contains("<script"), "{text:?}");
+    }
+}

@@ -1,0 +1,309 @@
+//! What happens on the stream of one host? It is let in and given an identity where it has none; then news
+//! come up and orders go down until somebody ends it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::stream::{BoxStream, StreamExt};
+use futures_util::{FutureExt, future::BoxFuture, stream};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tonic::{Status, Streaming};
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::Desk;
+use super::board::Call;
+use crate::domain::register::{Decision, decide};
+use crate::domain::wsl::{
+    self as wsl_domain, Host, INSTANCES_MAX, Instance, Order, TEXT_BYTES_MAX, bounded,
+};
+use crate::proto::hostagent::command::{
+    AssignHost, Cmd, Install, SetDefault, ShutdownHost, Start, Stop, Uninstall,
+};
+use crate::proto::hostagent::{Command, HostAgentInfo, InstanceState};
+use crate::store::{self, StoreError, wsl};
+
+/// How long a new stream may say nothing. An agent waits a minute for its identity to be stored.
+const FIRST_WORD: Duration = Duration::from_secs(120);
+/// What could not be stored is tried again after so long.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Orders on the way to one host that it does not take; the rest stays in the database.
+const ON_THE_WAY: usize = 8;
+
+/// What goes down to a host.
+pub type Down = BoxStream<'static, Result<Command, Status>>;
+
+/// Holds a stream, and returns what goes down. The task ends with the stream or the worker.
+pub fn hold(desk: Desk, inbound: Streaming<HostAgentInfo>) -> Down {
+    let (down, sent) = mpsc::channel(ON_THE_WAY);
+    tokio::spawn(async move {
+        let Err(status) = talk(&desk, inbound, &down).await else {
+            return;
+        };
+        // An agent that takes nothing any more is not waited for.
+        let _ = timeout(AGAIN, down.send(Err(status))).await;
+    });
+    stream::unfold(sent, |mut sent| async move {
+        let next: Option<Result<Command, Status>> = sent.recv().await;
+        next.map(|item| (item, sent))
+    })
+    .boxed()
+}
+
+type Lane<'a> = &'a mpsc::Sender<Result<Command, Status>>;
+
+async fn talk(
+    desk: &Desk,
+    mut inbound: Streaming<HostAgentInfo>,
+    down: Lane<'_>,
+) -> Result<(), Status> {
+    let Some(mut info) = word(&mut inbound).await? else {
+        return Ok(());
+    };
+    let (uid, known) = desk.admit(&info).await?;
+    if !known {
+        let assign = Cmd::AssignHost(AssignHost {
+            uid: uid.to_string(),
+        });
+        let command = Command {
+            cmd: Some(assign),
+            request_id: String::new(),
+        };
+        let _ = down.send(Ok(command)).await;
+        // It stores the identity and says so on this stream; some close it then and come again.
+        while identity(&info) != Some(uid) {
+            let Some(next) = word(&mut inbound).await? else {
+                return Ok(());
+            };
+            info = next;
+        }
+    }
+    let stream = uuid::Builder::from_random_bytes(fastrand::u128(..).to_be_bytes()).into_uuid();
+    desk.connected(uid, stream, &host(&info)).await?;
+    info!(%uid, known, "a host is connected");
+    // Nothing is kept of what was needed to let it in: this may last for weeks.
+    drop(info);
+    let done = attend(desk, uid, stream, inbound, down).await;
+    desk.board.leave(uid, stream);
+    if let Err(problem) = desk.disconnected(uid, stream).await {
+        warn!(%uid, %problem, "a host that left counts as connected");
+    }
+    done
+}
+
+/// What an agent says first, or after it was given an identity.
+async fn word(inbound: &mut Streaming<HostAgentInfo>) -> Result<Option<HostAgentInfo>, Status> {
+    let said = timeout(FIRST_WORD, inbound.message()).await;
+    said.map_err(|_| Status::unavailable("nothing was said for too long"))?
+}
+
+/// The long part. A box, so that the task of an idle stream is as small as what it waits for.
+fn attend<'a>(
+    desk: &'a Desk,
+    uid: Uuid,
+    stream: Uuid,
+    mut inbound: Streaming<HostAgentInfo>,
+    down: Lane<'a>,
+) -> BoxFuture<'a, Result<(), Status>> {
+    async move {
+        let mut called = desk.board.join(uid, stream);
+        // Orders that were given before.
+        called.mark_changed();
+        let stopping = desk.worker.stopping();
+        tokio::pin!(stopping);
+        let mut unstored: Option<Box<Host>> = None;
+        let mut look = false;
+        loop {
+            let retry = unstored.is_some() || look;
+            tokio::select! {
+                () = &mut stopping => return Err(Status::unavailable("the worker stops")),
+                changed = called.changed() => {
+                    let end = changed.is_err() || *called.borrow_and_update() == Call::End;
+                    if end {
+                        return Err(Status::aborted("another stream of this host took its place"));
+                    }
+                    look = true;
+                }
+                said = inbound.message() => match said? {
+                    None => return Ok(()),
+                    Some(info) if identity(&info) == Some(uid) => unstored = Some(Box::new(host(&info))),
+                    Some(_) => return Err(Status::aborted("the identity changed: come again with it")),
+                },
+                () = down.closed() => return Ok(()),
+                () = sleep(AGAIN), if retry => {}
+            }
+            if let Some(host) = &unstored {
+                match desk.told(uid, host).await {
+                    Ok(()) => unstored = None,
+                    Err(problem) => warn!(%uid, %problem, "what a host told waits"),
+                }
+            }
+            if look {
+                look = match desk.hand_down(uid, stream, down).await {
+                    Ok(more) => more,
+                    Err(problem) => {
+                        warn!(%uid, %problem, "orders wait");
+                        true
+                    }
+                };
+            }
+        }
+    }
+    .boxed()
+}
+
+fn identity(info: &HostAgentInfo) -> Option<Uuid> {
+    Uuid::try_parse(&info.uid).ok()
+}
+
+/// What a host tells, bounded. Of two instances with one identity the managed one counts.
+fn host(info: &HostAgentInfo) -> Host {
+    let text = |text: &str| bounded(text, TEXT_BYTES_MAX);
+    let mut instances = BTreeMap::new();
+    let both = [(&info.unmanaged_instances, false), (&info.instances, true)];
+    for (list, managed) in both {
+        for one in list.iter().take(INSTANCES_MAX) {
+            let instance = Instance {
+                name: text(&one.name),
+                version_id: text(&one.version_id),
+                running: one.instance_state == i32::from(InstanceState::Running),
+                managed,
+            };
+            instances.insert(text(&one.id), instance);
+        }
+    }
+    Host {
+        hostname: text(&info.hostname),
+        default_instance: info.default_instance_id.as_deref().map(text),
+        instances,
+    }
+}
+
+fn command(command: wsl_domain::Command) -> Command {
+    let cmd = match command.order {
+        Order::Start(id) => Cmd::Start(Start { id }),
+        Order::Stop(id) => Cmd::Stop(Stop { id }),
+        Order::Install {
+            instance,
+            cloudinit,
+            rootfs_url,
+        } => Cmd::Install(Install {
+            id: instance,
+            cloudinit,
+            rootfs_url,
+        }),
+        Order::Uninstall(id) => Cmd::Uninstall(Uninstall { id }),
+        Order::SetDefault(id) => Cmd::SetDefault(SetDefault { id }),
+        Order::ShutdownHost => Cmd::ShutdownHost(ShutdownHost {}),
+    };
+    Command {
+        cmd: Some(cmd),
+        request_id: command.request_id.to_string(),
+    }
+}
+
+fn later(problem: StoreError) -> Status {
+    tracing::error!(%problem, "a host is not served");
+    Status::unavailable("try again later")
+}
+
+impl Desk {
+    /// Lets a host in. Its identity, and whether that is the one it came with.
+    async fn admit(&self, info: &HostAgentInfo) -> Result<(Uuid, bool), Status> {
+        let decided = self.try_admit(info).await.map_err(later)?;
+        decided.ok_or_else(|| {
+            info!(account = info.account_name, "a host was refused");
+            // Word by word the same for both, as in the exchange of computers.
+            Status::permission_denied("unknown account or wrong registration key")
+        })
+    }
+
+    async fn try_admit(&self, info: &HostAgentInfo) -> Result<Option<(Uuid, bool)>, StoreError> {
+        let mut connection = self.store.connection().await?;
+        let tx = store::begin(&mut connection).await?;
+        let key = info
+            .registration_key
+            .as_deref()
+            .filter(|key| !key.is_empty());
+        let account = store::account::find(&tx, &info.account_name).await?;
+        let decision = decide(account.as_ref(), key);
+        let accepted = decision == Decision::Accept;
+        let Some(account) = account.filter(|_| decision != Decision::UnknownAccount) else {
+            return Ok(None);
+        };
+        if let Some(uid) = identity(info)
+            && let Some(known) = wsl::known(&tx, account.id, uid).await?
+        {
+            if accepted && !known.accepted {
+                wsl::accept(&tx, uid).await?;
+            }
+            store::commit(tx).await?;
+            return Ok(Some((uid, true)));
+        }
+        // One after the other, so that the bound holds.
+        store::account::lock(&tx, &info.account_name).await?;
+        let waiting = wsl::pending(&tx, account.id).await?;
+        if !accepted && waiting >= account.pending_max.into() {
+            warn!(waiting, "a host was refused: too many wait");
+            return Ok(None);
+        }
+        let hostname = bounded(&info.hostname, TEXT_BYTES_MAX);
+        let new = wsl::create(&tx, account.id, &hostname, accepted).await?;
+        store::commit(tx).await?;
+        info!(uid = %new.uid, accepted, "a host is new");
+        Ok(Some((new.uid, false)))
+    }
+
+    async fn connected(&self, uid: Uuid, stream: Uuid, host: &Host) -> Result<(), Status> {
+        let store = async {
+            let mut connection = self.store.connection().await?;
+            let tx = store::begin(&mut connection).await?;
+            wsl::connected(&tx, uid, stream, &self.worker.label()).await?;
+            wsl::told(&tx, uid, host).await?;
+            store::commit(tx).await
+        };
+        store.await.map_err(later)
+    }
+
+    async fn disconnected(&self, uid: Uuid, stream: Uuid) -> Result<(), StoreError> {
+        let mut connection = self.store.connection().await?;
+        let tx = store::begin(&mut connection).await?;
+        wsl::disconnected(&tx, uid, stream).await?;
+        store::commit(tx).await
+    }
+
+    async fn told(&self, uid: Uuid, host: &Host) -> Result<(), StoreError> {
+        let mut connection = self.store.connection().await?;
+        let tx = store::begin(&mut connection).await?;
+        wsl::told(&tx, uid, host).await?;
+        store::commit(tx).await
+    }
+
+    /// Sends the orders that wait, as many as there is room for. True where more may wait.
+    async fn hand_down(&self, uid: Uuid, stream: Uuid, down: Lane<'_>) -> Result<bool, StoreError> {
+        let room = down.capacity();
+        if room == 0 {
+            return Ok(true);
+        }
+        let mut connection = self.store.connection().await?;
+        let tx = store::begin(&mut connection).await?;
+        let most = i64::try_from(room).unwrap_or(1);
+        let taken = wsl::take(&tx, uid, stream, most).await?;
+        store::commit(tx).await?;
+        let Some(commands) = taken else {
+            self.board.end(uid, stream);
+            return Ok(false);
+        };
+        let more = commands.len() == room;
+        for one in commands {
+            self.metrics
+                .host_commands
+                .with_label_values(&["sent"])
+                .inc();
+            // There is room: nobody else sends here.
+            let _ = down.try_send(Ok(command(one)));
+        }
+        Ok(more)
+    }
+}

@@ -1,0 +1,168 @@
+//! What do people look at? WSL hosts, as the pages show them.
+
+use uuid::Uuid;
+
+use super::{Result, Tx, find, rows};
+
+/// A host in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Who it is.
+    pub uid: Uuid,
+    /// Its name.
+    pub hostname: String,
+    /// False while it waits to be accepted.
+    pub accepted: bool,
+    /// It has a stream.
+    pub connected: bool,
+    /// Since when it has, or had its last; UTC.
+    pub since: Option<String>,
+    /// When it told of itself last, UTC.
+    pub last_info: Option<String>,
+    /// When it came first, UTC.
+    pub registered: String,
+    /// Its instances, and those that run.
+    pub instances: (i64, i64),
+    /// Its default instance.
+    pub default_instance: Option<String>,
+}
+
+/// An instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Its identity on the host.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Of its operating system.
+    pub version_id: String,
+    /// It runs.
+    pub running: bool,
+    /// The agent looks after it.
+    pub managed: bool,
+    /// Since when it is so, UTC.
+    pub since: String,
+    /// The computer that it is, where it registered as one.
+    pub computer: Option<(i64, String)>,
+}
+
+/// An order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ordered {
+    /// Its number.
+    pub request_id: Uuid,
+    /// What.
+    pub kind: String,
+    /// The instance.
+    pub instance: String,
+    /// How far it is.
+    pub state: String,
+    /// What went wrong.
+    pub error: String,
+    /// When it was given, UTC.
+    pub created: String,
+    /// When its state changed last, UTC.
+    pub changed: String,
+}
+
+const LISTED: &str = "uid, hostname, accepted, stream is not null, \
+    to_char(case when stream is not null then connected_at else disconnected_at end, \
+            'YYYY-MM-DD HH24:MI:SS'), \
+    to_char(last_info_at, 'YYYY-MM-DD HH24:MI:SS'), \
+    to_char(registered_at, 'YYYY-MM-DD HH24:MI:SS'), \
+    (select count(*) from wsl_instance where host_uid = uid), \
+    (select count(*) from wsl_instance where host_uid = uid and running), default_instance_id";
+
+fn listed(row: &tokio_postgres::Row) -> Result<Listed> {
+    Ok(Listed {
+        uid: row.try_get(0)?,
+        hostname: row.try_get(1)?,
+        accepted: row.try_get(2)?,
+        connected: row.try_get(3)?,
+        since: row.try_get(4)?,
+        last_info: row.try_get(5)?,
+        registered: row.try_get(6)?,
+        instances: (row.try_get(7)?, row.try_get(8)?),
+        default_instance: row.try_get(9)?,
+    })
+}
+
+/// Hosts by name, those that wait first, from `offset`.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn hosts(tx: &Tx<'_>, offset: i64, most: i64) -> Result<Vec<Listed>> {
+    let sql = format!(
+        "select {LISTED} from wsl_host order by accepted, hostname, uid offset $1 limit $2"
+    );
+    let found = rows(tx, &sql, &[&offset, &most]).await?;
+    found.iter().map(listed).collect()
+}
+
+/// One host.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn host(tx: &Tx<'_>, uid: Uuid) -> Result<Option<Listed>> {
+    let sql = format!("select {LISTED} from wsl_host where uid = $1");
+    let row = find(tx, &sql, &[&uid]).await?;
+    row.as_ref().map(listed).transpose()
+}
+
+/// The instances of a host. One that registered as a computer names the order that installed it.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn instances(tx: &Tx<'_>, uid: Uuid) -> Result<Vec<Instance>> {
+    let sql = "select instance.id, name, version_id, running, managed, \
+                   to_char(since, 'YYYY-MM-DD HH24:MI:SS'), child.id, child.title \
+               from wsl_instance instance left join lateral ( \
+                   select computer.id, title from computer join wsl_command \
+                       on request_id::text = installation_request_id \
+                   where hostagent_uid = $1::text and instance_id = instance.id \
+                   order by computer.id desc limit 1) child on true \
+               where host_uid = $1::text::uuid order by instance.id";
+    let mut instances = Vec::new();
+    for row in rows(tx, sql, &[&uid.to_string()]).await? {
+        let computer: Option<i64> = row.try_get(6)?;
+        let title: Option<String> = row.try_get(7)?;
+        instances.push(Instance {
+            id: row.try_get(0)?,
+            name: row.try_get(1)?,
+            version_id: row.try_get(2)?,
+            running: row.try_get(3)?,
+            managed: row.try_get(4)?,
+            since: row.try_get(5)?,
+            computer: computer.zip(title),
+        });
+    }
+    Ok(instances)
+}
+
+/// The latest orders to a host.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn ordered(tx: &Tx<'_>, uid: Uuid, most: i64) -> Result<Vec<Ordered>> {
+    let sql = "select request_id, kind, instance_id, state, left(error, 2000), \
+               to_char(created_at, 'YYYY-MM-DD HH24:MI:SS'), \
+               to_char(changed_at, 'YYYY-MM-DD HH24:MI:SS') \
+               from wsl_command where host_uid = $1 order by number desc limit $2";
+    let mut ordered = Vec::new();
+    for row in rows(tx, sql, &[&uid, &most]).await? {
+        ordered.push(Ordered {
+            request_id: row.try_get(0)?,
+            kind: row.try_get(1)?,
+            instance: row.try_get(2)?,
+            state: row.try_get(3)?,
+            error: row.try_get(4)?,
+            created: row.try_get(5)?,
+            changed: row.try_get(6)?,
+        });
+    }
+    Ok(ordered)
+}

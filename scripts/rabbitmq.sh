@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# Runs a RabbitMQ node of the project's own, in the foreground, until it is told to stop.
+#
+#   scripts/rabbitmq.sh DIRECTORY PORT           queues are kept from one run to the next
+#   scripts/rabbitmq.sh DIRECTORY PORT fleeting  for tests: what is there is forgotten, and the end is at once
+#
+# The directory is made at first use. It holds everything of the node: data, configuration, cookie, and the files `url`
+# and `hostagent-url` (mode 0600), with which to connect: amqp://landscape:PASSWORD@127.0.0.1:PORT/VHOST, where VHOST is
+# `landscape` or `landscape-hostagent`. The node has a name, a port mapper (epmd) and a port for distribution of its own;
+# only 127.0.0.1 is listened on. Root runs it as the user `rabbitmq`, who comes with Debian's package. The machine's own
+# node is never touched. When whoever started this dies, the node stops.
+set -euo pipefail
+
+die() { printf 'rabbitmq: %s\n' "$*" >&2; exit 1; }
+
+(( $# >= 2 )) || die 'usage: scripts/rabbitmq.sh DIRECTORY PORT [fleeting]'
+dir=$1 port=$2 mode=${3:-lasting}
+
+server=/usr/lib/rabbitmq/bin/rabbitmq-server
+[[ -x $server ]] || server=$(command -v rabbitmq-server || true)
+[[ -n $server ]] && command -v epmd >/dev/null ||
+    die 'RabbitMQ is missing: run  scripts/setup.sh  as root, or  apt-get install rabbitmq-server'
+
+mkdir -p "$dir"
+dir=$(cd "$dir" && pwd -P)
+as=()
+if (( EUID == 0 )); then
+    id rabbitmq >/dev/null 2>&1 || die 'there is no user rabbitmq: run  scripts/setup.sh'
+    chown rabbitmq: "$dir"
+    as=(setpriv --reuid rabbitmq --regid rabbitmq --init-groups)
+    # Somebody else's home may lie on the way.
+    "${as[@]}" test -w "$dir" || die "the user rabbitmq cannot reach $dir: choose another directory"
+fi
+chmod 0700 "$dir"
+cd "$dir"
+umask 077
+
+# The first free ports above the node's own, for the port mapper and for distribution.
+ports=()
+taken=$(ss -Hltn | awk '{ sub(/.*:/, "", $4); print $4 }')
+for ((candidate = port + 10000 > 60000 ? 30000 : port + 10000; ${#ports[@]} < 2; candidate++)); do
+    (( candidate < 65535 )) || die 'no free port is left for the node'
+    grep -qx "$candidate" <<<"$taken" || ports+=("$candidate")
+done
+
+[[ -s password ]] || od -An -N18 -tx1 /dev/urandom | tr -d ' \n' >password
+password=$(<password)
+if [[ ! -s .erlang.cookie ]]; then
+    od -An -N24 -tx1 /dev/urandom | tr -d ' \n' >.erlang.cookie
+    chmod 0400 .erlang.cookie
+fi
+# Salt and SHA-256 of salt and password, as the node keeps them.
+salt=$(od -An -N4 -tx1 /dev/urandom | tr -d ' \n')
+salted() { printf '%b' "$(sed 's/../\\x&/g' <<<"$salt")"; }
+hash=$({ salted; { salted; printf '%s' "$password"; } | openssl dgst -sha256 -binary; } | base64 -w0)
+
+permission() { printf '{"user":"landscape","vhost":"%s","configure":".*","write":".*","read":".*"}' "$1"; }
+cat >definitions.json <<JSON
+{"users":[{"name":"landscape","password_hash":"$hash","hashing_algorithm":"rabbit_password_hashing_sha256","tags":""}],
+ "vhosts":[{"name":"landscape"},{"name":"landscape-hostagent"}],
+ "permissions":[$(permission landscape),$(permission landscape-hostagent)]}
+JSON
+cat >rabbitmq.conf <<CONF
+listeners.tcp.1 = 127.0.0.1:$port
+load_definitions = $dir/definitions.json
+log.file = false
+log.console = true
+log.console.level = warning
+vm_memory_high_watermark.absolute = 512MB
+disk_free_limit.absolute = 64MB
+# A consumer may take its time: three days, in milliseconds.
+consumer_timeout = 259200000
+CONF
+echo '[].' >enabled_plugins
+[[ $mode != fleeting ]] || rm -rf mnesia
+mkdir -p mnesia
+for file in url hostagent-url; do
+    vhost=landscape
+    [[ $file == url ]] || vhost=landscape-hostagent
+    printf 'amqp://landscape:%s@127.0.0.1:%s/%s\n' "$password" "$port" "$vhost" >"$file.new"
+    mv "$file.new" "$file"
+done
+(( EUID != 0 )) || chown -R rabbitmq: "$dir"
+
+end=TERM
+[[ $mode != fleeting ]] || end=KILL
+node=(env -i "PATH=$PATH" LANG=C.UTF-8 "HOME=$dir" "ERL_EPMD_PORT=${ports[0]}" ERL_EPMD_ADDRESS=127.0.0.1)
+# A mapper of our own, found by the node when it looks for one; the machine's would outlive us, and know us.
+"${as[@]:-setpriv}" --pdeathsig TERM "${node[@]}" epmd </dev/null &
+
+# `RUNNING_UNDER_SYSTEMD` makes the node take the place of Debian's script, so that signals meet it.
+exec "${as[@]:-setpriv}" --pdeathsig "$end" "${node[@]}" RUNNING_UNDER_SYSTEMD=true \
+    RABBITMQ_NODENAME="portcullis-$port@localhost" RABBITMQ_DIST_PORT="${ports[1]}" \
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1}' \
+    RABBITMQ_CONF_ENV_FILE="$dir/none" RABBITMQ_CONFIG_FILE="$dir/rabbitmq.conf" \
+    RABBITMQ_ADVANCED_CONFIG_FILE="$dir/none.config" RABBITMQ_ENABLED_PLUGINS_FILE="$dir/enabled_plugins" \
+    RABBITMQ_MNESIA_BASE="$dir/mnesia" RABBITMQ_LOG_BASE="$dir" RABBITMQ_LOGS=- \
+    RABBITMQ_GENERATED_CONFIG_DIR="$dir/generated" RABBITMQ_PID_FILE="$dir/pid" "$server"

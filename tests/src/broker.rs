@@ -1,0 +1,155 @@
+//! Which broker stands beside the services under test? A real RabbitMQ of the test run's own.
+//!
+//! The first test that asks starts one node (`scripts/rabbitmq.sh`) in a directory of its own; tests do not
+//! meet there, because each has names of its own (`broker.prefix`). A test that kills the broker has a
+//! node for itself. Nodes end with the test's process, however that ends. A missing RabbitMQ is a failure that says how
+//! to install it.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use crate::eventually::patience;
+use crate::ports::free_range;
+use crate::stack;
+
+const NAME: &str = "portcullis-rabbitmq";
+
+/// A place at a broker where nobody else's messages are.
+pub struct Broker {
+    url: String,
+    hostagent_url: String,
+    prefix: String,
+}
+
+impl Broker {
+    /// At the node of the whole test run.
+    pub fn fresh() -> Broker {
+        static NODE: OnceLock<PathBuf> = OnceLock::new();
+        let dir = NODE.get_or_init(|| {
+            stack::remove_leftovers(NAME);
+            let dir = std::env::temp_dir().join(format!("{NAME}-{}", std::process::id()));
+            let (at, port) = (dir.clone(), free_range(1));
+            // A thread of its own, which never ends: the node stops when the thread that started it does.
+            std::thread::spawn(move || {
+                let _ = start(&at, port, "fleeting").wait();
+                std::thread::park();
+            });
+            until_ready(&dir, port);
+            dir
+        });
+        Broker::at(dir)
+    }
+
+    fn at(dir: &Path) -> Broker {
+        let read = |file: &str| {
+            let text = std::fs::read_to_string(dir.join(file));
+            text.expect("a node that is ready has its addresses")
+                .trim()
+                .to_owned()
+        };
+        Broker {
+            url: read("url"),
+            hostagent_url: read("hostagent-url"),
+            prefix: format!("t{:016x}-", fastrand::u64(..)),
+        }
+    }
+
+    /// The settings with which a service finds it, and these besides.
+    pub fn with<'a>(&'a self, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+        let mut all = vec![
+            ("BROKER__URL", self.url.as_str()),
+            ("BROKER__HOSTAGENT_URL", self.hostagent_url.as_str()),
+            ("BROKER__PREFIX", self.prefix.as_str()),
+        ];
+        all.extend_from_slice(more);
+        all
+    }
+}
+
+/// A node of one test's own, which can be killed and started again. What is durable is kept.
+pub struct Node {
+    dir: PathBuf,
+    port: u16,
+    child: Child,
+}
+
+impl Node {
+    /// A fresh one.
+    pub fn start() -> Node {
+        stack::remove_leftovers(NAME);
+        let name = format!("{NAME}-{}-{:08x}", std::process::id(), fastrand::u32(..));
+        let (dir, port) = (std::env::temp_dir().join(name), free_range(1));
+        let child = start(&dir, port, "lasting");
+        until_ready(&dir, port);
+        Node { dir, port, child }
+    }
+
+    /// A place at it.
+    pub fn broker(&self) -> Broker {
+        Broker::at(&self.dir)
+    }
+
+    /// Kills it as the kernel would: no goodbye.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts it again where it was.
+    pub fn restart(&mut self) {
+        self.child = start(&self.dir, self.port, "lasting");
+        until_ready(&self.dir, self.port);
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = std::fs::remove_dir_all(&self.dir);
+        let _ = std::fs::remove_file(self.dir.with_extension("log"));
+    }
+}
+
+fn start(dir: &Path, port: u16, mode: &str) -> Child {
+    let log = std::fs::File::create(dir.with_extension("log")).expect("a log can be made");
+    Command::new(stack::root().join("scripts/rabbitmq.sh"))
+        .arg(dir)
+        .args([&port.to_string(), mode])
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("one more handle"))
+        .stderr(log)
+        .spawn()
+        .expect("scripts/rabbitmq.sh can be started")
+}
+
+/// Waits until it answers the greeting of AMQP 0-9-1, which it does when all of it is there.
+fn until_ready(dir: &Path, port: u16) {
+    // An Erlang node takes its time on a busy machine.
+    let end = Instant::now() + patience() * 4;
+    while !greets(port) {
+        let log = std::fs::read_to_string(dir.with_extension("log"));
+        assert!(
+            Instant::now() < end,
+            "RabbitMQ does not start (as root, scripts/setup.sh installs it):\n{}",
+            log.unwrap_or_default()
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn greets(port: u16) -> bool {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else {
+        return false;
+    };
+    let mut first = [0];
+    stream
+        .set_read_timeout(Some(Duration::from_secs(2)))
+        .is_ok()
+        && stream.write_all(b"AMQP\0\0\x09\x01").is_ok()
+        && stream.read_exact(&mut first).is_ok()
+        && first == [1]
+}

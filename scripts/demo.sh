@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Starts the whole house on this machine: a database, workers of every pool, then the edge, until Ctrl-C.
+# Starts the whole house on this machine: a database, a Vault, workers of every pool, then the edge, until Ctrl-C.
 #
 # `make demo` builds everything first and then runs this. What is asked for comes from the
 # environment; every variable has a default:
@@ -23,7 +23,7 @@ readonly POOLS='
 appserver            appserver            8070  8079  2  /               works
 pingserver           pingserver           8080  8089  2  /ping           works
 message-system       message-server       8090  9079  4  /message-system works
-api                  api                  9080  9098  2  /api            stub
+api                  api                  9080  9098  2  /api            works
 package-search       package-search       9099  9099  1  private         stub
 package-upload       package-upload       9100  9100  1  /upload         stub
 hostagent-messenger  hostagent-messenger  50052 50052 1  grpc            stub
@@ -42,6 +42,7 @@ declare -A child_name=() child_log=()   # by process id, living children only
 declare -a worker_pids=()
 edge_pid=
 postgres_pid= postgres_port= password=
+vault_pid= vault_port=
 
 say() { printf 'demo: %s\n' "$*"; }
 problem() { printf 'demo: %s\n' "$*" >&2; }
@@ -59,6 +60,7 @@ main() {
     trap stop_all EXIT
     trap 'say "stopping"; exit 0' INT TERM HUP
     start_postgres
+    start_vault
     write_settings "$bin"
     start_workers "$bin"
     start_edge "$bin"
@@ -159,6 +161,9 @@ check_ports() {
     for postgres_port in {5432..5499}; do
         [[ -n ${owner[$postgres_port]-} ]] || break
     done
+    for vault_port in {8200..8299}; do
+        [[ -n ${owner[$vault_port]-} ]] || break
+    done
     (( ! taken )) || exit 1
     unprivileged=$(cat /proc/sys/net/ipv4/ip_unprivileged_port_start 2>/dev/null || echo 1024)
     if (( EUID != 0 && (HTTP_PORT < unprivileged || HTTPS_PORT < unprivileged || GRPC_PORT < unprivileged) )); then
@@ -222,6 +227,23 @@ start_postgres() {
     fail_with_log "$postgres_pid" "is not ready after $READY_SECONDS s"
 }
 
+# One of our own, which keeps the services' secrets; also kept for the next demo.
+start_vault() {
+    local turns
+    rm -f "$DATA/vault/url"
+    start vault "$LOGS/vault" scripts/vault.sh "$DATA/vault" "$vault_port"
+    vault_pid=$started
+    for ((turns = READY_SECONDS * 10; turns > 0; turns--)); do
+        lives "$vault_pid" || fail_with_log "$vault_pid" "ended before it was ready"
+        if [[ -s $DATA/vault/url ]]; then
+            say "the Vault listens on 127.0.0.1:$vault_port, its data are in $DATA/vault"
+            return
+        fi
+        sleep 0.1
+    done
+    fail_with_log "$vault_pid" "is not ready after $READY_SECONDS s"
+}
+
 # Root runs PostgreSQL as the user postgres, who may not be able to come here, as below /root.
 reach_data() {
     mkdir -p "$DATA"
@@ -241,10 +263,31 @@ write_settings() {
     [[ -s $DATA/admin-password ]] ||
         (umask 077 && od -An -N9 -tx1 /dev/urandom | tr -d ' \n' >"$DATA/admin-password")
     password=$(<"$DATA/admin-password")
-    (umask 077 && printf '[store]\nurl = %s\nconnections_max = 4\n\n[appserver]\npassword = %s\n' \
-        "$url" "$password" >"$DATA/services.conf")
-    "$bin/schema" --config "$DATA/services.conf" migrate >>"$LOGS/schema.log" 2>&1 ||
-        { cat "$LOGS/schema.log" >&2; die "the database has no schema"; }
+    (umask 077 && cat >"$DATA/services.conf" <<CONF
+[store]
+url = $url
+connections_max = 4
+
+[secret]
+vault_url = $(<"$DATA/vault/url")
+vault_mount = services
+vault_kv = $(<"$DATA/vault/kv")
+vault_role_id = $(<"$DATA/vault/role-id")
+vault_secret_id_file = $DATA/vault/secret-id
+CONF
+    )
+    schema "$bin" migrate
+    schema "$bin" person admin@localhost --name Administrator --password-file "$DATA/admin-password"
+    if [[ ! -s $DATA/api-key ]]; then
+        (umask 077 && "$bin/schema" --config "$DATA/services.conf" access-key admin@localhost >"$DATA/api-key") ||
+            die "no access key could be made"
+    fi
+}
+
+# The program that makes and changes the database.
+schema() {
+    "$1/schema" --config "$DATA/services.conf" "${@:2}" >>"$LOGS/schema.log" 2>&1 ||
+        { cat "$LOGS/schema.log" >&2; die "schema ${*:2}: see above"; }
 }
 
 start_workers() {
@@ -337,13 +380,15 @@ print_tables() {
     cat <<TXT
 
   Try:
-    a browser that trusts certs/ca.pem: $web/      (user admin, password $password)
+    a browser that trusts certs/ca.pem: $web/      (admin@localhost, password $password)
+    curl --cacert certs/ca.pem $web/api/v2/login -H 'Content-Type: application/json' \\
+        -d '{"email": "admin@localhost", "password": "$password"}'      (an access key for the API is in $DATA/api-key)
     tests/clients/agent.py localhost:$HTTPS_PORT certs/ca.pem      (a computer that registers: accept it on the page)
     curl --cacert certs/ca.pem $web/ping -d insecure_id=1
-    curl --cacert certs/ca.pem $web/api/status/503 -i
+    curl --cacert certs/ca.pem $web/api/v2/openapi.json
     curl --cacert certs/ca.pem $web/upload -T LICENSE
     curl http://127.0.0.1:$ADMIN_PORT/metrics
-    .venv/bin/python tests/clients/ws_echo.py --path /api/ws localhost:$HTTPS_PORT certs/ca.pem      (after: scripts/setup.sh test)
+    .venv/bin/python tests/clients/ws_echo.py --path /upload/ws localhost:$HTTPS_PORT certs/ca.pem      (after: scripts/setup.sh test)
     .venv/bin/python tests/clients/grpc_echo.py localhost:$GRPC_PORT certs/ca.pem
     kill ${worker_pids[2]-PID}      (${child_name[${worker_pids[2]-none}]-a worker}; the pool goes on without it)
 
@@ -365,7 +410,7 @@ print_pool() {
 # --- Watching and stopping --------------------------------------------------------------------
 
 watch_children() {
-    local died status name
+    local died status name others
     while :; do
         status=0
         # The shell's own remark about a killed child goes nowhere: it is told below.
@@ -379,9 +424,12 @@ watch_children() {
             fail_with_log "$died" "ended by itself (status $status)"
         fi
         unset "child_name[$died]" "child_log[$died]"
-        # All but the edge and the database.
-        say "$name (process $died) ended (status $status); $((${#child_name[@]} - 2)) workers left"
-        (( ${#child_name[@]} > 2 )) || die "no worker is left"
+        # The services go on without their Vault, too.
+        (( died != vault_pid )) || vault_pid=
+        # All but the edge, the database and the Vault.
+        others=$((vault_pid ? 3 : 2))
+        say "$name (process $died) ended (status $status); $((${#child_name[@]} - others)) workers left"
+        (( ${#child_name[@]} > others )) || die "no worker is left"
     done
 }
 

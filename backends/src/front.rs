@@ -29,7 +29,10 @@ const REQUEST_ID_MAX: usize = 128;
 /// Puts the common behaviour around the routes of a service.
 pub fn around(routes: Router, worker: &Worker, metrics: &Metrics, store: &Store) -> Router {
     let own = Router::new()
-        .route("/health", get(health).with_state(store.clone()))
+        .route(
+            "/health",
+            get(health).with_state((store.clone(), worker.clone())),
+        )
         .route("/metrics", get(tell).with_state(metrics.clone()));
     let metrics = Arc::new(metrics.clone());
     let routes = routes
@@ -38,9 +41,9 @@ pub fn around(routes: Router, worker: &Worker, metrics: &Metrics, store: &Store)
     stub::with_name(routes, worker)
 }
 
-async fn health(State(store): State<Store>) -> Response {
+async fn health(State((store, worker)): State<(Store, Worker)>) -> Response {
     match store.check().await {
-        Ok(()) => "ok\n".into_response(),
+        Ok(()) => format!("ok\n{}", worker.conditions()).into_response(),
         Err(problem) => {
             tracing::warn!(%problem, "not healthy");
             (StatusCode::SERVICE_UNAVAILABLE, "no database\n").into_response()

@@ -10,6 +10,7 @@
 //! | [`domain`] | What is true without a database? |
 //! | [`bpickle`] | How do agents write their messages down? |
 //! | [`store`] | What is remembered? The only SQL |
+//! | [`secret`] | What must nobody read? The only Vault |
 //! | [`operator`] | What can an operator do to the database? |
 //! | [`error`] | What can fail, and what is said about it? |
 //! | [`metrics`] | What is counted, under which name? |
@@ -17,7 +18,7 @@
 //! | [`stub`] | What does a service answer until it is written? |
 //! | [`proto`] | The messages of the gRPC services |
 //!
-//! Requests go `service` -> `store` -> `domain`, never back. A service that is not written yet, and
+//! Requests go `service` -> `secret` -> `store` -> `domain`, never back. A service that is not written yet, and
 //! any with `--stub`, answers every path by telling what it saw. Nothing here is shared with the
 //! gateway; the two meet over HTTP.
 
@@ -29,6 +30,7 @@ pub mod map;
 pub mod metrics;
 pub mod operator;
 pub mod proto;
+pub mod secret;
 pub mod serve;
 pub mod service;
 pub mod settings;

@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use crate::metrics::Metrics;
+use crate::secret::{SecretError, Secrets};
 use crate::service::Service;
 use crate::settings::{Settings, Shared};
 use crate::store::{Store, StoreError};
@@ -50,6 +51,9 @@ pub enum StartError {
     /// The database is away or not ours.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Secrets are not to be had as the settings say.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// The metrics contradict each other.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -74,6 +78,8 @@ pub struct Ground {
     pub settings: Shared,
     /// Its database.
     pub store: Store,
+    /// Who keeps its secrets.
+    pub secrets: Secrets,
     /// What it counts.
     pub metrics: Metrics,
 }
@@ -197,9 +203,11 @@ async fn open(
     if settings.store.url.is_empty() {
         return Err(StartError::NoStore);
     }
+    let store = Store::open(&settings.store).await?;
     let ground = Ground {
         worker: worker.clone(),
-        store: Store::open(&settings.store).await?,
+        secrets: Secrets::open(&settings.secret, &store, Some(worker)).await?,
+        store,
         settings,
         metrics: Metrics::new()?,
     };

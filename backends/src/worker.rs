@@ -1,6 +1,8 @@
 //! Who am I? One process on one port, and the word that it must stop.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
@@ -14,6 +16,7 @@ pub struct Worker {
     /// Its process.
     pub pid: u32,
     stopping: watch::Receiver<bool>,
+    conditions: Arc<Mutex<BTreeMap<&'static str, String>>>,
 }
 
 impl Worker {
@@ -25,6 +28,7 @@ impl Worker {
             address,
             pid: std::process::id(),
             stopping,
+            conditions: Arc::default(),
         };
         (worker, stop)
     }
@@ -36,6 +40,29 @@ impl Worker {
             // An error means that the sender is gone, which is the end of this worker too.
             let _ = stopping.wait_for(|stop| *stop).await;
         }
+    }
+
+    /// Says how something stands that it works with but can do without, for `/health`.
+    pub fn says(&self, what: &'static str, state: &str) {
+        let mut conditions = self
+            .conditions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if conditions.get(what).is_none_or(|known| known != state) {
+            conditions.insert(what, state.to_owned());
+        }
+    }
+
+    /// What was said so, a line each.
+    pub fn conditions(&self) -> String {
+        let conditions = self
+            .conditions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let lines = conditions
+            .iter()
+            .map(|(what, state)| format!("{what}: {state}\n"));
+        lines.collect()
     }
 
     /// `service:port`, as it stands in the `x-worker` field of every answer.

@@ -16,11 +16,17 @@ pub mod account;
 pub mod activity;
 pub mod computer;
 pub mod exchange;
+pub mod group;
+pub mod listing;
 mod migration;
 pub mod network;
 pub mod page;
+pub mod person;
 pub mod ping;
 pub mod report;
+pub mod script;
+pub mod sealed;
+pub mod search;
 
 pub use migration::{MigrationError, VERSION, migrate};
 

@@ -237,7 +237,7 @@ async fn computers_are_found_changed_and_removed() {
     ));
 
     let both = ["database 1", "web-1"];
-    for (query, titles) in [
+    let cases: &[(&str, &[&str])] = &[
         ("", &both[..]),
         ("tag:blue", &both),
         ("server", &[]),
@@ -262,14 +262,15 @@ async fn computers_are_found_changed_and_removed() {
         ("annotation:room:c", &[]),
         ("needs:license", &[]),
         ("'; drop table computer; --", &[]),
-    ] {
-        let (status, answer) = call("GetComputers", &[("query", query)]).await;
+    ];
+    for (query, titles) in cases {
+        let (status, answer) = call("GetComputers", &[("query", *query)]).await;
         assert_eq!(status, 200, "{query}: {answer}");
         let found = answer.as_array().expect("a list").iter();
         let found: Vec<&str> = found
             .map(|one| one["title"].as_str().expect("a title"))
             .collect();
-        assert_eq!(found, titles, "{query}");
+        assert_eq!(found, *titles, "{query}");
     }
     let query = format!("id:{web}");
     let (_, answer) = call(

@@ -125,10 +125,7 @@ async fn nobody_sees_or_changes_anything_who_is_not_signed_in_or_comes_from_anot
         "Cookie: __Host-session=wrong",
         "Cookie: a=b; session=c",
     ] {
-        let stranger = Browser {
-            cookie: cookie.to_owned(),
-            ..browser.clone()
-        };
+        let stranger = browser.with_cookie(cookie);
         for path in ["/", "/computers", "/pending", "/activities", "/nothing"] {
             let reply = stranger.get(path).await;
             let location = reply.field("location").unwrap_or_default();

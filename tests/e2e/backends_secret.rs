@@ -8,7 +8,7 @@ use e2e::{
 };
 use serde_json::json;
 
-fn pairs(settings: &[(&'static str, String)]) -> Vec<(&'static str, &str)> {
+fn pairs<'a>(settings: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a str)> {
     settings
         .iter()
         .map(|(key, value)| (*key, value.as_str()))

@@ -50,7 +50,7 @@ impl House {
             ("PINGSERVER__REFRESH", "50ms"),
             ("PINGSERVER__WRITE", "50ms"),
         ];
-        let settings = [&always, settings].concat();
+        let settings = [&always[..], settings].concat();
         let ports: Vec<u16> = (0..4).map(|_| free_range(1)).collect();
         let programs = ["appserver", "pingserver", "message-server", "api"];
         let services = programs

@@ -121,7 +121,7 @@ impl AccessKey {
             .collect();
         for (name, value) in [
             ("action", call.action),
-            ("access_key_id", &self.access),
+            ("access_key_id", self.access.as_str()),
             ("signature_method", "HmacSHA256"),
             ("signature_version", "2"),
             ("timestamp", call.timestamp),
@@ -284,6 +284,14 @@ impl<'a> Browser<'a> {
         browser
     }
 
+    /// With another `Cookie: ...`, or any other field in its place.
+    pub fn with_cookie(&self, field: &str) -> Browser<'a> {
+        Browser {
+            gateway: self.gateway,
+            cookie: field.to_owned(),
+        }
+    }
+
     /// Opens a page.
     pub async fn get(&self, path: &str) -> Message {
         let mut raw = self.gateway.https().await;
@@ -293,7 +301,7 @@ impl<'a> Browser<'a> {
     /// Sends a form, as it is.
     pub async fn send(&self, path: &str, form: &str, more: &[&str]) -> Message {
         let kind = "Content-Type: application/x-www-form-urlencoded";
-        let fields = [&[self.cookie.as_str(), kind], more].concat();
+        let fields = [&[self.cookie.as_str(), kind][..], more].concat();
         let mut raw = self.gateway.https().await;
         raw.ask("POST", path, &fields, form.as_bytes()).await
     }

@@ -203,6 +203,27 @@ impl Secrets {
         }
     }
 
+    /// The registration key of an account; None also where there is no such account, which asks nobody. A
+    /// key that still stands readable beside its account is not told.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be told now: nobody may be let in or refused.
+    pub async fn registration_key(&self, account: &str) -> Result<Option<Arc<str>>, SecretError> {
+        if !self.kept() {
+            return Ok(None);
+        }
+        let exists = {
+            let mut connection = self.0.store.connection().await?;
+            let tx = store::begin(&mut connection).await?;
+            store::account::exists(&tx, account).await?
+        };
+        match exists {
+            true => self.get(Name::Registration(account)).await,
+            false => Ok(None),
+        }
+    }
+
     /// The secret that signs tokens, made at first use; all workers have the same.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 
 use std::time::SystemTime;
 
-use super::{Result, Tx, activity, find, one, rows, run};
+use super::{Result, Tx, activity, one, rows, run};
 use crate::domain::activity::Wanted;
 use crate::domain::order::Order;
 use crate::domain::person::Person;
@@ -257,16 +257,4 @@ pub async fn get(tx: &Tx<'_>, account: i64, id: i64) -> Result<Option<Activity>>
         ..Wanted::default()
     };
     Ok(list(tx, account, &wanted, 0, 1).await?.1.pop())
-}
-
-/// How many groups an account has that are not over, for people.
-///
-/// # Errors
-///
-/// The database's.
-pub async fn open(tx: &Tx<'_>, account: i64) -> Result<i64> {
-    let sql = "select count(*) from activity join computer on computer.id = computer_id \
-               where account_id = $1 and status in ('undelivered', 'delivered')";
-    let row = find(tx, sql, &[&account]).await?;
-    Ok(row.map(|row| row.try_get(0)).transpose()?.unwrap_or(0))
 }

@@ -1,6 +1,6 @@
 //! Who may ask, and by what are they known? Persons, access keys, sessions of browsers.
 
-use super::{Result, Tx, find, one, rows, run};
+use super::{Result, Tx, find, rows, run};
 use crate::domain::person::{Person, Role};
 
 const PERSON: &str = "person.id, email, person.name, role, account.id, account.name, account.title";
@@ -303,15 +303,4 @@ pub async fn session(tx: &Tx<'_>, digest: &[u8]) -> Result<Option<Session>> {
 pub async fn end_session(tx: &Tx<'_>, digest: &[u8]) -> Result<()> {
     run(tx, "delete from web_session where digest = $1", &[&digest]).await?;
     Ok(())
-}
-
-/// How many persons there are.
-///
-/// # Errors
-///
-/// The database's.
-pub async fn count(tx: &Tx<'_>) -> Result<i64> {
-    Ok(one(tx, "select count(*) from person", &[])
-        .await?
-        .try_get(0)?)
 }

@@ -1,6 +1,6 @@
 //! Which secrets lie in the database? Names and what is encrypted elsewhere; nothing here can read it.
 
-use super::{Result, Tx, find, one, rows, run};
+use super::{Result, Tx, find, one, run};
 
 /// Whoever makes a secret that must exist once holds this until the end of its transaction: "make a
 /// secret", as a number of our own.
@@ -55,17 +55,6 @@ pub async fn any(tx: &Tx<'_>) -> Result<Option<(String, Vec<u8>)>> {
         Some(row) => Some((row.try_get(0)?, row.try_get(1)?)),
         None => None,
     })
-}
-
-/// The names of all of them.
-///
-/// # Errors
-///
-/// The database's.
-pub async fn names(tx: &Tx<'_>) -> Result<Vec<String>> {
-    let sql = "select name from stored_secret order by name";
-    let found = rows(tx, sql, &[]).await?;
-    found.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
 /// Waits until nobody else makes a secret, and keeps it so until the transaction ends.

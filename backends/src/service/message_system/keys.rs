@@ -9,8 +9,8 @@ use crate::domain::exchange::Request;
 use crate::domain::message::type_of;
 use crate::domain::register::{Account, Register};
 use crate::error::Error;
-use crate::secret::{Name, Secrets};
-use crate::store::{self, Store, Tx};
+use crate::secret::Secrets;
+use crate::store::{self, Tx};
 
 /// Accounts of one exchange; more are of somebody who guesses.
 const ACCOUNTS_MAX: usize = 4;
@@ -25,11 +25,8 @@ impl Keys {
     /// # Errors
     ///
     /// A secret cannot be told now: nobody may be let in or refused.
-    pub async fn of(request: &Request, secrets: &Secrets, store: &Store) -> Result<Self, Error> {
+    pub async fn of(request: &Request, secrets: &Secrets) -> Result<Self, Error> {
         let mut keys = BTreeMap::new();
-        if !secrets.kept() {
-            return Ok(Self(keys));
-        }
         let registers = request.messages.iter();
         let registers = registers.filter(|value| type_of(value) == "register");
         for value in registers.take(ACCOUNTS_MAX) {
@@ -39,15 +36,7 @@ impl Keys {
             if register.key.is_none() || keys.contains_key(&register.account) {
                 continue;
             }
-            let mut connection = store.connection().await?;
-            let tx = store::begin(&mut connection).await?;
-            if !store::account::exists(&tx, &register.account).await? {
-                continue;
-            }
-            drop(tx);
-            drop(connection);
-            let name = Name::Registration(&register.account);
-            if let Some(key) = secrets.get(name).await? {
+            if let Some(key) = secrets.registration_key(&register.account).await? {
                 keys.insert(register.account, key);
             }
         }

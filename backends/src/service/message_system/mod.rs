@@ -96,7 +96,7 @@ async fn answer(desk: &Desk, request: Request) -> Result<(Vec<u8>, &'static str)
         identity: said::identity(text(&head.headers, "x-computer-id")),
         token: text(&head.headers, "x-exchange-token").map(str::to_owned),
     };
-    let keys = keys::Keys::of(&request, &desk.secrets, &desk.store).await?;
+    let keys = keys::Keys::of(&request, &desk.secrets).await?;
     let done = exchange::exchange(&desk.store, &desk.settings, &keys, visitor, request).await?;
     done.tally.count(&desk.metrics);
     Ok((done.answer.write(), done.end))

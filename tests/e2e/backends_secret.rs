@@ -31,9 +31,15 @@ async fn says(service: &Service, part: &str) {
     .await;
 }
 
-/// Everything in a database, as text.
+/// Every row of every table of a database, as text; bytes as hexadecimal digits.
 fn dump(database: &Database) -> String {
-    database.sql("select database_to_xml(true, false, '')::text")
+    let tables = "select string_agg(tablename, ' ') from pg_tables where schemaname = 'public'";
+    let tables = database.sql(tables);
+    let rows = tables.split(' ').map(|table| {
+        let sql = format!("select string_agg(one::text, E'\\n') from \"{table}\" as one");
+        database.sql(&sql)
+    });
+    rows.collect::<Vec<_>>().join("\n")
 }
 
 #[tokio::test]

@@ -45,6 +45,8 @@ impl Vault {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let script = root.parent().expect("a workspace").join("scripts/vault.sh");
         let log = std::fs::File::create(self.dir.path().join("log")).expect("a log");
+        // It says by this file that it is ready; there is none before the first time.
+        let _ = std::fs::remove_file(self.file("url"));
         let child = Command::new(script)
             .arg(self.dir.path().join("vault"))
             .arg(self.port.to_string())

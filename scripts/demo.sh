@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Starts the whole house on this machine: a database, a broker, workers of every pool, then the edge, until Ctrl-C.
+# Starts the whole house on this machine: a database, a broker, a Vault, workers of every pool, then the edge, until Ctrl-C.
 #
 # `make demo` builds everything first and then runs this. What is asked for comes from the
 # environment; every variable has a default:
@@ -23,7 +23,7 @@ readonly POOLS='
 appserver            appserver            8070  8079  2  /               works
 pingserver           pingserver           8080  8089  2  /ping           works
 message-system       message-server       8090  9079  4  /message-system works
-api                  api                  9080  9098  2  /api            stub
+api                  api                  9080  9098  2  /api            works
 package-search       package-search       9099  9099  1  private         stub
 package-upload       package-upload       9100  9100  1  /upload         stub
 hostagent-messenger  hostagent-messenger  50052 50052 1  grpc            works
@@ -42,7 +42,7 @@ DATA=${DATA:-.data}
 declare -A child_name=() child_log=()   # by process id, living children only
 declare -a worker_pids=()
 edge_pid=
-postgres_pid= postgres_port= rabbitmq_pid= rabbitmq_port= password=
+postgres_pid= postgres_port= rabbitmq_pid= rabbitmq_port= vault_pid= vault_port= password=
 
 say() { printf 'demo: %s\n' "$*"; }
 problem() { printf 'demo: %s\n' "$*" >&2; }
@@ -61,6 +61,7 @@ main() {
     trap 'say "stopping"; exit 0' INT TERM HUP
     start_postgres
     start_rabbitmq
+    start_vault
     write_settings "$bin"
     start_workers "$bin"
     start_edge "$bin"
@@ -164,6 +165,9 @@ check_ports() {
     for rabbitmq_port in {5672..5699}; do
         [[ -n ${owner[$rabbitmq_port]-} ]] || break
     done
+    for vault_port in {8200..8299}; do
+        [[ -n ${owner[$vault_port]-} ]] || break
+    done
     (( ! taken )) || exit 1
     unprivileged=$(cat /proc/sys/net/ipv4/ip_unprivileged_port_start 2>/dev/null || echo 1024)
     if (( EUID != 0 && (HTTP_PORT < unprivileged || HTTPS_PORT < unprivileged || GRPC_PORT < unprivileged) )); then
@@ -244,6 +248,23 @@ start_rabbitmq() {
     fail_with_log "$rabbitmq_pid" "is not ready after $READY_SECONDS s"
 }
 
+# One of our own, which keeps the services' secrets; also kept for the next demo.
+start_vault() {
+    local turns
+    rm -f "$DATA/vault/url"
+    start vault "$LOGS/vault" scripts/vault.sh "$DATA/vault" "$vault_port"
+    vault_pid=$started
+    for ((turns = READY_SECONDS * 10; turns > 0; turns--)); do
+        lives "$vault_pid" || fail_with_log "$vault_pid" "ended before it was ready"
+        if [[ -s $DATA/vault/url ]]; then
+            say "the Vault listens on 127.0.0.1:$vault_port, its data are in $DATA/vault"
+            return
+        fi
+        sleep 0.1
+    done
+    fail_with_log "$vault_pid" "is not ready after $READY_SECONDS s"
+}
+
 # Root runs PostgreSQL as the user postgres and RabbitMQ as the user rabbitmq, who may not be able to come here, as below
 # /root.
 reach_data() {
@@ -265,10 +286,35 @@ write_settings() {
     [[ -s $DATA/admin-password ]] ||
         (umask 077 && od -An -N9 -tx1 /dev/urandom | tr -d ' \n' >"$DATA/admin-password")
     password=$(<"$DATA/admin-password")
-    (umask 077 && printf '[store]\nurl = %s\nconnections_max = 4\n\n[broker]\nurl = %s\nhostagent_url = %s\n\n[appserver]\npassword = %s\n' \
-        "$url" "$(<"$DATA/rabbitmq/url")" "$(<"$DATA/rabbitmq/hostagent-url")" "$password" >"$DATA/services.conf")
-    "$bin/schema" --config "$DATA/services.conf" migrate >>"$LOGS/schema.log" 2>&1 ||
-        { cat "$LOGS/schema.log" >&2; die "the database has no schema"; }
+    (umask 077 && cat >"$DATA/services.conf" <<CONF
+[store]
+url = $url
+connections_max = 4
+
+[broker]
+url = $(<"$DATA/rabbitmq/url")
+hostagent_url = $(<"$DATA/rabbitmq/hostagent-url")
+
+[secret]
+vault_url = $(<"$DATA/vault/url")
+vault_mount = services
+vault_kv = $(<"$DATA/vault/kv")
+vault_role_id = $(<"$DATA/vault/role-id")
+vault_secret_id_file = $DATA/vault/secret-id
+CONF
+    )
+    schema "$bin" migrate
+    schema "$bin" person admin@localhost --name Administrator --password-file "$DATA/admin-password"
+    if [[ ! -s $DATA/api-key ]]; then
+        (umask 077 && "$bin/schema" --config "$DATA/services.conf" access-key admin@localhost >"$DATA/api-key") ||
+            die "no access key could be made"
+    fi
+}
+
+# The program that makes and changes the database.
+schema() {
+    "$1/schema" --config "$DATA/services.conf" "${@:2}" >>"$LOGS/schema.log" 2>&1 ||
+        { cat "$LOGS/schema.log" >&2; die "schema ${*:2}: see above"; }
 }
 
 start_workers() {
@@ -361,14 +407,16 @@ print_tables() {
     cat <<TXT
 
   Try:
-    a browser that trusts certs/ca.pem: $web/      (user admin, password $password)
+    a browser that trusts certs/ca.pem: $web/      (admin@localhost, password $password)
+    curl --cacert certs/ca.pem $web/api/v2/login -H 'Content-Type: application/json' \\
+        -d '{"email": "admin@localhost", "password": "$password"}'      (an access key for the API is in $DATA/api-key)
     tests/clients/agent.py localhost:$HTTPS_PORT certs/ca.pem      (a computer that registers: accept it on the page)
     curl --cacert certs/ca.pem $web/ping -d insecure_id=1
-    curl --cacert certs/ca.pem $web/api/status/503 -i
+    curl --cacert certs/ca.pem $web/api/v2/openapi.json
     curl --cacert certs/ca.pem $web/upload -T LICENSE
     curl http://127.0.0.1:$ADMIN_PORT/metrics
     .venv/bin/python tests/clients/hostagent.py localhost:$GRPC_PORT certs/ca.pem      (a WSL host: accept it, then give it orders)
-    .venv/bin/python tests/clients/ws_echo.py --path /api/ws localhost:$HTTPS_PORT certs/ca.pem      (after: scripts/setup.sh test)
+    .venv/bin/python tests/clients/ws_echo.py --path /upload/ws localhost:$HTTPS_PORT certs/ca.pem      (after: scripts/setup.sh test)
     kill ${worker_pids[2]-PID}      (${child_name[${worker_pids[2]-none}]-a worker}; the pool goes on without it)
 
   Logs: $LOGS   Stop: Ctrl-C
@@ -389,7 +437,7 @@ print_pool() {
 # --- Watching and stopping --------------------------------------------------------------------
 
 watch_children() {
-    local died status name left others=3
+    local died status name left others
     while :; do
         status=0
         # The shell's own remark about a killed child goes nowhere: it is told below.
@@ -403,15 +451,13 @@ watch_children() {
             fail_with_log "$died" "ended by itself (status $status)"
         fi
         unset "child_name[$died]" "child_log[$died]"
-        # All but the edge, the database and the broker.
-        (( died != rabbitmq_pid )) || others=2
+        # The services go on without their broker, and without their Vault.
+        (( died != vault_pid )) || vault_pid=
+        (( died != rabbitmq_pid )) || rabbitmq_pid=
+        # All but the edge and the database, the broker and the Vault.
+        others=$((2 + (rabbitmq_pid ? 1 : 0) + (vault_pid ? 1 : 0)))
         left=$((${#child_name[@]} - others))
-        if (( died == rabbitmq_pid )); then
-            rabbitmq_pid=0
-            say "$name (process $died) ended (status $status); the services go on by looking into the database"
-        else
-            say "$name (process $died) ended (status $status); $left workers left"
-        fi
+        say "$name (process $died) ended (status $status); $left workers left"
         (( left > 0 )) || die "no worker is left"
     done
 }

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # What must be on the machine? Installs what is missing and nothing else.
 #
-#   scripts/setup.sh          what `make demo` needs: PostgreSQL and RabbitMQ among it, of which the project runs instances
-#                             of its own; no cluster or node of the machine's is made, started or touched
+#   scripts/setup.sh          what `make demo` needs: PostgreSQL, RabbitMQ and a Vault among it, of which the project runs
+#                             instances of its own; no cluster or node of the machine's is made, started or touched
 #   scripts/setup.sh test     also what `make test` needs: a browser, a Python environment in .venv/
 #
 # Debian is asked for packages only when something is missing, and only as root; anybody else is
@@ -28,11 +28,25 @@ missing_packages() {
     has setpriv && has setsid || echo util-linux
     has psql && has_postgres || echo postgresql
     has rabbitmq-server || echo rabbitmq-server
+    # A Vault that must be built links the system's OpenSSL.
+    has_vault || { [[ -e /usr/include/openssl/ssl.h ]] || echo libssl-dev; has pkg-config || echo pkg-config; }
     [[ $for_what == test ]] || return 0
     find_python >/dev/null || echo python3-venv
     has chromium || has chromium-browser || has google-chrome || echo chromium
     has certutil || echo libnss3-tools
     fc-list 2>/dev/null | grep -q . || echo fonts-dejavu-core
+}
+
+# Any of these will do; the last one is built once, into .tools/, which takes some minutes.
+has_vault() {
+    has vault || has bao || has rvault || [[ -x .tools/bin/rvault ]]
+}
+
+build_vault() {
+    has_vault && return
+    say 'building a Vault (rvault) into .tools/: some minutes, once'
+    cargo install rusty_vault --version 0.2.1 --locked --quiet --root .tools --target-dir .tools/build
+    rm -rf .tools/build
 }
 
 has_postgres() {
@@ -104,6 +118,7 @@ make_venv() {
 for_what=${1:-demo}
 install_packages "$for_what"
 has cargo || die "cargo is not in PATH: install the Rust toolchain (1.95 or later) first"
+build_vault
 if [[ $for_what == test ]]; then
     make_venv
 fi

@@ -4,6 +4,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use crate::secret::SecretError;
 use crate::store::StoreError;
 
 /// Why a request was not served.
@@ -12,6 +13,9 @@ pub enum Error {
     /// The database did not do its part; the client may try again.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A secret could not be told; the client may try again.
+    #[error("a secret is not to be had: {0}")]
+    Secret(#[from] SecretError),
     /// The request is not what it should be.
     #[error("malformed: {0}")]
     Malformed(String),
@@ -32,7 +36,9 @@ pub enum Error {
 impl Error {
     fn said(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "try again later\n"),
+            Self::Store(_) | Self::Secret(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "try again later\n")
+            }
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed request\n"),
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too large\n"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy\n"),
@@ -46,7 +52,7 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let (status, text) = self.said();
         match &self {
-            Self::Store(problem) => tracing::error!(%problem, "not served"),
+            Self::Store(_) | Self::Secret(_) => tracing::error!(problem = %self, "not served"),
             Self::NotFound => {}
             other => tracing::warn!(problem = %other, "refused"),
         }

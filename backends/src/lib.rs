@@ -11,6 +11,7 @@
 //! | [`bpickle`] | How do agents write their messages down? |
 //! | [`store`] | What is remembered? The only SQL |
 //! | [`broker`] | How do services tell each other? The only AMQP |
+//! | [`secret`] | What must nobody read? The only Vault |
 //! | [`operator`] | What can an operator do to the database? |
 //! | [`error`] | What can fail, and what is said about it? |
 //! | [`metrics`] | What is counted, under which name? |
@@ -18,7 +19,7 @@
 //! | [`stub`] | What does a service answer until it is written? |
 //! | [`proto`] | The messages of the gRPC services |
 //!
-//! Requests go `service` -> {`store`, `broker`} -> `domain`, never back. A service that is not written yet, and
+//! Requests go `service` -> {`secret`, `broker`} -> `store` -> `domain`, never back. A service that is not written yet, and
 //! any with `--stub`, answers every path by telling what it saw. Nothing here is shared with the
 //! gateway; the two meet over HTTP.
 
@@ -31,6 +32,7 @@ pub mod map;
 pub mod metrics;
 pub mod operator;
 pub mod proto;
+pub mod secret;
 pub mod serve;
 pub mod service;
 pub mod settings;

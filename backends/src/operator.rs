@@ -1,12 +1,16 @@
-//! What can an operator do to the database? The program `schema`: make it, and set an account's key.
+//! What can an operator do to the database? The program `schema`: make it, set an account's key, let
+//! somebody in.
 //!
 //! ```text
 //! schema migrate
 //! schema registration-key KEY [--account NAME]
 //! schema registration-key --none
+//! schema person EMAIL [--name NAME] [--role administrator] < password
+//! schema access-key EMAIL [--title TITLE]
 //! ```
 //!
-//! It reads the same settings as the workers, which refuse a schema that is not theirs.
+//! It reads the same settings as the workers, which refuse a schema that is not theirs. A password comes
+//! from standard input or a file, never from the command line, which others can see.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -15,8 +19,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tokio_postgres::NoTls;
 
+use crate::secret::{Name, Secrets};
 use crate::settings::Shared;
 use crate::store::{self, Store};
+
+mod persons;
 
 #[derive(Debug, Parser)]
 #[command(version, about = "Makes and changes the database of the services")]
@@ -44,6 +51,16 @@ enum Verb {
         #[arg(long, default_value = "standalone")]
         account: String,
     },
+    /// Make somebody who may sign in, or set their password; it is read from standard input
+    Person(persons::Person),
+    /// Make an access key for the API; both halves are printed, the secret one only this time
+    AccessKey {
+        /// Whose
+        email: String,
+        /// For people
+        #[arg(long, default_value = "")]
+        title: String,
+    },
 }
 
 /// The whole life of the program. For `main`.
@@ -59,40 +76,112 @@ pub fn main() -> ExitCode {
     }
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn run(line: Line) -> Result<String, String> {
-    let settings = Shared::read(line.config, std::env::vars_os())?.store;
-    if settings.url.is_empty() {
-        return Err("store.url is not set: give it by BACKENDS_STORE__URL or --config".to_owned());
-    }
-    match line.verb {
-        Verb::Migrate => {
-            let connected = tokio_postgres::connect(&settings.url, NoTls).await;
-            let (mut client, connection) = connected.map_err(|cause| cause.to_string())?;
-            let pump = tokio::spawn(connection);
-            let from = store::migrate(&mut client).await;
-            drop(client);
-            let _ = pump.await;
-            let from = from.map_err(|cause| cause.to_string())?;
-            Ok(format!("schema: version {from} -> {}", store::VERSION))
-        }
-        Verb::RegistrationKey { key, account, .. } => set_key(&settings, &account, key.as_deref())
+/// The database and who keeps its secrets.
+struct Ground {
+    store: Store,
+    secrets: Secrets,
+}
+
+impl Ground {
+    async fn open(settings: &Shared) -> Result<Self, String> {
+        let store = Store::open(&settings.store).await.map_err(told)?;
+        let secrets = Secrets::open(&settings.secret, &store, None)
             .await
-            .map_err(|cause| cause.to_string())?
-            .then(|| format!("schema: account {account} changed"))
-            .ok_or_else(|| format!("there is no account {account}")),
+            .map_err(told)?;
+        Ok(Self { store, secrets })
     }
 }
 
-async fn set_key(
-    settings: &crate::settings::Store,
-    account: &str,
-    key: Option<&str>,
-) -> store::Result<bool> {
-    let store = Store::open(settings).await?;
-    let mut connection = store.connection().await?;
-    let tx = store::begin(&mut connection).await?;
-    let found = store::account::set_key(&tx, account, key).await?;
-    store::commit(tx).await?;
-    Ok(found)
+fn told(cause: impl std::fmt::Display) -> String {
+    cause.to_string()
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn run(line: Line) -> Result<String, String> {
+    let settings = Shared::read(line.config, std::env::vars_os())?;
+    if settings.store.url.is_empty() {
+        return Err("store.url is not set: give it by BACKENDS_STORE__URL or --config".to_owned());
+    }
+    match line.verb {
+        Verb::Migrate => migrate(&settings).await,
+        Verb::RegistrationKey { key, account, .. } => {
+            let ground = Ground::open(&settings).await?;
+            set_key(&ground, &account, key.as_deref()).await
+        }
+        Verb::Person(person) => {
+            let password = person.password()?;
+            persons::make(&Ground::open(&settings).await?, &person, &password).await
+        }
+        Verb::AccessKey { email, title } => {
+            persons::access_key(&Ground::open(&settings).await?, &email, &title).await
+        }
+    }
+}
+
+async fn migrate(settings: &Shared) -> Result<String, String> {
+    let connected = tokio_postgres::connect(&settings.store.url, NoTls).await;
+    let (mut client, connection) = connected.map_err(told)?;
+    let pump = tokio::spawn(connection);
+    let from = store::migrate(&mut client).await;
+    drop(client);
+    let _ = pump.await;
+    let mut said = format!(
+        "schema: version {} -> {}",
+        from.map_err(told)?,
+        store::VERSION
+    );
+    let ground = Ground::open(settings).await?;
+    if let Some(more) = hide_keys(&ground).await? {
+        said.push('\n');
+        said.push_str(&more);
+    }
+    Ok(said)
+}
+
+/// Registration keys that still stand readable beside their accounts are moved behind the secrets. One
+/// is taken away only when it is kept there; where nobody keeps secrets all stay as they are, and count.
+async fn hide_keys(ground: &Ground) -> Result<Option<String>, String> {
+    let mut connection = ground.store.connection().await.map_err(told)?;
+    let tx = store::begin(&mut connection).await.map_err(told)?;
+    let keys = store::account::readable_keys(&tx).await.map_err(told)?;
+    if keys.is_empty() {
+        return Ok(None);
+    }
+    if !ground.secrets.kept() {
+        return Ok(Some(format!(
+            "schema: {} registration keys stand readable in the database: set secret.key_file or \
+             secret.vault_url and run `schema migrate` again",
+            keys.len()
+        )));
+    }
+    for (account, key) in &keys {
+        let name = Name::Registration(account);
+        // What is kept already was set later.
+        if ground.secrets.get(name).await.map_err(told)?.is_none() {
+            ground.secrets.put(name, key).await.map_err(told)?;
+        }
+        store::account::hide_key(&tx, account).await.map_err(told)?;
+    }
+    store::commit(tx).await.map_err(told)?;
+    Ok(Some(format!(
+        "schema: {} registration keys moved",
+        keys.len()
+    )))
+}
+
+async fn set_key(ground: &Ground, account: &str, key: Option<&str>) -> Result<String, String> {
+    let mut connection = ground.store.connection().await.map_err(told)?;
+    let tx = store::begin(&mut connection).await.map_err(told)?;
+    // Locks the account, so that two who set a key come one after the other.
+    if !store::account::hide_key(&tx, account).await.map_err(told)? {
+        return Err(format!("there is no account {account}"));
+    }
+    let name = Name::Registration(account);
+    match key {
+        Some("") => return Err("the key is empty: --none takes it away".to_owned()),
+        Some(key) => ground.secrets.put(name, key).await.map_err(told)?,
+        None => ground.secrets.remove(name).await.map_err(told)?,
+    }
+    store::commit(tx).await.map_err(told)?;
+    Ok(format!("schema: account {account} changed"))
 }

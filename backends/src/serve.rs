@@ -17,6 +17,7 @@ use tracing::{info, warn};
 
 use crate::broker::Broker;
 use crate::metrics::Metrics;
+use crate::secret::{SecretError, Secrets};
 use crate::service::Service;
 use crate::settings::{Settings, Shared};
 use crate::store::{Store, StoreError};
@@ -57,6 +58,9 @@ pub enum StartError {
     /// The database is away or not ours.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Secrets are not to be had as the settings say.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// The metrics contradict each other.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -83,6 +87,8 @@ pub struct Ground {
     pub store: Store,
     /// Its broker, if it was told of one.
     pub broker: Broker,
+    /// Who keeps its secrets.
+    pub secrets: Secrets,
     /// What it counts.
     pub metrics: Metrics,
 }
@@ -206,10 +212,12 @@ async fn open(
     if settings.store.url.is_empty() {
         return Err(StartError::NoStore);
     }
+    let store = Store::open(&settings.store).await?;
     let ground = Ground {
         worker: worker.clone(),
-        store: Store::open(&settings.store).await?,
         broker: Broker::new(&settings.broker, worker),
+        secrets: Secrets::open(&settings.secret, &store, Some(worker)).await?,
+        store,
         settings,
         metrics: Metrics::new()?,
     };

@@ -26,12 +26,12 @@ async fn until_told(database: &Database, what: &str) {
 /// Accepts everybody, as a page does: note and deed in one transaction.
 async fn accept(pages: &Service, database: &Database, title: &str) {
     let id = database.sql(&format!("select id from computer where title = '{title}'"));
+    let somebody = database.signed_in();
     let fields = [
-        // `admin:secret`
-        "Authorization: Basic YWRtaW46c2VjcmV0",
+        somebody.cookie.as_str(),
         "Content-Type: application/x-www-form-urlencoded",
     ];
-    let form = format!("id={id}&decision=accept");
+    let form = format!("id={id}&decision=accept&form_token={}", somebody.form_token);
     let mut raw = Raw::tcp(pages.port()).await;
     let reply = raw
         .ask("POST", "/pending/decide", &fields, form.as_bytes())
@@ -64,7 +64,7 @@ async fn a_pingserver_is_told_whom_something_waits_for() {
     let pages = service(
         "appserver",
         &database,
-        &broker.with(&[("APPSERVER__PASSWORD", "secret")]),
+        &broker.with(&[]),
     );
     let (way, ping) = (Way::Port(messages.port()), Way::Port(pings.port()));
     until_told(&database, "a relay works").await;
@@ -130,7 +130,7 @@ async fn a_broker_that_is_killed_under_traffic_loses_nothing_and_all_converges()
     let pages = service(
         "appserver",
         &database,
-        &broker.with(&[("APPSERVER__PASSWORD", "secret")]),
+        &broker.with(&[]),
     );
     let (way, ping) = (Way::Port(messages.port()), Way::Port(pings.port()));
     until_told(&database, "a relay works").await;
@@ -168,7 +168,7 @@ async fn a_relay_that_is_killed_is_replaced_by_the_one_that_stands_by() {
     let pages = service(
         "appserver",
         &database,
-        &broker.with(&[("APPSERVER__PASSWORD", "secret")]),
+        &broker.with(&[]),
     );
     let (way, ping) = (Way::Port(messages.port()), Way::Port(pings.port()));
     // Many notes, so that it is killed in the middle of its work.

@@ -1,7 +1,7 @@
 //! Do host agents behind the edge get an identity, their orders, and are they heard?
 
 use e2e::hostagent::{Cmd, Command, Info, Instance};
-use e2e::{Broker, Database, Gateway, H2, HostAgent, Raw, Service, eventually};
+use e2e::{Broker, Database, Gateway, H2, HostAgent, Raw, Service, SignedIn, eventually};
 
 const YAML: &str = r#"
 threads: 2
@@ -14,9 +14,6 @@ routes:
   - { path: /, to: hostagent-messenger, on: [grpc] }
 "#;
 
-/// `admin:secret`
-const SIGNED: &str = "Authorization: Basic YWRtaW46c2VjcmV0";
-
 /// Nothing is found by looking: whatever arrives was told.
 const BY_NOTES_ALONE: (&str, &str) = ("HOSTAGENT_MESSENGER__POLL", "1h");
 
@@ -27,6 +24,7 @@ struct House {
     first: u16,
     _relay: Service,
     broker: Broker,
+    somebody: SignedIn,
     database: Database,
 }
 
@@ -38,7 +36,7 @@ impl House {
         let settings = broker.with(&[BY_NOTES_ALONE]);
         let at = |port| Service::at("hostagent-messenger", &database, port, &settings);
         let messengers: Vec<_> = (first..first + count).map(at).collect();
-        let more = broker.with(&[("APPSERVER__PASSWORD", "secret")]);
+        let more = broker.with(&[]);
         let pages = Service::at("appserver", &database, e2e::free_range(1), &more);
         let relay = Service::at(
             "outbox-relay",
@@ -57,6 +55,7 @@ impl House {
             first,
             _relay: relay,
             broker,
+            somebody: database.signed_in(),
             database,
         };
         house.until_told().await;
@@ -82,13 +81,17 @@ impl House {
 
     async fn page(&self, path: &str) -> String {
         let mut raw = Raw::tcp(self.pages.port()).await;
-        let reply = raw.ask("GET", path, &[SIGNED], b"").await;
+        let reply = raw.ask("GET", path, &[&self.somebody.cookie], b"").await;
         assert_eq!(reply.status(), 200, "{path}");
         reply.text()
     }
 
     async fn order(&self, uid: &str, form: &str) -> u16 {
-        let fields = [SIGNED, "Content-Type: application/x-www-form-urlencoded"];
+        let fields = [
+            self.somebody.cookie.as_str(),
+            "Content-Type: application/x-www-form-urlencoded",
+        ];
+        let form = format!("{form}&form_token={}", self.somebody.form_token);
         let path = format!("/hosts/{uid}/order");
         let mut raw = Raw::tcp(self.pages.port()).await;
         let reply = raw.ask("POST", &path, &fields, form.as_bytes()).await;

@@ -16,9 +16,6 @@ routes:
   - { path: /message-system, to: message-system }
 "#;
 
-/// `admin:secret`
-const SIGNED: &str = "Authorization: Basic YWRtaW46c2VjcmV0";
-
 async fn open(gateway: &Gateway, page: &str, fields: &[&str]) -> (Raw, u16) {
     let mut raw = gateway.https().await;
     let mut head = format!(
@@ -47,7 +44,7 @@ async fn an_open_page_is_told_of_what_it_shows_and_only_to_those_who_may_see_it(
         Service::at(name, &database, e2e::free_range(1), &broker.with(more))
     };
     let _relay = one("outbox-relay", &[]);
-    let mut pages = one("appserver", &[("APPSERVER__PASSWORD", "secret")]);
+    let mut pages = one("appserver", &[]);
     let messages = one("message-server", &[]);
     let gateway = Gateway::with(YAML)
         .ports("appserver", [pages.port()])
@@ -62,11 +59,14 @@ async fn an_open_page_is_told_of_what_it_shows_and_only_to_those_who_may_see_it(
     })
     .await;
 
-    assert_eq!(open(&gateway, "/computers", &[]).await.1, 401);
-    let evil = [SIGNED, "Origin: https://evil.test"];
+    let somebody = database.signed_in();
+    let signed = somebody.cookie.as_str();
+    // To the page to sign in on.
+    assert_eq!(open(&gateway, "/computers", &[]).await.1, 303);
+    let evil = [signed, "Origin: https://evil.test"];
     assert_eq!(open(&gateway, "/computers", &evil).await.1, 403);
     let changed = (0x81, b"changed".to_vec());
-    let ours = [SIGNED, "Origin: https://edge.test"];
+    let ours = [signed, "Origin: https://edge.test"];
     let (mut list, status) = open(&gateway, "/pending", &ours).await;
     assert_eq!(status, 101);
     let (mut hosts, status) = open(&gateway, "/hosts", &ours).await;
@@ -83,7 +83,7 @@ async fn an_open_page_is_told_of_what_it_shows_and_only_to_those_who_may_see_it(
 
     // The page names its one script, and the script is there.
     let mut raw = gateway.https().await;
-    let page = raw.ask("GET", "/hosts", &[SIGNED], b"").await;
+    let page = raw.ask("GET", "/hosts", &[signed], b"").await;
     let policy = page.field("content-security-policy").expect("a policy");
     assert!(
         policy.contains("script-src edge.test/static/live.js;"),
@@ -113,17 +113,18 @@ async fn an_open_page_is_told_of_what_it_shows_and_only_to_those_who_may_see_it(
 #[tokio::test]
 async fn without_a_broker_a_page_is_what_it_was() {
     let database = Database::fresh();
-    let settings = [("APPSERVER__PASSWORD", "secret")];
-    let pages = Service::at("appserver", &database, e2e::free_range(1), &settings);
+    let pages = Service::start("appserver", &database);
+    let somebody = database.signed_in();
+    let signed = somebody.cookie.as_str();
     let gateway = Gateway::with(YAML)
         .ports("appserver", [pages.port()])
         .ports("messages", [e2e::free_range(1)])
         .start()
         .await;
-    assert_eq!(open(&gateway, "/computers", &[SIGNED]).await.1, 503);
+    assert_eq!(open(&gateway, "/computers", &[signed]).await.1, 503);
     let mut raw = gateway.https().await;
     assert_eq!(
-        raw.ask("GET", "/computers", &[SIGNED], b"").await.status(),
+        raw.ask("GET", "/computers", &[signed], b"").await.status(),
         200
     );
 }

@@ -3,97 +3,13 @@
 use std::path::Path;
 
 use e2e::bpickle::{Pickle, d, i, l, s, t, u};
-use e2e::{Agent, Database, Gateway, Message, Service, Way, eventually};
+use e2e::house::network;
+use e2e::person::EMAIL;
+use e2e::{Agent, Browser, House, Message, eventually};
 
-const YAML: &str = r#"
-threads: 2
-admin: { bind: "127.0.0.1:0" }
-listeners:
-  https: { bind: "127.0.0.1:0", tls: { certificates: [ { chain: <dir>/edge.pem, key: <dir>/edge.key } ] } }
-pools:
-  appserver:      { ports: <appserver> }
-  pingserver:     { ports: <pingserver> }
-  message-system: { ports: <messages> }
-routes:
-  - { path: /,               to: appserver }
-  - { path: /ping,           to: pingserver }
-  - { path: /message-system, to: message-system }
-"#;
-
-/// `admin:secret`
-const SIGNED: &str = "Authorization: Basic YWRtaW46c2VjcmV0";
-
-struct House {
-    database: Database,
-    gateway: Gateway,
-    _services: Vec<Service>,
-}
-
-async fn house() -> House {
-    let database = Database::fresh();
-    let one = |program: &str, settings: &[(&str, &str)]| {
-        Service::at(program, &database, e2e::free_range(1), settings)
-    };
-    let services = vec![
-        one("appserver", &[("APPSERVER__PASSWORD", "secret")]),
-        one(
-            "pingserver",
-            &[
-                ("PINGSERVER__REFRESH", "50ms"),
-                ("PINGSERVER__WRITE", "50ms"),
-            ],
-        ),
-        one("message-server", &[]),
-    ];
-    let gateway = Gateway::with(YAML)
-        .ports("appserver", [services[0].port()])
-        .ports("pingserver", [services[1].port()])
-        .ports("messages", [services[2].port()])
-        .start()
-        .await;
-    House {
-        database,
-        gateway,
-        _services: services,
-    }
-}
-
-impl House {
-    async fn get(&self, path: &str) -> Message {
-        self.ask("GET", path, &[SIGNED], "").await
-    }
-
-    async fn ask(&self, method: &str, path: &str, fields: &[&str], body: &str) -> Message {
-        let mut raw = self.gateway.https().await;
-        raw.ask(method, path, fields, body.as_bytes()).await
-    }
-
-    async fn decide(&self, form: &str, more: &[&str]) -> Message {
-        let kind = "Content-Type: application/x-www-form-urlencoded";
-        let fields = [&[SIGNED, kind], more].concat();
-        self.ask("POST", "/pending/decide", &fields, form).await
-    }
-}
-
-fn devices(address: &str) -> Pickle {
-    let eth0 = d([
-        ("broadcast_address", s("192.0.2.255")),
-        ("flags", i(4163)),
-        ("interface", s("eth0")),
-        ("ip_address", s(address)),
-        ("mac_address", s("02:fc:00:00:00:01")),
-        ("netmask", s("255.255.255.0")),
-    ]);
-    let speed = d([
-        ("duplex", Pickle::Bool(true)),
-        ("interface", s("eth0")),
-        ("speed", i(1000)),
-    ]);
-    d([
-        ("device-speeds", l([speed])),
-        ("devices", l([eth0])),
-        ("type", u("network-device")),
-    ])
+/// Sends the form with which somebody decides about a computer that waits.
+async fn decide(browser: &Browser<'_>, form: &str) -> Message {
+    browser.submit("/pending/decide", form).await
 }
 
 /// The part of a page between two marks.
@@ -107,27 +23,33 @@ fn part<'a>(page: &'a str, from: &str, to: &str) -> &'a str {
 
 #[tokio::test]
 async fn a_computer_is_seen_with_its_network_and_what_that_was_before() {
-    let house = house().await;
-    let way = Way::Edge(&house.gateway);
+    let house = House::start().await;
+    let (way, browser) = (house.way(), house.browser().await);
     let mut agent = Agent::new("<b>web-1");
     agent.set_up(&way, None).await;
-    let page = house.get("/pending").await.text();
+    let page = browser.get("/pending").await.text();
     assert!(
         page.contains("&lt;b&gt;web-1") && !page.contains("<b>web"),
         "{page}"
     );
     let id = part(&page, "name=\"id\" value=\"", "\"").to_owned();
-    let done = house.decide(&format!("id={id}&decision=accept"), &[]).await;
+    let done = decide(&browser, &format!("id={id}&decision=accept")).await;
     assert_eq!(
         (done.status(), done.field("location")),
         (303, Some("/pending"))
     );
-    assert!(house.get("/pending").await.text().contains("Nobody waits"));
+    assert!(
+        browser
+            .get("/pending")
+            .await
+            .text()
+            .contains("Nobody waits")
+    );
 
     agent.exchange(&way).await.expect("it is told its types");
-    agent.report(devices("192.0.2.2"));
+    agent.report(network("192.0.2.2"));
     agent.exchange(&way).await.expect("an exchange");
-    agent.report(devices("192.0.2.9"));
+    agent.report(network("192.0.2.9"));
     let traffic = Pickle::Dict(vec![(
         s("eth0"),
         l([t([i(1_795_406_100), i(1 << 20), i(0)])]),
@@ -138,7 +60,7 @@ async fn a_computer_is_seen_with_its_network_and_what_that_was_before() {
     ]));
     agent.exchange(&way).await.expect("an exchange");
 
-    let page = house.get(&format!("/computers/{id}")).await.text();
+    let page = browser.get(&format!("/computers/{id}")).await.text();
     let interfaces = part(&page, "<table id=\"interfaces\">", "</table>");
     for cell in [
         "<td>eth0</td>",
@@ -160,7 +82,7 @@ async fn a_computer_is_seen_with_its_network_and_what_that_was_before() {
     eventually("the list shows its address, tags and last ping", || async {
         // A pingserver learns of a new computer by and by, and takes no note of a ping before.
         agent.ping(&way).await;
-        let page = house.get("/computers?tag=blue").await.text();
+        let page = browser.get("/computers?tag=blue").await.text();
         let row = part(&page, "<tbody>", "</tbody>").to_owned();
         let seen = row.contains("192.0.2.9") && row.contains(">green</a>");
         let today = house
@@ -169,20 +91,20 @@ async fn a_computer_is_seen_with_its_network_and_what_that_was_before() {
         (seen && row.matches(&today).count() == 2).then_some(())
     })
     .await;
-    let page = house.get("/computers?tag=red").await.text();
+    let page = browser.get("/computers?tag=red").await.text();
     assert!(page.contains("<p>None.</p>"), "{page}");
-    assert_eq!(house.get("/computers/77").await.status(), 404);
-    assert_eq!(house.get("/computers/x").await.status(), 404);
+    assert_eq!(browser.get("/computers/77").await.status(), 404);
+    assert_eq!(browser.get("/computers/x").await.status(), 404);
 }
 
 #[tokio::test]
 async fn a_computer_that_is_rejected_is_forgotten() {
-    let house = house().await;
-    let way = Way::Edge(&house.gateway);
+    let house = House::start().await;
+    let (way, browser) = (house.way(), house.browser().await);
     let mut agent = Agent::new("unwanted");
     agent.set_up(&way, None).await;
     let id = house.database.sql("select id from computer");
-    let done = house.decide(&format!("id={id}&decision=reject"), &[]).await;
+    let done = decide(&browser, &format!("id={id}&decision=reject")).await;
     assert_eq!(done.status(), 303);
     agent.exchange(&way).await.expect("an exchange");
     assert_eq!(agent.secure, None);
@@ -190,51 +112,162 @@ async fn a_computer_that_is_rejected_is_forgotten() {
 }
 
 #[tokio::test]
-async fn nobody_sees_or_changes_anything_without_the_password_or_from_another_site() {
-    let house = house().await;
-    let way = Way::Edge(&house.gateway);
-    Agent::new("web-1").set_up(&way, None).await;
+async fn nobody_sees_or_changes_anything_who_is_not_signed_in_or_comes_from_another_site() {
+    let house = House::start().await;
+    let browser = house.browser().await;
+    Agent::new("web-1").set_up(&house.way(), None).await;
     let id = house.database.sql("select id from computer");
-    // `admin:wrong`
-    for fields in [&[][..], &["Authorization: Basic YWRtaW46d3Jvbmc="]] {
-        for path in ["/", "/computers", "/pending", "/nothing"] {
-            let reply = house.ask("GET", path, fields, "").await;
-            assert_eq!(reply.status(), 401, "{path}");
-            assert!(reply.field("www-authenticate").is_some());
-        }
-        let form = format!("id={id}&decision=accept");
-        let reply = house.ask("POST", "/pending/decide", fields, &form).await;
-        assert_eq!(reply.status(), 401);
-    }
     let form = format!("id={id}&decision=accept");
-    for field in ["Origin: https://evil.test", "Sec-Fetch-Site: cross-site"] {
-        assert_eq!(house.decide(&form, &[field]).await.status(), 403, "{field}");
+    let token = browser.form_token().await;
+    let signed = format!("{form}&form_token={token}");
+    for cookie in [
+        "X-None: 1",
+        "Cookie: __Host-session=wrong",
+        "Cookie: a=b; session=c",
+    ] {
+        let stranger = browser.with_cookie(cookie);
+        for path in ["/", "/computers", "/pending", "/activities", "/nothing"] {
+            let reply = stranger.get(path).await;
+            let location = reply.field("location").unwrap_or_default();
+            assert_eq!(reply.status(), 303, "{path}");
+            assert!(
+                location.starts_with("/login?next=%2F"),
+                "{path}: {location}"
+            );
+        }
+        assert_eq!(
+            stranger
+                .send("/pending/decide", &signed, &[])
+                .await
+                .status(),
+            303
+        );
     }
     assert_eq!(house.database.sql("select accepted from computer"), "f");
-    let ours = house.decide(&form, &["Origin: https://edge.test"]).await;
+
+    // Signed in, but by a page of another site, or without the word that our pages hold.
+    for field in ["Origin: https://evil.test", "Sec-Fetch-Site: cross-site"] {
+        let reply = browser.send("/pending/decide", &signed, &[field]).await;
+        assert_eq!(reply.status(), 403, "{field}");
+    }
+    let other = house.browser().await;
+    let others = format!("{form}&form_token={}", other.form_token().await);
+    for wrong in [&form, &format!("{form}&form_token="), &others] {
+        let reply = browser.send("/pending/decide", wrong, &[]).await;
+        assert_eq!(reply.status(), 403, "{wrong}");
+    }
+    house.database.person("omar@edge.test", "operator");
+    let operator = Browser::sign_in(&house.gateway, "omar@edge.test").await;
+    assert_eq!(decide(&operator, &form).await.status(), 403);
+    assert!(!operator.get("/pending").await.text().contains("Accept"));
+    assert_eq!(house.database.sql("select accepted from computer"), "f");
+
+    let ours = browser
+        .send("/pending/decide", &signed, &["Origin: https://edge.test"])
+        .await;
     assert_eq!(ours.status(), 303);
     assert_eq!(house.database.sql("select accepted from computer"), "t");
-    let page = house.get("/computers").await;
+    let page = browser.get("/computers").await;
     assert!(
         page.field("content-security-policy")
             .is_some_and(|value| value.contains("'none'"))
     );
+}
 
-    // Without a password in the settings nobody gets in.
-    let closed = Service::start("appserver", &house.database);
-    let mut raw = e2e::Raw::tcp(closed.port()).await;
-    let reply = raw
-        .ask("GET", "/computers", &["Authorization: Basic YWRtaW46"], b"")
+#[tokio::test]
+async fn a_session_begins_with_the_password_and_ends_when_it_is_ended() {
+    let house = House::start().await;
+    let browser = house.browser().await;
+    let page = browser.get("/login?next=%2Fpending").await;
+    assert_eq!(page.status(), 200);
+    assert!(
+        page.text().contains("name=\"next\" value=\"/pending\""),
+        "{}",
+        page.text()
+    );
+    let form = format!("email={EMAIL}&password=wrong&next=/pending");
+    let reply = browser.send("/login", &form, &[]).await;
+    assert_eq!((reply.status(), reply.field("set-cookie")), (403, None));
+    assert!(reply.text().contains("wrong e-mail address or password"));
+    let form = format!("email={EMAIL}&password=correct+horse&next=%2Fpending");
+    let reply = browser.send("/login", &form, &[]).await;
+    assert_eq!(
+        (reply.status(), reply.field("location")),
+        (303, Some("/pending"))
+    );
+    let form = format!("email={EMAIL}&password=correct+horse&next=%2F%2Fevil.test");
+    let reply = browser.send("/login", &form, &[]).await;
+    assert_eq!(reply.field("location"), Some("/"));
+    let reply = browser
+        .send("/login", &form, &["Origin: https://evil.test"])
         .await;
     assert_eq!(reply.status(), 403);
+
+    assert_eq!(browser.get("/computers").await.status(), 200);
+    assert_eq!(browser.send("/logout", "", &[]).await.status(), 403);
+    assert_eq!(browser.submit("/logout", "x=y").await.status(), 303);
+    assert_eq!(browser.get("/computers").await.status(), 303);
+    // A new password ends what the old one opened.
+    let browser = house.browser().await;
+    house.database.administrator();
+    assert_eq!(browser.get("/computers").await.status(), 303);
+}
+
+#[tokio::test]
+async fn a_computer_is_told_what_to_do_from_its_page() {
+    let house = House::start().await;
+    let browser = house.browser().await;
+    let (mut agent, id) = house.computer("web-1").await;
+    let body = serde_json::json!({"title": "<Who>", "code": "#!/bin/sh\nid"});
+    let (_, script) = house.rest().await.post("/scripts", &body).await;
+    let page = browser.get(&format!("/computers/{id}")).await.text();
+    assert!(page.contains("&lt;Who&gt;</option>"), "{page}");
+
+    let path = format!("/computers/{id}/order");
+    let form = format!("order=script&script={}", script["id"]);
+    let reply = browser.submit(&path, &form).await;
+    assert_eq!(reply.status(), 303, "{}", reply.text());
+    let orders = agent.exchange(&house.way()).await.expect("an exchange");
+    assert_eq!(orders[0].at("code").expect("code").text(), "id");
+    let seen = reply
+        .field("location")
+        .expect("where it is seen")
+        .to_owned();
+    let page = browser.get(&seen).await.text();
+    assert!(page.contains("<dd>delivered</dd>"), "{page}");
+
+    let reply = browser.submit(&path, "order=restart").await;
+    let seen = reply
+        .field("location")
+        .expect("where it is seen")
+        .to_owned();
+    let page = browser.get(&seen).await.text();
+    assert!(page.contains("Cancel what was not delivered"), "{page}");
+    assert_eq!(
+        browser
+            .submit(&format!("{seen}/cancel"), "x=y")
+            .await
+            .status(),
+        303
+    );
+    let page = browser.get(&seen).await.text();
+    assert!(
+        page.contains("<dd>canceled</dd>") && !page.contains("Cancel what"),
+        "{page}"
+    );
+
+    house.database.person("vera@edge.test", "viewer");
+    let viewer = Browser::sign_in(&house.gateway, "vera@edge.test").await;
+    let page = viewer.get(&format!("/computers/{id}")).await.text();
+    assert!(!page.contains("value=\"restart\""), "{page}");
+    assert_eq!(viewer.submit(&path, "order=restart").await.status(), 403);
 }
 
 #[tokio::test]
 async fn an_agent_that_others_could_have_written_is_at_home() {
-    let house = house().await;
-    house
-        .database
-        .sql("update account set registration_key = 'right'");
+    let house = House::start().await;
+    let words = ["registration-key", "right"];
+    house.database.schema(&house.settings(), &words, "");
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("a workspace");

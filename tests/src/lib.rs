@@ -15,6 +15,7 @@
 //! | `wire`, `message` | How are HTTP/1 bytes read, without any leniency of a library? |
 //! | `tls_front` | Who gives a worker TLS? |
 //! | `stack`, `broker`, `postgres`, `agent`, `hostagent`, `bpickle` | The services with a real database and broker, and who reports to them |
+//! | `house`, `person`, `vault` | All services behind the edge, who asks them, and who keeps their secrets |
 //! | `certs`, `ports`, `dir`, `files`, `eventually` | Certificates, free ports, a directory, open files, patience |
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -33,8 +34,10 @@ pub mod grpc;
 pub mod h2_client;
 pub mod h2_scripts;
 pub mod hostagent;
+pub mod house;
 pub mod load;
 pub mod message;
+pub mod person;
 pub mod ports;
 pub mod postgres;
 pub mod raw;
@@ -42,6 +45,7 @@ pub mod scripts;
 pub mod stack;
 pub mod streams;
 pub mod tls_front;
+pub mod vault;
 pub mod websocket;
 pub mod wire;
 pub mod worker;
@@ -55,11 +59,14 @@ pub use eventually::{eventually, for_a_while, patience, within};
 pub use gateway::{Gateway, Told};
 pub use h2_client::{Call, H2, H2Reply};
 pub use hostagent::HostAgent;
+pub use house::House;
 pub use load::Load;
 pub use message::Message;
+pub use person::{AccessKey, Browser, Rest, SignedIn};
 pub use ports::free_range;
 pub use postgres::Postgres;
 pub use raw::{Raw, Tls};
 pub use stack::{Database, Service};
+pub use vault::Vault;
 pub use wire::Wire;
 pub use worker::{Conn, Gate, Script, Worker};

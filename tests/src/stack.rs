@@ -43,6 +43,7 @@ fn build() {
         "pingserver",
         "appserver",
         "message-server",
+        "api",
         "outbox-relay",
         "hostagent-messenger",
     ];
@@ -133,6 +134,29 @@ impl Database {
         psql(&self.url, sql)
     }
 
+    /// Runs `schema` with these words, and gives it a line to read. What it said.
+    pub fn schema(&self, settings: &[(&str, &str)], words: &[&str], line: &str) -> String {
+        let mut child = Command::new(program("schema"))
+            .args(words)
+            .env("BACKENDS_STORE__URL", self.url())
+            .envs(with_key(settings))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("`schema` can be started");
+        let mut stdin = child.stdin.take().expect("stdin is piped");
+        // It may have ended without reading.
+        let _ = writeln!(stdin, "{line}");
+        drop(stdin);
+        let output = child.wait_with_output().expect("it ends");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "schema {words:?}: {error}");
+        String::from_utf8_lossy(&output.stdout)
+            .trim_end()
+            .to_owned()
+    }
+
     /// Runs SQL in a transaction that stays open until the value is dropped.
     pub fn hold(&self, sql: &str) -> Held {
         let mut child = psql_command(&self.url)
@@ -175,6 +199,21 @@ impl Drop for Database {
     }
 }
 
+/// The key with which tests encrypt secrets in the database.
+pub const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+/// Settings as variables; secrets are kept in the database unless something else is said of them.
+fn with_key(settings: &[(&str, &str)]) -> Vec<(String, String)> {
+    let mut all: Vec<_> = settings
+        .iter()
+        .map(|(key, value)| (format!("BACKENDS_{key}"), (*value).to_owned()))
+        .collect();
+    if !settings.iter().any(|(key, _)| key.starts_with("SECRET__")) {
+        all.push(("BACKENDS_SECRET__KEY".to_owned(), KEY.to_owned()));
+    }
+    all
+}
+
 /// A transaction that is open.
 pub struct Held(Child, Option<ChildStdin>);
 
@@ -204,11 +243,7 @@ impl Service {
         let mut child = Command::new(program(name))
             .args(["--port", &port.to_string()])
             .env("BACKENDS_STORE__URL", database.url())
-            .envs(
-                settings
-                    .iter()
-                    .map(|(key, value)| (format!("BACKENDS_{key}"), value)),
-            )
+            .envs(with_key(settings))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

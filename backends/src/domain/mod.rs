@@ -2,13 +2,20 @@
 //!
 //! Nothing here waits, reads a clock or knows SQL or HTTP.
 
+pub mod activity;
 pub mod event;
 pub mod exchange;
 pub mod fields;
 pub mod message;
 pub mod network;
+pub mod order;
+pub mod password;
+pub mod person;
+pub mod query;
 pub mod register;
 pub mod report;
 pub mod sequence;
+pub mod signature;
+pub mod token;
 pub mod types;
 pub mod wsl;

@@ -5,6 +5,8 @@ use axum::Router;
 use crate::serve::Open;
 use crate::worker::Worker;
 
+pub mod access_key;
+pub mod admission;
 pub mod api;
 pub mod appserver;
 pub mod hostagent_messenger;
@@ -13,6 +15,7 @@ pub mod outbox_relay;
 pub mod package_search;
 pub mod package_upload;
 pub mod pingserver;
+pub mod sign_in;
 
 /// A service: what it is called and how a worker of it answers.
 #[derive(Clone, Copy, Debug)]

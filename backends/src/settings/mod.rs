@@ -13,6 +13,9 @@ use std::time::Duration;
 use clap::Parser;
 
 mod keys;
+mod secret;
+
+pub use secret::{Hidden, Keeper, Login, Secret, Vault};
 
 /// What a worker is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,10 +41,12 @@ pub struct Shared {
     pub message_system: MessageSystem,
     /// The ping server.
     pub pingserver: Pingserver,
-    /// The application server.
-    pub appserver: Appserver,
     /// The hostagent messenger.
     pub hostagent_messenger: HostagentMessenger,
+    /// The API.
+    pub api: Api,
+    /// Secrets.
+    pub secret: Secret,
 }
 
 /// `[store]`: where the database is.
@@ -96,11 +101,15 @@ pub struct Pingserver {
     pub write: Duration,
 }
 
-/// `[appserver]`
+/// `[api]`
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Appserver {
-    /// `password`: of the user `admin`, asked for by every page. Empty: nobody gets in.
-    pub password: String,
+pub struct Api {
+    /// `body_bytes_max`: largest request, in bytes. Default 8000000 (a script's attachments among it).
+    pub body_bytes_max: usize,
+    /// `requests_max`: requests at once in one worker; more are answered 503. Default 64.
+    pub requests_max: usize,
+    /// `clock_skew`: how far the time of a signed request may be from ours. Default 15m.
+    pub clock_skew: Duration,
 }
 
 /// `[hostagent_messenger]`
@@ -227,12 +236,15 @@ impl Shared {
                 reload: keys.duration("pingserver", "reload", seconds(60)),
                 write: keys.duration("pingserver", "write", seconds(10)),
             },
-            appserver: Appserver {
-                password: keys.text("appserver", "password", ""),
+            api: Api {
+                body_bytes_max: keys.count("api", "body_bytes_max", 1024..=1 << 30, 8_000_000),
+                requests_max: keys.count("api", "requests_max", 1..=10_000, 64),
+                clock_skew: keys.duration("api", "clock_skew", seconds(900)),
             },
             hostagent_messenger: HostagentMessenger {
                 poll: keys.duration("hostagent_messenger", "poll", seconds(5)),
             },
+            secret: secret::read(&mut keys),
         };
         if shared.broker.prefix.len() > 64 {
             keys.problem("broker.prefix", "a name has at most 64 bytes");

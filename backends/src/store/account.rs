@@ -1,6 +1,6 @@
 //! Whose computers are they?
 
-use super::{Result, Tx, run};
+use super::{Result, Tx, one, rows, run};
 use crate::domain::register::Account;
 
 /// The account of this name.
@@ -36,13 +36,35 @@ fn account(row: &tokio_postgres::Row) -> Result<Account> {
     })
 }
 
-/// Sets the key with which registrations of an account count at once; None for no key. True where
-/// there is such an account.
+/// Is there an account of this name?
 ///
 /// # Errors
 ///
 /// The database's.
-pub async fn set_key(tx: &Tx<'_>, name: &str, key: Option<&str>) -> Result<bool> {
-    let sql = "update account set registration_key = $2 where name = $1";
-    Ok(run(tx, sql, &[&name, &key]).await? == 1)
+pub async fn exists(tx: &Tx<'_>, name: &str) -> Result<bool> {
+    let sql = "select exists (select from account where name = $1)";
+    Ok(one(tx, sql, &[&name]).await?.try_get(0)?)
+}
+
+/// The accounts whose registration key still stands beside them, readable, with that key; locked.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn readable_keys(tx: &Tx<'_>) -> Result<Vec<(String, String)>> {
+    let sql = "select name, registration_key from account where registration_key is not null \
+               order by id for no key update";
+    let found = rows(tx, sql, &[]).await?;
+    let pair = |row: &tokio_postgres::Row| Ok((row.try_get(0)?, row.try_get(1)?));
+    found.iter().map(pair).collect()
+}
+
+/// No key stands readable beside this account any more. True where there is such an account.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn hide_key(tx: &Tx<'_>, name: &str) -> Result<bool> {
+    let sql = "update account set registration_key = null where name = $1";
+    Ok(run(tx, sql, &[&name]).await? == 1)
 }

@@ -16,12 +16,18 @@ pub mod account;
 pub mod activity;
 pub mod computer;
 pub mod exchange;
+pub mod group;
+pub mod listing;
 mod migration;
 pub mod network;
 pub mod outbox;
 pub mod page;
+pub mod person;
 pub mod ping;
 pub mod report;
+pub mod script;
+pub mod sealed;
+pub mod search;
 pub mod wsl;
 pub mod wsl_page;
 

@@ -1,61 +1,101 @@
-//! Who may see the pages? Whoever knows the password, and nobody where none is set.
+//! Who may see the pages? The API's persons, signed in by e-mail address and password.
 //!
-//! It is HTTP's Basic scheme (RFC 7617) over the edge's TLS: no session, no cookie. Since browsers
-//! send it along whoever asks them to, what changes something is also asked where it comes from.
+//! A session is a cookie that scripts cannot read and other sites cannot send; the database knows it by
+//! its digest alone. What changes something is asked where it comes from, and shows a word that only
+//! pages of this session hold.
 
-use std::sync::Arc;
-
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use aws_lc_rs::digest::{SHA256, digest};
+use axum::extract::{Form, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
 
-/// The user's name.
-const USER: &str = "admin";
+use super::{Desk, page};
+use crate::domain::person::{Person, Role};
+use crate::error::Error;
+use crate::secret::random;
+use crate::service::sign_in::Denied;
+use crate::store;
+use crate::store::person::Session;
 
-/// What opens the door. Cheap to clone.
-#[derive(Clone)]
-pub struct Guard(Option<Arc<str>>);
+/// The prefix binds a cookie to its host and to https (RFC 6265bis, section 4.1.3.2).
+const COOKIE: &str = "__Host-session";
+/// The field of every form that changes something.
+pub const FORM_TOKEN: &str = "form_token";
 
-impl Guard {
-    /// For this password; an empty one opens nothing.
-    pub fn new(password: &str) -> Self {
-        let opens = (!password.is_empty()).then(|| {
-            let word = STANDARD.encode(format!("{USER}:{password}"));
-            Arc::from(format!("Basic {word}"))
-        });
-        Self(opens)
-    }
-
-    fn opens_for(&self, shown: Option<&HeaderValue>) -> bool {
-        let (Some(right), Some(shown)) = (&self.0, shown) else {
-            return false;
-        };
-        let (right, shown) = (right.as_bytes(), shown.as_bytes());
-        // Without telling by its time how much was right.
-        let differ = right.iter().zip(shown).fold(0, |all, (a, b)| all | (a ^ b));
-        right.len() == shown.len() && differ == 0
-    }
-}
-
-/// Lets in who shows the password, and asks for it otherwise.
-pub async fn admit(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    let shown = request.headers().get(header::AUTHORIZATION);
-    if guard.opens_for(shown) {
+/// Lets in who is signed in; others are shown where to do that.
+pub async fn admit(State(desk): State<Desk>, mut request: Request, next: Next) -> Response {
+    let session = match session(&desk, request.headers()).await {
+        Ok(session) => session,
+        Err(problem) => return problem.into_response(),
+    };
+    if let Some(session) = session {
+        request.extensions_mut().insert(session);
         return next.run(request).await;
     }
-    if guard.0.is_none() {
-        let said = "nobody may sign in: appserver.password is not set\n";
-        return (StatusCode::FORBIDDEN, said).into_response();
+    let reads = request.method() == Method::GET;
+    let back = request.uri().path_and_query().filter(|_| reads);
+    let back = back.map_or("/", |back| back.as_str());
+    let back = utf8_percent_encode(back, NON_ALPHANUMERIC);
+    Redirect::to(&format!("/login?next={back}")).into_response()
+}
+
+async fn session(desk: &Desk, headers: &HeaderMap) -> Result<Option<Session>, Error> {
+    let Some(cookie) = cookie(headers) else {
+        return Ok(None);
+    };
+    let mut connection = desk.store.connection().await?;
+    let tx = store::begin(&mut connection).await?;
+    Ok(store::person::session(&tx, &digest_of(cookie)).await?)
+}
+
+fn digest_of(cookie: &str) -> Vec<u8> {
+    digest(&SHA256, cookie.as_bytes()).as_ref().to_vec()
+}
+
+/// The session's cookie of a request.
+fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let fields = headers.get_all(header::COOKIE).into_iter();
+    let fields = fields.filter_map(|field| field.to_str().ok());
+    let mut pairs = fields.flat_map(|field| field.split(';'));
+    pairs.find_map(|pair| {
+        let (name, value) = pair.trim().split_once('=')?;
+        (name == COOKIE && !value.is_empty()).then_some(value)
+    })
+}
+
+/// What a form of ours says besides its own fields.
+#[derive(Deserialize)]
+pub struct Shown {
+    /// The word of the session.
+    #[serde(default)]
+    pub form_token: String,
+}
+
+/// Refuses a change that does not come from a page of this session, or by whoever may not make it.
+///
+/// # Errors
+///
+/// It does not, or they may not.
+pub fn check<'a>(
+    session: &'a Session,
+    headers: &HeaderMap,
+    form_token: &str,
+    role: Role,
+) -> Result<&'a Person, Error> {
+    let (right, shown) = (session.form_token.as_bytes(), form_token.as_bytes());
+    let same = aws_lc_rs::constant_time::verify_slices_are_equal(right, shown).is_ok();
+    if !same || !is_ours(headers) {
+        return Err(Error::Denied("a form of another site or session"));
     }
-    if shown.is_some() {
-        tracing::warn!("a wrong password");
+    match session.person.role >= role {
+        true => Ok(&session.person),
+        false => Err(Error::Denied("not in this role")),
     }
-    let ask = HeaderValue::from_static("Basic realm=\"appserver\", charset=\"UTF-8\"");
-    let asked = [(header::WWW_AUTHENTICATE, ask)];
-    (StatusCode::UNAUTHORIZED, asked, "sign in\n").into_response()
 }
 
 /// Does a request that changes something come from a page of ours? Browsers say where it comes from;
@@ -72,24 +112,88 @@ pub fn is_ours(headers: &HeaderMap) -> bool {
     }
 }
 
+/// What somebody who signs in says.
+#[derive(Deserialize)]
+pub struct Said {
+    email: String,
+    password: String,
+    #[serde(default)]
+    next: String,
+}
+
+/// `POST /login`
+pub async fn log_in(
+    State(desk): State<Desk>,
+    headers: HeaderMap,
+    Form(said): Form<Said>,
+) -> Result<Response, Error> {
+    if !is_ours(&headers) {
+        return Err(Error::Denied("a form of another site"));
+    }
+    let person = match desk.judge.person(said.email.trim(), &said.password).await {
+        Ok(person) => person,
+        Err(Denied::Store(problem)) => return Err(problem.into()),
+        Err(denied) => {
+            let (status, told) = match denied {
+                Denied::Busy => (StatusCode::SERVICE_UNAVAILABLE, denied.to_string()),
+                Denied::Locked => (StatusCode::TOO_MANY_REQUESTS, denied.to_string()),
+                _ => (StatusCode::FORBIDDEN, denied.to_string()),
+            };
+            let page = page::login(&said.next, &said.email, Some(&told));
+            return Ok((status, page).into_response());
+        }
+    };
+    let cookie = URL_SAFE_NO_PAD.encode(random::<32>()?);
+    let form_token = URL_SAFE_NO_PAD.encode(random::<18>()?);
+    let mut connection = desk.store.connection().await?;
+    let tx = store::begin(&mut connection).await?;
+    store::person::begin_session(&tx, person.id, &digest_of(&cookie), &form_token).await?;
+    store::commit(tx).await?;
+    tracing::info!(person = person.id, "signed in");
+    Ok(with_cookie(&said.next, &cookie, 12 * 3600))
+}
+
+/// `POST /logout`
+pub async fn log_out(
+    State(desk): State<Desk>,
+    axum::Extension(session): axum::Extension<Session>,
+    headers: HeaderMap,
+    Form(shown): Form<Shown>,
+) -> Result<Response, Error> {
+    check(&session, &headers, &shown.form_token, Role::Viewer)?;
+    if let Some(cookie) = cookie(&headers) {
+        let mut connection = desk.store.connection().await?;
+        let tx = store::begin(&mut connection).await?;
+        store::person::end_session(&tx, &digest_of(cookie)).await?;
+        store::commit(tx).await?;
+    }
+    Ok(with_cookie("/login", "", 0))
+}
+
+/// Sends on to a page of ours, with the cookie.
+fn with_cookie(next: &str, cookie: &str, seconds: u32) -> Response {
+    let field =
+        format!("{COOKIE}={cookie}; Path=/; Max-Age={seconds}; Secure; HttpOnly; SameSite=Lax");
+    let mut response =
+        (StatusCode::SEE_OTHER, [(header::LOCATION, own_path(next))]).into_response();
+    if let Ok(field) = HeaderValue::from_str(&field) {
+        response.headers_mut().insert(header::SET_COOKIE, field);
+    }
+    response
+}
+
+/// A path on this very site, whatever somebody wrote into a link; `/` in place of any other.
+fn own_path(next: &str) -> &str {
+    let plain = next.starts_with('/')
+        && !next.starts_with("//")
+        && !next.contains('\\')
+        && next.bytes().all(|byte| byte.is_ascii_graphic());
+    if plain { next } else { "/" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_the_password_opens() {
-        let shown = |user: &str| {
-            let word = STANDARD.encode(user);
-            HeaderValue::from_str(&format!("Basic {word}")).expect("a value")
-        };
-        let guard = Guard::new("secret");
-        assert!(guard.opens_for(Some(&shown("admin:secret"))));
-        for wrong in ["admin:secre", "admin:secret1", "root:secret", "", "admin:"] {
-            assert!(!guard.opens_for(Some(&shown(wrong))), "{wrong}");
-        }
-        assert!(!guard.opens_for(None));
-        assert!(!Guard::new("").opens_for(Some(&shown("admin:"))));
-    }
 
     #[test]
     fn a_form_of_another_site_is_not_ours() {
@@ -108,5 +212,34 @@ mod tests {
             }
             assert_eq!(is_ours(&headers), ours, "{fields:?}");
         }
+    }
+
+    #[test]
+    fn nobody_is_sent_to_another_site() {
+        for (next, path) in [
+            ("/computers?tag=a", "/computers?tag=a"),
+            ("", "/"),
+            ("//evil.test", "/"),
+            ("/\\evil.test", "/"),
+            ("https://evil.test", "/"),
+            ("/a\r\nSet-Cookie: x", "/"),
+        ] {
+            assert_eq!(own_path(next), path, "{next:?}");
+        }
+    }
+
+    #[test]
+    fn the_cookie_is_found_among_others() {
+        let mut headers = HeaderMap::new();
+        headers.append(
+            header::COOKIE,
+            HeaderValue::from_static("a=b; x__Host-session=no"),
+        );
+        assert_eq!(cookie(&headers), None);
+        headers.append(
+            header::COOKIE,
+            HeaderValue::from_static("c=d; __Host-session=yes"),
+        );
+        assert_eq!(cookie(&headers), Some("yes"));
     }
 }

@@ -1,23 +1,26 @@
 //! What do people see of Windows machines? Hosts with their WSL instances, and what was ordered from them.
 
-use axum::Form;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
+use axum::{Extension, Form};
 use maud::{Markup, html};
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::page::{Frame, or_dash, page};
-use super::{Asked, Desk, PAGE_ROWS, PAST_ROWS, guard};
+use super::{Asked, Desk, PAGE_ROWS, PAST_ROWS, frame, guard};
+use crate::domain::person::Role;
 use crate::domain::wsl::Order;
 use crate::error::Error;
+use crate::store::person::Session;
 use crate::store::wsl_page::{Instance, Listed, Ordered};
 use crate::store::{self, wsl, wsl_page};
 
 /// `/hosts`
 pub async fn list(
     State(desk): State<Desk>,
+    Extension(session): Extension<Session>,
     Query(asked): Query<Asked>,
 ) -> Result<Html<String>, Error> {
     let mut connection = desk.store.connection().await?;
@@ -25,16 +28,19 @@ pub async fn list(
     store::page::in_utc(&tx).await?;
     let from = i64::from(asked.from);
     let hosts = wsl_page::hosts(&tx, from, PAGE_ROWS + 1).await?;
-    let counts = store::page::counts(&tx).await?;
     Ok(page(
-        &Frame { counts },
+        &frame(&tx, &session).await?,
         "WSL hosts",
         &list_page(&hosts, from),
     ))
 }
 
 /// `/hosts/{uid}`
-pub async fn one(State(desk): State<Desk>, Path(uid): Path<String>) -> Result<Html<String>, Error> {
+pub async fn one(
+    State(desk): State<Desk>,
+    Extension(session): Extension<Session>,
+    Path(uid): Path<String>,
+) -> Result<Html<String>, Error> {
     let uid = Uuid::try_parse(&uid).map_err(|_| Error::NotFound)?;
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
@@ -42,9 +48,9 @@ pub async fn one(State(desk): State<Desk>, Path(uid): Path<String>) -> Result<Ht
     let host = wsl_page::host(&tx, uid).await?.ok_or(Error::NotFound)?;
     let instances = wsl_page::instances(&tx, uid).await?;
     let ordered = wsl_page::ordered(&tx, uid, PAST_ROWS).await?;
-    let counts = store::page::counts(&tx).await?;
-    let body = one_page(&host, &instances, &ordered);
-    Ok(page(&Frame { counts }, &host.hostname, &body))
+    let frame = frame(&tx, &session).await?;
+    let body = one_page(&frame, &host, &instances, &ordered);
+    Ok(page(&frame, &host.hostname, &body))
 }
 
 /// What somebody wants of a host.
@@ -53,18 +59,23 @@ pub struct Wanted {
     what: String,
     #[serde(default)]
     instance: String,
+    #[serde(default)]
+    form_token: String,
 }
 
 /// `/hosts/{uid}/order`: one of the orders, or `accept`, or `forget`.
 pub async fn order(
     State(desk): State<Desk>,
+    Extension(session): Extension<Session>,
     Path(uid): Path<String>,
     headers: HeaderMap,
     Form(wanted): Form<Wanted>,
 ) -> Result<Response, Error> {
-    if !guard::is_ours(&headers) {
-        return Err(Error::Denied("a form of another site"));
-    }
+    let role = match wanted.what.as_str() {
+        "accept" | "forget" => Role::Administrator,
+        _ => Role::Operator,
+    };
+    guard::check(&session, &headers, &wanted.form_token, role)?;
     let uid = Uuid::try_parse(&uid).map_err(|_| Error::NotFound)?;
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
@@ -123,7 +134,12 @@ fn state(host: &Listed) -> Markup {
     }
 }
 
-fn one_page(host: &Listed, instances: &[Instance], ordered: &[Ordered]) -> Markup {
+fn one_page(
+    frame: &Frame<'_>,
+    host: &Listed,
+    instances: &[Instance],
+    ordered: &[Ordered],
+) -> Markup {
     html! {
         dl {
             dt { "State" } dd { (state(host)) }
@@ -133,9 +149,9 @@ fn one_page(host: &Listed, instances: &[Instance], ordered: &[Ordered]) -> Marku
             dt { "Identity" } dd { (host.uid) }
         }
         p { @if host.accepted {
-            (buttons(host, "", &[("shutdown_host", "Shut WSL down"), ("forget", "Forget")]))
+            (buttons(frame, host, "", &[("shutdown_host", "Shut WSL down"), ("forget", "Forget")]))
         } @else {
-            (buttons(host, "", &[("accept", "Accept"), ("forget", "Reject")]))
+            (buttons(frame, host, "", &[("accept", "Accept"), ("forget", "Reject")]))
         } }
         h2 { "Instances" }
         @if instances.is_empty() { p { "None." } } @else {
@@ -155,7 +171,7 @@ fn one_page(host: &Listed, instances: &[Instance], ordered: &[Ordered]) -> Marku
                     td { @if let Some((id, title)) = &one.computer {
                         a href=(format!("/computers/{id}")) { (title) }
                     } }
-                    td { @if host.accepted && one.managed { (buttons(host, &one.id, &[
+                    td { @if host.accepted && one.managed { (buttons(frame, host, &one.id, &[
                         if one.running { ("stop", "Stop") } else { ("start", "Start") },
                         ("set_default", "Make default"), ("uninstall", "Uninstall"),
                     ])) } }
@@ -164,6 +180,7 @@ fn one_page(host: &Listed, instances: &[Instance], ordered: &[Ordered]) -> Marku
         }
         @if host.accepted {
             form method="post" action=(format!("/hosts/{}/order", host.uid)) {
+                (frame.token())
                 label { "Install " input name="instance" required maxlength="200" placeholder="Ubuntu-24.04"; }
                 " " button name="what" value="install" { "Install" }
             }
@@ -185,9 +202,10 @@ fn one_page(host: &Listed, instances: &[Instance], ordered: &[Ordered]) -> Marku
     }
 }
 
-fn buttons(host: &Listed, instance: &str, what: &[(&str, &str)]) -> Markup {
+fn buttons(frame: &Frame<'_>, host: &Listed, instance: &str, what: &[(&str, &str)]) -> Markup {
     html! {
         form method="post" action=(format!("/hosts/{}/order", host.uid)) {
+            (frame.token())
             @if !instance.is_empty() { input type="hidden" name="instance" value=(instance); }
             @for (value, label) in what { button name="what" value=(value) { (label) } " " }
         }
@@ -226,13 +244,18 @@ mod tests {
             kind: "start".to_owned(),
             instance: hostile.clone(),
             state: "failed".to_owned(),
-            error: hostile,
+            error: hostile.clone(),
             created: String::new(),
             changed: String::new(),
         };
+        let session = crate::service::appserver::page::session_of(&hostile);
+        let frame = Frame {
+            counts: (0, 0),
+            session: &session,
+        };
         let text = [
             list_page(std::slice::from_ref(&host), 0).into_string(),
-            one_page(&host, &[instance], &[order]).into_string(),
+            one_page(&frame, &host, &[instance], &[order]).into_string(),
         ];
         assert!(!text.concat().contains("<script"), "{text:?}");
     }

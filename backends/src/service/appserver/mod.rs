@@ -1,26 +1,30 @@
 //! What do people see? Computers with their network, who waits to be accepted, and what was ordered.
 //!
 //! Pages are made on the server and show nothing that was not escaped. They need no script; the one that there is
-//! fetches a page anew when the broker told that what it shows has changed. Everybody
-//! signs in as `admin` with the password of the settings; without a password nobody gets in. What
-//! changes something must come from a page of our own. A stub shows a page about the edge instead.
+//! fetches a page anew when the broker told that what it shows has changed. People sign in
+//! as the persons of the API. What changes something must come from a page of their own session. A stub
+//! shows a page about the edge instead.
 
-use axum::Router;
 use axum::extract::{Form, Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use futures_util::FutureExt;
 use serde::Deserialize;
 
 use self::page::Frame;
 use super::Service;
+use super::sign_in::Judge;
+use crate::domain::person::Role;
 use crate::error::Error;
 use crate::front;
 use crate::serve::{Ground, Live};
-use crate::store::{self, Store};
+use crate::store::person::Session;
+use crate::store::{self, Store, Tx};
 
+mod activities;
 mod chart;
 mod demo;
 mod guard;
@@ -48,12 +52,13 @@ const SCRIPT: &str = include_str!("live.js");
 #[derive(Clone)]
 struct Desk {
     store: Store,
+    judge: Judge,
 }
 
 fn open(ground: Ground) -> Live {
-    let guard = guard::Guard::new(&ground.settings.appserver.password);
     let desk = Desk {
         store: ground.store.clone(),
+        judge: Judge::new(ground.store.clone()),
     };
     let ears = live::Ears::new(&ground.broker, &ground.worker);
     let routes = Router::new()
@@ -62,14 +67,17 @@ fn open(ground: Ground) -> Live {
         .route("/computers/{id}", get(computer))
         .route("/pending", get(pending))
         .route("/pending/decide", post(decide))
+        .merge(activities::routes())
+        .route("/logout", post(guard::log_out))
         .route("/hosts", get(hosts::list))
         .route("/hosts/{uid}", get(hosts::one))
         .route("/hosts/{uid}/order", post(hosts::order))
-        .layer(axum::extract::DefaultBodyLimit::max(FORM_BYTES_MAX))
-        .with_state(desk)
         .route("/live", get(live::listen).with_state(ears))
         .fallback(|| async { Error::NotFound })
-        .layer(from_fn_with_state(guard, guard::admit))
+        .layer(from_fn_with_state(desk.clone(), guard::admit))
+        .route("/login", get(login).post(guard::log_in))
+        .layer(axum::extract::DefaultBodyLimit::max(FORM_BYTES_MAX))
+        .with_state(desk)
         .route(
             "/static/style.css",
             get(|| async { kept("text/css", STYLE) }),
@@ -136,6 +144,22 @@ async fn shield(request: Request, next: Next) -> Response {
 }
 
 #[derive(Deserialize)]
+struct Back {
+    #[serde(default)]
+    next: String,
+}
+
+async fn login(Query(back): Query<Back>) -> Html<String> {
+    page::login(&back.next, "", None)
+}
+
+/// What stands around the pages of a session.
+async fn frame<'a>(tx: &Tx<'_>, session: &'a Session) -> Result<Frame<'a>, Error> {
+    let counts = store::page::counts(tx).await?;
+    Ok(Frame { counts, session })
+}
+
+#[derive(Deserialize)]
 struct Asked {
     tag: Option<String>,
     #[serde(default)]
@@ -144,6 +168,7 @@ struct Asked {
 
 async fn computers(
     State(desk): State<Desk>,
+    Extension(session): Extension<Session>,
     Query(asked): Query<Asked>,
 ) -> Result<Html<String>, Error> {
     let mut connection = desk.store.connection().await?;
@@ -153,9 +178,8 @@ async fn computers(
     let from = i64::from(asked.from);
     // One more than is shown tells whether there is a next page.
     let rows = store::page::computers(&tx, true, tag, from, PAGE_ROWS + 1).await?;
-    let counts = store::page::counts(&tx).await?;
     Ok(page::computers(
-        &Frame { counts },
+        &frame(&tx, &session).await?,
         tag,
         from,
         PAGE_ROWS,
@@ -163,7 +187,11 @@ async fn computers(
     ))
 }
 
-async fn computer(State(desk): State<Desk>, Path(id): Path<String>) -> Result<Html<String>, Error> {
+async fn computer(
+    State(desk): State<Desk>,
+    Extension(session): Extension<Session>,
+    Path(id): Path<String>,
+) -> Result<Html<String>, Error> {
     let id: i64 = id.parse().map_err(|_| Error::NotFound)?;
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
@@ -175,13 +203,14 @@ async fn computer(State(desk): State<Desk>, Path(id): Path<String>) -> Result<Ht
         history: store::page::interface_history(&tx, id, PAST_ROWS).await?,
         traffic: store::page::traffic(&tx, id).await?,
         activities: store::page::activities(&tx, id, PAST_ROWS).await?,
+        scripts: activities::scripts(&tx, &session).await?,
     };
-    let counts = store::page::counts(&tx).await?;
-    Ok(page::computer(&Frame { counts }, &computer))
+    Ok(page::computer(&frame(&tx, &session).await?, &computer))
 }
 
 async fn pending(
     State(desk): State<Desk>,
+    Extension(session): Extension<Session>,
     Query(asked): Query<Asked>,
 ) -> Result<Html<String>, Error> {
     let mut connection = desk.store.connection().await?;
@@ -189,14 +218,15 @@ async fn pending(
     store::page::in_utc(&tx).await?;
     let from = i64::from(asked.from);
     let rows = store::page::computers(&tx, false, None, from, PAGE_ROWS).await?;
-    let counts = store::page::counts(&tx).await?;
-    Ok(page::pending(&Frame { counts }, &rows))
+    Ok(page::pending(&frame(&tx, &session).await?, &rows))
 }
 
 #[derive(Deserialize)]
 struct Decided {
     id: i64,
     decision: Decision,
+    #[serde(default)]
+    form_token: String,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -208,12 +238,11 @@ enum Decision {
 
 async fn decide(
     State(desk): State<Desk>,
+    Extension(session): Extension<Session>,
     headers: HeaderMap,
     Form(decided): Form<Decided>,
 ) -> Result<Response, Error> {
-    if !guard::is_ours(&headers) {
-        return Err(Error::Denied("a form of another site"));
-    }
+    guard::check(&session, &headers, &decided.form_token, Role::Administrator)?;
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
     // Somebody else may have decided meanwhile; the page that follows shows what is.

@@ -4,16 +4,32 @@ use axum::response::Html;
 use maud::{DOCTYPE, Markup, html};
 
 use super::chart;
+use super::guard::FORM_TOKEN;
 use crate::domain::network::flag_names;
+use crate::domain::person::Role;
 use crate::store::page::{Activity, Detail, Interface, Listed, Step};
+use crate::store::person::Session;
 
 /// The one script: pages work without it.
 pub const LIVE: &str = "/static/live.js";
 
 /// What stands around every page.
-pub struct Frame {
+pub struct Frame<'a> {
     /// Computers that are accepted, and those that wait.
     pub counts: (i64, i64),
+    /// Who looks.
+    pub session: &'a Session,
+}
+
+impl Frame<'_> {
+    /// What every form holds.
+    pub fn token(&self) -> Markup {
+        html! { input type="hidden" name=(FORM_TOKEN) value=(self.session.form_token); }
+    }
+
+    fn may(&self, role: Role) -> bool {
+        self.session.person.role >= role
+    }
 }
 
 /// All that is shown of one computer.
@@ -28,11 +44,44 @@ pub struct Computer {
     pub traffic: Vec<Step>,
     /// What was ordered.
     pub activities: Vec<Activity>,
+    /// Scripts that it can be told to run: number and title.
+    pub scripts: Vec<(i64, String)>,
 }
 
-/// A whole page around its own part.
-pub fn page(frame: &Frame, title: &str, body: &Markup) -> Html<String> {
+/// A page of somebody who is signed in.
+pub fn page(frame: &Frame<'_>, title: &str, body: &Markup) -> Html<String> {
     let (accepted, waiting) = frame.counts;
+    let nav = html! {
+        a href="/computers" { "Computers (" (accepted) ")" }
+        a href="/pending" { "Pending (" (waiting) ")" }
+        a href="/activities" { "Activities" }
+        a href="/hosts" { "WSL hosts" }
+        form method="post" action="/logout" {
+            (frame.token())
+            span { (frame.session.person.name) }
+            button { "Sign out" }
+        }
+    };
+    whole(title, &nav, body)
+}
+
+/// The page to sign in on, with what was wrong.
+pub fn login(next: &str, email: &str, wrong: Option<&str>) -> Html<String> {
+    let body = html! {
+        @if let Some(wrong) = wrong { p { em role="alert" { (wrong) } } }
+        form method="post" action="/login" class="login" {
+            input type="hidden" name="next" value=(next);
+            label { "E-mail address"
+                input type="text" name="email" value=(email) autocomplete="username" required; }
+            label { "Password"
+                input type="password" name="password" autocomplete="current-password" required; }
+            button { "Sign in" }
+        }
+    };
+    whole("Sign in", &html! {}, &body)
+}
+
+fn whole(title: &str, nav: &Markup, body: &Markup) -> Html<String> {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -43,11 +92,7 @@ pub fn page(frame: &Frame, title: &str, body: &Markup) -> Html<String> {
                 link rel="stylesheet" href="/static/style.css";
             }
             body {
-                nav {
-                    a href="/computers" { "Computers (" (accepted) ")" }
-                    a href="/pending" { "Pending (" (waiting) ")" }
-                    a href="/hosts" { "WSL hosts" }
-                }
+                nav { (nav) }
                 main { h1 { (title) } (body) }
                 footer { "Times are UTC. " span id="live" {} }
                 script src=(LIVE) defer {}
@@ -59,7 +104,7 @@ pub fn page(frame: &Frame, title: &str, body: &Markup) -> Html<String> {
 
 /// Accepted computers, `most` of them from `from`, or those with a tag.
 pub fn computers(
-    frame: &Frame,
+    frame: &Frame<'_>,
     tag: Option<&str>,
     from: i64,
     most: i64,
@@ -100,7 +145,7 @@ pub fn computers(
 }
 
 /// One computer.
-pub fn computer(frame: &Frame, computer: &Computer) -> Html<String> {
+pub fn computer(frame: &Frame<'_>, computer: &Computer) -> Html<String> {
     let (detail, listed) = (&computer.detail, &computer.detail.listed);
     let body = html! {
         dl {
@@ -145,6 +190,7 @@ pub fn computer(frame: &Frame, computer: &Computer) -> Html<String> {
             (chart::traffic(&computer.traffic))
         }
         h2 { "Activities" }
+        @if detail.accepted && frame.may(Role::Operator) { (orders(frame, computer)) }
         @if computer.activities.is_empty() { p { "None." } } @else {
             table {
                 thead { tr {
@@ -152,7 +198,7 @@ pub fn computer(frame: &Frame, computer: &Computer) -> Html<String> {
                     th { "Result" }
                 } }
                 tbody { @for one in &computer.activities { tr {
-                    td { (one.id) } td { (one.summary) } td { (one.status) } td { (one.created) }
+                    td { a href=(format!("/activities/{}", one.id)) { (one.id) } } td { (one.summary) } td { (one.status) } td { (one.created) }
                     td { (or_dash(one.completed.as_deref())) }
                     td { @if let Some(text) = &one.result { pre { (text) } } }
                 } } }
@@ -162,8 +208,32 @@ pub fn computer(frame: &Frame, computer: &Computer) -> Html<String> {
     page(frame, &listed.title, &body)
 }
 
+/// What it can be told.
+fn orders(frame: &Frame<'_>, computer: &Computer) -> Markup {
+    let path = format!("/computers/{}/order", computer.detail.listed.id);
+    html! {
+        div class="orders" {
+            form method="post" action=(path) {
+                (frame.token())
+                button name="order" value="restart" { "Restart" }
+                button name="order" value="shutdown" { "Shut down" }
+            }
+            @if !computer.scripts.is_empty() {
+                form method="post" action=(path) {
+                    (frame.token())
+                    input type="hidden" name="order" value="script";
+                    select name="script" aria-label="Script" {
+                        @for (id, title) in &computer.scripts { option value=(id) { (title) } }
+                    }
+                    button { "Run script" }
+                }
+            }
+        }
+    }
+}
+
 /// Computers that wait to be accepted.
-pub fn pending(frame: &Frame, rows: &[Listed]) -> Html<String> {
+pub fn pending(frame: &Frame<'_>, rows: &[Listed]) -> Html<String> {
     let body = html! {
         @if rows.is_empty() { p { "Nobody waits." } } @else {
             table {
@@ -174,11 +244,12 @@ pub fn pending(frame: &Frame, rows: &[Listed]) -> Html<String> {
                     td { (row.title) } td { (row.hostname) } td { (row.tags.join(", ")) }
                     td { (row.registered) }
                     td {
-                        form method="post" action="/pending/decide" {
+                        @if frame.may(Role::Administrator) { form method="post" action="/pending/decide" {
+                            (frame.token())
                             input type="hidden" name="id" value=(row.id);
                             button name="decision" value="accept" { "Accept" }
                             button name="decision" value="reject" { "Reject" }
-                        }
+                        } }
                     }
                 } } }
             }
@@ -248,7 +319,7 @@ fn turn(tag: Option<&str>, from: i64) -> String {
     path
 }
 
-/// A text, or a dash for none.
+/// The text, or a dash for none.
 pub fn or_dash(text: Option<&str>) -> &str {
     text.unwrap_or("\u{2013}")
 }
@@ -257,6 +328,23 @@ fn mib(size: Option<i64>) -> String {
     match size {
         Some(size) => chart::bytes(size.saturating_mul(1024 * 1024)),
         None => "\u{2013}".to_owned(),
+    }
+}
+
+/// An administrator of this name, for tests of pages.
+#[cfg(test)]
+pub(super) fn session_of(name: &str) -> Session {
+    Session {
+        person: crate::domain::person::Person {
+            id: 1,
+            email: "a@b".to_owned(),
+            name: name.to_owned(),
+            role: Role::Administrator,
+            account: 1,
+            account_name: "standalone".to_owned(),
+            account_title: "Standalone".to_owned(),
+        },
+        form_token: "word".to_owned(),
     }
 }
 
@@ -279,11 +367,17 @@ mod tests {
             registered: String::new(),
             reboot_required: true,
         };
-        let frame = Frame { counts: (1, 0) };
+        let session = session_of(hostile);
+        let frame = Frame {
+            counts: (1, 0),
+            session: &session,
+        };
         let Html(text) = computers(&frame, Some(hostile), 0, 100, std::slice::from_ref(&row));
         assert!(!text.contains("<script>"), "{text}");
         assert!(text.contains("tag=a%20b%26c"), "{text}");
         let Html(text) = pending(&frame, &[row]);
+        assert!(!text.contains("<script>"), "{text}");
+        let Html(text) = login(hostile, hostile, Some(hostile));
         assert!(!text.contains("<script>"), "{text}");
     }
 }

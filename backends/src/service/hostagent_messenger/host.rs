@@ -208,10 +208,26 @@ fn later(problem: StoreError) -> Status {
     Status::unavailable("try again later")
 }
 
+/// The registration key that a host shows.
+fn shown(info: &HostAgentInfo) -> Option<&str> {
+    let key = info.registration_key.as_deref();
+    key.filter(|key| !key.is_empty())
+}
+
 impl Desk {
     /// Lets a host in. Its identity, and whether that is the one it came with.
     async fn admit(&self, info: &HostAgentInfo) -> Result<(Uuid, bool), Status> {
-        let decided = self.try_admit(info).await.map_err(later)?;
+        // Asked for before the transaction begins: who keeps it may take its time.
+        let kept = match shown(info) {
+            Some(_) => self.secrets.registration_key(&info.account_name).await,
+            None => Ok(None),
+        };
+        let kept = kept.map_err(|problem| {
+            tracing::error!(%problem, "a host is not served");
+            Status::unavailable("try again later")
+        })?;
+        let decided = self.try_admit(info, kept.as_deref()).await;
+        let decided = decided.map_err(later)?;
         decided.ok_or_else(|| {
             info!(account = info.account_name, "a host was refused");
             // Word by word the same for both, as in the exchange of computers.
@@ -219,15 +235,18 @@ impl Desk {
         })
     }
 
-    async fn try_admit(&self, info: &HostAgentInfo) -> Result<Option<(Uuid, bool)>, StoreError> {
+    async fn try_admit(
+        &self,
+        info: &HostAgentInfo,
+        kept: Option<&str>,
+    ) -> Result<Option<(Uuid, bool)>, StoreError> {
         let mut connection = self.store.connection().await?;
         let tx = store::begin(&mut connection).await?;
-        let key = info
-            .registration_key
-            .as_deref()
-            .filter(|key| !key.is_empty());
-        let account = store::account::find(&tx, &info.account_name).await?;
-        let decision = decide(account.as_ref(), key);
+        let mut account = store::account::find(&tx, &info.account_name).await?;
+        if let (Some(account), Some(kept)) = (&mut account, kept) {
+            account.key = Some(kept.to_owned());
+        }
+        let decision = decide(account.as_ref(), shown(info));
         let accepted = decision == Decision::Accept;
         let Some(account) = account.filter(|_| decision != Decision::UnknownAccount) else {
             return Ok(None);

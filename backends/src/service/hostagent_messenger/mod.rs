@@ -22,6 +22,7 @@ use crate::front;
 use crate::metrics::Metrics;
 use crate::proto::health::health_server::HealthServer;
 use crate::proto::hostagent::landscape_host_agent_server::LandscapeHostAgentServer;
+use crate::secret::Secrets;
 use crate::serve::{Ground, Live, StartError};
 use crate::store::{self, Store};
 use crate::worker::Worker;
@@ -49,6 +50,7 @@ const MESSAGE_BYTES_MAX: usize = 1 << 20;
 #[derive(Clone)]
 struct Desk {
     store: Store,
+    secrets: Secrets,
     metrics: Metrics,
     worker: Worker,
     board: Board,
@@ -61,6 +63,7 @@ async fn open(ground: Ground) -> Result<Live, StartError> {
     let aside = ground.broker.is_set(vhost);
     let desk = Desk {
         store: ground.store.clone(),
+        secrets: ground.secrets.clone(),
         metrics: ground.metrics.clone(),
         worker: ground.worker.clone(),
         board: Board::new(ground.metrics.host_streams.clone()),

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use super::keys::Keys;
 use super::report;
 use crate::bpickle::{self, Limits, Value, write};
 use crate::domain::exchange::{Answer, Holder, Known, Request, holder, say};
@@ -83,6 +84,7 @@ impl Tally {
 pub async fn exchange(
     store: &Store,
     settings: &MessageSystem,
+    keys: &Keys,
     visitor: Visitor,
     request: Request,
 ) -> Result<Done, Error> {
@@ -92,7 +94,7 @@ pub async fn exchange(
     let mut tally = Tally::default();
     let (answer, end) = match visitor.identity {
         None => {
-            let messages = stranger(&tx, &request, &mut tally).await?;
+            let messages = stranger(&tx, keys, &request, &mut tally).await?;
             (Answer::to_stranger(server, messages), "stranger")
         }
         Some(identity) => match store::computer::lock(&tx, identity).await? {
@@ -105,6 +107,7 @@ pub async fn exchange(
                     tx: &tx,
                     computer: &computer,
                     settings,
+                    keys,
                 };
                 desk.known(server, visitor.token, request, &mut tally)
                     .await?
@@ -117,7 +120,12 @@ pub async fn exchange(
 
 /// Somebody without an identity: only a registration is taken. Reports of an identity that is lost
 /// may come here, too; nobody knows whose they are.
-async fn stranger(tx: &Tx<'_>, request: &Request, tally: &mut Tally) -> Result<Vec<Value>, Error> {
+async fn stranger(
+    tx: &Tx<'_>,
+    keys: &Keys,
+    request: &Request,
+    tally: &mut Tally,
+) -> Result<Vec<Value>, Error> {
     let mut messages = Vec::new();
     for value in &request.messages {
         if type_of(value) != "register" {
@@ -127,7 +135,7 @@ async fn stranger(tx: &Tx<'_>, request: &Request, tally: &mut Tally) -> Result<V
         match Register::read(value) {
             Ok(register) => {
                 tally.stored += 1;
-                let (message, decision) = registered(tx, request, &register).await?;
+                let (message, decision) = registered(tx, keys, request, &register).await?;
                 tally.decisions.push(decision);
                 messages.push(message);
             }
@@ -149,10 +157,11 @@ async fn stranger(tx: &Tx<'_>, request: &Request, tally: &mut Tally) -> Result<V
 
 async fn registered(
     tx: &Tx<'_>,
+    keys: &Keys,
     request: &Request,
     register: &Register,
 ) -> Result<(Value, &'static str), Error> {
-    let account = store::account::lock(tx, &register.account).await?;
+    let account = keys.account(tx, &register.account).await?;
     let decision = decide(account.as_ref(), register.key.as_deref());
     let accepted = decision == Decision::Accept;
     let account = match account {
@@ -205,6 +214,7 @@ struct Desk<'a, 'tx> {
     tx: &'a Tx<'tx>,
     computer: &'a Computer,
     settings: &'a MessageSystem,
+    keys: &'a Keys,
 }
 
 /// What a message asks for beyond being stored.
@@ -374,7 +384,7 @@ impl Desk<'_, '_> {
     ) -> Result<(), Error> {
         let id = self.ids().id;
         store::computer::describe(self.tx, id, register).await?;
-        let account = store::account::lock(self.tx, &register.account).await?;
+        let account = self.keys.account(self.tx, &register.account).await?;
         let right = decide(account.as_ref(), register.key.as_deref()) == Decision::Accept;
         if right && !wishes.accepted {
             wishes.accepted = store::computer::accept(self.tx, id).await?;

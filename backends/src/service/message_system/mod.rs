@@ -21,12 +21,14 @@ use crate::domain::exchange as said;
 use crate::error::Error;
 use crate::front;
 use crate::metrics::Metrics;
+use crate::secret::Secrets;
 use crate::serve::{Ground, Live};
 use crate::settings::MessageSystem;
 use crate::store::{self, Store};
 use crate::stub;
 
 mod exchange;
+mod keys;
 mod report;
 
 /// The message system: where agents report and get their orders.
@@ -42,6 +44,7 @@ const ASIDE_BYTES: usize = 256 * 1024;
 #[derive(Clone)]
 struct Desk {
     store: Store,
+    secrets: Secrets,
     metrics: Metrics,
     settings: MessageSystem,
     free: Arc<Semaphore>,
@@ -51,6 +54,7 @@ fn open(ground: Ground) -> Live {
     let settings = ground.settings.message_system;
     let desk = Desk {
         store: ground.store.clone(),
+        secrets: ground.secrets.clone(),
         metrics: ground.metrics.clone(),
         free: Arc::new(Semaphore::new(settings.exchanges_max)),
         settings,
@@ -73,7 +77,7 @@ async fn converse(State(desk): State<Desk>, request: Request) -> Result<Response
     let end = match &answered {
         Ok((_, end)) => end,
         Err(Error::Busy) => "busy",
-        Err(Error::Store(_)) => "failed",
+        Err(Error::Store(_) | Error::Secret(_)) => "failed",
         Err(_) => "malformed",
     };
     desk.metrics.exchanges.with_label_values(&[end]).inc();
@@ -92,7 +96,8 @@ async fn answer(desk: &Desk, request: Request) -> Result<(Vec<u8>, &'static str)
         identity: said::identity(text(&head.headers, "x-computer-id")),
         token: text(&head.headers, "x-exchange-token").map(str::to_owned),
     };
-    let done = exchange::exchange(&desk.store, &desk.settings, visitor, request).await?;
+    let keys = keys::Keys::of(&request, &desk.secrets).await?;
+    let done = exchange::exchange(&desk.store, &desk.settings, &keys, visitor, request).await?;
     done.tally.count(&desk.metrics);
     Ok((done.answer.write(), done.end))
 }

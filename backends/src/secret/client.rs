@@ -1,0 +1,376 @@
+//! How is a Vault spoken to? Its HTTP interface, as far as we need it; blocking, within a deadline.
+//!
+//! Keys and values of engine version 1 and 2, login by AppRole, renewal of a token, and whether it is
+//! sealed. Redirects are not followed: our token is for the server that was named.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use ureq::Agent;
+use ureq::http::Request;
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+
+use crate::settings::{Login, Vault as Settings};
+
+/// Largest answer, bytes.
+const ANSWER_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Why a Vault gave no answer to use.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// Nobody answers, or not in time.
+    #[error("away ({0})")]
+    Away(String),
+    /// It answers, and can read nothing.
+    #[error("sealed")]
+    Sealed,
+    /// It does not know us any more.
+    #[error("refuses us (status 403): its policy or our login is not what it should be")]
+    Refused,
+    /// Another answer.
+    #[error("not understood (status {0})")]
+    Odd(u16),
+}
+
+/// A token, and for how long it is good.
+#[derive(Clone)]
+pub struct Token {
+    /// What is shown.
+    pub text: Arc<str>,
+    /// None: for ever.
+    pub lifetime: Option<Duration>,
+}
+
+/// One Vault.
+pub struct Client {
+    agent: Agent,
+    settings: Settings,
+}
+
+type Answer<T> = Result<T, Trouble>;
+
+impl Client {
+    /// A client; nothing is asked yet.
+    ///
+    /// # Errors
+    ///
+    /// The authority's file is none.
+    pub fn new(settings: Settings) -> Result<Self, String> {
+        let mut config = Agent::config_builder()
+            .timeout_global(Some(settings.timeout))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(None);
+        if let Some(file) = &settings.ca {
+            let told = |cause: &dyn std::fmt::Display| {
+                format!("secret.vault_ca: {}: {cause}", file.display())
+            };
+            let text = std::fs::read(file).map_err(|cause| told(&cause))?;
+            let mut roots = Vec::new();
+            for item in parse_pem(&text) {
+                if let PemItem::Certificate(root) = item.map_err(|cause| told(&cause))? {
+                    roots.push(root);
+                }
+            }
+            if roots.is_empty() {
+                return Err(told(&"no certificate in it"));
+            }
+            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            let tls = TlsConfig::builder()
+                .root_certs(RootCerts::Specific(Arc::new(roots)))
+                .unversioned_rustls_crypto_provider(provider);
+            config = config.tls_config(tls.build());
+        }
+        Ok(Self {
+            agent: config.build().into(),
+            settings,
+        })
+    }
+
+    fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&Token>,
+        body: Option<&Value>,
+    ) -> Answer<(u16, Value)> {
+        let away = |cause: &dyn std::fmt::Display| Trouble::Away(cause.to_string());
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}/v1/{path}", self.settings.url));
+        if let Some(token) = token {
+            request = request.header("X-Vault-Token", &*token.text);
+        }
+        let body = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
+        let request = request
+            .header("Content-Type", "application/json")
+            .body(body)
+            .map_err(|cause| away(&cause))?;
+        let mut response = self.agent.run(request).map_err(|cause| away(&cause))?;
+        let status = response.status().as_u16();
+        let text = response
+            .body_mut()
+            .with_config()
+            .limit(ANSWER_BYTES_MAX)
+            .read_to_string()
+            .map_err(|cause| away(&cause))?;
+        Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
+    }
+
+    /// Asks, and tells the statuses apart that mean trouble. None for 404.
+    fn told(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&Token>,
+        body: Option<&Value>,
+    ) -> Answer<Option<Value>> {
+        match self.ask(method, path, token, body)? {
+            (200..=299, value) => Ok(Some(value)),
+            (404, _) => Ok(None),
+            (403, _) => Err(Trouble::Refused),
+            (503, _) => Err(Trouble::Sealed),
+            (status, _) => Err(Trouble::Odd(status)),
+        }
+    }
+
+    /// Is it there and open?
+    ///
+    /// # Errors
+    ///
+    /// What is in the way.
+    pub fn check(&self) -> Answer<()> {
+        match self.told("GET", "sys/seal-status", None, None)? {
+            Some(answer) if answer["sealed"] == Value::Bool(false) => Ok(()),
+            Some(_) => Err(Trouble::Sealed),
+            None => Err(Trouble::Odd(404)),
+        }
+    }
+
+    /// Logs in as the settings say, or looks at the token that they give.
+    ///
+    /// # Errors
+    ///
+    /// What is in the way.
+    pub fn log_in(&self) -> Answer<Token> {
+        match &self.settings.login {
+            Login::Token(text) => {
+                let mut token = Token {
+                    text: text.show().into(),
+                    lifetime: None,
+                };
+                let answer = self.told("GET", "auth/token/lookup-self", Some(&token), None)?;
+                let answer = answer.ok_or(Trouble::Odd(404))?;
+                token.lifetime = seconds(&answer["data"]["ttl"]);
+                Ok(token)
+            }
+            Login::AppRole {
+                mount,
+                role,
+                secret,
+            } => {
+                let body = json!({"role_id": role, "secret_id": secret.show()});
+                let path = format!("auth/{mount}/login");
+                // What is wrong with the login is told as 400, too.
+                let answer = match self.told("POST", &path, None, Some(&body)) {
+                    Err(Trouble::Odd(400)) => Err(Trouble::Refused),
+                    other => other,
+                };
+                token(&answer?.ok_or(Trouble::Odd(404))?)
+            }
+        }
+    }
+
+    /// Makes a token last longer.
+    ///
+    /// # Errors
+    ///
+    /// What is in the way; this one may have come to its end.
+    pub fn renew(&self, old: &Token) -> Answer<Token> {
+        let path = "auth/token/renew-self";
+        let answer = self.told("POST", path, Some(old), Some(&json!({})))?;
+        token(&answer.ok_or(Trouble::Odd(404))?)
+    }
+
+    /// The value under a name; None where there is none.
+    ///
+    /// # Errors
+    ///
+    /// What is in the way.
+    pub fn read(&self, token: &Token, name: &str) -> Answer<Option<String>> {
+        let Some(answer) = self.told("GET", &self.path("data", name), Some(token), None)? else {
+            return Ok(None);
+        };
+        let data = match self.settings.version {
+            1 => &answer["data"],
+            _ => &answer["data"]["data"],
+        };
+        Ok(data["value"].as_str().map(str::to_owned))
+    }
+
+    /// Puts a value under a name.
+    ///
+    /// # Errors
+    ///
+    /// What is in the way.
+    pub fn write(&self, token: &Token, name: &str, value: &str) -> Answer<()> {
+        let value = json!({"value": value});
+        let body = match self.settings.version {
+            1 => value,
+            _ => json!({"data": value}),
+        };
+        let path = self.path("data", name);
+        let done = self.told("POST", &path, Some(token), Some(&body))?;
+        done.map(drop).ok_or(Trouble::Odd(404))
+    }
+
+    /// Forgets what is under a name, all its versions.
+    ///
+    /// # Errors
+    ///
+    /// What is in the way.
+    pub fn remove(&self, token: &Token, name: &str) -> Answer<()> {
+        let path = self.path("metadata", name);
+        self.told("DELETE", &path, Some(token), None).map(drop)
+    }
+
+    /// Where a name lies; `part` is of version 2 alone.
+    fn path(&self, part: &str, name: &str) -> String {
+        let Settings { mount, prefix, .. } = &self.settings;
+        match self.settings.version {
+            1 => format!("{mount}/{prefix}/{name}"),
+            _ => format!("{mount}/{part}/{prefix}/{name}"),
+        }
+    }
+}
+
+fn token(answer: &Value) -> Answer<Token> {
+    let auth = &answer["auth"];
+    let text = auth["client_token"].as_str().ok_or(Trouble::Odd(200))?;
+    Ok(Token {
+        text: text.into(),
+        lifetime: seconds(&auth["lease_duration"]),
+    })
+}
+
+/// A number of seconds; 0 is no end.
+fn seconds(value: &Value) -> Option<Duration> {
+    let seconds = value.as_u64().filter(|seconds| *seconds > 0)?;
+    Some(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread::JoinHandle;
+
+    use super::*;
+    use crate::settings::Hidden;
+
+    /// Answers one request after the other as Vault's documentation has it for version 2, which no server
+    /// at hand speaks, and gives back what was asked.
+    fn spoken(answers: &'static [&'static str]) -> (Client, JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let heard = std::thread::spawn(move || {
+            let mut heard = Vec::new();
+            for answer in answers {
+                let (mut stream, _) = listener.accept().expect("a connection");
+                let (mut text, mut part) = (String::new(), [0; 4096]);
+                let whole = |text: &str| {
+                    let (head, body) = text.split_once("\r\n\r\n")?;
+                    let length = head.lines().find_map(|line| {
+                        let (name, value) = line.split_once(": ")?;
+                        name.eq_ignore_ascii_case("content-length")
+                            .then(|| value.parse().ok())?
+                    });
+                    (body.len() >= length.unwrap_or(0)).then_some(())
+                };
+                while whole(&text).is_none() {
+                    let count = stream.read(&mut part).expect("a request");
+                    text.push_str(&String::from_utf8_lossy(&part[..count]));
+                }
+                heard.push(text);
+                let (status, body) = answer.split_once(' ').expect("status and body");
+                let reply = format!(
+                    "HTTP/1.1 {status} X\r\nConnection: close\r\nLocation: /elsewhere\r\n\
+                     Content-Length: {}\r\n\r\n{body}",
+                    body.len()
+                );
+                stream.write_all(reply.as_bytes()).expect("it is taken");
+            }
+            heard
+        });
+        let settings = Settings {
+            url: format!("http://127.0.0.1:{port}"),
+            ca: None,
+            mount: "kv".to_owned(),
+            version: 2,
+            prefix: "p".to_owned(),
+            login: Login::Token(Hidden::new("t0ken")),
+            timeout: Duration::from_secs(10),
+        };
+        (Client::new(settings).expect("a client"), heard)
+    }
+
+    #[test]
+    fn version_2_has_its_values_one_level_deeper() {
+        let (client, heard) = spoken(&[
+            r#"200 {"data":{"ttl":3600,"renewable":true}}"#,
+            r#"200 {"data":{"data":{"value":"v"},"metadata":{"version":1}}}"#,
+            r#"404 {"errors":[]}"#,
+            r#"200 {"data":{"version":2}}"#,
+            "204 ",
+            r#"200 {"auth":{"client_token":"t0ken","lease_duration":60}}"#,
+        ]);
+        let token = client.log_in().expect("a token");
+        assert_eq!(token.lifetime, Some(Duration::from_secs(3600)));
+        assert_eq!(client.read(&token, "a/b"), Ok(Some("v".to_owned())));
+        assert_eq!(client.read(&token, "a/c"), Ok(None));
+        assert_eq!(client.write(&token, "a/b", "w"), Ok(()));
+        assert_eq!(client.remove(&token, "a/b"), Ok(()));
+        let renewed = client.renew(&token).expect("renewed");
+        assert_eq!(renewed.lifetime, Some(Duration::from_secs(60)));
+        let heard = heard.join().expect("it answered all");
+        for (asked, (line, body)) in heard.iter().zip([
+            ("GET /v1/auth/token/lookup-self HTTP/1.1", ""),
+            ("GET /v1/kv/data/p/a/b HTTP/1.1", ""),
+            ("GET /v1/kv/data/p/a/c HTTP/1.1", ""),
+            (
+                "POST /v1/kv/data/p/a/b HTTP/1.1",
+                r#"{"data":{"value":"w"}}"#,
+            ),
+            ("DELETE /v1/kv/metadata/p/a/b HTTP/1.1", ""),
+            ("POST /v1/auth/token/renew-self HTTP/1.1", "{}"),
+        ]) {
+            assert!(asked.starts_with(line) && asked.ends_with(body), "{asked}");
+            assert!(
+                asked.to_lowercase().contains("x-vault-token: t0ken"),
+                "{asked}"
+            );
+        }
+    }
+
+    #[test]
+    fn trouble_is_told_apart_and_nothing_is_followed() {
+        let (client, heard) = spoken(&["503 {}", "403 {}", "500 {}", "307 {}"]);
+        let token = Token {
+            text: "t0ken".into(),
+            lifetime: None,
+        };
+        for trouble in [
+            Trouble::Sealed,
+            Trouble::Refused,
+            Trouble::Odd(500),
+            Trouble::Odd(307),
+        ] {
+            assert_eq!(client.read(&token, "a"), Err(trouble));
+        }
+        assert_eq!(heard.join().expect("it answered all").len(), 4);
+        let gone = client.read(&token, "a");
+        assert!(matches!(gone, Err(Trouble::Away(_))), "{gone:?}");
+    }
+}

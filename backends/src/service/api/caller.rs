@@ -1,0 +1,270 @@
+//! Who calls, and with what? A person by token, and the request as handlers want it.
+
+use std::collections::BTreeMap;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+
+use super::Desk;
+use super::ROWS_MAX;
+use super::refusal::{Answer, Refusal};
+use crate::domain::person::{Person, Role};
+use crate::domain::signature::{Parameters, parameters};
+use crate::domain::{query::Query, token};
+use crate::store;
+
+/// The person whose token stands in `Authorization: Bearer`; None where there is no such field.
+///
+/// # Errors
+///
+/// The token is nobody's, or it cannot be told now.
+pub async fn bearer(desk: &Desk, headers: &HeaderMap) -> Answer<Option<Person>> {
+    let shown = headers.get(header::AUTHORIZATION);
+    let Some(shown) = shown.and_then(|value| value.to_str().ok()) else {
+        return Ok(None);
+    };
+    let Some((scheme, shown)) = shown.split_once(' ') else {
+        return Err(Refusal::nobody("Authorization is `Bearer` and a token"));
+    };
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Refusal::nobody("Authorization is `Bearer` and a token"));
+    }
+    let secret = desk.secrets.token_signing().await?;
+    let void = || Refusal::nobody("the token is not valid, or no longer");
+    let claims = token::verify(shown.trim(), &secret).ok_or_else(void)?;
+    let mut connection = desk.store.connection().await?;
+    let tx = store::begin(&mut connection).await?;
+    let known = store::person::by_id(&tx, claims.id).await?;
+    match known {
+        Some((person, mark)) if claims.iat >= mark && person.account_name == claims.acc => {
+            Ok(Some(person))
+        }
+        _ => Err(void()),
+    }
+}
+
+/// A request of version 2.
+pub struct Asked {
+    /// Who asks.
+    pub person: Person,
+    /// The query's parameters.
+    pub query: Parameters,
+    /// The body; null for a GET.
+    pub body: Value,
+    /// The URL up to the query, as the client sees it.
+    url: String,
+}
+
+impl FromRequest<Desk> for Asked {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, desk: &Desk) -> Answer<Self> {
+        let (head, body) = request.into_parts();
+        let person = bearer(desk, &head.headers).await?;
+        let person = person.ok_or_else(|| Refusal::nobody("log in first"))?;
+        // A `+` of a query is a space, as browsers and most libraries write it.
+        let query = head.uri.query().unwrap_or_default().replace('+', "%20");
+        let query = parameters(&query).map_err(|told| Refusal::argument("InvalidQuery", told))?;
+        let body = match head.method {
+            Method::GET | Method::HEAD => Value::Null,
+            _ => json_body(&head.headers, body, desk.settings.body_bytes_max).await?,
+        };
+        let url = url(&head.headers, &head.extensions, head.uri.path());
+        Ok(Self {
+            person,
+            query,
+            body,
+            url,
+        })
+    }
+}
+
+fn url(headers: &HeaderMap, extensions: &axum::http::Extensions, path: &str) -> String {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let scheme = text("x-forwarded-proto").unwrap_or("https");
+    let host = text("host").unwrap_or("localhost");
+    // Below a nested router the path is what is left of it.
+    let whole = extensions.get::<axum::extract::OriginalUri>();
+    let path = whole.map_or(path, |uri| uri.0.path());
+    format!("{scheme}://{host}{path}")
+}
+
+/// The JSON of a body that says it is JSON. Nothing at all is an empty object.
+///
+/// # Errors
+///
+/// It is something else, or too much.
+pub async fn json_body(headers: &HeaderMap, body: Body, most: usize) -> Answer<Value> {
+    let kind = headers.get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if !kind.eq_ignore_ascii_case("application/json") {
+        let message = "Content-Type must be application/json";
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        return Err(Refusal::new(status, "UnsupportedMediaType", message));
+    }
+    let body = to_bytes(body, most).await.map_err(|_| {
+        let message = format!("the body has more than {most} bytes, or did not arrive");
+        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "TooLarge", message)
+    })?;
+    if body.is_empty() {
+        return Ok(json!({}));
+    }
+    let value = serde_json::from_slice(&body);
+    let value: Value =
+        value.map_err(|cause| Refusal::argument("InvalidJSON", cause.to_string()))?;
+    match value.is_object() {
+        true => Ok(value),
+        false => Err(Refusal::argument(
+            "InvalidJSON",
+            "the body must be an object",
+        )),
+    }
+}
+
+/// Which rows are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// From which on.
+    pub offset: i64,
+    /// How many.
+    pub limit: i64,
+}
+
+impl Span {
+    /// Reads `limit` and `offset`.
+    ///
+    /// # Errors
+    ///
+    /// One of them is no number, or out of its range.
+    pub fn of(parameters: &Parameters) -> Answer<Self> {
+        let number = |name: &str, least: i64, default: i64| {
+            let Some(text) = parameters.get(name).filter(|text| !text.is_empty()) else {
+                return Ok(default);
+            };
+            let number = text.parse::<i64>().ok().filter(|number| *number >= least);
+            let told = || format!("`{name}` is a number of at least {least}, not `{text}`");
+            number.ok_or_else(|| Refusal::argument("InvalidParameter", told()))
+        };
+        Ok(Self {
+            offset: number("offset", 0, 0)?,
+            limit: number("limit", 1, ROWS_MAX)?.min(ROWS_MAX),
+        })
+    }
+}
+
+impl Asked {
+    /// Refuses whoever has less than this role.
+    ///
+    /// # Errors
+    ///
+    /// The role is less.
+    pub fn as_at_least(&self, role: Role) -> Answer<&Person> {
+        at_least(&self.person, role)
+    }
+
+    /// Is a switch of the query on?
+    pub fn flag(&self, name: &str) -> bool {
+        self.query.get(name).is_some_and(|value| value == "true")
+    }
+
+    /// The computers that `query` of the URL means.
+    ///
+    /// # Errors
+    ///
+    /// It is none.
+    pub fn computers(&self) -> Answer<Query> {
+        Ok(Query::read(
+            self.query.get("query").map_or("", String::as_str),
+        )?)
+    }
+
+    /// A text of the body.
+    ///
+    /// # Errors
+    ///
+    /// It is something else.
+    pub fn text(&self, name: &str) -> Answer<Option<&str>> {
+        text_of(&self.body, name)
+    }
+
+    /// A text of the body that must be there.
+    ///
+    /// # Errors
+    ///
+    /// It is missing, or something else.
+    pub fn needed(&self, name: &str) -> Answer<&str> {
+        self.text(name)?.ok_or_else(|| Refusal::missing(name))
+    }
+
+    /// A list of numbers of the body that must be there.
+    ///
+    /// # Errors
+    ///
+    /// It is missing, or something else.
+    pub fn numbers(&self, name: &str) -> Answer<Vec<i64>> {
+        let told =
+            || Refusal::argument("InvalidParameter", format!("`{name}` is a list of numbers"));
+        match self.body.get(name) {
+            None | Some(Value::Null) => Err(Refusal::missing(name)),
+            Some(value) => {
+                let list = value.as_array().ok_or_else(told)?;
+                let numbers: Option<Vec<i64>> = list.iter().map(Value::as_i64).collect();
+                numbers.ok_or_else(told)
+            }
+        }
+    }
+
+    /// A page of a list: how many there are, these, and where the next and the previous ones are.
+    pub fn page(&self, span: Span, count: i64, results: Vec<Value>) -> Value {
+        let next = span.offset.saturating_add(span.limit);
+        let next = (next < count).then(|| self.turn(span, next));
+        let previous =
+            (span.offset > 0).then(|| self.turn(span, (span.offset - span.limit).max(0)));
+        json!({"count": count, "results": results, "next": next, "previous": previous})
+    }
+
+    fn turn(&self, span: Span, offset: i64) -> String {
+        let mut query: BTreeMap<_, _> = self.query.clone();
+        query.insert("limit".to_owned(), span.limit.to_string());
+        query.insert("offset".to_owned(), offset.to_string());
+        let coded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let pairs = query.iter().map(|(name, value)| match name.as_str() {
+            // As they are: these are names of ours and numbers.
+            "limit" | "offset" => format!("{name}={value}"),
+            _ => format!("{}={}", coded(name), coded(value)),
+        });
+        format!("{}?{}", self.url, pairs.collect::<Vec<_>>().join("&"))
+    }
+}
+
+/// A text of an object.
+///
+/// # Errors
+///
+/// It is something else.
+pub fn text_of<'a>(body: &'a Value, name: &str) -> Answer<Option<&'a str>> {
+    match body.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) if !text.contains('\0') => Ok(Some(text)),
+        Some(_) => {
+            let told = format!("`{name}` is a text");
+            Err(Refusal::argument("InvalidParameter", told))
+        }
+    }
+}
+
+/// Refuses whoever has less than this role.
+///
+/// # Errors
+///
+/// The role is less.
+pub fn at_least(person: &Person, role: Role) -> Answer<&Person> {
+    match person.role >= role {
+        true => Ok(person),
+        false => Err(Refusal::not_theirs()),
+    }
+}

@@ -1,0 +1,59 @@
+//! Activities: what was ordered, and what became of it.
+
+use futures_util::FutureExt;
+use serde_json::{Value, json};
+
+use super::super::refusal::{Answer, Refusal};
+use super::super::{ROWS_MAX, view};
+use super::{Action, Asked};
+use crate::domain::activity::Wanted;
+use crate::domain::order::API_TYPES;
+use crate::store;
+
+pub(super) fn action(name: &str) -> Option<Action> {
+    match name {
+        "GetActivities" => Action::look(|asked| get(asked).boxed()),
+        "GetActivityTypes" => Action::look(|_| async { Ok(json!(API_TYPES)) }.boxed()),
+        "CancelActivities" => Action::change(|asked| cancel(asked).boxed()),
+        "ApproveActivities" => Action::change(|asked| approve(asked).boxed()),
+        _ => None,
+    }
+}
+
+fn wanted(query: &str) -> Answer<Wanted> {
+    Wanted::read(query).map_err(|told| Refusal::argument("InvalidQuery", told))
+}
+
+async fn get(asked: Asked) -> Answer<Value> {
+    let (arguments, person) = (&asked.arguments, &asked.person);
+    let wanted = wanted(arguments.text("query").unwrap_or_default())?;
+    let span = arguments.span()?;
+    let mut connection = asked.desk.store.connection().await?;
+    let tx = store::begin(&mut connection).await?;
+    let (_, found) =
+        store::group::list(&tx, person.account, &wanted, span.offset, span.limit).await?;
+    Ok(found.iter().map(view::activity).collect())
+}
+
+async fn cancel(asked: Asked) -> Answer<Value> {
+    let wanted = wanted(asked.arguments.needed("query")?)?;
+    let account = asked.person.account;
+    let mut connection = asked.desk.store.connection().await?;
+    let tx = store::begin(&mut connection).await?;
+    let (_, found) = store::group::list(&tx, account, &wanted, 0, ROWS_MAX).await?;
+    let ids: Vec<i64> = found.iter().map(|one| one.id).collect();
+    let canceled = store::group::cancel(&tx, account, &ids).await?;
+    if canceled.is_empty() {
+        let message = "none of them waits to be delivered";
+        return Err(Refusal::argument("InvalidActivityStatusChange", message));
+    }
+    store::commit(tx).await?;
+    Ok(json!(canceled))
+}
+
+/// Nothing here waits for approval, so that none of them can be approved.
+async fn approve(asked: Asked) -> Answer<Value> {
+    wanted(asked.arguments.needed("query")?)?;
+    let message = "none of them waits for approval";
+    Err(Refusal::argument("InvalidActivityStatusChange", message))
+}

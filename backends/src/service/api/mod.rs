@@ -1,0 +1,99 @@
+//! What may programs ask and change? Two forms of one service: REST under `/api/v2`, and the older one
+//! of signed calls at `/api/`.
+//!
+//! Both do the same by the same functions of the store; they differ in how a caller is known, how
+//! arguments are written and which fields an answer has. Every answer, errors too, is JSON.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use futures_util::FutureExt;
+use tokio::sync::Semaphore;
+
+use super::Service;
+use super::sign_in::Judge;
+use crate::front;
+use crate::secret::{SecretError, Secrets};
+use crate::serve::{Ground, Live, StartError};
+use crate::settings;
+use crate::store::Store;
+use crate::stub;
+
+mod caller;
+mod legacy;
+mod refusal;
+mod script_text;
+mod v2;
+mod view;
+
+/// The API: scripts and the command line.
+pub const SERVICE: Service = Service {
+    name: "api",
+    routes: stub::routes,
+    open: Some(|ground| async { open(ground) }.boxed()),
+};
+
+/// Most computers, activities and so on of one answer.
+const ROWS_MAX: i64 = 1000;
+
+/// What every call may use.
+#[derive(Clone)]
+struct Desk {
+    store: Store,
+    secrets: Secrets,
+    judge: Judge,
+    settings: settings::Api,
+    free: Arc<Semaphore>,
+}
+
+fn open(ground: Ground) -> Result<Live, StartError> {
+    if !ground.secrets.kept() {
+        return Err(SecretError::Nobody.into());
+    }
+    let settings = ground.settings.api.clone();
+    let desk = Desk {
+        store: ground.store.clone(),
+        secrets: ground.secrets.clone(),
+        judge: Judge::new(ground.store.clone()),
+        free: Arc::new(Semaphore::new(settings.requests_max)),
+        settings,
+    };
+    let limit = DefaultBodyLimit::max(desk.settings.body_bytes_max);
+    let routes = Router::new()
+        .route("/api", get(legacy::call).post(legacy::call))
+        .route("/api/", get(legacy::call).post(legacy::call))
+        .route("/api/login", post(v2::login::by_password))
+        .nest("/api/v2", v2::routes())
+        .fallback(nothing)
+        .method_not_allowed_fallback(not_so)
+        .layer(limit)
+        .layer(from_fn_with_state(desk.clone(), within_bounds))
+        .with_state(desk);
+    Ok(Live {
+        routes: front::around(routes, &ground.worker, &ground.metrics, &ground.store),
+        last: None,
+    })
+}
+
+/// More calls at once than a worker takes are sent away at once.
+async fn within_bounds(State(desk): State<Desk>, request: Request, next: Next) -> Response {
+    match desk.free.try_acquire() {
+        Ok(_place) => next.run(request).await,
+        Err(_) => refusal::Refusal::later("too many requests at once").into_response(),
+    }
+}
+
+async fn nothing() -> Response {
+    refusal::Refusal::unknown("NotFound", "there is nothing at this path").into_response()
+}
+
+async fn not_so() -> Response {
+    let message = "this path does not take this method";
+    let status = StatusCode::METHOD_NOT_ALLOWED;
+    refusal::Refusal::new(status, "MethodNotAllowed", message).into_response()
+}

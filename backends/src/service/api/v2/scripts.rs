@@ -1,0 +1,164 @@
+//! Scripts: which are kept, and who shall run them?
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::super::caller::{Asked, Span};
+use super::super::refusal::{Answer, Refusal};
+use super::super::script_text::{self, Text};
+use super::super::{Desk, ROWS_MAX, view};
+use crate::domain::order::Order;
+use crate::domain::person::Role;
+use crate::domain::query::Query;
+use crate::store;
+use crate::store::script::{New, Script};
+
+/// Seconds that a script may take, if nothing else is asked for.
+const TIME_LIMIT: i64 = 300;
+
+/// `GET /scripts`
+pub async fn list(State(desk): State<Desk>, asked: Asked) -> Answer<Json<Value>> {
+    let span = Span::of(&asked.query)?;
+    let mut connection = desk.store.connection().await?;
+    let tx = store::begin(&mut connection).await?;
+    let account = asked.person.account;
+    let (count, found) = store::script::list(&tx, account, span.offset, span.limit).await?;
+    let results = found.iter().map(view::script).collect();
+    Ok(Json(asked.page(span, count, results)))
+}
+
+/// `GET /scripts/{id}`
+pub async fn one(
+    State(desk): State<Desk>,
+    Path(id): Path<String>,
+    asked: Asked,
+) -> Answer<Json<Value>> {
+    let mut connection = desk.store.connection().await?;
+    let tx = store::begin(&mut connection).await?;
+    let script = get(&tx, &asked, &id).await?;
+    Ok(Json(view::whole_script(&script)))
+}
+
+async fn get(tx: &store::Tx<'_>, asked: &Asked, id: &str) -> Answer<Script> {
+    let unknown = || Refusal::unknown("UnknownScript", format!("there is no script {id}"));
+    let id = id.parse().map_err(|_| unknown())?;
+    let found = store::script::get(tx, asked.person.account, id).await?;
+    found.ok_or_else(unknown)
+}
+
+fn time_limit(asked: &Asked, default: i64) -> Answer<i32> {
+    let told = match asked.body.get("time_limit") {
+        None | Some(Value::Null) => Some(default),
+        Some(value) => value.as_i64(),
+    };
+    script_text::time_limit(told)
+}
+
+/// `POST /scripts`
+pub async fn make(State(desk): State<Desk>, asked: Asked) -> Answer<(StatusCode, Json<Value>)> {
+    let person = asked.as_at_least(Role::Operator)?;
+    let text = Text::read(asked.needed("title")?, asked.needed("code")?)?;
+    let group = asked.text("access_group")?.unwrap_or_default();
+    let new = New {
+        title: &text.title,
+        interpreter: &text.interpreter,
+        code: &text.code,
+        username: asked.text("username")?.unwrap_or("root"),
+        time_limit: time_limit(&asked, TIME_LIMIT)?,
+        access_group: if group == "global" { "" } else { group },
+    };
+    let mut connection = desk.store.connection().await?;
+    let tx = store::begin(&mut connection).await?;
+    let id = store::script::make(&tx, person.account, person.id, &new).await?;
+    let id = id.ok_or_else(|| script_text::taken(&text.title))?;
+    let script = store::script::get(&tx, person.account, id).await?;
+    store::commit(tx).await?;
+    let script = script.ok_or_else(|| Refusal::later("the script was not kept"))?;
+    Ok((StatusCode::CREATED, Json(view::whole_script(&script))))
+}
+
+/// `PATCH /scripts/{id}`: what is not given stays.
+pub async fn change(
+    State(desk): State<Desk>,
+    Path(id): Path<String>,
+    asked: Asked,
+) -> Answer<Json<Value>> {
+    let person = asked.as_at_least(Role::Operator)?;
+    let mut connection = desk.store.connection().await?;
+    let tx = store::begin(&mut connection).await?;
+    let old = get(&tx, &asked, &id).await?;
+    let title = asked.text("title")?.unwrap_or(&old.title);
+    let text = match asked.text("code")? {
+        Some(code) => Text::read(title, code)?,
+        None => Text::kept(title, &old)?,
+    };
+    let new = New {
+        title: &text.title,
+        interpreter: &text.interpreter,
+        code: &text.code,
+        username: asked.text("username")?.unwrap_or(&old.username),
+        time_limit: time_limit(&asked, old.time_limit.into())?,
+        access_group: &old.access_group,
+    };
+    if !store::script::change(&tx, person.account, old.id, &new).await? {
+        return Err(script_text::taken(&text.title));
+    }
+    let script = get(&tx, &asked, &id).await?;
+    store::commit(tx).await?;
+    Ok(Json(view::whole_script(&script)))
+}
+
+/// `DELETE /scripts/{id}`
+pub async fn remove(
+    State(desk): State<Desk>,
+    Path(id): Path<String>,
+    asked: Asked,
+) -> Answer<StatusCode> {
+    let person = asked.as_at_least(Role::Operator)?;
+    let mut connection = desk.store.connection().await?;
+    let tx = store::begin(&mut connection).await?;
+    let script = get(&tx, &asked, &id).await?;
+    store::script::remove(&tx, person.account, script.id).await?;
+    store::commit(tx).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /scripts/{id}/execute`, on the computers of `computer_ids` or of `query`.
+pub async fn execute(
+    State(desk): State<Desk>,
+    Path(id): Path<String>,
+    asked: Asked,
+) -> Answer<Json<Value>> {
+    let person = asked.as_at_least(Role::Operator)?;
+    let after = asked
+        .text("deliver_after")?
+        .map(view::time_of)
+        .transpose()?;
+    let mut connection = desk.store.connection().await?;
+    let tx = store::begin(&mut connection).await?;
+    let script = get(&tx, &asked, &id).await?;
+    let computers = match asked.text("query")? {
+        Some(query) => {
+            let query = Query::read(query)?;
+            store::search::ids(&tx, person.account, &query, 0, ROWS_MAX).await?
+        }
+        None => {
+            let ids = asked.numbers("computer_ids")?;
+            store::listing::known(&tx, person.account, &ids, true).await?
+        }
+    };
+    if computers.is_empty() {
+        let message = "no computer is meant";
+        return Err(Refusal::unknown("UnknownComputers", message));
+    }
+    let order = Order::Script(script.to_order(asked.text("username")?));
+    let group = store::group::order(&tx, person, &computers, &order, after).await?;
+    let made = store::group::get(&tx, person.account, group).await?;
+    store::commit(tx).await?;
+    let made = made.ok_or_else(|| Refusal::later("the order was not kept"))?;
+    let mut view = view::activity(&made);
+    view["computer_count"] = json!(computers.len());
+    Ok(Json(view))
+}

@@ -1,0 +1,356 @@
+//! What does the API tell of computers? Everything about a list of them, in few statements.
+
+use std::collections::HashMap;
+
+use super::{Result, Tx, find, one, rows, run};
+use crate::domain::person::Person;
+
+/// A computer for clients of the API.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Computer {
+    /// Its number.
+    pub id: i64,
+    /// Its name for people.
+    pub title: String,
+    /// What people noted.
+    pub comment: String,
+    /// Its name in the network.
+    pub hostname: String,
+    /// MiB.
+    pub total_memory: Option<i64>,
+    /// MiB.
+    pub total_swap: Option<i64>,
+    /// It waits for a restart.
+    pub reboot_required: bool,
+    /// ISO 8601.
+    pub last_ping: Option<String>,
+    /// ISO 8601.
+    pub last_exchange: Option<String>,
+    /// In order.
+    pub tags: Vec<String>,
+    /// Empty: the global one.
+    pub access_group: String,
+    /// Distributor, description, release, code name.
+    pub distribution: [Option<String>; 4],
+    /// Kind of virtual machine.
+    pub vm_info: String,
+    /// Kind of container.
+    pub container_info: String,
+    /// Of which it is a clone.
+    pub clone_of: Option<i64>,
+    /// JSON about the subscription.
+    pub ubuntu_pro_info: Option<String>,
+    /// ISO 8601.
+    pub registered: String,
+    /// It lives on a WSL host.
+    pub is_wsl: bool,
+    /// lshw's XML.
+    pub hardware: Option<String>,
+}
+
+/// An interface for clients of the API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub ip_address: String,
+    /// Hardware address.
+    pub mac_address: String,
+    /// Broadcast address.
+    pub broadcast_address: String,
+    /// Netmask.
+    pub netmask: String,
+}
+
+const ISO: &str = "'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'";
+
+/// These computers, in the order of the numbers; those that are gone are left out.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn computers(
+    tx: &Tx<'_>,
+    account: i64,
+    ids: &[i64],
+    hardware: bool,
+) -> Result<Vec<Computer>> {
+    let sql = format!(
+        "select computer.id, title, comment, hostname, total_memory_mib, total_swap_mib, \
+             coalesce(reboot_required, false), \
+             to_char(computer_ping.last_at at time zone 'UTC', {ISO}), \
+             to_char(exchange.last_at at time zone 'UTC', {ISO}), \
+             array(select tag from computer_tag where computer_id = computer.id order by tag), \
+             access_group, distributor, distribution, release, code_name, vm_info, \
+             container_info, clone_of, ubuntu_pro_info, \
+             to_char(registered_at at time zone 'UTC', {ISO}), hostagent_uid is not null, \
+             case when $3 then hardware_info end \
+         from unnest($2::bigint[]) with ordinality as wanted (id, place) \
+         join computer on computer.id = wanted.id \
+         left join computer_ping on computer_ping.computer_id = computer.id \
+         left join exchange on exchange.computer_id = computer.id \
+         where account_id = $1 order by place"
+    );
+    let mut computers = Vec::new();
+    for row in rows(tx, &sql, &[&account, &ids, &hardware]).await? {
+        computers.push(Computer {
+            id: row.try_get(0)?,
+            title: row.try_get(1)?,
+            comment: row.try_get(2)?,
+            hostname: row.try_get(3)?,
+            total_memory: row.try_get(4)?,
+            total_swap: row.try_get(5)?,
+            reboot_required: row.try_get(6)?,
+            last_ping: row.try_get(7)?,
+            last_exchange: row.try_get(8)?,
+            tags: row.try_get(9)?,
+            access_group: row.try_get(10)?,
+            distribution: [
+                row.try_get(11)?,
+                row.try_get(12)?,
+                row.try_get(13)?,
+                row.try_get(14)?,
+            ],
+            vm_info: row.try_get(15)?,
+            container_info: row.try_get(16)?,
+            clone_of: row.try_get(17)?,
+            ubuntu_pro_info: row.try_get(18)?,
+            registered: row.try_get(19)?,
+            is_wsl: row.try_get(20)?,
+            hardware: row.try_get(21)?,
+        });
+    }
+    Ok(computers)
+}
+
+/// The interfaces of computers, by computer.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn interfaces(tx: &Tx<'_>, ids: &[i64]) -> Result<HashMap<i64, Vec<Interface>>> {
+    let sql = "select computer_id, name, coalesce(host(ip_address), '0.0.0.0'), mac_address, \
+                   coalesce(host(broadcast_address), '0.0.0.0'), \
+                   coalesce(host(netmask), '0.0.0.0') \
+               from network_interface where computer_id = any($1) order by computer_id, name";
+    let mut all: HashMap<i64, Vec<Interface>> = HashMap::new();
+    for row in rows(tx, sql, &[&ids]).await? {
+        all.entry(row.try_get(0)?).or_default().push(Interface {
+            name: row.try_get(1)?,
+            ip_address: row.try_get(2)?,
+            mac_address: row.try_get(3)?,
+            broadcast_address: row.try_get(4)?,
+            netmask: row.try_get(5)?,
+        });
+    }
+    Ok(all)
+}
+
+/// The annotations of computers, by computer.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn annotations(tx: &Tx<'_>, ids: &[i64]) -> Result<HashMap<i64, Vec<(String, String)>>> {
+    let sql = "select computer_id, name, value from computer_annotation \
+               where computer_id = any($1) order by computer_id, name";
+    let mut all: HashMap<i64, Vec<(String, String)>> = HashMap::new();
+    for row in rows(tx, sql, &[&ids]).await? {
+        let pair = (row.try_get(1)?, row.try_get(2)?);
+        all.entry(row.try_get(0)?).or_default().push(pair);
+    }
+    Ok(all)
+}
+
+/// Which of these numbers are accepted computers of an account, in the order given.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn known(tx: &Tx<'_>, account: i64, ids: &[i64], accepted: bool) -> Result<Vec<i64>> {
+    let sql = "select computer.id \
+               from unnest($2::bigint[]) with ordinality as wanted (id, place) \
+               join computer using (id) where account_id = $1 and accepted = $3 order by place";
+    let found = rows(tx, sql, &[&account, &ids, &accepted]).await?;
+    found.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// A computer that waits, for clients of the API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// Its number.
+    pub id: i64,
+    /// Its name for people.
+    pub title: String,
+    /// Its name in the network.
+    pub hostname: String,
+    /// ISO 8601.
+    pub created: String,
+    /// Kind of virtual machine.
+    pub vm_info: String,
+    /// What it says of itself.
+    pub tags: Vec<String>,
+}
+
+/// Computers that wait, `most` from `offset`, and how many there are.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn pending(
+    tx: &Tx<'_>,
+    account: i64,
+    offset: i64,
+    most: i64,
+) -> Result<(i64, Vec<Pending>)> {
+    let sql = "select count(*) from computer where account_id = $1 and not accepted";
+    let count = one(tx, sql, &[&account]).await?.try_get(0)?;
+    let sql = format!(
+        "select id, title, hostname, to_char(registered_at at time zone 'UTC', {ISO}), vm_info, \
+             array(select tag from computer_tag where computer_id = computer.id order by tag) \
+         from computer where account_id = $1 and not accepted order by id offset $2 limit $3"
+    );
+    let mut waiting = Vec::new();
+    for row in rows(tx, &sql, &[&account, &offset, &most]).await? {
+        waiting.push(Pending {
+            id: row.try_get(0)?,
+            title: row.try_get(1)?,
+            hostname: row.try_get(2)?,
+            created: row.try_get(3)?,
+            vm_info: row.try_get(4)?,
+            tags: row.try_get(5)?,
+        });
+    }
+    Ok((count, waiting))
+}
+
+/// Puts a tag on computers.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn add_tags(tx: &Tx<'_>, ids: &[i64], tags: &[String]) -> Result<()> {
+    let sql = "insert into computer_tag select id, tag \
+               from unnest($1::bigint[]) as id cross join unnest($2::text[]) as tag \
+               on conflict do nothing";
+    run(tx, sql, &[&ids, &tags]).await?;
+    Ok(())
+}
+
+/// Takes tags off computers.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn remove_tags(tx: &Tx<'_>, ids: &[i64], tags: &[String]) -> Result<()> {
+    let sql = "delete from computer_tag where computer_id = any($1) and tag = any($2)";
+    run(tx, sql, &[&ids, &tags]).await?;
+    Ok(())
+}
+
+/// Moves computers into an access group.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn set_access_group(tx: &Tx<'_>, ids: &[i64], group: &str) -> Result<()> {
+    let sql = "update computer set access_group = $2 where id = any($1)";
+    run(tx, sql, &[&ids, &group]).await?;
+    Ok(())
+}
+
+/// Gives a computer another title.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn rename(tx: &Tx<'_>, id: i64, title: &str) -> Result<()> {
+    run(
+        tx,
+        "update computer set title = $2 where id = $1",
+        &[&id, &title],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Notes something of computers under a name.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn annotate(tx: &Tx<'_>, ids: &[i64], name: &str, value: &str) -> Result<()> {
+    let sql = "insert into computer_annotation select id, $2, $3 from unnest($1::bigint[]) as id \
+               on conflict (computer_id, name) do update set value = excluded.value";
+    run(tx, sql, &[&ids, &name, &value]).await?;
+    Ok(())
+}
+
+/// Takes a note away.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn unannotate(tx: &Tx<'_>, ids: &[i64], name: &str) -> Result<()> {
+    let sql = "delete from computer_annotation where computer_id = any($1) and name = $2";
+    run(tx, sql, &[&ids, &name]).await?;
+    Ok(())
+}
+
+/// Forgets computers with all they reported.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn remove(tx: &Tx<'_>, person: &Person, ids: &[i64]) -> Result<u64> {
+    let sql = "delete from computer where account_id = $1 and id = any($2)";
+    run(tx, sql, &[&person.account, &ids]).await
+}
+
+/// Lets a computer that waits take the place of one that is known: it keeps the number, tags and
+/// history, and has the identity and name of the one that waits. True where both are there.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn replace(tx: &Tx<'_>, account: i64, waiting: i64, known: i64) -> Result<bool> {
+    let sql = "select secure_id, insecure_id, hostname, machine_id, vm_info, container_info, title \
+               from computer where account_id = $1 and id = $2 and not accepted for update";
+    let Some(row) = find(tx, sql, &[&account, &waiting]).await? else {
+        return Ok(false);
+    };
+    let sql = "select from computer where account_id = $1 and id = $2 and accepted for update";
+    if find(tx, sql, &[&account, &known]).await?.is_none() {
+        return Ok(false);
+    }
+    // What was handed out belongs to the old identity, and orders that were under way end with it.
+    run(
+        tx,
+        "delete from outgoing_message where computer_id = $1",
+        &[&known],
+    )
+    .await?;
+    run(tx, "delete from exchange where computer_id = $1", &[&known]).await?;
+    let sql = "update activity set status = 'failed', completed_at = now(), \
+               result_text = 'the computer was replaced' \
+               where computer_id = $1 and status = 'delivered'";
+    run(tx, sql, &[&known]).await?;
+    let sql = "update exchange set computer_id = $2 where computer_id = $1";
+    run(tx, sql, &[&waiting, &known]).await?;
+    let sql = "update outgoing_message set computer_id = $2 where computer_id = $1";
+    run(tx, sql, &[&waiting, &known]).await?;
+    run(tx, "delete from computer where id = $1", &[&waiting]).await?;
+    let sql = "update computer set secure_id = $2, insecure_id = $3, hostname = $4, \
+               machine_id = $5, vm_info = $6, container_info = $7, accepted_at = now() \
+               where id = $1";
+    let (secure, insecure): (uuid::Uuid, i64) = (row.try_get(0)?, row.try_get(1)?);
+    let hostname: String = row.try_get(2)?;
+    let machine: Option<String> = row.try_get(3)?;
+    let (vm, container): (String, String) = (row.try_get(4)?, row.try_get(5)?);
+    let values: super::Values<'_> = &[
+        &known, &secure, &insecure, &hostname, &machine, &vm, &container,
+    ];
+    run(tx, sql, values).await?;
+    Ok(true)
+}

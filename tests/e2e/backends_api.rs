@@ -1,0 +1,660 @@
+//! Do programs find and change behind the edge what they may, and do answers look as they are described?
+
+use e2e::bpickle::{Pickle, d, i, u};
+use e2e::house::network;
+use e2e::person::EMAIL;
+use e2e::{House, Rest, eventually, within};
+use serde_json::{Value, json};
+
+/// The description that is served, and what it says of answers.
+struct Described(Value);
+
+impl Described {
+    async fn by(house: &House) -> Described {
+        let (status, document) = Rest::stranger(&house.gateway).get("/openapi.json").await;
+        assert_eq!(status, 200);
+        Described(document)
+    }
+
+    /// The described path that a path is, which may have a query.
+    fn path(&self, path: &str) -> String {
+        let path = path.split('?').next().expect("a path");
+        let paths = self.0["paths"].as_object().expect("paths");
+        let parts: Vec<&str> = path.split('/').collect();
+        let fits = |template: &&String| {
+            let own: Vec<&str> = template.split('/').collect();
+            let same = |(own, part): (&&str, &&str)| own == part || own.starts_with('{');
+            own.len() == parts.len() && own.iter().zip(&parts).all(same)
+        };
+        // A path without a variable is meant rather than one with.
+        let mut found: Vec<&String> = paths.keys().filter(fits).collect();
+        found.sort_by_key(|template| template.matches('{').count());
+        let first = found.first();
+        first
+            .unwrap_or_else(|| panic!("{path} is not described"))
+            .to_string()
+    }
+
+    /// Panics where an answer is not as it is described.
+    fn check(&self, method: &str, path: &str, status: u16, answer: &Value) {
+        let operation = &self.0["paths"][self.path(path)][method.to_lowercase()];
+        assert!(operation.is_object(), "{method} {path} is not described");
+        let responses = &operation["responses"];
+        let described = match responses.get(status.to_string()) {
+            Some(described) => described,
+            None if (200..300).contains(&status) => panic!("{method} {path}: {status}"),
+            None => &self.0["components"]["responses"]["Refused"],
+        };
+        let Some(content) = described.get("content") else {
+            assert_eq!(
+                answer,
+                &Value::Null,
+                "{method} {path}: no body is described"
+            );
+            return;
+        };
+        let mut schema = content["application/json"]["schema"].clone();
+        schema["components"] = self.0["components"].clone();
+        let validator = jsonschema::validator_for(&schema).expect("a schema");
+        let problems: Vec<String> = validator
+            .iter_errors(answer)
+            .map(|problem| format!("{}: {problem}", problem.instance_path()))
+            .collect();
+        assert!(
+            problems.is_empty(),
+            "{method} {path} {status}: {problems:?}\n{answer:#}"
+        );
+    }
+
+    async fn get(&self, rest: &Rest<'_>, path: &str) -> (u16, Value) {
+        let (status, answer) = rest.get(path).await;
+        self.check("GET", path, status, &answer);
+        (status, answer)
+    }
+
+    async fn post(&self, rest: &Rest<'_>, path: &str, body: &Value) -> (u16, Value) {
+        let (status, answer) = rest.post(path, body).await;
+        self.check("POST", path, status, &answer);
+        (status, answer)
+    }
+}
+
+#[tokio::test]
+async fn a_script_goes_from_the_api_over_ping_and_exchange_to_its_result() {
+    let house = House::start().await;
+    let described = Described::by(&house).await;
+    let rest = house.rest().await;
+    let (mut agent, id) = house.computer("web-1").await;
+
+    let script = json!({"title": "Who", "code": "#!/bin/sh\nid\n", "username": "agent",
+                        "time_limit": 60});
+    let (status, script) = described.post(&rest, "/scripts", &script).await;
+    assert_eq!(status, 201, "{script}");
+    let path = format!("/scripts/{}/execute", script["id"]);
+    let (status, group) = described
+        .post(&rest, &path, &json!({"query": "web-1"}))
+        .await;
+    assert_eq!(status, 200, "{group}");
+    assert_eq!(group["type"], "ActivityGroup");
+    assert_eq!(group["activity_status"], "undelivered");
+
+    eventually("a ping says yes", || async {
+        agent.ping(&house.way()).await.then_some(())
+    })
+    .await;
+    let orders = agent.exchange(&house.way()).await.expect("an exchange");
+    let order = &orders[0];
+    assert_eq!(order.at("type").expect("a type").text(), "execute-script");
+    assert_eq!(order.at("interpreter").expect("one").text(), "/bin/sh");
+    assert_eq!(order.at("code").expect("code").text(), "id\n");
+    assert_eq!(order.at("username").expect("a user").text(), "agent");
+    assert_eq!(order.at("time-limit").expect("a limit").int(), 60);
+    let operation = order.at("operation-id").expect("a number").int();
+    let path = format!("/activities/{}", group["id"]);
+    let (_, seen) = described.get(&rest, &path).await;
+    assert_eq!(seen["activity_status"], "delivered");
+    assert_eq!(seen["children"][0]["id"], operation);
+    assert_eq!(seen["children"][0]["computer_id"], id);
+
+    agent.report(d([
+        ("operation-id", i(operation)),
+        ("result-text", u("uid=995(agent) <b>\n")),
+        ("status", i(6)),
+        ("type", u("operation-result")),
+    ]));
+    agent.exchange(&house.way()).await.expect("an exchange");
+    let (_, seen) = described.get(&rest, &path).await;
+    assert_eq!(seen["activity_status"], "succeeded");
+    let child = &seen["children"][0];
+    assert_eq!(child["activity_status"], "succeeded");
+    assert_eq!(child["result_text"], "uid=995(agent) <b>\n");
+    assert_eq!(child["type"], "ExecuteScriptRequest");
+    assert_eq!(child["creator"]["email"], EMAIL);
+    let (_, parents) = described.get(&rest, "/activities/parents").await;
+    assert_eq!(
+        parents["results"][0]["children_statuses"],
+        json!({"succeeded": 1})
+    );
+    // And on the pages.
+    let browser = house.browser().await;
+    let page = browser.get(&path).await.text();
+    assert!(page.contains("uid=995(agent) &lt;b&gt;"), "{page}");
+    let page = browser.get("/activities").await.text();
+    assert!(
+        page.contains("Run script: Who") && page.contains("1 succeeded"),
+        "{page}"
+    );
+}
+
+#[tokio::test]
+async fn interfaces_are_the_same_in_the_api_in_the_database_and_on_the_page() {
+    let house = House::start().await;
+    let described = Described::by(&house).await;
+    let rest = house.rest().await;
+    let (mut agent, id) = house.computer("web-1").await;
+    for address in ["192.0.2.2", "192.0.2.9"] {
+        agent.report(network(address));
+        agent.exchange(&house.way()).await.expect("an exchange");
+        let eth0 = json!([{
+            "interface": "eth0",
+            "ip_address": address,
+            "mac_address": "02:fc:00:00:00:01",
+            "broadcast_address": "192.0.2.255",
+            "netmask": "255.255.255.0",
+        }]);
+        let path = format!("/computers?query=ip:{address}&with_network=true");
+        let (_, found) = described.get(&rest, &path).await;
+        assert_eq!(found["count"], 1, "{found}");
+        assert_eq!(found["results"][0]["network_devices"], eth0);
+        let one = format!("/computers/{id}?with_network=true");
+        let (_, found) = described.get(&rest, &one).await;
+        assert_eq!(found["network_devices"], eth0);
+        let sql = "select host(ip_address), host(netmask), speed from network_interface";
+        let row = format!("{address}|255.255.255.0|1000");
+        assert_eq!(house.database.sql(sql), row);
+        let page = house
+            .browser()
+            .await
+            .get(&format!("/computers/{id}"))
+            .await
+            .text();
+        assert!(page.contains(&format!("<td>{address}</td>")), "{page}");
+    }
+    let (_, found) = described.get(&rest, "/computers?query=ip:192.0.2.2").await;
+    assert_eq!(found["count"], 0, "it was before");
+    let (_, found) = described.get(&rest, "/computers").await;
+    assert_eq!(found["results"][0].get("network_devices"), None);
+}
+
+#[tokio::test]
+async fn lists_come_in_pages_that_name_the_next_and_the_previous() {
+    let house = House::start().await;
+    let described = Described::by(&house).await;
+    let rest = house.rest().await;
+    for number in 0..5 {
+        house.computer(&format!("web-{number}")).await;
+    }
+    house.computer("db").await;
+    let mut path = "/computers?query=web+tag:blue&limit=2".to_owned();
+    let mut titles = Vec::new();
+    let mut pages = 0;
+    loop {
+        let (status, page) = described.get(&rest, &path).await;
+        assert_eq!((status, &page["count"]), (200, &json!(5)), "{page}");
+        assert_eq!(page["previous"].is_null(), pages == 0, "{page}");
+        for one in page["results"].as_array().expect("results") {
+            titles.push(one["title"].as_str().expect("a title").to_owned());
+        }
+        pages += 1;
+        let Some(next) = page["next"].as_str() else {
+            break;
+        };
+        let rest = next.strip_prefix("https://edge.test/api/v2");
+        path = rest
+            .unwrap_or_else(|| panic!("of this site: {next}"))
+            .to_owned();
+    }
+    assert_eq!(
+        (pages, titles.join(" ")),
+        (3, "web-0 web-1 web-2 web-3 web-4".to_owned())
+    );
+    for wrong in [
+        "limit=0",
+        "limit=x",
+        "offset=-1",
+        "query=colour:red",
+        "query=%22",
+    ] {
+        let (status, _) = described.get(&rest, &format!("/computers?{wrong}")).await;
+        assert_eq!(status, 400, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn tokens_end_when_they_are_voided_and_say_who_somebody_is() {
+    let house = House::start().await;
+    let described = Described::by(&house).await;
+    let (first, second) = (house.rest().await, house.rest().await);
+    let (_, me) = described.get(&first, "/person").await;
+    assert_eq!(
+        (me["email"].as_str(), me["role"].as_str()),
+        (Some(EMAIL), Some("administrator"))
+    );
+
+    // The documented claims, in a token that anybody can read.
+    let token = first.token.clone().expect("a token");
+    let claims = token.split('.').nth(1).expect("three parts");
+    use base64::Engine as _;
+    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims);
+    let claims: Value = serde_json::from_slice(&claims.expect("base64")).expect("JSON");
+    assert_eq!(
+        (claims["sub"].as_str(), claims["acc"].as_str()),
+        (Some(EMAIL), Some("standalone"))
+    );
+    assert_eq!(claims["id"], me["id"]);
+    let life = claims["exp"].as_i64().expect("exp") - claims["iat"].as_i64().expect("iat");
+    assert_eq!(life, 24 * 3600);
+
+    for path in [
+        "/tokens/invalidate-me",
+        "/tokens/invalidate-account",
+        "/tokens/invalidate-system",
+    ] {
+        let rest = house.rest().await;
+        let other = house.rest().await;
+        let (status, _) = described.post(&rest, path, &json!({})).await;
+        assert_eq!(status, 204, "{path}");
+        for void in [&rest, &other, &first, &second] {
+            let (status, _) = described.get(void, "/computers").await;
+            assert_eq!(status, 401, "{path}");
+        }
+        // Who logs in at once has a token that counts.
+        let (status, _) = described.get(&house.rest().await, "/computers").await;
+        assert_eq!(status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_gets_in_without_a_token_of_ours_or_beyond_their_role() {
+    let house = House::start().await;
+    let described = Described::by(&house).await;
+    let (_, id) = house.computer("web-1").await;
+    let mut stranger = Rest::stranger(&house.gateway);
+    for token in [None, Some("x"), Some("a.b.c"), Some("")] {
+        stranger.token = token.map(str::to_owned);
+        let (status, _) = described.get(&stranger, "/computers").await;
+        assert_eq!(status, 401, "{token:?}");
+    }
+    stranger.token = None;
+    for (body, expected) in [
+        (json!({"email": EMAIL, "password": "wrong horse"}), 401),
+        (
+            json!({"email": "nobody@edge.test", "password": "correct horse"}),
+            401,
+        ),
+        (json!({"email": EMAIL}), 400),
+        (json!({"email": 7, "password": "x"}), 400),
+        (
+            json!({"email": EMAIL, "password": "correct horse", "account": "other"}),
+            403,
+        ),
+        (
+            json!({"email": EMAIL, "password": "correct horse", "expiry_minutes": 0}),
+            400,
+        ),
+        (
+            json!({"identity": "ADA@edge.test", "password": "correct horse"}),
+            200,
+        ),
+    ] {
+        let (status, answer) = described.post(&stranger, "/login", &body).await;
+        assert_eq!(status, expected, "{body} {answer}");
+    }
+
+    house.database.person("vera@edge.test", "viewer");
+    let viewer = Rest::log_in(&house.gateway, "vera@edge.test").await;
+    let (status, _) = described.get(&viewer, "/computers").await;
+    assert_eq!(status, 200);
+    for (path, body) in [
+        (format!("/computers/{id}/restart"), json!({})),
+        (
+            "/computers:delete".to_owned(),
+            json!({"computer_ids": [id]}),
+        ),
+        (
+            "/scripts".to_owned(),
+            json!({"title": "x", "code": "#!/bin/sh\nid"}),
+        ),
+        (
+            "/pending-computers/accept".to_owned(),
+            json!({"computer_ids": [id]}),
+        ),
+        ("/tokens/invalidate-system".to_owned(), json!({})),
+    ] {
+        let (status, answer) = described.post(&viewer, &path, &body).await;
+        assert_eq!(
+            (status, answer["error"].as_str()),
+            (403, Some("Unauthorised")),
+            "{path}"
+        );
+    }
+    assert_eq!(house.database.sql("select count(*) from activity"), "0");
+    // A form, as a page of another site could send it, changes nothing.
+    let rest = house.rest().await;
+    let mut raw = house.gateway.https().await;
+    let bearer = format!(
+        "Authorization: Bearer {}",
+        rest.token.clone().expect("a token")
+    );
+    let kind = "Content-Type: application/x-www-form-urlencoded";
+    let path = format!("/api/v2/computers/{id}/restart");
+    let reply = raw.ask("POST", &path, &[&bearer, kind], b"a=b").await;
+    assert_eq!(reply.status(), 415);
+    let (status, answer) = rest.get("/nothing").await;
+    assert_eq!((status, answer["error"].as_str()), (404, Some("NotFound")));
+    let (status, answer) = rest.ask("DELETE", "/computers", Some(&json!({}))).await;
+    assert_eq!(
+        (status, answer["error"].as_str()),
+        (405, Some("MethodNotAllowed"))
+    );
+}
+
+#[tokio::test]
+async fn whoever_guesses_passwords_waits() {
+    let house = House::start().await;
+    let stranger = Rest::stranger(&house.gateway);
+    let wrong = json!({"email": EMAIL, "password": "wrong horse"});
+    for _ in 0..10 {
+        assert_eq!(stranger.post("/login", &wrong).await.0, 401);
+    }
+    let right = json!({"email": EMAIL, "password": "correct horse"});
+    let (status, answer) = stranger.post("/login", &right).await;
+    assert_eq!(
+        (status, answer["error"].as_str()),
+        (429, Some("TooManyTries"))
+    );
+    house
+        .database
+        .sql("update person set wrong_at = now() - interval '61 seconds'");
+    assert_eq!(stranger.post("/login", &right).await.0, 200);
+}
+
+#[tokio::test]
+async fn those_who_wait_are_accepted_take_a_place_or_are_rejected() {
+    let house = House::start().await;
+    let described = Described::by(&house).await;
+    let rest = house.rest().await;
+    let (mut old, old_id) = house.computer("old").await;
+    old.report(network("192.0.2.2"));
+    old.exchange(&house.way()).await.expect("an exchange");
+    let mut waiting = Vec::new();
+    for title in ["new", "instead", "unwanted"] {
+        let mut agent = e2e::Agent::new(title);
+        agent.set_up(&house.way(), None).await;
+        waiting.push(agent);
+    }
+    let (_, page) = described.get(&rest, "/pending-computers").await;
+    assert_eq!(page["count"], 3);
+    let ids: Vec<i64> = page["results"]
+        .as_array()
+        .expect("results")
+        .iter()
+        .map(|one| one["id"].as_i64().expect("a number"))
+        .collect();
+
+    let body = json!({"computer_ids": [ids[0], 777]});
+    let (status, answer) = described
+        .post(&rest, "/pending-computers/accept", &body)
+        .await;
+    assert_eq!(
+        (status, answer["error"].as_str()),
+        (404, Some("UnknownComputers"))
+    );
+    let sql = "select count(*) from computer where not accepted";
+    assert_eq!(house.database.sql(sql), "3", "all or nothing");
+
+    let body = json!({"computer_ids": [ids[0], ids[1]], "existing_ids": {ids[1].to_string(): old_id},
+                      "access_group": "lab"});
+    let (status, answer) = described
+        .post(&rest, "/pending-computers/accept", &body)
+        .await;
+    assert_eq!(status, 200, "{answer}");
+    let of = |at: usize| {
+        (
+            answer["results"][at]["id"].clone(),
+            answer["results"][at]["access_group"].clone(),
+        )
+    };
+    assert_eq!(of(0), (json!(ids[0]), json!("lab")));
+    assert_eq!(of(1), (json!(old_id), json!("lab")));
+    let body = json!({"computer_ids": [ids[2]]});
+    let (status, _) = described
+        .post(&rest, "/pending-computers/reject", &body)
+        .await;
+    assert_eq!(status, 204);
+
+    // The one that took a place reports under its number; the one before is nobody any more.
+    waiting[1]
+        .exchange(&house.way())
+        .await
+        .expect("an exchange");
+    assert!(waiting[1].types.contains(&"network-device".to_owned()));
+    waiting[1].report(network("192.0.2.7"));
+    waiting[1]
+        .exchange(&house.way())
+        .await
+        .expect("an exchange");
+    let (_, seen) = described
+        .get(&rest, &format!("/computers/{old_id}?with_network=true"))
+        .await;
+    assert_eq!(seen["network_devices"][0]["ip_address"], "192.0.2.7");
+    old.exchange(&house.way()).await.expect("an exchange");
+    assert_eq!(old.secure, None);
+    waiting[2]
+        .exchange(&house.way())
+        .await
+        .expect("an exchange");
+    assert_eq!(waiting[2].secure, None);
+}
+
+#[tokio::test]
+async fn orders_wait_for_their_time_are_taken_back_and_given_again() {
+    let house = House::start().await;
+    let described = Described::by(&house).await;
+    let rest = house.rest().await;
+    let (mut agent, id) = house.computer("web-1").await;
+    agent.understands.push("shutdown".to_owned());
+    let restart = format!("/computers/{id}/restart");
+    let later = json!({"deliver_after": "2099-01-01T00:00:00Z"});
+    let (_, group) = described.post(&rest, &restart, &later).await;
+    let (_, seen) = described
+        .get(&rest, &format!("/activities/{}", group["id"]))
+        .await;
+    assert_eq!(seen["children"][0]["activity_status"], "scheduled");
+    assert_eq!(
+        seen["children"][0]["deliver_after_time"],
+        "2099-01-01T00:00:00Z"
+    );
+    eventually("a ping says no", || async {
+        (!agent.ping(&house.way()).await).then_some(())
+    })
+    .await;
+
+    let ids = json!({"activity_ids": [group["id"]]});
+    let (status, _) = described.post(&rest, "/activities/cancel", &ids).await;
+    assert_eq!(status, 200);
+    let (status, answer) = described.post(&rest, "/activities/cancel", &ids).await;
+    assert_eq!(
+        (status, answer["error"].as_str()),
+        (400, Some("InvalidActivityStatusChange"))
+    );
+    let (_, seen) = described
+        .get(&rest, &format!("/activities/{}", group["id"]))
+        .await;
+    assert_eq!(seen["activity_status"], "canceled");
+
+    let (_, again) = described.post(&rest, "/activities/reapply", &ids).await;
+    assert_eq!(again["results"][0]["activity_status"], "undelivered");
+    // It tells anew what it understands.
+    house
+        .database
+        .sql("update exchange set client_types = array['shutdown']");
+    let orders = agent.exchange(&house.way()).await.expect("an exchange");
+    let order = orders
+        .iter()
+        .find(|one| one.at("type").expect("a type").text() == "shutdown");
+    assert_eq!(
+        order.expect("the order").at("reboot"),
+        Some(&Pickle::Bool(true))
+    );
+    let (status, answer) = described
+        .post(&rest, &restart, &json!({"deliver_after": "soon"}))
+        .await;
+    assert_eq!(
+        (status, answer["error"].as_str()),
+        (400, Some("InvalidTime"))
+    );
+    let (status, _) = described
+        .post(&rest, "/computers/777/restart", &json!({}))
+        .await;
+    assert_eq!(status, 404);
+    let (status, _) = described
+        .post(&rest, "/computers:delete", &json!({"computer_ids": [id]}))
+        .await;
+    assert_eq!(status, 204);
+    assert_eq!(
+        described.get(&rest, &format!("/computers/{id}")).await.0,
+        404
+    );
+}
+
+#[tokio::test]
+async fn an_access_key_is_told_once_and_opens_until_it_is_removed() {
+    let house = House::start().await;
+    let described = Described::by(&house).await;
+    let rest = house.rest().await;
+    let (status, made) = described
+        .post(&rest, "/credentials", &json!({"title": "ci"}))
+        .await;
+    assert_eq!(status, 201, "{made}");
+    let (_, list) = described.get(&rest, "/credentials").await;
+    assert_eq!(list["results"][0]["access_key"], made["access_key"]);
+    assert!(
+        !list
+            .to_string()
+            .contains(made["secret_key"].as_str().expect("a secret"))
+    );
+
+    let stranger = Rest::stranger(&house.gateway);
+    let mut body = json!({"access_key": made["access_key"], "secret_key": made["secret_key"]});
+    let (status, answer) = described.post(&stranger, "/login/access-key", &body).await;
+    assert_eq!(status, 200, "{answer}");
+    body["secret_key"] = json!("wrong");
+    let (status, _) = described.post(&stranger, "/login/access-key", &body).await;
+    assert_eq!(status, 401);
+    body["secret_key"] = made["secret_key"].clone();
+    let path = format!(
+        "/credentials/{}",
+        made["access_key"].as_str().expect("a key")
+    );
+    let (status, answer) = rest.ask("DELETE", &path, Some(&json!({}))).await;
+    described.check("DELETE", &path, status, &answer);
+    assert_eq!(status, 204);
+    let (status, _) = described.post(&stranger, "/login/access-key", &body).await;
+    assert_eq!(status, 401);
+}
+
+#[tokio::test]
+async fn scripts_are_kept_changed_and_forgotten() {
+    let house = House::start().await;
+    let described = Described::by(&house).await;
+    let rest = house.rest().await;
+    let make = |title: &str, code: &str| json!({"title": title, "code": code});
+    for (body, code) in [
+        (make("x", "echo hi"), "EmptyScriptInterpreter"),
+        (make("x", ""), "EmptyScriptCode"),
+        (make("", "#!/bin/sh\nid"), "InvalidTitle"),
+        (json!({"title": "x"}), "MissingParameter"),
+        (
+            json!({"title": "x", "code": "#!/bin/sh\nid", "time_limit": 0}),
+            "InvalidParameter",
+        ),
+    ] {
+        let (status, answer) = described.post(&rest, "/scripts", &body).await;
+        assert_eq!(
+            (status, answer["error"].as_str()),
+            (400, Some(code)),
+            "{body}"
+        );
+    }
+    let (_, made) = described
+        .post(&rest, "/scripts", &make("x", "#!/bin/sh\nid"))
+        .await;
+    let (status, answer) = described
+        .post(&rest, "/scripts", &make("x", "#!/bin/sh\nid"))
+        .await;
+    assert_eq!(
+        (status, answer["error"].as_str()),
+        (400, Some("DuplicateScript"))
+    );
+    let path = format!("/scripts/{}", made["id"]);
+    let change = json!({"title": "y", "code": "#!/usr/bin/python3\nprint(1)"});
+    let (status, answer) = rest.ask("PATCH", &path, Some(&change)).await;
+    described.check("PATCH", &path, status, &answer);
+    assert_eq!(
+        (status, answer["interpreter"].as_str()),
+        (200, Some("/usr/bin/python3"))
+    );
+    let (_, seen) = described.get(&rest, &path).await;
+    assert_eq!(
+        (seen["title"].as_str(), seen["code"].as_str()),
+        (Some("y"), Some("print(1)"))
+    );
+    let (_, list) = described.get(&rest, "/scripts").await;
+    assert_eq!(list["count"], 1);
+    assert_eq!(rest.ask("DELETE", &path, Some(&json!({}))).await.0, 204);
+    assert_eq!(described.get(&rest, &path).await.0, 404);
+}
+
+#[tokio::test]
+async fn everything_that_is_described_is_there() {
+    let house = House::start().await;
+    let described = Described::by(&house).await;
+    let stranger = Rest::stranger(&house.gateway);
+    for (path, operations) in described.0["paths"].as_object().expect("paths") {
+        for (method, operation) in operations.as_object().expect("operations") {
+            let method = method.to_uppercase();
+            let path = path.replace("{id}", "1").replace("{access_key}", "A");
+            let body = (method != "GET").then(|| json!({}));
+            let (status, answer) = stranger.ask(&method, &path, body.as_ref()).await;
+            described.check(&method, &path, status, &answer);
+            let open = operation.get("security") == Some(&json!([]));
+            match open {
+                true => assert!([200, 400].contains(&status), "{method} {path}: {status}"),
+                false => assert_eq!(status, 401, "{method} {path}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_api_without_anybody_who_keeps_secrets_does_not_start() {
+    let database = e2e::Database::fresh();
+    let mut child = tokio::process::Command::new(e2e::stack::program("api"))
+        .args(["--port", "0"])
+        .env("BACKENDS_STORE__URL", database.url())
+        .stderr(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the program can be started");
+    let status = within("it ends", child.wait()).await.expect("a status");
+    assert!(!status.success());
+    let output = within("its words", child.wait_with_output())
+        .await
+        .expect("words");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        error.contains("secret.key_file or secret.vault_url"),
+        "{error}"
+    );
+}

@@ -1,0 +1,284 @@
+//! Are secrets kept where nobody reads them, and do the services live on when who keeps them is away?
+
+use std::time::Duration;
+
+use e2e::person::EMAIL;
+use e2e::{
+    AccessKey, Agent, Database, House, Raw, Rest, Service, Vault, Way, eventually, for_a_while,
+};
+use serde_json::json;
+
+fn pairs<'a>(settings: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a str)> {
+    settings
+        .iter()
+        .map(|(key, value)| (*key, value.as_str()))
+        .collect()
+}
+
+async fn health(service: &Service) -> (u16, String) {
+    let mut raw = Raw::tcp(service.port()).await;
+    let reply = raw.ask("GET", "/health", &[], b"").await;
+    (reply.status(), reply.text())
+}
+
+/// Waits until a service says this of its Vault; it is healthy all the while.
+async fn says(service: &Service, part: &str) {
+    eventually(&format!("/health says `{part}`"), || async {
+        let (status, text) = health(service).await;
+        assert_eq!(status, 200, "{text}");
+        text.contains(part).then_some(())
+    })
+    .await;
+}
+
+/// Every row of every table of a database, as text; bytes as hexadecimal digits.
+fn dump(database: &Database) -> String {
+    let tables = "select string_agg(tablename, ' ') from pg_tables where schemaname = 'public'";
+    let tables = database.sql(tables);
+    let rows = tables.split(' ').map(|table| {
+        let sql = format!("select string_agg(one::text, E'\\n') from \"{table}\" as one");
+        database.sql(&sql)
+    });
+    rows.collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test]
+async fn what_is_kept_in_the_database_is_not_read_there() {
+    let house = House::start().await;
+    let settings = house.settings();
+    let key = AccessKey::of(&house.database, &settings, EMAIL);
+    let words = ["registration-key", "a registration key"];
+    house.database.schema(&settings, &words, "");
+    assert_eq!(key.call(&house.gateway, "GetComputers", &[]).await.0, 200);
+    let rest = house.rest().await;
+    assert_eq!(rest.get("/computers").await.0, 200);
+    let names = "select string_agg(split_part(name, '/', 1), ' ' order by name) from stored_secret";
+    assert_eq!(
+        house.database.sql(names),
+        "api-key registration-key token-signing"
+    );
+    let dump = dump(&house.database);
+    assert!(dump.contains(&key.access), "the dump shows what is there");
+    for secret in [&*key.secret, "a registration key", "correct horse"] {
+        assert!(!dump.contains(secret), "{secret}");
+        let hidden = secret.as_bytes().iter().map(|byte| format!("{byte:02x}"));
+        assert!(!dump.contains(&hidden.collect::<String>()), "{secret}");
+    }
+    assert!(dump.contains("$argon2id$"));
+}
+
+#[tokio::test]
+async fn a_key_that_does_not_open_what_is_kept_is_refused_at_once() {
+    let database = Database::fresh();
+    database.administrator();
+    AccessKey::of(&database, &[], EMAIL);
+    let other = "ff".repeat(32);
+    for (settings, told) in [
+        (
+            vec![("SECRET__KEY", other.as_str())],
+            "is not opened by secret.key",
+        ),
+        (vec![("SECRET__KEY", "abc")], "64 hexadecimal digits"),
+        (vec![], "is not opened by secret.key"),
+    ] {
+        let mut command = std::process::Command::new(e2e::stack::program("message-server"));
+        command
+            .args(["--port", "0"])
+            .env("BACKENDS_STORE__URL", database.url());
+        for (name, value) in settings {
+            command.env(format!("BACKENDS_{name}"), value);
+        }
+        let output = command.output().expect("the program can be started");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && error.contains(told),
+            "{told}: {error}"
+        );
+    }
+    // A new key beside the old one opens what that sealed.
+    let both = format!("{other} {}", e2e::stack::KEY);
+    Service::at(
+        "message-server",
+        &database,
+        e2e::free_range(1),
+        &[("SECRET__KEY", &both)],
+    );
+}
+
+#[tokio::test]
+async fn a_registration_key_moves_behind_the_secrets_and_is_never_lost() {
+    let database = Database::fresh();
+    database.sql("update account set registration_key = 'from before'");
+    let service = Service::start("message-server", &database);
+    let way = Way::Port(service.port());
+    let accepted = async |title: &str, key: &str| {
+        let mut agent = Agent::new(title);
+        agent.set_up(&way, Some(key)).await;
+        let sql = format!("select count(*) from computer where accepted and title = '{title}'");
+        database.sql(&sql) == "1"
+    };
+    // Nobody moved it yet: it counts where it is.
+    assert!(accepted("a", "from before").await);
+    let nobody = [("SECRET__CACHE", "1s")];
+    let said = database.schema(&nobody, &["migrate"], "");
+    assert!(
+        said.contains("1 registration keys stand readable"),
+        "{said}"
+    );
+    assert!(accepted("b", "from before").await);
+
+    let said = database.schema(&[], &["migrate"], "");
+    assert!(said.contains("1 registration keys moved"), "{said}");
+    assert_eq!(database.sql("select registration_key from account"), "");
+    assert!(accepted("c", "from before").await);
+    assert!(!accepted("d", "another").await);
+    // One set later wins over one that an interrupted move left behind.
+    database.schema(&[], &["registration-key", "later"], "");
+    database.sql("update account set registration_key = 'from before'");
+    assert!(accepted("e", "later").await);
+    assert!(!accepted("f", "from before").await);
+    database.schema(&[], &["migrate"], "");
+    assert!(accepted("g", "later").await);
+    database.schema(&[], &["registration-key", "--none"], "");
+    assert!(!accepted("h", "later").await);
+    assert_eq!(
+        database.sql("select count(*) from computer where title = 'h'"),
+        "1",
+        "it waits"
+    );
+}
+
+#[tokio::test]
+async fn the_services_work_on_while_the_vault_is_sealed_or_killed() {
+    let mut vault = Vault::start().await;
+    let settings = vault.settings();
+    let mut settings = pairs(&settings);
+    settings.push(("SECRET__CACHE", "100ms"));
+    let house = House::with(&settings).await;
+    let key = AccessKey::of(&house.database, &settings, EMAIL);
+    house
+        .database
+        .schema(&settings, &["registration-key", "right"], "");
+    assert_eq!(
+        vault.secret(&format!("api-key/{}", key.access)).await,
+        Some(key.secret.clone())
+    );
+    assert_eq!(
+        vault.secret("registration-key/standalone").await,
+        Some("right".to_owned())
+    );
+    let (messages, api) = (&house.services[2], &house.services[3]);
+    says(api, "vault: ok").await;
+    assert_eq!(key.call(&house.gateway, "GetComputers", &[]).await.0, 200);
+    let rest = house.rest().await;
+    let signing = vault.secret("token-signing").await.expect("it was made");
+    assert_eq!(signing.len(), 172);
+    assert_eq!(
+        house.database.sql("select count(*) from stored_secret"),
+        "0"
+    );
+    assert!(!dump(&house.database).contains(&key.secret));
+
+    let works_on = async |round: &str| {
+        let (status, answer) = key.call(&house.gateway, "GetComputers", &[]).await;
+        assert_eq!(status, 200, "{round}: {answer}");
+        assert_eq!(rest.get("/computers").await.0, 200, "{round}");
+        assert_eq!(
+            Rest::log_in(&house.gateway, EMAIL)
+                .await
+                .get("/person")
+                .await
+                .0,
+            200
+        );
+        let mut agent = Agent::new(round);
+        agent.set_up(&house.way(), Some("right")).await;
+        let sql = format!("select accepted from computer where title = '{round}'");
+        assert_eq!(house.database.sql(&sql), "t", "{round}");
+    };
+    works_on("open").await;
+    vault.seal().await;
+    says(api, "vault: sealed").await;
+    says(messages, "vault: sealed").await;
+    works_on("sealed").await;
+    // What it never told cannot be told now, and says so as what passes.
+    let made = rest.post("/credentials", &json!({})).await;
+    assert_eq!(made.0, 503, "{}", made.1);
+    vault.unseal().await;
+    says(api, "vault: ok").await;
+    works_on("unsealed").await;
+
+    vault.kill();
+    says(api, "vault: away").await;
+    works_on("killed").await;
+    vault.up().await;
+    says(api, "vault: ok").await;
+    says(messages, "vault: ok").await;
+    works_on("back").await;
+    let (status, made) = rest.post("/credentials", &json!({})).await;
+    assert_eq!(status, 201, "{made}");
+}
+
+#[tokio::test]
+async fn a_worker_that_starts_while_the_vault_is_away_serves_when_it_is_back() {
+    let mut vault = Vault::start().await;
+    let settings = vault.settings();
+    let settings = pairs(&settings);
+    vault.kill();
+    let house = House::with(&settings).await;
+    says(&house.services[3], "vault: away").await;
+    let body = json!({"email": EMAIL, "password": e2e::person::PASSWORD});
+    let (status, answer) = Rest::stranger(&house.gateway).post("/login", &body).await;
+    assert_eq!(
+        (status, answer["error"].as_str()),
+        (503, Some("ServiceUnavailable"))
+    );
+    // Whoever shows a key that cannot be compared is neither let in nor refused: the agent tries again.
+    let fields = ["X-Message-API: 3.3"];
+    let register = Agent::new("early").register(Some("right"));
+    let body = e2e::bpickle::d([("messages", e2e::bpickle::l([register]))]).write();
+    let (status, _) = house.way().post("/message-system", &fields, &body).await;
+    assert_eq!(status, 503);
+    assert_eq!(house.database.sql("select count(*) from computer"), "0");
+    vault.up().await;
+    says(&house.services[3], "vault: ok").await;
+    assert_eq!(
+        Rest::log_in(&house.gateway, EMAIL)
+            .await
+            .get("/computers")
+            .await
+            .0,
+        200
+    );
+}
+
+#[tokio::test]
+async fn a_login_that_comes_to_its_end_is_made_again() {
+    let vault = Vault::start().await;
+    let role = json!({"token_policies": "services", "token_ttl": "2s", "token_max_ttl": "2s"});
+    let (status, answer) = vault.ask("POST", "auth/approle/role/services", &role).await;
+    assert!((200..300).contains(&status), "{answer}");
+    let settings = vault.settings();
+    let mut settings = pairs(&settings);
+    settings.push(("SECRET__CACHE", "1ms"));
+    let house = House::with(&settings).await;
+    let rest = house.rest().await;
+    // Three lives of a login.
+    for_a_while(Duration::from_secs(6)).await;
+    let path = match vault
+        .settings()
+        .iter()
+        .any(|pair| *pair == ("SECRET__VAULT_KV", "1".to_owned()))
+    {
+        true => "services/landscape/registration-key/standalone",
+        false => "services/data/landscape/registration-key/standalone",
+    };
+    let body = json!({"value": "new", "data": {"value": "new"}});
+    assert!((200..300).contains(&vault.ask("POST", path, &body).await.0));
+    let mut agent = Agent::new("late");
+    agent.set_up(&house.way(), Some("new")).await;
+    let sql = "select accepted from computer where title = 'late'";
+    assert_eq!(house.database.sql(sql), "t", "what was written now is read");
+    assert_eq!(rest.get("/computers").await.0, 200);
+    says(&house.services[3], "vault: ok").await;
+}

@@ -1,0 +1,140 @@
+//! Who keeps the secrets of the services under test? A real Vault of the test's own
+//! (`scripts/vault.sh`): killed, sealed and brought back as a test likes.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::dir::TempDir;
+use crate::eventually::{eventually, patience};
+use crate::ports::free_range;
+use crate::raw::Raw;
+
+/// A Vault, unsealed; it ends with the value.
+pub struct Vault {
+    dir: TempDir,
+    port: u16,
+    child: Option<Child>,
+}
+
+impl Vault {
+    /// A fresh one.
+    pub async fn start() -> Vault {
+        let mut vault = Vault {
+            dir: TempDir::new(),
+            port: free_range(1),
+            child: None,
+        };
+        vault.up().await;
+        vault
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join("vault").join(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        let text = std::fs::read_to_string(self.file(name)).expect("the script wrote it");
+        text.trim().to_owned()
+    }
+
+    /// Starts it, as it was, and waits until it is unsealed.
+    pub async fn up(&mut self) {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let script = root.parent().expect("a workspace").join("scripts/vault.sh");
+        let log = std::fs::File::create(self.dir.path().join("log")).expect("a log");
+        // It says by this file that it is ready; there is none before the first time.
+        let _ = std::fs::remove_file(self.file("url"));
+        let child = Command::new(script)
+            .arg(self.dir.path().join("vault"))
+            .arg(self.port.to_string())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("one more handle"))
+            .stderr(log)
+            .spawn();
+        self.child = Some(child.expect("scripts/vault.sh can be started"));
+        let end = Instant::now() + patience();
+        while !self.file("url").exists() {
+            let log = std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
+            let ended = self.child.as_mut().expect("started").try_wait();
+            assert!(
+                Instant::now() < end && matches!(ended, Ok(None)),
+                "the Vault does not start (scripts/setup.sh test installs one):\n{log}"
+            );
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Kills it: no goodbye.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Settings of services that use it, `("SECRET__VAULT_URL", "http://...")` and so on.
+    pub fn settings(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("SECRET__VAULT_URL", self.read("url")),
+            ("SECRET__VAULT_MOUNT", "services".to_owned()),
+            ("SECRET__VAULT_KV", self.read("kv")),
+            ("SECRET__VAULT_ROLE_ID", self.read("role-id")),
+            (
+                "SECRET__VAULT_SECRET_ID_FILE",
+                self.file("secret-id").display().to_string(),
+            ),
+        ]
+    }
+
+    /// Asks it as its root.
+    pub async fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let token = format!("X-Vault-Token: {}", self.read("root-token"));
+        let body = match body {
+            Value::Null => String::new(),
+            body => body.to_string(),
+        };
+        let mut raw = Raw::tcp(self.port).await;
+        let path = format!("/v1/{path}");
+        let reply = raw.ask(method, &path, &[&token], body.as_bytes()).await;
+        let value = serde_json::from_slice(&reply.body).unwrap_or(Value::Null);
+        (reply.status(), value)
+    }
+
+    /// Seals it.
+    pub async fn seal(&self) {
+        let (status, answer) = self.ask("PUT", "sys/seal", &json!({})).await;
+        assert!((200..300).contains(&status), "{status} {answer}");
+    }
+
+    /// Unseals it.
+    pub async fn unseal(&self) {
+        let body = json!({"key": self.read("unseal-key")});
+        eventually("the Vault is unsealed", || async {
+            let (_, answer) = self.ask("PUT", "sys/unseal", &body).await;
+            (answer["sealed"] == json!(false)).then_some(())
+        })
+        .await;
+    }
+
+    /// What it keeps under a name of the services.
+    pub async fn secret(&self, name: &str) -> Option<String> {
+        let version_1 = self.read("kv") == "1";
+        let part = if version_1 { "" } else { "data/" };
+        let path = format!("services/{part}landscape/{name}");
+        let (_, answer) = self.ask("GET", &path, &Value::Null).await;
+        let data = match version_1 {
+            true => &answer["data"],
+            false => &answer["data"]["data"],
+        };
+        data["value"].as_str().map(str::to_owned)
+    }
+}
+
+impl Drop for Vault {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

@@ -114,7 +114,8 @@ pub enum Whose {
     All,
 }
 
-/// Tokens made before now are void.
+/// Tokens made before now are void. Tokens tell their time in whole seconds, and one that was made after
+/// an earlier voiding in this very second tells the next: the mark always moves on by one at least.
 ///
 /// # Errors
 ///
@@ -122,19 +123,31 @@ pub enum Whose {
 pub async fn void_tokens(tx: &Tx<'_>, whose: Whose) -> Result<()> {
     match whose {
         Whose::Person(id) => {
-            let sql = "update person set tokens_after = now() where id = $1";
+            let sql = "update person set tokens_after = greatest(now(), interval '1 second' + \
+                       greatest(tokens_after, (select max(account.tokens_after) from account \
+                           where account.id = person.account_id), \
+                           (select max(server_identity.tokens_after) from server_identity))) \
+                       where id = $1";
             run(tx, sql, &[&id]).await?;
             run(tx, "delete from web_session where person_id = $1", &[&id]).await?;
         }
         Whose::Account(id) => {
-            let sql = "update account set tokens_after = now() where id = $1";
+            let sql = "update account set tokens_after = greatest(now(), interval '1 second' + \
+                       greatest(tokens_after, (select max(person.tokens_after) from person \
+                           where person.account_id = account.id), \
+                           (select max(server_identity.tokens_after) from server_identity))) \
+                       where id = $1";
             run(tx, sql, &[&id]).await?;
             let sql = "delete from web_session using person \
                        where person.id = person_id and account_id = $1";
             run(tx, sql, &[&id]).await?;
         }
         Whose::All => {
-            run(tx, "update server_identity set tokens_after = now()", &[]).await?;
+            let sql = "update server_identity set tokens_after = greatest(now(), \
+                       interval '1 second' + greatest(tokens_after, \
+                           (select max(account.tokens_after) from account), \
+                           (select max(person.tokens_after) from person)))";
+            run(tx, sql, &[]).await?;
             run(tx, "delete from web_session", &[]).await?;
         }
     }

@@ -61,11 +61,7 @@ async fn a_pingserver_is_told_whom_something_waits_for() {
     let _relay = service("outbox-relay", &database, &broker.with(&[]));
     let pings = service("pingserver", &database, &broker.with(&BY_NOTES_ALONE));
     let messages = service("message-server", &database, &broker.with(&[]));
-    let pages = service(
-        "appserver",
-        &database,
-        &broker.with(&[]),
-    );
+    let pages = service("appserver", &database, &broker.with(&[]));
     let (way, ping) = (Way::Port(messages.port()), Way::Port(pings.port()));
     until_told(&database, "a relay works").await;
     eventually("the pingserver is connected", || async {
@@ -127,11 +123,7 @@ async fn a_broker_that_is_killed_under_traffic_loses_nothing_and_all_converges()
     let _relay = service("outbox-relay", &database, &broker.with(&[]));
     let pings = service("pingserver", &database, &broker.with(&BY_NOTES_ALONE));
     let messages = service("message-server", &database, &broker.with(&[]));
-    let pages = service(
-        "appserver",
-        &database,
-        &broker.with(&[]),
-    );
+    let pages = service("appserver", &database, &broker.with(&[]));
     let (way, ping) = (Way::Port(messages.port()), Way::Port(pings.port()));
     until_told(&database, "a relay works").await;
     let before = waiting(&way, "before").await;
@@ -165,11 +157,7 @@ async fn a_relay_that_is_killed_is_replaced_by_the_one_that_stands_by() {
     let mut second = service("outbox-relay", &database, &broker.with(&[]));
     let pings = service("pingserver", &database, &broker.with(&BY_NOTES_ALONE));
     let messages = service("message-server", &database, &broker.with(&[]));
-    let pages = service(
-        "appserver",
-        &database,
-        &broker.with(&[]),
-    );
+    let pages = service("appserver", &database, &broker.with(&[]));
     let (way, ping) = (Way::Port(messages.port()), Way::Port(pings.port()));
     // Many notes, so that it is killed in the middle of its work.
     let many = "insert into outbox (topic, subject) \

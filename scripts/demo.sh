@@ -24,8 +24,8 @@ appserver            appserver            8070  8079  2  /               works
 pingserver           pingserver           8080  8089  2  /ping           works
 message-system       message-server       8090  9079  4  /message-system works
 api                  api                  9080  9098  2  /api            stub
-package-search       package-search       9099  9099  1  private         stub
-package-upload       package-upload       9100  9100  1  /upload         stub
+package-search       package-search       9099  9099  1  private         works
+package-upload       package-upload       9100  9100  1  /upload         works
 hostagent-messenger  hostagent-messenger  50052 50052 1  grpc            stub
 '
 readonly RESERVED=8070-9100,50052,53354
@@ -243,8 +243,29 @@ write_settings() {
     password=$(<"$DATA/admin-password")
     (umask 077 && printf '[store]\nurl = %s\nconnections_max = 4\n\n[appserver]\npassword = %s\n' \
         "$url" "$password" >"$DATA/services.conf")
-    "$bin/schema" --config "$DATA/services.conf" migrate >>"$LOGS/schema.log" 2>&1 ||
-        { cat "$LOGS/schema.log" >&2; die "the database has no schema"; }
+    repository_settings >>"$DATA/services.conf"
+    schema "$bin" migrate
+    make_repository "$bin"
+}
+
+# The program that makes and changes the database.
+schema() {
+    "$1/schema" --config "$DATA/services.conf" "${@:2}" >>"$LOGS/schema.log" 2>&1 ||
+        { cat "$LOGS/schema.log" >&2; die "schema ${*:2}: see above"; }
+}
+
+repository_settings() {
+    mkdir -p "$DATA/repositories" "$DATA/hash-id-databases"
+    printf '\n[repository]\ndirectory = %s\nsigning_key = %s\nhash_id_databases = %s\n' \
+        "$DATA/repositories" "$DATA/repository.key" "$DATA/hash-id-databases"
+    printf '\n[package_search]\nurl = http://127.0.0.1:9099/v1/search\n'
+}
+
+# A key that signs, and a pocket into which nobody may upload until somebody says who. What is there stays as it is.
+make_repository() {
+    [[ -s $DATA/repository.key ]] || schema "$1" signing-key "$DATA/repository.key"
+    [[ -e $DATA/repositories/standalone/ubuntu/dists/noble-staging ]] ||
+        schema "$1" pocket standalone/ubuntu/noble/staging
 }
 
 start_workers() {
@@ -341,7 +362,8 @@ print_tables() {
     tests/clients/agent.py localhost:$HTTPS_PORT certs/ca.pem      (a computer that registers: accept it on the page)
     curl --cacert certs/ca.pem $web/ping -d insecure_id=1
     curl --cacert certs/ca.pem $web/api/status/503 -i
-    curl --cacert certs/ca.pem $web/upload -T LICENSE
+    curl --cacert certs/ca.pem $web/repository/standalone/ubuntu/dists/noble-staging/InRelease
+    schema --config $DATA/services.conf pocket standalone/ubuntu/noble/staging --key YOUR.asc      (then dput; see docs/services.md)
     curl http://127.0.0.1:$ADMIN_PORT/metrics
     .venv/bin/python tests/clients/ws_echo.py --path /api/ws localhost:$HTTPS_PORT certs/ca.pem      (after: scripts/setup.sh test)
     .venv/bin/python tests/clients/grpc_echo.py localhost:$GRPC_PORT certs/ca.pem

@@ -24,6 +24,12 @@ pub enum Error {
     /// There is no such thing.
     #[error("not found")]
     NotFound,
+    /// Refused, with a reason that the client is told: whoever uploads can mend it.
+    #[error("refused with {0}: {1}")]
+    Refused(StatusCode, String),
+    /// The file system did not do its part.
+    #[error("the file system: {0}")]
+    Files(#[from] std::io::Error),
     /// Not for this client.
     #[error("not allowed: {0}")]
     Denied(&'static str),
@@ -32,6 +38,8 @@ pub enum Error {
 impl Error {
     fn said(&self) -> (StatusCode, &'static str) {
         match self {
+            Self::Refused(status, _) => (*status, ""),
+            Self::Files(_) => (StatusCode::SERVICE_UNAVAILABLE, "try again later\n"),
             Self::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "try again later\n"),
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed request\n"),
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too large\n"),
@@ -47,6 +55,11 @@ impl IntoResponse for Error {
         let (status, text) = self.said();
         match &self {
             Self::Store(problem) => tracing::error!(%problem, "not served"),
+            Self::Files(problem) => tracing::error!(%problem, "not served"),
+            Self::Refused(status, why) => {
+                tracing::warn!(problem = %self, "refused");
+                return (*status, format!("{why}\n")).into_response();
+            }
             Self::NotFound => {}
             other => tracing::warn!(problem = %other, "refused"),
         }

@@ -4,6 +4,8 @@
 //! schema migrate
 //! schema registration-key KEY [--account NAME]
 //! schema registration-key --none
+//! schema pocket ACCOUNT/DISTRIBUTION/SERIES/POCKET [--key FILE]... [--allow-unsigned]
+//! schema signing-key FILE
 //! ```
 //!
 //! It reads the same settings as the workers, which refuse a schema that is not theirs.
@@ -17,6 +19,8 @@ use tokio_postgres::NoTls;
 
 use crate::settings::Shared;
 use crate::store::{self, Store};
+
+mod repository;
 
 #[derive(Debug, Parser)]
 #[command(version, about = "Makes and changes the database of the services")]
@@ -44,6 +48,16 @@ enum Verb {
         #[arg(long, default_value = "standalone")]
         account: String,
     },
+    /// Make a pocket of a repository, or say anew who uploads into it
+    Pocket(repository::Pocket),
+    /// Make a key that signs repositories; needs no database
+    SigningKey {
+        /// Where to write it; its certificate is written to FILE.asc
+        file: PathBuf,
+        /// Whose it is
+        #[arg(long, default_value = "Repository")]
+        owner: String,
+    },
 }
 
 /// The whole life of the program. For `main`.
@@ -61,6 +75,9 @@ pub fn main() -> ExitCode {
 
 #[tokio::main(flavor = "current_thread")]
 async fn run(line: Line) -> Result<String, String> {
+    if let Verb::SigningKey { file, owner } = &line.verb {
+        return repository::signing_key(file, owner);
+    }
     let settings = Shared::read(line.config, std::env::vars_os())?.store;
     if settings.url.is_empty() {
         return Err("store.url is not set: give it by BACKENDS_STORE__URL or --config".to_owned());
@@ -81,6 +98,9 @@ async fn run(line: Line) -> Result<String, String> {
             .map_err(|cause| cause.to_string())?
             .then(|| format!("schema: account {account} changed"))
             .ok_or_else(|| format!("there is no account {account}")),
+        Verb::Pocket(wanted) => repository::pocket(&settings, &wanted).await,
+        // Answered above.
+        Verb::SigningKey { .. } => Ok(String::new()),
     }
 }
 

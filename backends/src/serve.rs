@@ -50,6 +50,9 @@ pub enum StartError {
     /// The database is away or not ours.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A setting that this service needs is missing or wrong.
+    #[error("{0}.{1}")]
+    Setting(&'static str, String),
     /// The metrics contradict each other.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),

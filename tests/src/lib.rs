@@ -15,6 +15,7 @@
 //! | `wire`, `message` | How are HTTP/1 bytes read, without any leniency of a library? |
 //! | `tls_front` | Who gives a worker TLS? |
 //! | `stack`, `agent`, `bpickle` | The services with a real database, and who reports to them |
+//! | `package` | Who uploads packages, and what |
 //! | `certs`, `ports`, `dir`, `files`, `eventually` | Certificates, free ports, a directory, open files, patience |
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -33,6 +34,7 @@ pub mod h2_client;
 pub mod h2_scripts;
 pub mod load;
 pub mod message;
+pub mod package;
 pub mod ports;
 pub mod raw;
 pub mod scripts;

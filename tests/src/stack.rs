@@ -38,7 +38,14 @@ fn build() {
         .parent()
         .and_then(Path::parent)
         .expect("tests run in target/*/deps");
-    let built = ["schema", "pingserver", "appserver", "message-server"]
+    let programs = [
+        "schema",
+        "pingserver",
+        "appserver",
+        "message-server",
+        "package-upload",
+    ];
+    let built = programs
         .map(|name| modified(&dir.join(name)))
         .into_iter()
         .min()
@@ -113,7 +120,7 @@ impl Database {
         psql(&self.url, sql)
     }
 
-    /// Runs SQL in a transaction that stays open until the value is dropped.
+    /// Runs SQL in a transaction that stays open until the value is dropped, or committed.
     pub fn hold(&self, sql: &str) -> Held {
         let mut child = psql_command(&self.url)
             .stdin(Stdio::piped())
@@ -154,6 +161,15 @@ impl Drop for Database {
 
 /// A transaction that is open.
 pub struct Held(Child, Option<ChildStdin>);
+
+impl Held {
+    /// Commits in place of undoing it.
+    pub fn commit(mut self) {
+        if let Some(stdin) = &mut self.1 {
+            writeln!(stdin, "commit;").expect("psql reads");
+        }
+    }
+}
 
 impl Drop for Held {
     fn drop(&mut self) {

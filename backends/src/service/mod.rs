@@ -11,6 +11,7 @@ pub mod hostagent_messenger;
 pub mod message_system;
 pub mod package_search;
 pub mod package_upload;
+pub mod packages;
 pub mod pingserver;
 
 /// A service: what it is called and how a worker of it answers.

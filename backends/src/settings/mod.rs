@@ -13,6 +13,11 @@ use std::time::Duration;
 use clap::Parser;
 
 mod keys;
+mod package_search;
+mod repository;
+
+pub use package_search::PackageSearch;
+pub use repository::Repository;
 
 /// What a worker is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +43,10 @@ pub struct Shared {
     pub pingserver: Pingserver,
     /// The application server.
     pub appserver: Appserver,
+    /// Repositories of packages.
+    pub repository: Repository,
+    /// Package search.
+    pub package_search: PackageSearch,
 }
 
 /// `[store]`: where the database is.
@@ -194,6 +203,8 @@ impl Shared {
             appserver: Appserver {
                 password: keys.text("appserver", "password", ""),
             },
+            repository: repository::read(&mut keys),
+            package_search: package_search::read(&mut keys),
         };
         keys.finish().map(|()| shared)
     }

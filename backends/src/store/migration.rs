@@ -7,22 +7,38 @@ use tokio_postgres::{Client, GenericClient};
 
 use super::Result;
 
-/// Every migration in order; the number of the first is 1.
-const MIGRATIONS: [(&str, &str); 3] = [
+/// Every migration: its number, its name and what it does. In the order of their numbers, which may
+/// leave gaps.
+const MIGRATIONS: &[(i32, &str, &str)] = &[
     (
+        1,
         "computers",
         include_str!("../../migrations/0001_computers.sql"),
     ),
-    ("reports", include_str!("../../migrations/0002_reports.sql")),
     (
+        2,
+        "reports",
+        include_str!("../../migrations/0002_reports.sql"),
+    ),
+    (
+        3,
         "accepted_lately",
         include_str!("../../migrations/0003_accepted_lately.sql"),
     ),
+    (
+        30,
+        "repositories",
+        include_str!("../../migrations/0030_repositories.sql"),
+    ),
+    (
+        31,
+        "packages",
+        include_str!("../../migrations/0031_packages.sql"),
+    ),
 ];
 
-/// The version of the schema that this program works with.
-#[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)]
-pub const VERSION: i32 = MIGRATIONS.len() as i32;
+/// The version of the schema that this program works with: the number of the last migration.
+pub const VERSION: i32 = MIGRATIONS[MIGRATIONS.len() - 1].0;
 
 /// Held while the schema changes: "the schema of the backends", as a number of our own.
 const LOCK: i64 = 0x7363_6865_6d61;
@@ -80,12 +96,14 @@ async fn apply(client: &mut Client) -> std::result::Result<i32, MigrationError> 
              )",
         )
         .await?;
-    let found = number(client).await?;
+    let applied = numbers(client).await?;
+    let found = applied.last().copied().unwrap_or(0);
     if found > VERSION {
         return Err(MigrationError::Later { found });
     }
-    for (number, (name, sql)) in (1..).zip(MIGRATIONS) {
-        if number <= found {
+    for &(number, name, sql) in MIGRATIONS {
+        // Not by the last number alone: one that was written beside a later one may come after it.
+        if applied.contains(&number) {
             continue;
         }
         let refused = |cause| MigrationError::Refused {
@@ -106,20 +124,58 @@ async fn apply(client: &mut Client) -> std::result::Result<i32, MigrationError> 
     Ok(found)
 }
 
-async fn number(client: &impl GenericClient) -> std::result::Result<i32, tokio_postgres::Error> {
-    let row = client
-        .query_one("select coalesce(max(number), 0) from schema_migration", &[])
+/// The numbers of what was applied, in order.
+async fn numbers(
+    client: &impl GenericClient,
+) -> std::result::Result<Vec<i32>, tokio_postgres::Error> {
+    let rows = client
+        .query("select number from schema_migration order by number", &[])
         .await?;
-    row.try_get(0)
+    rows.iter().map(|row| row.try_get(0)).collect()
 }
 
-/// The version of a database's schema; 0 for an empty database.
+/// The version of a database's schema, 0 for an empty database: the last number up to which nothing
+/// is missing.
 pub(super) async fn version(client: &impl GenericClient) -> Result<i32> {
     let row = client
         .query_one("select to_regclass('schema_migration') is not null", &[])
         .await?;
-    match row.try_get(0)? {
-        true => Ok(number(client).await?),
-        false => Ok(0),
+    if !row.try_get(0)? {
+        return Ok(0);
+    }
+    Ok(complete(&numbers(client).await?))
+}
+
+fn complete(applied: &[i32]) -> i32 {
+    let known = MIGRATIONS.iter().map(|(number, ..)| *number);
+    let mut before = 0;
+    for number in known {
+        if !applied.contains(&number) {
+            return before;
+        }
+        before = number;
+    }
+    applied.last().copied().unwrap_or(before)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_go_up() {
+        assert!(MIGRATIONS.is_sorted_by(|a, b| a.0 < b.0));
+    }
+
+    #[test]
+    fn a_schema_is_complete_up_to_the_first_gap() {
+        let all: Vec<i32> = MIGRATIONS.iter().map(|(number, ..)| *number).collect();
+        assert_eq!(complete(&all), VERSION);
+        assert_eq!(complete(&[]), 0);
+        assert_eq!(complete(&all[1..]), 0);
+        let gap: Vec<i32> = all.iter().copied().filter(|number| *number != 3).collect();
+        assert_eq!(complete(&gap), 2);
+        let later = [&all[..], &[VERSION + 1]].concat();
+        assert_eq!(complete(&later), VERSION + 1);
     }
 }

@@ -18,9 +18,12 @@ pub mod computer;
 pub mod exchange;
 mod migration;
 pub mod network;
+pub mod package;
+pub mod package_feed;
 pub mod page;
 pub mod ping;
 pub mod report;
+pub mod repository;
 
 pub use migration::{MigrationError, VERSION, migrate};
 

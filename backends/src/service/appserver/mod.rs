@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use self::page::Frame;
 use super::Service;
+use super::packages::Packages;
 use crate::error::Error;
 use crate::front;
 use crate::serve::{Ground, Live};
@@ -23,7 +24,9 @@ use crate::store::{self, Store};
 mod chart;
 mod demo;
 mod guard;
+mod packages;
 mod page;
+mod repository;
 
 /// The application server: what people open in a browser.
 pub const SERVICE: Service = Service {
@@ -44,17 +47,21 @@ const STYLE: &str = include_str!("style.css");
 #[derive(Clone)]
 struct Desk {
     store: Store,
+    packages: Packages,
 }
 
 fn open(ground: Ground) -> Live {
     let guard = guard::Guard::new(&ground.settings.appserver.password);
+    let settings = &ground.settings.package_search;
     let desk = Desk {
         store: ground.store.clone(),
+        packages: Packages::new(&ground.store, &ground.metrics, settings),
     };
     let routes = Router::new()
         .route("/", get(|| async { Redirect::to("/computers") }))
         .route("/computers", get(computers))
         .route("/computers/{id}", get(computer))
+        .merge(packages::routes())
         .route("/pending", get(pending))
         .route("/pending/decide", post(decide))
         .layer(axum::extract::DefaultBodyLimit::max(FORM_BYTES_MAX))
@@ -62,6 +69,7 @@ fn open(ground: Ground) -> Live {
         .fallback(|| async { Error::NotFound })
         .layer(from_fn_with_state(guard, guard::admit))
         .route("/static/style.css", get(style))
+        .merge(repository::routes(&ground.settings.repository))
         .layer(axum::middleware::from_fn(shield));
     Live {
         routes: front::around(routes, &ground.worker, &ground.metrics, &ground.store),

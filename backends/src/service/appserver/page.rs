@@ -27,7 +27,8 @@ pub struct Computer {
     pub activities: Vec<Activity>,
 }
 
-fn page(frame: &Frame, title: &str, body: &Markup) -> Html<String> {
+/// A page with what stands around every page.
+pub fn page(frame: &Frame, title: &str, body: &Markup) -> Html<String> {
     let (accepted, waiting) = frame.counts;
     let page = html! {
         (DOCTYPE)
@@ -42,6 +43,7 @@ fn page(frame: &Frame, title: &str, body: &Markup) -> Html<String> {
                 nav {
                     a href="/computers" { "Computers (" (accepted) ")" }
                     a href="/pending" { "Pending (" (waiting) ")" }
+                    a href="/packages" { "Packages" }
                 }
                 main { h1 { (title) } (body) }
                 footer { "Times are UTC." }
@@ -112,6 +114,7 @@ pub fn computer(frame: &Frame, computer: &Computer) -> Html<String> {
             }
             @if listed.reboot_required { dt { "Restart" } dd { em { "required" } } }
         }
+        p { a href=(format!("/computers/{}/packages", listed.id)) { "Packages" } }
         h2 { "Network interfaces" }
         @if computer.interfaces.is_empty() { p { "None reported." } } @else {
             table id="interfaces" {

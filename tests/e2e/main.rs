@@ -6,6 +6,7 @@ mod admin;
 mod admin_api;
 mod backends;
 mod backends_edge;
+mod backends_fleet;
 mod backends_packages;
 mod backends_pages;
 mod backends_repository;

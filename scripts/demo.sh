@@ -24,8 +24,8 @@ appserver            appserver            8070  8079  2  /               works
 pingserver           pingserver           8080  8089  2  /ping           works
 message-system       message-server       8090  9079  4  /message-system works
 api                  api                  9080  9098  2  /api            works
-package-search       package-search       9099  9099  1  private         stub
-package-upload       package-upload       9100  9100  1  /upload         stub
+package-search       package-search       9099  9099  1  private         works
+package-upload       package-upload       9100  9100  1  /upload         works
 hostagent-messenger  hostagent-messenger  50052 50052 1  grpc            works
 outbox-relay         outbox-relay         9101  9101  1  private         works
 '
@@ -303,7 +303,9 @@ vault_role_id = $(<"$DATA/vault/role-id")
 vault_secret_id_file = $DATA/vault/secret-id
 CONF
     )
+    repository_settings >>"$DATA/services.conf"
     schema "$bin" migrate
+    make_repository "$bin"
     schema "$bin" person admin@localhost --name Administrator --password-file "$DATA/admin-password"
     if [[ ! -s $DATA/api-key ]]; then
         (umask 077 && "$bin/schema" --config "$DATA/services.conf" access-key admin@localhost >"$DATA/api-key") ||
@@ -315,6 +317,20 @@ CONF
 schema() {
     "$1/schema" --config "$DATA/services.conf" "${@:2}" >>"$LOGS/schema.log" 2>&1 ||
         { cat "$LOGS/schema.log" >&2; die "schema ${*:2}: see above"; }
+}
+
+repository_settings() {
+    mkdir -p "$DATA/repositories" "$DATA/hash-id-databases"
+    printf '\n[repository]\ndirectory = %s\nsigning_key = %s\nhash_id_databases = %s\n' \
+        "$DATA/repositories" "$DATA/repository.key" "$DATA/hash-id-databases"
+    printf '\n[package_search]\nurl = http://127.0.0.1:9099/v1/search\n'
+}
+
+# A key that signs, and a pocket into which nobody may upload until somebody says who. What is there stays as it is.
+make_repository() {
+    [[ -s $DATA/repository.key ]] || schema "$1" signing-key "$DATA/repository.key"
+    [[ -e $DATA/repositories/standalone/ubuntu/dists/noble-staging ]] ||
+        schema "$1" pocket standalone/ubuntu/noble/staging
 }
 
 start_workers() {
@@ -413,7 +429,8 @@ print_tables() {
     tests/clients/agent.py localhost:$HTTPS_PORT certs/ca.pem      (a computer that registers: accept it on the page)
     curl --cacert certs/ca.pem $web/ping -d insecure_id=1
     curl --cacert certs/ca.pem $web/api/v2/openapi.json
-    curl --cacert certs/ca.pem $web/upload -T LICENSE
+    curl --cacert certs/ca.pem $web/repository/standalone/ubuntu/dists/noble-staging/InRelease
+    schema --config $DATA/services.conf pocket standalone/ubuntu/noble/staging --key YOUR.asc      (then dput; see docs/services.md)
     curl http://127.0.0.1:$ADMIN_PORT/metrics
     .venv/bin/python tests/clients/hostagent.py localhost:$GRPC_PORT certs/ca.pem      (a WSL host: accept it, then give it orders)
     .venv/bin/python tests/clients/ws_echo.py --path /upload/ws localhost:$HTTPS_PORT certs/ca.pem      (after: scripts/setup.sh test)

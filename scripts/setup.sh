@@ -3,7 +3,7 @@
 #
 #   scripts/setup.sh          what `make demo` needs: PostgreSQL, RabbitMQ and a Vault among it, of which the project runs
 #                             instances of its own; no cluster or node of the machine's is made, started or touched
-#   scripts/setup.sh test     also what `make test` needs: a browser, a Python environment in .venv/
+#   scripts/setup.sh test     also what `make test` needs: a browser, dput and GnuPG, a Python environment in .venv/
 #
 # Debian is asked for packages only when something is missing, and only as root; anybody else is
 # told what to install. Running it again costs nothing.
@@ -34,6 +34,9 @@ missing_packages() {
     find_python >/dev/null || echo python3-venv
     has chromium || has chromium-browser || has google-chrome || echo chromium
     has certutil || echo libnss3-tools
+    has dput || echo dput
+    has gpg && has gpgconf && has gpgv || echo gnupg
+    has dpkg-deb || echo dpkg
     fc-list 2>/dev/null | grep -q . || echo fonts-dejavu-core
 }
 

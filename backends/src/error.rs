@@ -28,6 +28,12 @@ pub enum Error {
     /// There is no such thing.
     #[error("not found")]
     NotFound,
+    /// Refused, with a reason that the client is told: whoever uploads can mend it.
+    #[error("refused with {0}: {1}")]
+    Refused(StatusCode, String),
+    /// The file system did not do its part.
+    #[error("the file system: {0}")]
+    Files(#[from] std::io::Error),
     /// Not for this client.
     #[error("not allowed: {0}")]
     Denied(&'static str),
@@ -36,7 +42,8 @@ pub enum Error {
 impl Error {
     fn said(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::Store(_) | Self::Secret(_) => {
+            Self::Refused(status, _) => (*status, ""),
+            Self::Store(_) | Self::Secret(_) | Self::Files(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "try again later\n")
             }
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed request\n"),
@@ -52,7 +59,13 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let (status, text) = self.said();
         match &self {
-            Self::Store(_) | Self::Secret(_) => tracing::error!(problem = %self, "not served"),
+            Self::Store(_) | Self::Secret(_) | Self::Files(_) => {
+                tracing::error!(problem = %self, "not served");
+            }
+            Self::Refused(status, why) => {
+                tracing::warn!(problem = %self, "refused");
+                return (*status, format!("{why}\n")).into_response();
+            }
             Self::NotFound => {}
             other => tracing::warn!(problem = %other, "refused"),
         }

@@ -13,7 +13,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use tracing::{Instrument, info, info_span};
 
 use crate::metrics::Metrics;
@@ -28,11 +28,19 @@ const REQUEST_ID_MAX: usize = 128;
 
 /// Puts the common behaviour around the routes of a service.
 pub fn around(routes: Router, worker: &Worker, metrics: &Metrics, store: &Store) -> Router {
+    let health = get(health).with_state((store.clone(), worker.clone()));
+    around_with(routes, worker, metrics, health)
+}
+
+/// As [`around`], for a service that knows by itself whether it can do its work.
+pub fn around_with(
+    routes: Router,
+    worker: &Worker,
+    metrics: &Metrics,
+    health: MethodRouter,
+) -> Router {
     let own = Router::new()
-        .route(
-            "/health",
-            get(health).with_state((store.clone(), worker.clone())),
-        )
+        .route("/health", health)
         .route("/metrics", get(tell).with_state(metrics.clone()));
     let metrics = Arc::new(metrics.clone());
     let routes = routes

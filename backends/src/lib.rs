@@ -9,6 +9,7 @@
 //! | [`service`] | One file per service: its routes |
 //! | [`domain`] | What is true without a database? |
 //! | [`bpickle`] | How do agents write their messages down? |
+//! | [`archive`] | Where do packages lie? The only code that writes files |
 //! | [`store`] | What is remembered? The only SQL |
 //! | [`broker`] | How do services tell each other? The only AMQP |
 //! | [`secret`] | What must nobody read? The only Vault |
@@ -23,6 +24,7 @@
 //! any with `--stub`, answers every path by telling what it saw. Nothing here is shared with the
 //! gateway; the two meet over HTTP.
 
+pub mod archive;
 pub mod bpickle;
 pub mod broker;
 pub mod domain;

@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder, Gauge, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 /// Seconds.
@@ -33,6 +34,16 @@ pub struct Metrics {
     /// Work of the ping server in the database, by what (`refresh`, `told`, `write`) and how it ended (`ok`,
     /// `failed`).
     pub ping_store: IntCounterVec,
+    /// Files that were uploaded, by how that ended: `stored`, `imported` and `repeated` (a `.changes`),
+    /// `refused`, `busy`, `failed`; and those that `expired`.
+    pub uploads: IntCounterVec,
+    /// Questions to package search, by how they ended: `answered`, `busy`, `not_loaded`, `malformed`,
+    /// `failed`.
+    pub package_searches: IntCounterVec,
+    /// What is in its copy: `packages`, `computers`.
+    pub package_index: IntGaugeVec,
+    /// Questions for packages, by who answered: `index`, `sql`.
+    pub package_questions: IntCounterVec,
     /// Ping times that wait to be written.
     pub ping_waiting: IntGauge,
     /// Notes of the outbox by what became of them: `told`, `lost` (too many waited).
@@ -91,6 +102,29 @@ impl Metrics {
             "Looks into the database and writes by the ping server, by how they ended.",
             &["what", "end"],
         )?;
+        let uploads = counter(
+            "backends_uploads_total",
+            "Files that were uploaded, by how that ended.",
+            &["end"],
+        )?;
+        let package_searches = counter(
+            "backends_package_searches_total",
+            "Questions to package search, by how they ended.",
+            &["end"],
+        )?;
+        let package_questions = counter(
+            "backends_package_questions_total",
+            "Questions for packages, by who answered.",
+            &["by"],
+        )?;
+        let package_index = IntGaugeVec::new(
+            Opts::new(
+                "backends_package_index",
+                "What package search has in memory.",
+            ),
+            &["what"],
+        )?;
+        registry.register(Box::new(package_index.clone()))?;
         let ping_waiting = IntGauge::new(
             "backends_ping_waiting",
             "Computers whose last ping is not written yet.",
@@ -133,6 +167,10 @@ impl Metrics {
             registrations,
             pings,
             ping_store,
+            uploads,
+            package_searches,
+            package_index,
+            package_questions,
             ping_waiting,
             notes,
             notes_waiting,

@@ -7,6 +7,8 @@
 //! schema registration-key --none
 //! schema person EMAIL [--name NAME] [--role administrator] < password
 //! schema access-key EMAIL [--title TITLE]
+//! schema pocket ACCOUNT/DISTRIBUTION/SERIES/POCKET [--key FILE]... [--allow-unsigned]
+//! schema signing-key FILE
 //! ```
 //!
 //! It reads the same settings as the workers, which refuse a schema that is not theirs. A password comes
@@ -24,6 +26,7 @@ use crate::settings::Shared;
 use crate::store::{self, Store};
 
 mod persons;
+mod repository;
 
 #[derive(Debug, Parser)]
 #[command(version, about = "Makes and changes the database of the services")]
@@ -60,6 +63,16 @@ enum Verb {
         /// For people
         #[arg(long, default_value = "")]
         title: String,
+    },
+    /// Make a pocket of a repository, or say anew who uploads into it
+    Pocket(repository::Pocket),
+    /// Make a key that signs repositories; needs no database
+    SigningKey {
+        /// Where to write it; its certificate is written to FILE.asc
+        file: PathBuf,
+        /// Whose it is
+        #[arg(long, default_value = "Repository")]
+        owner: String,
     },
 }
 
@@ -98,6 +111,9 @@ fn told(cause: impl std::fmt::Display) -> String {
 
 #[tokio::main(flavor = "current_thread")]
 async fn run(line: Line) -> Result<String, String> {
+    if let Verb::SigningKey { file, owner } = &line.verb {
+        return repository::signing_key(file, owner);
+    }
     let settings = Shared::read(line.config, std::env::vars_os())?;
     if settings.store.url.is_empty() {
         return Err("store.url is not set: give it by BACKENDS_STORE__URL or --config".to_owned());
@@ -115,6 +131,9 @@ async fn run(line: Line) -> Result<String, String> {
         Verb::AccessKey { email, title } => {
             persons::access_key(&Ground::open(&settings).await?, &email, &title).await
         }
+        Verb::Pocket(wanted) => repository::pocket(&settings.store, &wanted).await,
+        // Answered above.
+        Verb::SigningKey { .. } => Ok(String::new()),
     }
 }
 

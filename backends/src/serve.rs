@@ -61,6 +61,9 @@ pub enum StartError {
     /// Secrets are not to be had as the settings say.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// A setting that this service needs is missing or wrong.
+    #[error("{0}.{1}")]
+    Setting(&'static str, String),
     /// The metrics contradict each other.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),

@@ -1,4 +1,4 @@
-//! How is it started? `run`, `origin` and `bench`; see `loadtest/README.md`.
+//! How is it started? `run`, `origin`, `fleet` and `bench`; see `loadtest/README.md`.
 
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use loadtest::bench::{self, Form, Options};
+use loadtest::fleet;
 use loadtest::load::{self, Outcome};
 use loadtest::origin::Origin;
 use loadtest::scenario::Scenario;
@@ -34,6 +35,8 @@ enum Command {
         /// What to listen on, as JSON: { "http": [[20000, 20003]], "echo": [20050], "silent": [], "slots": 4 }.
         wanted: String,
     },
+    /// Be a fleet of agents, and look whether everything that was acknowledged is stored once.
+    Fleet(Box<fleet::Options>),
     /// Count the allocations of a request; PORTCULLIS_BIN names the build that counts.
     Allocations,
     /// Compare Portcullis with other proxies on this machine.
@@ -101,6 +104,17 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Origin { wanted } => {
             let origin: Origin = serde_json::from_str(&wanted).context("what to listen on")?;
             in_one_thread(origin.serve())
+        }
+        Command::Fleet(options) => {
+            let json = options.json;
+            let outcome = in_one_thread(fleet::run(*options))?;
+            if json {
+                println!("{}", serde_json::to_string(&outcome)?);
+            } else {
+                print!("{}", outcome.table());
+            }
+            anyhow::ensure!(outcome.is_good(), "the fleet did not converge");
+            Ok(())
         }
         Command::Allocations => bench::allocations(),
         Command::Bench {

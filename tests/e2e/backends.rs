@@ -18,7 +18,7 @@ async fn accepted(database: &Database, way: &Way<'_>, title: &str) -> Agent {
     let mut agent = Agent::new(title);
     agent.set_up(way, Some("right")).await;
     agent.exchange(way).await.expect("an exchange");
-    assert_eq!(agent.types.len(), 18, "{:?}", agent.types);
+    assert_eq!(agent.types.len(), 22, "{:?}", agent.types);
     agent
 }
 
@@ -446,6 +446,11 @@ async fn every_type_that_is_taken_is_stored() {
         ),
         ("hardware-info", vec![("data", u("<list/>"))]),
         ("resynchronize", vec![]),
+        ("packages", vec![("installed", l([t([i(1), i(3)])]))]),
+        (
+            "package-reporter-result",
+            vec![("code", i(2)), ("err", u("no network"))],
+        ),
         (
             "change-packages-result",
             vec![("operation-id", i(1)), ("result-code", i(1))],
@@ -462,6 +467,8 @@ async fn every_type_that_is_taken_is_stored() {
     assert!(agent.pending.is_empty());
     assert_eq!(database.sql("select refused_messages from exchange"), "0");
     for (sql, rows) in [
+        ("select installed from computer_packages", "{[1,4)}"),
+        ("select code, error from package_report", "2|no network"),
         (
             "select interface, received, sent from network_traffic order by at",
             "eth0|12|34\neth0|1|2",

@@ -16,6 +16,7 @@
 //! | `tls_front` | Who gives a worker TLS? |
 //! | `stack`, `broker`, `postgres`, `agent`, `hostagent`, `bpickle` | The services with a real database and broker, and who reports to them |
 //! | `house`, `person`, `vault` | All services behind the edge, who asks them, and who keeps their secrets |
+//! | `package` | Who uploads packages, and what |
 //! | `certs`, `ports`, `dir`, `files`, `eventually` | Certificates, free ports, a directory, open files, patience |
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -37,6 +38,7 @@ pub mod hostagent;
 pub mod house;
 pub mod load;
 pub mod message;
+pub mod package;
 pub mod person;
 pub mod ports;
 pub mod postgres;

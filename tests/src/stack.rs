@@ -46,6 +46,7 @@ fn build() {
         "api",
         "outbox-relay",
         "hostagent-messenger",
+        "package-upload",
     ];
     let built = programs
         .map(|name| modified(&dir.join(name)))
@@ -157,7 +158,7 @@ impl Database {
             .to_owned()
     }
 
-    /// Runs SQL in a transaction that stays open until the value is dropped.
+    /// Runs SQL in a transaction that stays open until the value is dropped, or committed.
     pub fn hold(&self, sql: &str) -> Held {
         let mut child = psql_command(&self.url)
             .stdin(Stdio::piped())
@@ -216,6 +217,15 @@ fn with_key(settings: &[(&str, &str)]) -> Vec<(String, String)> {
 
 /// A transaction that is open.
 pub struct Held(Child, Option<ChildStdin>);
+
+impl Held {
+    /// Commits in place of undoing it.
+    pub fn commit(mut self) {
+        if let Some(stdin) = &mut self.1 {
+            writeln!(stdin, "commit;").expect("psql reads");
+        }
+    }
+}
 
 impl Drop for Held {
     fn drop(&mut self) {

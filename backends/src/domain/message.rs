@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use super::fields::{Fields, Invalid, int, text, truth};
 use super::network::{self, Interface, Traffic};
+use super::package::{self, AddPackages, Reported, ReporterResult, UnknownHashes};
 use super::report::{
     self, ComputerInfo, Distribution, Mount, OperationResult, Processes, Processor, Users, tags,
 };
@@ -38,6 +39,16 @@ pub enum Message {
     Users(Users),
     /// How an operation ended.
     OperationResult(OperationResult),
+    /// What changed among its packages.
+    Packages(Reported),
+    /// It wants to know numbers of packages.
+    UnknownHashes(UnknownHashes),
+    /// It describes packages and wants to know their numbers.
+    AddPackages(AddPackages),
+    /// How its look at its packages ended.
+    ReporterResult(ReporterResult),
+    /// How an order to change packages ended, and what it would have needed to install and remove.
+    PackagesChanged(OperationResult, Vec<i64>, Vec<i64>),
     /// The agent begins anew; with a number, because we asked for it.
     Resynchronize(Option<i64>),
     /// JSON about the subscription.
@@ -90,8 +101,19 @@ pub fn read(value: &Value) -> Result<Message, Refusal> {
         "users" => Message::Users(report::users(fields)?),
         "operation-result" => Message::OperationResult(report::operation_result(fields)?),
         "change-packages-result" => {
-            Message::OperationResult(report::change_packages_result(fields)?)
+            let needs = |field| {
+                fields
+                    .list(field, maybe)
+                    .map(|ids| ids.into_iter().flatten())
+            };
+            let (install, remove) = (needs("must-install")?, needs("must-remove")?);
+            let result = report::change_packages_result(fields)?;
+            Message::PackagesChanged(result, install.collect(), remove.collect())
         }
+        "packages" => Message::Packages(package::reported(fields)?),
+        "unknown-package-hashes" => Message::UnknownHashes(package::unknown_hashes(fields)?),
+        "add-packages" => Message::AddPackages(package::add_packages(fields)?),
+        "package-reporter-result" => Message::ReporterResult(package::reporter_result(fields)?),
         "resynchronize" => Message::Resynchronize(fields.optional("operation-id", int)?),
         "ubuntu-pro-info" => Message::UbuntuPro(fields.get("ubuntu-pro-info", text)?),
         "computer-tags" => {
@@ -111,6 +133,14 @@ pub fn read(value: &Value) -> Result<Message, Refusal> {
     Ok(message)
 }
 
+/// A number, or nothing where the agent knows none.
+fn maybe(value: &Value) -> Result<Option<i64>, &'static str> {
+    match value {
+        Value::Null => Ok(None),
+        value => int(value).map(Some),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::types::ACCEPTED;
@@ -122,7 +152,7 @@ mod tests {
             let value = Value::dict([("type", message_type.into())]);
             assert_ne!(read(&value), Err(Refusal::Type), "{message_type}");
         }
-        let value = Value::dict([("type", "packages".into())]);
+        let value = Value::dict([("type", "snaps".into())]);
         assert_eq!(read(&value), Err(Refusal::Type));
         assert_eq!(read(&Value::dict([])), Err(Refusal::Type));
         assert!(matches!(read(&Value::Null), Err(Refusal::Invalid(_))));
@@ -141,6 +171,17 @@ mod tests {
             ("operation-result", "operation-id", "seven".into()),
             ("mount-info", "mount-info", Value::Int(1)),
             ("computer-info", "annotations", Value::List(vec![])),
+            ("packages", "installed", Value::List(vec!["x".into()])),
+            (
+                "unknown-package-hashes",
+                "hashes",
+                Value::List(vec!["short".into()]),
+            ),
+            (
+                "add-packages",
+                "packages",
+                Value::List(vec![Value::dict([])]),
+            ),
             (
                 "network-activity",
                 "activities",

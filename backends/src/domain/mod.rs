@@ -3,17 +3,22 @@
 //! Nothing here waits, reads a clock or knows SQL or HTTP.
 
 pub mod activity;
+pub mod changes;
+pub mod control;
 pub mod event;
 pub mod exchange;
 pub mod fields;
 pub mod message;
 pub mod network;
 pub mod order;
+pub mod package;
+pub mod package_search;
 pub mod password;
 pub mod person;
 pub mod query;
 pub mod register;
 pub mod report;
+pub mod repository;
 pub mod sequence;
 pub mod signature;
 pub mod token;

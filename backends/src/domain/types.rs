@@ -7,8 +7,9 @@ use md5::{Digest, Md5};
 
 /// What is taken from an accepted computer: everything that is stored, and nothing else. Sorted.
 /// `register` is not among them: an agent takes that as the sign that it is not registered.
-pub const ACCEPTED: [&str; 18] = [
+pub const ACCEPTED: [&str; 22] = [
     "active-process-info",
+    "add-packages",
     "change-packages-result",
     "computer-info",
     "computer-tags",
@@ -21,10 +22,13 @@ pub const ACCEPTED: [&str; 18] = [
     "network-activity",
     "network-device",
     "operation-result",
+    "package-reporter-result",
+    "packages",
     "processor-info",
     "reboot-required-info",
     "resynchronize",
     "ubuntu-pro-info",
+    "unknown-package-hashes",
     "users",
 ];
 
@@ -57,6 +61,7 @@ pub fn scope(message_type: &str) -> Option<&'static str> {
         "active-process-info" => "process",
         "users" => "users",
         "ubuntu-pro-info" => "ubuntu-pro",
+        "packages" | "unknown-package-hashes" | "add-packages" => "package",
         _ => return None,
     })
 }

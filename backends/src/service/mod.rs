@@ -14,6 +14,7 @@ pub mod message_system;
 pub mod outbox_relay;
 pub mod package_search;
 pub mod package_upload;
+pub mod packages;
 pub mod pingserver;
 pub mod sign_in;
 

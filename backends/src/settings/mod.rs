@@ -13,8 +13,12 @@ use std::time::Duration;
 use clap::Parser;
 
 mod keys;
+mod package_search;
+mod repository;
 mod secret;
 
+pub use package_search::PackageSearch;
+pub use repository::Repository;
 pub use secret::{Hidden, Keeper, Login, Secret, Vault};
 
 /// What a worker is told.
@@ -47,6 +51,10 @@ pub struct Shared {
     pub api: Api,
     /// Secrets.
     pub secret: Secret,
+    /// Repositories of packages.
+    pub repository: Repository,
+    /// Package search.
+    pub package_search: PackageSearch,
 }
 
 /// `[store]`: where the database is.
@@ -245,6 +253,8 @@ impl Shared {
                 poll: keys.duration("hostagent_messenger", "poll", seconds(5)),
             },
             secret: secret::read(&mut keys),
+            repository: repository::read(&mut keys),
+            package_search: package_search::read(&mut keys),
         };
         if shared.broker.prefix.len() > 64 {
             keys.problem("broker.prefix", "a name has at most 64 bytes");

@@ -94,6 +94,18 @@ pub async fn failed(tx: &Tx<'_>, id: i64, why: &str) -> Result<()> {
     Ok(())
 }
 
+/// The message's other fields, in bpickle, of an activity that the computer is at.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn delivered_fields(tx: &Tx<'_>, computer: i64, id: i64) -> Result<Option<Vec<u8>>> {
+    let sql = "select fields from activity \
+               where id = $1 and computer_id = $2 and status = 'delivered'";
+    let row = find(tx, sql, &[&id, &computer]).await?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?)
+}
+
 /// The computer says how an activity of its own ended. False for one that is not delivered, is over,
 /// or belongs to another computer: that is no error, and nothing changes.
 ///

@@ -36,6 +36,16 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
         "persons",
         include_str!("../../migrations/0020_persons.sql"),
     ),
+    (
+        30,
+        "repositories",
+        include_str!("../../migrations/0030_repositories.sql"),
+    ),
+    (
+        31,
+        "packages",
+        include_str!("../../migrations/0031_packages.sql"),
+    ),
 ];
 
 /// The version of the schema that this program works with: the number of the last migration.

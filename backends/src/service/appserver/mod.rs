@@ -16,6 +16,7 @@ use serde::Deserialize;
 
 use self::page::Frame;
 use super::Service;
+use super::packages::Packages;
 use super::sign_in::Judge;
 use crate::domain::person::Role;
 use crate::error::Error;
@@ -30,7 +31,9 @@ mod demo;
 mod guard;
 mod hosts;
 mod live;
+mod packages;
 mod page;
+mod repository;
 
 /// The application server: what people open in a browser.
 pub const SERVICE: Service = Service {
@@ -53,18 +56,22 @@ const SCRIPT: &str = include_str!("live.js");
 struct Desk {
     store: Store,
     judge: Judge,
+    packages: Packages,
 }
 
 fn open(ground: Ground) -> Live {
+    let search = &ground.settings.package_search;
     let desk = Desk {
         store: ground.store.clone(),
         judge: Judge::new(ground.store.clone()),
+        packages: Packages::new(&ground.store, &ground.metrics, search),
     };
     let ears = live::Ears::new(&ground.broker, &ground.worker);
     let routes = Router::new()
         .route("/", get(|| async { Redirect::to("/computers") }))
         .route("/computers", get(computers))
         .route("/computers/{id}", get(computer))
+        .merge(packages::routes())
         .route("/pending", get(pending))
         .route("/pending/decide", post(decide))
         .merge(activities::routes())
@@ -86,6 +93,7 @@ fn open(ground: Ground) -> Live {
             page::LIVE,
             get(|| async { kept("text/javascript", SCRIPT) }),
         )
+        .merge(repository::routes(&ground.settings.repository))
         .layer(axum::middleware::from_fn(shield));
     Live {
         routes: front::around(routes, &ground.worker, &ground.metrics, &ground.store),

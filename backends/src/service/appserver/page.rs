@@ -55,6 +55,7 @@ pub fn page(frame: &Frame<'_>, title: &str, body: &Markup) -> Html<String> {
         a href="/computers" { "Computers (" (accepted) ")" }
         a href="/pending" { "Pending (" (waiting) ")" }
         a href="/activities" { "Activities" }
+        a href="/packages" { "Packages" }
         a href="/hosts" { "WSL hosts" }
         form method="post" action="/logout" {
             (frame.token())
@@ -163,6 +164,7 @@ pub fn computer(frame: &Frame<'_>, computer: &Computer) -> Html<String> {
             }
             @if listed.reboot_required { dt { "Restart" } dd { em { "required" } } }
         }
+        p { a href=(format!("/computers/{}/packages", listed.id)) { "Packages" } }
         h2 { "Network interfaces" }
         @if computer.interfaces.is_empty() { p { "None reported." } } @else {
             table id="interfaces" {

@@ -222,6 +222,7 @@ struct Desk<'a, 'tx> {
 struct Wishes {
     set_id: bool,
     accepted: bool,
+    replies: Vec<Value>,
 }
 
 impl Desk<'_, '_> {
@@ -361,7 +362,8 @@ impl Desk<'_, '_> {
         match message::read(value) {
             Ok(message) => {
                 let at = report::made_at(value, SystemTime::now());
-                report::store(self.tx, id, message, at).await?;
+                let reply = report::store(self.tx, id, message, at).await?;
+                wishes.replies.extend(reply);
                 tally.stored += 1;
             }
             Err(message::Refusal::Type) => tally.not_taken += 1,
@@ -438,6 +440,17 @@ impl Counter<'_, '_, '_> {
             if !self.kept.iter().any(|kept| kept.body == body) {
                 self.hand_out(&message, None).await?;
             }
+        }
+        for reply in &wishes.replies {
+            if self.kept.len() >= KEPT_MAX {
+                // It asks again for what it was not told.
+                warn!(
+                    computer = self.desk.ids().id,
+                    "not answered: it takes nothing"
+                );
+                break;
+            }
+            self.hand_out(reply, None).await?;
         }
         let understood = request
             .client_types

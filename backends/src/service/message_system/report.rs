@@ -2,11 +2,12 @@
 
 use std::time::SystemTime;
 
-use crate::bpickle::Value;
+use crate::bpickle::{self, Limits, Value};
 use crate::domain::fields::time;
 use crate::domain::message::Message;
+use crate::domain::package::package_ids;
 use crate::domain::report::OperationResult;
-use crate::store::{Result, Tx, activity, computer, network, report};
+use crate::store::{Result, Tx, activity, computer, network, package, report};
 
 /// When a message was made: its own time, but never later than `now`.
 pub fn made_at(message: &Value, now: SystemTime) -> SystemTime {
@@ -17,12 +18,26 @@ pub fn made_at(message: &Value, now: SystemTime) -> SystemTime {
     }
 }
 
-/// Stores a message that was made at `at`.
+/// Stores a message that was made at `at`, and says what is to be answered to it, if anything.
 ///
 /// # Errors
 ///
 /// The database's.
-pub async fn store(tx: &Tx<'_>, id: i64, message: Message, at: SystemTime) -> Result<()> {
+pub async fn store(
+    tx: &Tx<'_>,
+    id: i64,
+    message: Message,
+    at: SystemTime,
+) -> Result<Option<Value>> {
+    let (request, ids) = match message {
+        Message::UnknownHashes(asked) => (asked.request, package::ids(tx, &asked.hashes).await?),
+        Message::AddPackages(told) => (told.request, package::add(tx, &told.packages).await?),
+        message => return keep(tx, id, message, at).await.map(|()| None),
+    };
+    Ok(Some(package_ids(request, &ids)))
+}
+
+async fn keep(tx: &Tx<'_>, id: i64, message: Message, at: SystemTime) -> Result<()> {
     match message {
         Message::NetworkDevice(interfaces) => {
             network::replace_interfaces(tx, id, &interfaces, at).await
@@ -44,9 +59,21 @@ pub async fn store(tx: &Tx<'_>, id: i64, message: Message, at: SystemTime) -> Re
         }
         Message::Hardware(xml) => report::hardware(tx, id, &xml).await,
         Message::OperationResult(result) => ended(tx, id, &result).await,
-        // Without a number the agent tells that it begins anew; what it sends then replaces.
-        Message::Resynchronize(None) => Ok(()),
+        Message::Packages(told) => package::report(tx, id, &told, at).await,
+        Message::ReporterResult(told) => package::reporter_result(tx, id, &told, at).await,
+        Message::PackagesChanged(result, install, remove) => {
+            package::needs(tx, id, result.operation, &install, &remove).await?;
+            ended(tx, id, &result).await
+        }
+        // These were answered before they came here.
+        Message::UnknownHashes(_) | Message::AddPackages(_) => Ok(()),
+        // Without a number the agent tells that it begins anew; what it sends then replaces. Of its
+        // packages it tells all that it has, and not what it has no more.
+        Message::Resynchronize(None) => package::forget(tx, id).await,
         Message::Resynchronize(Some(operation)) => {
+            if resends_packages(tx, id, operation).await? {
+                package::forget(tx, id).await?;
+            }
             let result = OperationResult {
                 operation,
                 succeeded: true,
@@ -56,6 +83,20 @@ pub async fn store(tx: &Tx<'_>, id: i64, message: Message, at: SystemTime) -> Re
             ended(tx, id, &result).await
         }
     }
+}
+
+/// Did an order to report again that is out ask for packages? One that names nothing asks for all.
+async fn resends_packages(tx: &Tx<'_>, id: i64, operation: i64) -> Result<bool> {
+    let Some(fields) = activity::delivered_fields(tx, id, operation).await? else {
+        return Ok(false);
+    };
+    let Ok(fields) = bpickle::read(&fields, Limits::default()) else {
+        return Ok(false);
+    };
+    Ok(match fields.at("scopes").and_then(Value::as_list) {
+        Some(scopes) => scopes.iter().any(|one| one.as_text() == Some("package")),
+        None => true,
+    })
 }
 
 async fn ended(tx: &Tx<'_>, id: i64, result: &OperationResult) -> Result<()> {

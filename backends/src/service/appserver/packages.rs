@@ -1,0 +1,208 @@
+//! Which packages are there, and which has a computer? Two pages over one question.
+
+use axum::extract::{Path, Query, State};
+use axum::response::Html;
+use axum::routing::get;
+use axum::{Extension, Router};
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::page;
+use super::{Desk, frame};
+use crate::domain::package_search::{Answer, Found, Question};
+use crate::error::Error;
+use crate::store;
+use crate::store::person::Session;
+
+/// Packages on one page.
+const PAGE_ROWS: i64 = 100;
+/// Computers that are named where a number is pointed at.
+const NAMED_MAX: usize = 20;
+
+/// The states that can be asked for, and how they are called.
+const STATES: [(&str, &str); 5] = [
+    ("installed", "Installed"),
+    ("upgrade", "Upgrades"),
+    ("security", "Security upgrades"),
+    ("held", "Held"),
+    ("available", "Available"),
+];
+
+/// The routes of these pages.
+pub fn routes() -> Router<Desk> {
+    Router::new()
+        .route("/packages", get(all))
+        .route("/computers/{id}/packages", get(of_computer))
+}
+
+#[derive(Default, Deserialize)]
+struct Asked {
+    /// A part of the name or the summary.
+    #[serde(default)]
+    text: String,
+    /// One of [`STATES`]; anything else is the first.
+    #[serde(default)]
+    state: String,
+    #[serde(default)]
+    from: u32,
+}
+
+impl Asked {
+    fn state(&self) -> &'static str {
+        let known = STATES.iter().find(|(state, _)| *state == self.state);
+        known.or(STATES.first()).map_or("", |(state, _)| state)
+    }
+
+    fn question(&self, account: i64, computer: Option<i64>) -> Question {
+        let is = |state: &str| (self.state() == state).then_some(true);
+        Question {
+            account_id: account,
+            computer_ids: computer.map(|computer| vec![computer]),
+            text: (!self.text.is_empty()).then(|| self.text.replace('\0', "\u{fffd}")),
+            names: None,
+            installed: is("installed"),
+            available: is("available"),
+            upgrade: is("upgrade"),
+            held: is("held"),
+            security: is("security"),
+            limit: PAGE_ROWS,
+            offset: self.from.into(),
+        }
+    }
+}
+
+async fn all(
+    State(desk): State<Desk>,
+    Extension(session): Extension<Session>,
+    Query(asked): Query<Asked>,
+) -> Result<Html<String>, Error> {
+    let frame = {
+        let mut connection = desk.store.connection().await?;
+        let tx = store::begin(&mut connection).await?;
+        frame(&tx, &session).await?
+    };
+    let question = asked.question(session.person.account, None);
+    let answer = desk.packages.ask(&question).await?;
+    let body = html! {
+        (form("/packages", &asked))
+        (table(&answer, fleet_head(), fleet_cells))
+        (turn("/packages", &asked, &answer))
+    };
+    Ok(page::page(&frame, "Packages", &body))
+}
+
+async fn of_computer(
+    State(desk): State<Desk>,
+    Extension(session): Extension<Session>,
+    Path(id): Path<String>,
+    Query(asked): Query<Asked>,
+) -> Result<Html<String>, Error> {
+    let id: i64 = id.parse().map_err(|_| Error::NotFound)?;
+    let (of, frame) = {
+        let mut connection = desk.store.connection().await?;
+        let tx = store::begin(&mut connection).await?;
+        let of = store::package::summary(&tx, id).await?;
+        (of.ok_or(Error::NotFound)?, frame(&tx, &session).await?)
+    };
+    let answer = desk
+        .packages
+        .ask(&asked.question(of.account, Some(id)))
+        .await?;
+    let path = format!("/computers/{id}/packages");
+    let body = html! {
+        p { a href=(format!("/computers/{id}")) { (of.title) } }
+        @if let Some(at) = &of.reported { p { "Reported " (at) "." } }
+        @if let Some((code, error)) = &of.failed {
+            p { em { "The last look at its packages failed (" (code) "): " (error) } }
+        }
+        (form(&path, &asked))
+        (table(&answer, computer_head(), computer_cells))
+        (turn(&path, &asked, &answer))
+    };
+    Ok(page::page(&frame, "Packages of a computer", &body))
+}
+
+fn form(path: &str, asked: &Asked) -> Markup {
+    html! {
+        form method="get" action=(path) {
+            select name="state" aria-label="State" {
+                @for (state, name) in STATES {
+                    option value=(state) selected[state == asked.state()] { (name) }
+                }
+            }
+            input type="search" name="text" value=(asked.text) aria-label="Name or summary";
+            button { "Search" }
+        }
+    }
+}
+
+fn table(answer: &Answer, head: Markup, cells: fn(&Found) -> Markup) -> Markup {
+    html! {
+        p { (answer.count) " packages." }
+        @if !answer.packages.is_empty() {
+            table id="packages" {
+                thead { tr { th { "Name" } th { "Version" } th { "Summary" } (head) } }
+                tbody { @for one in &answer.packages { tr {
+                    td { (one.name) } td { (one.version) } td { (one.summary) } (cells(one))
+                } } }
+            }
+        }
+    }
+}
+
+fn fleet_head() -> Markup {
+    html! { th { "Installed on" } th { "Upgrade on" } th { "Held on" } th { "Available on" } }
+}
+
+fn fleet_cells(one: &Found) -> Markup {
+    let on = &one.computers;
+    let count = |computers: &[i64]| {
+        let mut named: Vec<String> = computers
+            .iter()
+            .take(NAMED_MAX)
+            .map(ToString::to_string)
+            .collect();
+        if computers.len() > NAMED_MAX {
+            named.push("\u{2026}".to_owned());
+        }
+        html! { td title=(named.join(", ")) { (computers.len()) } }
+    };
+    html! {
+        (count(&on.installed)) (count(&on.upgrades)) (count(&on.held)) (count(&on.available))
+    }
+}
+
+fn computer_head() -> Markup {
+    html! { th { "State" } }
+}
+
+fn computer_cells(one: &Found) -> Markup {
+    let on = &one.computers;
+    let states = [
+        (&on.installed, "installed"),
+        (&on.upgrades, "upgrade"),
+        (&on.held, "held"),
+        (&on.available, "available"),
+    ];
+    let words: Vec<&str> = states
+        .into_iter()
+        .filter(|(computers, _)| !computers.is_empty())
+        .map(|(_, word)| word)
+        .collect();
+    html! { td { (words.join(", ")) } }
+}
+
+fn turn(path: &str, asked: &Asked, answer: &Answer) -> Markup {
+    let from = i64::from(asked.from);
+    let to = |from: i64| {
+        let text =
+            percent_encoding::utf8_percent_encode(&asked.text, percent_encoding::NON_ALPHANUMERIC);
+        format!("{path}?state={}&text={text}&from={from}", asked.state())
+    };
+    html! {
+        p {
+            @if from > 0 { a href=(to((from - PAGE_ROWS).max(0))) { "Back" } " " }
+            @if answer.count > from + PAGE_ROWS { a href=(to(from + PAGE_ROWS)) { "More" } }
+        }
+    }
+}

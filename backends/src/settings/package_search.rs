@@ -1,0 +1,35 @@
+//! `[package_search]`: where is it, and how closely does it follow?
+
+use std::time::Duration;
+
+use axum::http::Uri;
+
+use super::keys::Keys;
+
+/// What package search and those who ask it are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackageSearch {
+    /// `url`: where others ask it, `http://127.0.0.1:9099/v1/search`. None: the database is asked.
+    pub url: Option<Uri>,
+    /// `timeout`: how long others wait for it before they ask the database. Default 2s.
+    pub timeout: Duration,
+    /// `refresh`: time between two looks into the database. Default 5s.
+    pub refresh: Duration,
+}
+
+pub(super) fn read(keys: &mut Keys) -> PackageSearch {
+    let section = "package_search";
+    let written = keys.text(section, "url", "");
+    let url = written.parse::<Uri>().ok().filter(|url| {
+        url.scheme_str() == Some("http") && url.host().is_some_and(|host| !host.is_empty())
+    });
+    if url.is_none() && !written.is_empty() {
+        let what = format!("`url` is of the form http://127.0.0.1:9099/v1/search, not `{written}`");
+        keys.problem("[package_search]", &what);
+    }
+    PackageSearch {
+        url,
+        timeout: keys.duration(section, "timeout", Duration::from_secs(2)),
+        refresh: keys.duration(section, "refresh", Duration::from_secs(5)),
+    }
+}

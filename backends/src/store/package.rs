@@ -1,0 +1,279 @@
+//! Which packages are there, and which have computers?
+
+use std::time::SystemTime;
+
+use tokio_postgres::types::ToSql;
+
+use super::{Result, Tx, one, rows, run};
+use crate::domain::package::{Hash, Ids, Package, Reported, ReporterResult};
+use crate::domain::package_search::{Answer, Computers, Found, Question};
+
+/// The numbers of these packages, None for those that nobody has described, in their order.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn ids(tx: &Tx<'_>, hashes: &[Hash]) -> Result<Vec<Option<i64>>> {
+    let hashes: Vec<&[u8]> = hashes.iter().map(<[u8; 20]>::as_slice).collect();
+    let sql = "select id from unnest($1::bytea[]) with ordinality asked (hash, place) \
+               left join package using (hash) order by place";
+    let rows = rows(tx, sql, &[&hashes]).await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// Adds what is not there yet. The numbers of all of them, in their order.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn add(tx: &Tx<'_>, packages: &[Package]) -> Result<Vec<Option<i64>>> {
+    let hashes: Vec<Hash> = packages.iter().map(Package::hash).collect();
+    // In one order everywhere, so that two agents which describe the same do not wait in a circle.
+    let mut places: Vec<usize> = (0..packages.len()).collect();
+    places.sort_unstable_by_key(|place| hashes.get(*place));
+    for (package, hash) in places
+        .into_iter()
+        .filter_map(|place| packages.get(place).zip(hashes.get(place)))
+    {
+        let sql = "insert into package (hash, kind, name, version, section, summary, \
+                       description, size, installed_size) \
+                   values ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+                   on conflict (hash) do nothing returning id";
+        let values: [&(dyn ToSql + Sync); 9] = [
+            &hash.as_slice(),
+            &package.kind,
+            &package.name,
+            &package.version,
+            &package.section,
+            &package.summary,
+            &package.description,
+            &package.size,
+            &package.installed_size,
+        ];
+        let Some(row) = super::find(tx, sql, &values).await? else {
+            continue;
+        };
+        let id: i64 = row.try_get(0)?;
+        let (kinds, expressions): (Vec<i64>, Vec<&str>) = package
+            .relations
+            .iter()
+            .map(|(kind, expression)| (*kind, expression.as_str()))
+            .unzip();
+        let sql = "insert into package_relation \
+                   select $1, * from unnest($2::bigint[], $3::text[])";
+        run(tx, sql, &[&id, &kinds, &expressions]).await?;
+    }
+    ids(tx, &hashes).await
+}
+
+/// What changed among the packages of a computer, told at `at`.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn report(tx: &Tx<'_>, computer: i64, told: &Reported, at: SystemTime) -> Result<()> {
+    let sql = "insert into computer_packages (computer_id, reported_at) values ($1, $2) \
+               on conflict do nothing";
+    run(tx, sql, &[&computer, &at]).await?;
+    let added = told.added.each_ref().map(Ids::written);
+    let removed = told.removed.each_ref().map(Ids::written);
+    let sql = "update computer_packages set reported_at = $2, \
+                   written_by = pg_current_xact_id(), \
+                   installed = installed + $3::text::int8multirange - $9::text::int8multirange, \
+                   available = available + $4::text::int8multirange - $10::text::int8multirange, \
+                   upgrades = upgrades + $5::text::int8multirange - $11::text::int8multirange, \
+                   held = held + $6::text::int8multirange - $12::text::int8multirange, \
+                   autoremovable = autoremovable + $7::text::int8multirange \
+                       - $13::text::int8multirange, \
+                   security = security + $8::text::int8multirange - $14::text::int8multirange \
+               where computer_id = $1";
+    let mut values: Vec<&(dyn ToSql + Sync)> = vec![&computer, &at];
+    values.extend(
+        added
+            .iter()
+            .chain(&removed)
+            .map(|set| set as &(dyn ToSql + Sync)),
+    );
+    run(tx, sql, &values).await?;
+    Ok(())
+}
+
+/// A computer tells all of its packages anew: what was known is void.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn forget(tx: &Tx<'_>, computer: i64) -> Result<()> {
+    let sql = "update computer_packages set installed = '{}', available = '{}', upgrades = '{}', \
+               held = '{}', autoremovable = '{}', security = '{}', \
+               written_by = pg_current_xact_id() where computer_id = $1";
+    run(tx, sql, &[&computer]).await?;
+    Ok(())
+}
+
+/// How the agent's look at its packages ended.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn reporter_result(
+    tx: &Tx<'_>,
+    computer: i64,
+    told: &ReporterResult,
+    at: SystemTime,
+) -> Result<()> {
+    let sql = "insert into package_report values ($1, $2, $3, $4) \
+               on conflict (computer_id) do update set code = excluded.code, \
+               error = excluded.error, reported_at = excluded.reported_at";
+    run(
+        tx,
+        sql,
+        &[&computer, &told.code, &told.error, &told.at.unwrap_or(at)],
+    )
+    .await?;
+    Ok(())
+}
+
+/// What an order to change packages would have needed beyond what it allowed.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn needs(
+    tx: &Tx<'_>,
+    computer: i64,
+    activity: i64,
+    must_install: &[i64],
+    must_remove: &[i64],
+) -> Result<()> {
+    let sql = "insert into change_packages_result \
+               select id, $3, $4 from activity where id = $1 and computer_id = $2 \
+               on conflict (activity_id) do update set must_install = excluded.must_install, \
+               must_remove = excluded.must_remove";
+    run(
+        tx,
+        sql,
+        &[&activity, &computer, &must_install, &must_remove],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The packages that are looked for, with their computers, as `hits`. What it means is said in
+/// `domain::package_search`.
+const HITS: &str = "with scope as ( \
+        select computer_id, installed, available, upgrades, held, security \
+        from computer_packages join computer on computer.id = computer_id \
+        where accepted and account_id = $1 and ($2::bigint[] is null or computer_id = any($2)) \
+    ), told as ( \
+        select id, name, version, summary, \
+            array(select computer_id from scope where package.id <@ scope.installed \
+                  order by computer_id) as installed, \
+            array(select computer_id from scope where package.id <@ scope.available \
+                  order by computer_id) as available, \
+            array(select computer_id from scope where package.id <@ scope.upgrades \
+                  order by computer_id) as upgrades, \
+            array(select computer_id from scope where package.id <@ scope.held \
+                  order by computer_id) as held, \
+            exists (select from scope where package.id <@ scope.security) as security \
+        from package \
+        where ($3::text[] is null or name = any($3)) \
+          and ($4::text is null \
+               or position(lower($4 collate \"C\") in lower(name collate \"C\")) > 0 \
+               or position(lower($4 collate \"C\") in lower(summary collate \"C\")) > 0) \
+    ), hits as ( \
+        select * from told \
+        where cardinality(installed || available || upgrades || held) > 0 \
+          and ($5::boolean is null or $5 = (installed <> '{}')) \
+          and ($6::boolean is null or $6 = (available <> '{}')) \
+          and ($7::boolean is null or $7 = (upgrades <> '{}')) \
+          and ($8::boolean is null or $8 = (held <> '{}')) \
+          and ($9::boolean is null or $9 = security) \
+    )";
+
+/// Looks for packages.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn search(tx: &Tx<'_>, question: &Question) -> Result<Answer> {
+    let [installed, available, upgrade, held, security] = question.states();
+    let asked: [&(dyn ToSql + Sync); 9] = [
+        &question.account_id,
+        &question.computer_ids,
+        &question.names,
+        &question.text,
+        &installed,
+        &available,
+        &upgrade,
+        &held,
+        &security,
+    ];
+    let sql =
+        format!("{HITS} select count(*), (extract(epoch from now()) * 1000)::bigint from hits");
+    let row = one(tx, &sql, &asked).await?;
+    let mut answer = Answer {
+        count: row.try_get(0)?,
+        packages: Vec::new(),
+        as_of: row.try_get(1)?,
+    };
+    let (limit, offset) = question.page();
+    let sql = format!(
+        "{HITS} select id, name, version, summary, installed, available, upgrades, held from hits \
+         order by name collate \"C\", version collate \"C\", id limit $10 offset $11"
+    );
+    let mut values: Vec<&(dyn ToSql + Sync)> = asked.into();
+    values.extend([&limit as &(dyn ToSql + Sync), &offset]);
+    for row in rows(tx, &sql, &values).await? {
+        answer.packages.push(Found {
+            id: row.try_get(0)?,
+            name: row.try_get(1)?,
+            version: row.try_get(2)?,
+            summary: row.try_get(3)?,
+            computers: Computers {
+                installed: row.try_get(4)?,
+                available: row.try_get(5)?,
+                upgrades: row.try_get(6)?,
+                held: row.try_get(7)?,
+            },
+        });
+    }
+    Ok(answer)
+}
+
+/// What a page says of a computer's packages, beyond them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Whose it is.
+    pub account: i64,
+    /// Its name for people.
+    pub title: String,
+    /// When it told of its packages last, UTC.
+    pub reported: Option<String>,
+    /// How its own last look at them failed, if it did.
+    pub failed: Option<(i64, String)>,
+}
+
+/// What a page says of a computer's packages; None where there is no such computer.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn summary(tx: &Tx<'_>, computer: i64) -> Result<Option<Summary>> {
+    let sql = "select account_id, title, \
+               to_char(told.reported_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS'), \
+               code, error from computer \
+               left join computer_packages told on told.computer_id = id \
+               left join package_report looked on looked.computer_id = id and code <> 0 \
+               where id = $1";
+    let Some(row) = super::find(tx, sql, &[&computer]).await? else {
+        return Ok(None);
+    };
+    let (code, error): (Option<i64>, Option<String>) = (row.try_get(3)?, row.try_get(4)?);
+    Ok(Some(Summary {
+        account: row.try_get(0)?,
+        title: row.try_get(1)?,
+        reported: row.try_get(2)?,
+        failed: code.zip(error),
+    }))
+}

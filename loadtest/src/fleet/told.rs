@@ -1,0 +1,185 @@
+//! What was seen? Latency and errors by kind of request, messages and orders; for people and machines.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+/// Longest latency that is told apart: an hour.
+const MICROS_MAX: u64 = 3_600_000_000;
+
+/// Kinds of requests.
+pub const KINDS: [&str; 3] = ["register", "ping", "exchange"];
+
+/// What was seen so far.
+pub struct Told {
+    latency: [Histogram<u64>; 3],
+    errors: BTreeMap<(&'static str, String), u64>,
+    pub registered: u64,
+    pub acknowledged: u64,
+    pub ordered: u64,
+    pub results: u64,
+}
+
+/// One kind of request, in the end.
+#[derive(Debug, Serialize)]
+pub struct Kind {
+    pub answered: u64,
+    /// Milliseconds.
+    pub p50: f64,
+    pub p90: f64,
+    pub p99: f64,
+    pub max: f64,
+    /// By cause.
+    pub errors: BTreeMap<String, u64>,
+}
+
+/// All of it, in the end.
+#[derive(Debug, Serialize)]
+pub struct Outcome {
+    pub clients: usize,
+    pub registered: u64,
+    pub seconds: f64,
+    pub requests: BTreeMap<&'static str, Kind>,
+    /// Messages that a server said it has.
+    pub messages_acknowledged: u64,
+    pub orders_given: u64,
+    pub orders_done: u64,
+    /// Clients whose every message was acknowledged in the end.
+    pub converged: usize,
+    /// Computers that were compared with the database; none without `--database`.
+    pub compared: Option<usize>,
+    /// What does not agree, the first of it.
+    pub problems: Vec<String>,
+    pub problems_total: usize,
+}
+
+impl Told {
+    pub fn new() -> Told {
+        let histogram = || Histogram::new_with_max(MICROS_MAX, 3).expect("the bounds are allowed");
+        Told {
+            latency: [histogram(), histogram(), histogram()],
+            errors: BTreeMap::new(),
+            registered: 0,
+            acknowledged: 0,
+            ordered: 0,
+            results: 0,
+        }
+    }
+
+    /// A request ended.
+    pub fn ended(&mut self, kind: &'static str, time: Duration, failure: Option<&str>) {
+        if let Some(failure) = failure {
+            *self.errors.entry((kind, failure.to_owned())).or_default() += 1;
+            return;
+        }
+        if let Some(at) = KINDS.iter().position(|known| *known == kind) {
+            let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+            self.latency[at].saturating_record(micros);
+        }
+    }
+
+    /// One line while it runs.
+    pub fn line(&self, seconds: u64, clients: usize) -> String {
+        let errors: u64 = self.errors.values().sum();
+        let [_, ping, exchange] = &self.latency;
+        let p99 = |histogram: &Histogram<u64>| histogram.value_at_quantile(0.99) as f64 / 1000.0;
+        format!(
+            "{seconds:4} s  {}/{clients} registered  {} pings (p99 {:.1} ms)  {} exchanges \
+             (p99 {:.1} ms)  {} messages  {}/{} orders  {errors} errors",
+            self.registered,
+            ping.len(),
+            p99(ping),
+            exchange.len(),
+            p99(exchange),
+            self.acknowledged,
+            self.results,
+            self.ordered,
+        )
+    }
+
+    /// Every kind, in the end.
+    pub fn kinds(&self) -> BTreeMap<&'static str, Kind> {
+        let kinds = KINDS.iter().zip(&self.latency).map(|(kind, histogram)| {
+            let ms = |quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
+            let errors = self.errors.iter().filter(|((of, _), _)| of == kind);
+            let told = Kind {
+                answered: histogram.len(),
+                p50: ms(0.5),
+                p90: ms(0.9),
+                p99: ms(0.99),
+                max: ms(1.0),
+                errors: errors
+                    .map(|((_, cause), count)| (cause.clone(), *count))
+                    .collect(),
+            };
+            (*kind, told)
+        });
+        kinds.collect()
+    }
+}
+
+impl Outcome {
+    /// Did everything come to its end, and does the database agree?
+    pub fn is_good(&self) -> bool {
+        self.converged == self.clients && self.problems_total == 0
+    }
+
+    /// For people.
+    pub fn table(&self) -> String {
+        let mut text = format!(
+            "{:18} {} of {} registered, {} converged, {:.1} s\n",
+            "clients", self.registered, self.clients, self.converged, self.seconds
+        );
+        for (kind, told) in &self.requests {
+            text += &format!(
+                "{kind:18} {} answered  p50 {:.1}  p90 {:.1}  p99 {:.1}  max {:.1} ms\n",
+                told.answered, told.p50, told.p90, told.p99, told.max
+            );
+            for (cause, count) in &told.errors {
+                text += &format!("{:18} {count} x {cause}\n", "");
+            }
+        }
+        text += &format!(
+            "{:18} {} acknowledged\n",
+            "messages", self.messages_acknowledged
+        );
+        text += &format!(
+            "{:18} {} given, {} done\n",
+            "orders", self.orders_given, self.orders_done
+        );
+        if let Some(compared) = self.compared {
+            text += &format!(
+                "{:18} {compared} computers compared, {} problems\n",
+                "database", self.problems_total
+            );
+        }
+        for problem in &self.problems {
+            text += &format!("{:18} {problem}\n", "");
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latency_is_told_by_kind_and_errors_by_cause() {
+        let mut told = Told::new();
+        for ms in [1, 20, 300] {
+            told.ended("exchange", Duration::from_millis(ms), None);
+        }
+        told.ended("exchange", Duration::from_secs(9), Some("status 503"));
+        told.ended("ping", Duration::from_millis(5), None);
+        let kinds = told.kinds();
+        let exchange = &kinds["exchange"];
+        assert_eq!((exchange.answered, kinds["register"].answered), (3, 0));
+        assert!((exchange.p50 - 20.0).abs() < 0.1, "{exchange:?}");
+        assert!((exchange.max - 300.0).abs() < 1.0, "{exchange:?}");
+        assert_eq!(exchange.errors["status 503"], 1);
+        assert!(kinds["ping"].errors.is_empty());
+    }
+}

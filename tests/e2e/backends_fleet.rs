@@ -1,0 +1,81 @@
+//! Does a fleet lose nothing and double nothing while workers are killed? By the fleet of `loadtest`.
+
+use std::process::Stdio;
+
+use e2e::gateway::binary;
+use e2e::{Database, Gateway, Service, eventually, free_range, within};
+use serde_json::Value;
+
+const YAML: &str = r#"
+threads: 2
+admin: { bind: "127.0.0.1:0" }
+listeners:
+  http:  { bind: "127.0.0.1:0" }
+  https: { bind: "127.0.0.1:0", tls: { certificates: [ { chain: <dir>/edge.pem, key: <dir>/edge.key } ] } }
+pools:
+  pingserver:     { ports: <pings> }
+  message-system: { ports: <messages> }
+routes:
+  - { path: /ping,           to: pingserver, on: [http, https] }
+  - { path: /message-system, to: message-system }
+"#;
+
+#[tokio::test]
+async fn a_fleet_loses_nothing_and_doubles_nothing_while_workers_are_killed() {
+    let database = Database::fresh();
+    database.sql("update account set registration_key = 'right'");
+    let messages = free_range(2);
+    let fresh = [("PINGSERVER__REFRESH", "100ms")];
+    let pings = Service::at("pingserver", &database, free_range(1), &fresh);
+    let worker = |port| Service::at("message-server", &database, port, &[]);
+    let mut workers = vec![worker(messages), worker(messages + 1)];
+    let gateway = Gateway::with(YAML)
+        .ports("pings", [pings.port()])
+        .ports("messages", messages..messages + 2)
+        .start()
+        .await;
+    let mut fleet = tokio::process::Command::new(binary("loadtest"));
+    let http = format!("127.0.0.1:{}", gateway.port("http"));
+    let https = format!("127.0.0.1:{}", gateway.port("https"));
+    fleet
+        .args(["fleet", "--json", "--clients", "30", "--seconds", "6"])
+        .args(["--ping-ms", "500", "--exchange-ms", "800", "--orders", "10"])
+        .args(["--key", "right", "--target", &https, "--http", &http])
+        .args(["--database", database.url()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let fleet = fleet.spawn().expect("loadtest can be started");
+    let taken = || -> u64 {
+        let sum = database.sql("select coalesce(sum(expected), 0) from exchange");
+        sum.parse().expect("a number")
+    };
+    let mut before = 10;
+    for round in 0..6 {
+        eventually("the fleet is at work", || async {
+            (taken() > before).then_some(())
+        })
+        .await;
+        let place = round % 2;
+        workers[place].kill();
+        workers[place] = worker(messages + u16::try_from(place).expect("small"));
+        before = taken();
+    }
+    let output = within("the fleet ends", fleet.wait_with_output()).await;
+    let output = output.expect("its output");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let error = String::from_utf8_lossy(&output.stderr);
+    let outcome: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}{error}"));
+    assert!(output.status.success(), "{outcome:#}\n{error}");
+    assert_eq!(outcome["converged"], 30, "{outcome:#}");
+    assert_eq!(outcome["compared"], 30, "{outcome:#}");
+    assert_eq!(outcome["problems_total"], 0, "{outcome:#}");
+    let count = |key: &str| outcome[key].as_u64().expect("a number");
+    assert!(count("messages_acknowledged") > 50, "{outcome:#}");
+    assert!(count("orders_given") > 5, "{outcome:#}");
+    assert_eq!(count("orders_done"), count("orders_given"), "{outcome:#}");
+    let p50 = outcome["requests"]["exchange"]["p50"].as_f64();
+    assert!(p50.is_some_and(|p50| p50 > 0.0), "{outcome:#}");
+    drop((gateway, pings, workers));
+}

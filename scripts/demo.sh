@@ -433,7 +433,6 @@ print_tables() {
     schema --config $DATA/services.conf pocket standalone/ubuntu/noble/staging --key YOUR.asc      (then dput; see docs/services.md)
     curl http://127.0.0.1:$ADMIN_PORT/metrics
     .venv/bin/python tests/clients/hostagent.py localhost:$GRPC_PORT certs/ca.pem      (a WSL host: accept it, then give it orders)
-    .venv/bin/python tests/clients/ws_echo.py --path /upload/ws localhost:$HTTPS_PORT certs/ca.pem      (after: scripts/setup.sh test)
     kill ${worker_pids[2]-PID}      (${child_name[${worker_pids[2]-none}]-a worker}; the pool goes on without it)
 
   Logs: $LOGS   Stop: Ctrl-C

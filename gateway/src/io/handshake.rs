@@ -21,11 +21,6 @@ use super::{Scratch, Stream};
 
 /// Bytes of handshake taken from a peer before it is cut.
 const HANDSHAKE_MAX: usize = 64 * 1024;
-/// Room for what comes in a handshake, and for what is answered; more is taken where that is not enough. Allocators keep
-/// blocks of a size together and give the last one back first: a connection of HTTP/2 begins with buffers of 4, 8 and 16 KiB,
-/// which are hardly written to, and would take blocks of such a size that a handshake has filled.
-const INCOMING: usize = 5 * 1024;
-const OUTGOING: usize = 3 * 1024;
 /// What a client is told that speaks plain HTTP to a port with TLS.
 const PLAIN_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 43\r\nconnection: close\r\n\r\nthis port speaks TLS: ask with https://...\n";
 
@@ -126,8 +121,7 @@ impl Buffers {
         conn: &mut C,
         mut reads: impl FnMut(&[u8]),
     ) -> Result<(), HandshakeError> {
-        self.incoming = Vec::with_capacity(INCOMING);
-        self.outgoing = Vec::with_capacity(OUTGOING);
+        self.incoming = Vec::with_capacity(2048);
         let mut total = 0;
         loop {
             let mut at = 0;
@@ -152,7 +146,7 @@ impl Buffers {
                     if total > HANDSHAKE_MAX {
                         return Err(HandshakeError::TooLong);
                     }
-                    self.incoming.reserve(INCOMING / 2);
+                    self.incoming.reserve(4096);
                     let before = self.incoming.len();
                     let read = tcp.read_buf(&mut self.incoming).await?;
                     reads(&self.incoming[before..]);

@@ -176,17 +176,6 @@ pub enum Known {
     Disguised,
 }
 
-/// The first 24 bytes without the difference between upper and lower case letters.
-const fn folded(name: &[u8]) -> [u64; 3] {
-    let mut words = [0; 3];
-    let mut at = 0;
-    while at < name.len() && at < 24 {
-        words[at / 8] |= ((name[at] | 0x20) as u64) << (at % 8 * 8);
-        at += 1;
-    }
-    words
-}
-
 /// No name that is looked for is longer.
 const LONGEST: usize = 64;
 
@@ -229,16 +218,6 @@ impl Known {
             }
             begins
         };
-        /// The names as [`folded`] gives them: compared three words at a time, not letter by letter.
-        static FOLDED: [[u64; 3]; TABLE.len()] = {
-            let mut all = [[0; 3]; TABLE.len()];
-            let mut i = 0;
-            while i < TABLE.len() {
-                all[i] = folded(TABLE[i].0);
-                i += 1;
-            }
-            all
-        };
         static FIRST: [bool; 256] = {
             let mut first = [false; 256];
             let mut i = 0;
@@ -254,13 +233,9 @@ impl Known {
         }
         if name.len() + 1 < OF_LENGTH.len() {
             let (from, to) = (OF_LENGTH[name.len()], OF_LENGTH[name.len() + 1]);
-            if from < to {
-                let words = folded(name);
-                for i in usize::from(from)..usize::from(to) {
-                    // Of tokens the words alone would do; nobody has to rely on that.
-                    if words == FOLDED[i] && TABLE[i].0.eq_ignore_ascii_case(name) {
-                        return TABLE[i].1;
-                    }
+            for (text, known) in &TABLE[usize::from(from)..usize::from(to)] {
+                if text.eq_ignore_ascii_case(name) {
+                    return *known;
                 }
             }
         }

@@ -413,6 +413,7 @@ async fn those_who_wait_are_accepted_take_a_place_or_are_rejected() {
     let sql = "select count(*) from computer where not accepted";
     assert_eq!(house.database.sql(sql), "3", "all or nothing");
 
+    listen(&house);
     let body = json!({"computer_ids": [ids[0], ids[1]], "existing_ids": {ids[1].to_string(): old_id},
                       "access_group": "lab"});
     let (status, answer) = described
@@ -427,6 +428,11 @@ async fn those_who_wait_are_accepted_take_a_place_or_are_rejected() {
     };
     assert_eq!(of(0), (json!(ids[0]), json!("lab")));
     assert_eq!(of(1), (json!(old_id), json!("lab")));
+    let (new, instead) = (ids[0], ids[1]);
+    assert_eq!(
+        notes(&house),
+        format!("computer.accepted|{new}\ncomputer.removed|{instead}\ncomputer.accepted|{old_id}")
+    );
     let body = json!({"computer_ids": [ids[2]]});
     let (status, _) = described
         .post(&rest, "/pending-computers/reject", &body)
@@ -457,6 +463,18 @@ async fn those_who_wait_are_accepted_take_a_place_or_are_rejected() {
     assert_eq!(waiting[2].secure, None);
 }
 
+/// As if a relay were there: notes are kept from now on.
+fn listen(house: &House) {
+    let database = &house.database;
+    database.sql("delete from outbox; update outbox_relay set seen_at = now()");
+}
+
+/// What a relay would tell, but for pings, which come by themselves.
+fn notes(house: &House) -> String {
+    let sql = "select topic, subject from outbox where topic <> 'pings.heard' order by id";
+    house.database.sql(sql)
+}
+
 #[tokio::test]
 async fn orders_wait_for_their_time_are_taken_back_and_given_again() {
     let house = House::start().await;
@@ -481,8 +499,10 @@ async fn orders_wait_for_their_time_are_taken_back_and_given_again() {
     .await;
 
     let ids = json!({"activity_ids": [group["id"]]});
+    listen(&house);
     let (status, _) = described.post(&rest, "/activities/cancel", &ids).await;
     assert_eq!(status, 200);
+    assert_eq!(notes(&house), format!("activity.changed|{id}"));
     let (status, answer) = described.post(&rest, "/activities/cancel", &ids).await;
     assert_eq!(
         (status, answer["error"].as_str()),
@@ -518,10 +538,12 @@ async fn orders_wait_for_their_time_are_taken_back_and_given_again() {
         .post(&rest, "/computers/777/restart", &json!({}))
         .await;
     assert_eq!(status, 404);
+    listen(&house);
     let (status, _) = described
         .post(&rest, "/computers:delete", &json!({"computer_ids": [id]}))
         .await;
     assert_eq!(status, 204);
+    assert_eq!(notes(&house), format!("computer.removed|{id}"));
     assert_eq!(
         described.get(&rest, &format!("/computers/{id}")).await.0,
         404

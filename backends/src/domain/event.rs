@@ -26,8 +26,6 @@ pub enum Topic {
     ComputerReported,
     /// A computer's network interfaces are others.
     InterfacesChanged,
-    /// Packages of a computer are others.
-    PackagesChanged,
     /// Ping times of many computers were written down. Nobody is named.
     PingsHeard,
     /// A WSL host, its instances or the state of its commands changed.
@@ -39,7 +37,7 @@ pub enum Topic {
 }
 
 /// Every topic with its name on the wire and in the database.
-const TOPICS: [(Topic, &str); 13] = [
+const TOPICS: [(Topic, &str); 12] = [
     (Topic::Anything, "anything"),
     (Topic::ActivityOrdered, "activity.ordered"),
     (Topic::ActivityChanged, "activity.changed"),
@@ -48,7 +46,6 @@ const TOPICS: [(Topic, &str); 13] = [
     (Topic::ComputerRemoved, "computer.removed"),
     (Topic::ComputerReported, "computer.reported"),
     (Topic::InterfacesChanged, "computer.interfaces"),
-    (Topic::PackagesChanged, "computer.packages"),
     (Topic::PingsHeard, "pings.heard"),
     (Topic::HostChanged, "host.changed"),
     (Topic::HostConnected, "host.connected"),

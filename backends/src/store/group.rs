@@ -4,8 +4,9 @@
 
 use std::time::SystemTime;
 
-use super::{Result, Tx, activity, one, rows, run};
+use super::{Result, Tx, activity, one, outbox, rows, run};
 use crate::domain::activity::Wanted;
+use crate::domain::event::Topic;
 use crate::domain::order::Order;
 use crate::domain::person::Person;
 
@@ -208,9 +209,13 @@ pub async fn cancel(tx: &Tx<'_>, account: i64, ids: &[i64]) -> Result<Vec<i64>> 
     let sql = "update activity set status = 'canceled', completed_at = now() \
                from computer where computer.id = computer_id and account_id = $1 \
                and (activity.id = any($2) or parent_id = any($2)) and status = 'undelivered' \
-               returning activity.id";
-    let found = rows(tx, sql, &[&account, &ids]).await?;
-    found.iter().map(|row| Ok(row.try_get(0)?)).collect()
+               returning activity.id, computer_id";
+    let mut canceled = Vec::new();
+    for row in rows(tx, sql, &[&account, &ids]).await? {
+        canceled.push(row.try_get(0)?);
+        outbox::put_of(tx, Topic::ActivityChanged, row.try_get(1)?).await?;
+    }
+    Ok(canceled)
 }
 
 /// Orders the same again for the same computers, as a group of its own; None where there is no such

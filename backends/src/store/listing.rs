@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::{Result, Tx, find, one, rows, run};
+use super::{Result, Tx, find, one, outbox, rows, run};
+use crate::domain::event::Topic;
 use crate::domain::person::Person;
 
 /// A computer for clients of the API.
@@ -304,8 +305,13 @@ pub async fn unannotate(tx: &Tx<'_>, ids: &[i64], name: &str) -> Result<()> {
 ///
 /// The database's.
 pub async fn remove(tx: &Tx<'_>, person: &Person, ids: &[i64]) -> Result<u64> {
-    let sql = "delete from computer where account_id = $1 and id = any($2)";
-    run(tx, sql, &[&person.account, &ids]).await
+    let sql = "delete from computer where account_id = $1 and id = any($2) returning id";
+    let mut removed = 0;
+    for row in rows(tx, sql, &[&person.account, &ids]).await? {
+        outbox::put_of(tx, Topic::ComputerRemoved, row.try_get(0)?).await?;
+        removed += 1;
+    }
+    Ok(removed)
 }
 
 /// Lets a computer that waits take the place of one that is known: it keeps the number, tags and
@@ -352,5 +358,7 @@ pub async fn replace(tx: &Tx<'_>, account: i64, waiting: i64, known: i64) -> Res
         &known, &secure, &insecure, &hostname, &machine, &vm, &container,
     ];
     run(tx, sql, values).await?;
+    outbox::put_of(tx, Topic::ComputerRemoved, waiting).await?;
+    outbox::put_of(tx, Topic::ComputerAccepted, known).await?;
     Ok(true)
 }

@@ -132,7 +132,7 @@ pub async fn listen(
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Error> {
-    // A page of another site could open it with the visitor's password.
+    // A page of another site could open it in the visitor's session.
     if !guard::is_ours(&headers) {
         return Err(Error::Denied("a socket of another site"));
     }

@@ -14,6 +14,7 @@ pub mod drain;
 pub mod exchange;
 pub mod explain;
 pub mod files;
+pub mod heap;
 pub mod host;
 pub mod http1;
 pub mod io;

@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use gateway::cli::{self, Cli};
+use gateway::heap::Heap;
 use gateway::observe::level::LogLevel;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Heap<mimalloc::MiMalloc> = Heap(mimalloc::MiMalloc);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 
 /// A room, and what it may import besides itself. `config::model` opens that part of `config` alone. A new arrow is a
 /// change of the design: say in the commit why it is needed.
-const HOUSE: [(&str, &[&str]); 31] = [
+const HOUSE: [(&str, &[&str]); 32] = [
     // The ground floor: plain values, known to many, knowing nobody.
     ("config", &[]),
     ("observe", &[]),
     ("message", &[]),
-    ("io", &[]),
+    ("heap", &[]),
+    ("io", &["heap"]),
     // Rooms that each know one thing, and nothing of each other.
     ("http1", &["message"]),
     ("route", &["config::model"]),
@@ -57,6 +58,7 @@ const HOUSE: [(&str, &[&str]); 31] = [
             "compress",
             "config::model",
             "files",
+            "heap",
             "http1",
             "io",
             "limit",
@@ -81,6 +83,7 @@ const HOUSE: [(&str, &[&str]); 31] = [
         &[
             "config::model",
             "exchange",
+            "heap",
             "http1",
             "io",
             "message",
@@ -181,7 +184,7 @@ const HOUSE: [(&str, &[&str]); 31] = [
             "reload",
         ],
     ),
-    ("main", &["cli", "observe"]),
+    ("main", &["cli", "heap", "observe"]),
     ("lib", &[]),
 ];
 
@@ -364,10 +367,14 @@ fn only_these_files_look_at_the_wall_clock() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
+/// An allocator cannot be written without it. Nothing in there knows of anything that a peer sends.
+const UNSAFE: &str = "gateway/src/heap/";
+
 #[test]
-fn no_code_is_unsafe() {
+fn no_code_is_unsafe_but_the_allocator() {
     let mut wrong = String::new();
-    for source in all() {
+    let others = |source: &Source| !source.name.starts_with(UNSAFE);
+    for source in all().into_iter().filter(others) {
         for (at, word) in words(&source.code) {
             if word == "unsafe" {
                 let _ = writeln!(wrong, "{}:{}: unsafe code", source.name, source.line(at));

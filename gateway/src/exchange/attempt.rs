@@ -12,18 +12,16 @@ use h2::Reason;
 
 use crate::exchange::client::{Client, grpc_status};
 use crate::exchange::failure::Failure;
-use crate::exchange::flow::{Cause, FlowError, Frame, Pull, Side, Sink, Source, pump};
+use crate::exchange::flow::{Cause, FlowError, Frame, Pull, Side, Sink, Source, Straight, pump};
 use crate::exchange::forward::{self, After};
 use crate::exchange::job::{Connection, Done, Job, Lost, Sent};
 use crate::exchange::leave::Leave;
 use crate::exchange::packing::{self, Packed};
 use crate::exchange::replay::Replay;
 use crate::exchange::reply::{Head, Reply};
-use crate::exchange::tunnel::tunnel;
 use crate::io::timer::Slot;
 use crate::message::{Fields, Response};
 use crate::pool::Outcome;
-use crate::shard::Flight;
 use crate::shard::StreamKind;
 use crate::shard::tally::OTHER_STATUS;
 
@@ -35,38 +33,23 @@ const GO_ON: Duration = Duration::from_millis(300);
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// How an attempt that was answered goes on.
-enum Answered {
+pub(super) enum Answered {
+    /// It is over.
     Whole(Done),
+    /// It becomes a tunnel, which is the caller's to run: with that response, of that worker.
     Switched(Response, Reply),
 }
 
-/// Tries. `on_head` hears of the response's head as soon as it is known and may add to it, and whether a long stream begins.
-/// `ahead` holds what was read from an HTTP/1 client beyond its request.
-pub async fn attempt(
-    job: &Job<'_>,
-    body: &mut Replay,
-    ahead: &mut BytesMut,
-    client: &mut Client,
-    connection: Connection,
-    on_head: impl FnOnce(&mut Response, bool),
-) -> Result<Done, Lost> {
-    match converse(job, body, client, connection, on_head).await? {
-        Answered::Whole(done) => Ok(done),
-        // Boxed: tunnels are rare and live long, requests are many and short.
-        Answered::Switched(response, reply) => {
-            let _open = job.shared.in_flight.begin(job.listener, Flight::Tunnel);
-            let from_client = body.take_source();
-            Ok(Box::pin(tunnel(job, from_client, ahead, client, response, reply)).await)
-        }
-    }
-}
+/// Hears of a response's head as soon as it is known and may add to it, and whether a long stream begins.
+pub(super) type OnHead<'a> = &'a mut dyn FnMut(&mut Response, bool);
 
-async fn converse(
+/// Tries.
+pub(super) async fn converse(
     job: &Job<'_>,
     body: &mut Replay,
     client: &mut Client,
     connection: Connection,
-    on_head: impl FnOnce(&mut Response, bool),
+    on_head: OnHead<'_>,
 ) -> Result<Answered, Lost> {
     let has_body = !body.is_empty() && job.upgrade.is_none();
     let (mut to_worker, mut reply) = send_head(job, connection, has_body)?;
@@ -77,9 +60,9 @@ async fn converse(
         timer.set(job.bounds.response_timeout);
     }
     let committed = body.commit_switch();
-    let go_on = job.timers.slot();
     let mut waits_for_100 = job.request.expects_continue && !job.told_to_go_on;
-    if waits_for_100 {
+    let go_on = waits_for_100.then(|| job.timers.slot());
+    if let Some(go_on) = &go_on {
         go_on.set(GO_ON);
     }
     let mut sending = Sending {
@@ -99,101 +82,126 @@ async fn converse(
         let leave = leave.as_mut();
         leave.is_some_and(|leave| leave.poll(cx, job.shared, job.timers).is_ready())
     };
-    let head = loop {
-        let head = std::future::poll_fn(|cx| {
-            if has_to_leave(cx) {
-                return Poll::Ready(Err(Lost::client(&Cause::Stopping)));
-            }
-            match sending.poll(cx) {
-                Poll::Ready(Err(cause)) => return Poll::Ready(Err(Lost::client(&cause))),
-                Poll::Ready(Ok(())) => {
-                    if job.abort_on_close && !sending.broken {
-                        client.watch();
+    // Blocks within blocks: what is not named any more when the body flows takes no room while it does.
+    let (status, worker_keeps, mut from_worker, encoder, rest_is_read, mut to_client, after) = {
+        let (mut response, worker_keeps, from_worker) = {
+            let head = loop {
+                let informing = {
+                    let head = std::future::poll_fn(|cx| {
+                        if has_to_leave(cx) {
+                            return Poll::Ready(Err(Lost::client(&Cause::Stopping)));
+                        }
+                        match sending.poll(cx) {
+                            Poll::Ready(Err(cause)) => {
+                                return Poll::Ready(Err(Lost::client(&cause)));
+                            }
+                            Poll::Ready(Ok(())) => {
+                                if job.abort_on_close && !sending.broken {
+                                    client.watch();
+                                }
+                                timer.set(if sending.broken {
+                                    LAST_WORDS
+                                } else {
+                                    job.bounds.response_timeout
+                                });
+                            }
+                            Poll::Pending => {}
+                        }
+                        if let Poll::Ready(head) = reply.poll_head(cx, job) {
+                            return Poll::Ready(head);
+                        }
+                        if let Poll::Ready(cause) = client.poll_gone(cx) {
+                            return Poll::Ready(Err(Lost::client(&cause)));
+                        }
+                        if let Some(go_on) = go_on.as_ref().filter(|_| waits_for_100)
+                            && go_on.poll_expired(cx).is_ready()
+                        {
+                            return Poll::Ready(Ok(Head::Informational(Response::go_on())));
+                        }
+                        timer
+                            .poll_expired(cx)
+                            .map(|()| Err(reply.timed_out(sending.broken)))
+                    })
+                    .await?;
+                    match head {
+                        // It was told already.
+                        Head::Informational(response)
+                            if response.status == 100 && !waits_for_100 =>
+                        {
+                            continue;
+                        }
+                        Head::Informational(_) if informed >= INFORMATIONAL_MAX => {
+                            return Err(Lost::worker(
+                                Failure::BadAnswer,
+                                Sent::Perhaps { stale: false },
+                                Outcome::BadAnswer,
+                            ));
+                        }
+                        Head::Informational(response) => {
+                            informed += 1;
+                            waits_for_100 &= response.status != 100;
+                            Box::pin(inform(job, client, response))
+                        }
+                        other => break other,
                     }
-                    timer.set(if sending.broken {
-                        LAST_WORDS
-                    } else {
-                        job.bounds.response_timeout
-                    });
+                };
+                informing.await?;
+            };
+            timer.clear();
+            committed.set(true);
+            match head {
+                Head::Switch(mut response) => {
+                    on_head(&mut response, true);
+                    return Ok(Answered::Switched(response, reply));
                 }
-                Poll::Pending => {}
+                Head::Final(response, keeps, source) => (response, keeps, source),
+                Head::Informational(_) => unreachable!("the loop above goes on after it"),
             }
-            if let Poll::Ready(head) = reply.poll_head(cx, job) {
-                return Poll::Ready(head);
-            }
-            if let Poll::Ready(cause) = client.poll_gone(cx) {
-                return Poll::Ready(Err(Lost::client(&cause)));
-            }
-            if waits_for_100 && go_on.poll_expired(cx).is_ready() {
-                return Poll::Ready(Ok(Head::Informational(Response::go_on())));
-            }
-            timer
-                .poll_expired(cx)
-                .map(|()| Err(reply.timed_out(sending.broken)))
-        })
-        .await?;
-        match head {
-            // It was told already.
-            Head::Informational(response) if response.status == 100 && !waits_for_100 => {}
-            Head::Informational(_) if informed >= INFORMATIONAL_MAX => {
-                return Err(Lost::worker(
-                    Failure::BadAnswer,
-                    Sent::Perhaps { stale: false },
-                    Outcome::BadAnswer,
-                ));
-            }
-            Head::Informational(response) => {
-                informed += 1;
-                waits_for_100 &= response.status != 100;
-                Box::pin(inform(job, client, response)).await?;
-            }
-            other => break other,
+        };
+        let status = response.status;
+        on_head(&mut response, job.grpc && sending.busy);
+        if let Some(failure) = intercepted(job, &response) {
+            return Err(Lost {
+                failure,
+                sent: Sent::Perhaps { stale: false },
+                outcome: None,
+                reset: None,
+            });
         }
-    };
-    timer.clear();
-    committed.set(true);
-    let (mut response, worker_keeps, from_worker) = match head {
-        Head::Switch(mut response) => {
-            on_head(&mut response, true);
-            return Ok(Answered::Switched(response, reply));
+        if waits_for_100 && status < 300 {
+            // A worker that agrees before it has read the body wants it.
+            waits_for_100 = false;
+            Box::pin(inform(job, client, Response::go_on())).await?;
         }
-        Head::Final(response, keeps, source) => (response, keeps, source),
-        Head::Informational(_) => unreachable!("the loop above goes on after it"),
-    };
-    let status = response.status;
-    on_head(&mut response, job.grpc && sending.busy);
-    if let Some(failure) = intercepted(job, &response) {
-        return Err(Lost {
-            failure,
-            sent: Sent::Perhaps { stale: false },
-            outcome: None,
-            reset: None,
-        });
-    }
-    if waits_for_100 && status < 300 {
-        // A worker that agrees before it has read the body wants it.
-        waits_for_100 = false;
-        Box::pin(inform(job, client, Response::go_on())).await?;
-    }
-    if job.grpc {
-        note_status(job, &response.fields);
-    }
-    let mut from_worker = from_worker.unwrap_or_else(|| reply.source(&response, job));
-    let encoder = job
-        .packer
-        .and_then(|packer| packing::begin(packer, job.request, &mut response));
-    // A worker that keeps its connection reads the rest of the request, so the client's can be kept as well. Who is
-    // told `keep` sends its next request, which nobody would answer if the rest is not wanted or the gateway stops.
-    let rest_is_read = worker_keeps && !waits_for_100 && !job.grpc;
-    let in_step = !sending.broken && (!sending.busy || rest_is_read);
-    let wanted = if client_keeps(client) && in_step && !job.shared.is_draining() {
-        After::Keep
-    } else {
-        After::Close
-    };
-    let (mut to_client, after) = match client.start(response, job.to_head, wanted, job.made) {
-        Ok(started) => started,
-        Err(_) => return Ok(Answered::Whole(Done::failed(status, Failure::ClientGone))),
+        if job.grpc {
+            note_status(job, &response.fields);
+        }
+        let from_worker = from_worker.unwrap_or_else(|| reply.source(&response, job));
+        let encoder = job
+            .packer
+            .and_then(|packer| packing::begin(packer, job.request, &mut response));
+        // A worker that keeps its connection reads the rest of the request, so the client's can be kept as well. Who is
+        // told `keep` sends its next request, which nobody would answer if the rest is not wanted or the gateway stops.
+        let rest_is_read = worker_keeps && !waits_for_100 && !job.grpc;
+        let in_step = !sending.broken && (!sending.busy || rest_is_read);
+        let wanted = if client_keeps(client) && in_step && !job.shared.is_draining() {
+            After::Keep
+        } else {
+            After::Close
+        };
+        let (to_client, after) = match client.start(response, job.to_head, wanted, job.made) {
+            Ok(started) => started,
+            Err(_) => return Ok(Answered::Whole(Done::failed(status, Failure::ClientGone))),
+        };
+        (
+            status,
+            worker_keeps,
+            from_worker,
+            encoder,
+            rest_is_read,
+            to_client,
+            after,
+        )
     };
     let flowed = {
         let mut heard = Packed::new(Heard(&mut from_worker, job), encoder);
@@ -277,6 +285,10 @@ impl Pull for Heard<'_> {
 
     fn is_last(&self) -> bool {
         self.0.is_done()
+    }
+
+    fn straight(&mut self) -> Option<Straight<'_>> {
+        self.0.straight()
     }
 }
 

@@ -48,25 +48,29 @@ pub(super) async fn attempts<'a>(
     let mut tried: Vec<WorkerId> = Vec::new();
     let (mut unsent, mut retries, mut moved, mut backed_up) = (0, 0, 0, false);
     loop {
-        let waits = Cell::new(Waits::default());
-        let want = Want {
-            key,
-            home: job.home,
-            avoid: &tried,
-            random: shard.random(),
-            kind,
+        // A block, so that what was wanted takes no room while a worker answers.
+        let (admitted, waited) = {
+            let waits = Cell::new(Waits::default());
+            let want = Want {
+                key,
+                home: job.home,
+                avoid: &tried,
+                random: shard.random(),
+                kind,
+            };
+            let admitted = match admit::at_once(pool, &want) {
+                Ok(lease) => Ok(Some(lease)),
+                // Boxed: who waits is rare, and every exchange would have to hold the room for it.
+                Err(why) => {
+                    let random = || shard.random();
+                    let admitting = admit::wait(pool, why, want, random, &shard.timers, &waits);
+                    let admitting = standing.unless_changed(&shard.timers, admitting);
+                    Box::pin(unless_gone(client, admitting)).await
+                }
+            };
+            let waited = summary.waited(waits.get(), matches!(admitted, Ok(Some(_))));
+            (admitted, waited)
         };
-        let admitted = match admit::at_once(pool, &want) {
-            Ok(lease) => Ok(Some(lease)),
-            // Boxed: who waits is rare, and every exchange would have to hold the room for it.
-            Err(why) => {
-                let random = || shard.random();
-                let admitting = admit::wait(pool, why, want, random, &shard.timers, &waits);
-                let admitting = standing.unless_changed(&shard.timers, admitting);
-                Box::pin(unless_gone(client, admitting)).await
-            }
-        };
-        let waited = summary.waited(waits.get(), matches!(admitted, Ok(Some(_))));
         let Some(lease) = admitted.map_err(|failure| (failure, None))? else {
             moved += 1;
             if moved > UNSENT_MAX {

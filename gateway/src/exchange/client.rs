@@ -12,6 +12,7 @@ use crate::exchange::failure::{Answer, GrpcStatus};
 use crate::exchange::fields::Made;
 use crate::exchange::flow::{Cause, Framing, Sink};
 use crate::exchange::forward::{After, http1_response, http2_response};
+use crate::heap::{self, What};
 use crate::http1::write;
 use crate::io::Stream;
 use crate::message::{BodyKind, Request, Response, Version};
@@ -96,8 +97,9 @@ impl Client {
                     || response.status == 204
                     || response.status == 304;
                 let end = bodiless && after != After::Upgrade;
-                let send = respond
-                    .send_response(http2_response(response, to_head, made), end)
+                let head = http2_response(response, to_head, made);
+                // The first one makes a table of the connection's.
+                let send = heap::packed(What::All, || respond.send_response(head, end))
                     .map_err(|e| Cause::of(&e))?;
                 Ok((
                     if end {

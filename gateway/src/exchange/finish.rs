@@ -32,7 +32,7 @@ pub struct Summary<'a> {
     /// When its head was complete.
     pub started: Instant,
     /// Its id.
-    pub request_id: String,
+    pub request_id: Rc<str>,
     /// Its route.
     pub route: Option<RouteId>,
     /// Its pool.
@@ -69,7 +69,7 @@ pub struct Summary<'a> {
 
 impl<'a> Summary<'a> {
     /// Begins now.
-    pub fn new(cx: &'a Context, plan: &'a Plan, request_id: String) -> Summary<'a> {
+    pub fn new(cx: &'a Context, plan: &'a Plan, request_id: Rc<str>) -> Summary<'a> {
         let started = Instant::now();
         Summary {
             cx,
@@ -110,7 +110,7 @@ impl<'a> Summary<'a> {
             route: route.unwrap_or_default(),
             pool: pool.name().to_owned(),
             worker,
-            request_id: self.request_id.clone(),
+            request_id: self.request_id.to_string(),
             bytes_in: 0,
             bytes_out: 0,
         };

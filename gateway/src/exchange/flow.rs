@@ -6,13 +6,14 @@
 
 pub(super) mod patience;
 
+use std::cell::Cell;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use h2::{Reason, RecvStream, SendStream};
 
 use crate::exchange::flow::patience::Patience;
@@ -20,11 +21,14 @@ use crate::http1::body::{Decoder, Piece};
 use crate::http1::head::BadHead;
 use crate::http1::write;
 use crate::io::Stream;
-use crate::io::timer::{Expired, Slot};
+use crate::io::pipe::{self, Pipe};
+use crate::io::timer::Slot;
 use crate::message::Fields;
 
 /// Small pieces are gathered up to this many bytes before they are written.
 const GATHER: usize = 16 * 1024;
+/// A body of which this much is left goes through a pipe where nobody has to look at it.
+const PIPE_MIN: u64 = 64 * 1024;
 
 /// Where a body comes from.
 pub enum Source {
@@ -53,6 +57,27 @@ pub enum Source {
         /// Bytes handed out whose window was not given back yet.
         lent: usize,
     },
+}
+
+/// The rest of a body that nobody has to look at.
+pub struct Straight<'a> {
+    stream: &'a Rc<Stream>,
+    decoder: &'a mut Decoder,
+}
+
+impl Straight<'_> {
+    /// Moves some of it into `pipe`.
+    fn poll_fill(&mut self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<Result<u64, Cause>> {
+        let left = usize::try_from(self.decoder.plain_left()).unwrap_or(usize::MAX);
+        let filled = self.stream.poll_fill_pipe(cx, pipe, left.min(pipe::SIZE));
+        match ready!(filled).map_err(Cause::Io)? as u64 {
+            0 => Poll::Ready(Err(Cause::Truncated)),
+            n => {
+                self.decoder.pass(n);
+                Poll::Ready(Ok(n))
+            }
+        }
+    }
 }
 
 /// A piece of a body.
@@ -95,6 +120,15 @@ pub enum Framing {
     Chunked,
     /// Bytes as they are; the connection's end is the end.
     Raw,
+}
+
+impl Framing {
+    /// What stands behind a piece.
+    fn end_piece(self, out: &mut BytesMut) {
+        if self == Framing::Chunked {
+            out.extend_from_slice(b"\r\n");
+        }
+    }
 }
 
 /// Why a direction ended before its end.
@@ -234,6 +268,20 @@ impl Source {
         }
     }
 
+    /// Where the rest of the body comes from as it is, with nothing of it read ahead: plain HTTP/1 of a known length.
+    pub fn straight(&mut self) -> Option<Straight<'_>> {
+        match self {
+            Source::Http1 {
+                stream,
+                buf,
+                decoder,
+            } if buf.is_empty() && decoder.plain_left() > 0 && !stream.is_tls() => {
+                Some(Straight { stream, decoder })
+            }
+            _ => None,
+        }
+    }
+
     /// Whether the whole body was taken.
     pub fn is_done(&self) -> bool {
         match self {
@@ -259,62 +307,105 @@ impl Sink {
         matches!(self, Sink::Http1 { out, .. } if !out.is_empty())
     }
 
-    /// Takes a piece; small ones are kept until [`Sink::flush`]. With the `last` one HTTP/2 says that the body is whole.
-    async fn put(&mut self, data: Bytes, last: bool) -> Result<(), Cause> {
+    /// Takes a piece; says what is left to do for it. Small ones are kept until [`Sink::poll_flush`]. With the `last` one
+    /// HTTP/2 says that the body is whole.
+    fn put(&mut self, data: Bytes, last: bool) -> Result<Work, Cause> {
         debug_assert!(!data.is_empty(), "an empty chunk would end the body");
         match self {
-            Sink::None => Ok(()),
-            Sink::Http1 {
-                stream,
-                out,
-                framing,
-            } => {
+            Sink::None => Ok(Work::None),
+            Sink::Http1 { out, framing, .. } => {
                 match framing {
-                    Framing::Empty => return Ok(()),
+                    Framing::Empty => return Ok(Work::None),
                     Framing::Length(left) => {
                         *left = left.checked_sub(data.len() as u64).ok_or(Cause::TooLarge)?;
                     }
                     Framing::Chunked => write::chunk_size(out, data.len()),
                     Framing::Raw => {}
                 }
-                if out.len() + data.len() <= GATHER {
-                    out.extend_from_slice(&data);
-                } else {
-                    if !out.is_empty() {
-                        write_some(stream, &out.split()).await?;
-                    }
-                    write_some(stream, &data).await?;
+                if out.len() + data.len() > GATHER {
+                    return Ok(Work::Piece { data, last });
                 }
-                if *framing == Framing::Chunked {
-                    out.extend_from_slice(b"\r\n");
-                }
-                Ok(())
+                out.extend_from_slice(&data);
+                framing.end_piece(out);
+                Ok(Work::None)
             }
-            Sink::Http2 { send } => send_data(send, data, last).await,
+            Sink::Http2 { .. } => Ok(Work::Piece { data, last }),
         }
+    }
+
+    /// The bytes that are still to come, where they may come through a pipe: plain HTTP/1 of a known length.
+    fn straight(&mut self) -> Option<&mut u64> {
+        match self {
+            Sink::Http1 {
+                stream,
+                framing: Framing::Length(left),
+                ..
+            } if !stream.is_tls() => Some(left),
+            _ => None,
+        }
+    }
+
+    /// Writes all that is in `pipe`.
+    fn poll_pipe(&mut self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<Result<(), Cause>> {
+        match self {
+            Sink::Http1 { stream, .. } => stream.poll_drain_pipe(cx, pipe).map_err(Cause::Io),
+            Sink::None | Sink::Http2 { .. } => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Goes on with a piece that [`Sink::put`] could not just keep.
+    fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &mut Bytes,
+        last: bool,
+    ) -> Poll<Result<(), Cause>> {
+        match self {
+            Sink::None => {}
+            Sink::Http1 {
+                stream,
+                out,
+                framing,
+            } => {
+                ready!(poll_drain(stream, cx, out))?;
+                ready!(poll_drain(stream, cx, data))?;
+                framing.end_piece(out);
+            }
+            Sink::Http2 { send } => ready!(poll_send(send, cx, data, last))?,
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes what was kept.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
+        if let Sink::Http1 {
+            stream,
+            out,
+            framing,
+        } = self
+        {
+            ready!(poll_drain(stream, cx, out))?;
+            if *framing == Framing::Raw {
+                // Tunnels are silent for days: none keeps a block for what it may have to write.
+                *out = BytesMut::new();
+            }
+            ready!(stream.poll_flush(cx)).map_err(Cause::Io)?;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Writes what was kept.
     pub async fn flush(&mut self) -> Result<(), Cause> {
-        if let Sink::Http1 { stream, out, .. } = self {
-            if !out.is_empty() {
-                write_some(stream, &out.split()).await?;
-            }
-            std::future::poll_fn(|cx| stream.poll_flush(cx))
-                .await
-                .map_err(Cause::Io)?;
-        }
-        Ok(())
+        std::future::poll_fn(|cx| self.poll_flush(cx)).await
     }
 
-    /// Says that the body is whole, and writes all.
-    async fn end(&mut self, trailers: Option<Fields>) -> Result<(), Cause> {
+    /// Says that the body is whole; the rest of it is [`Sink::poll_end`].
+    fn end(&mut self, trailers: Option<Fields>) -> Result<(), Cause> {
         match self {
             Sink::None => Ok(()),
             Sink::Http1 { out, framing, .. } => {
                 match framing {
-                    Framing::Empty => {}
-                    Framing::Length(0) => {}
+                    Framing::Empty | Framing::Length(0) | Framing::Raw => {}
                     Framing::Length(_) => return Err(Cause::Truncated),
                     Framing::Chunked => {
                         out.extend_from_slice(b"0\r\n");
@@ -327,17 +418,8 @@ impl Sink {
                         }
                         out.extend_from_slice(b"\r\n");
                     }
-                    Framing::Raw => {
-                        self.flush().await?;
-                        let Sink::Http1 { stream, .. } = self else {
-                            return Ok(());
-                        };
-                        // The other side may be gone already: then there is nobody to tell.
-                        let _ = std::future::poll_fn(|cx| stream.poll_shutdown(cx)).await;
-                        return Ok(());
-                    }
                 }
-                self.flush().await
+                Ok(())
             }
             Sink::Http2 { send } => match trailers {
                 Some(trailers) if !trailers.is_empty() => send
@@ -348,6 +430,21 @@ impl Sink {
                     .map_err(|e| Cause::of(&e)),
             },
         }
+    }
+
+    /// Writes all that there is, behind the end.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
+        ready!(self.poll_flush(cx))?;
+        if let Sink::Http1 {
+            stream,
+            framing: Framing::Raw,
+            ..
+        } = self
+        {
+            // The other side may be gone already: then there is nobody to tell.
+            let _ = ready!(stream.poll_shutdown(cx));
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Ready when the receiver has reset the stream.
@@ -369,28 +466,35 @@ impl Sink {
     }
 }
 
-async fn write_some(stream: &Stream, data: &[u8]) -> Result<(), Cause> {
-    let mut at = 0;
-    std::future::poll_fn(|cx| {
-        while at < data.len() {
-            at += ready!(stream.poll_write(cx, &data[at..]))?;
-        }
-        Poll::Ready(Ok(()))
-    })
-    .await
-    .map_err(Cause::Io)
+/// Writes all of `data`.
+fn poll_drain(
+    stream: &Stream,
+    cx: &mut Context<'_>,
+    data: &mut impl Buf,
+) -> Poll<Result<(), Cause>> {
+    while data.has_remaining() {
+        let written = ready!(stream.poll_write(cx, data.chunk())).map_err(Cause::Io)?;
+        data.advance(written);
+    }
+    Poll::Ready(Ok(()))
 }
 
-async fn send_data(send: &mut SendStream<Bytes>, mut data: Bytes, last: bool) -> Result<(), Cause> {
+/// Sends all of `data`, as the receiver's window allows.
+fn poll_send(
+    send: &mut SendStream<Bytes>,
+    cx: &mut Context<'_>,
+    data: &mut Bytes,
+    last: bool,
+) -> Poll<Result<(), Cause>> {
     while !data.is_empty() {
         send.reserve_capacity(data.len());
         let room = if send.capacity() > 0 {
             send.capacity()
         } else {
-            match std::future::poll_fn(|cx| send.poll_capacity(cx)).await {
+            match ready!(send.poll_capacity(cx)) {
                 Some(Ok(room)) => room,
-                Some(Err(error)) => return Err(Cause::of(&error)),
-                None => return Err(Cause::Lost),
+                Some(Err(error)) => return Poll::Ready(Err(Cause::of(&error))),
+                None => return Poll::Ready(Err(Cause::Lost)),
             }
         };
         let piece = data.split_to(room.min(data.len()));
@@ -399,7 +503,7 @@ async fn send_data(send: &mut SendStream<Bytes>, mut data: Bytes, last: bool) ->
             send.send_data(piece, end).map_err(|e| Cause::of(&e))?;
         }
     }
-    Ok(())
+    Poll::Ready(Ok(()))
 }
 
 /// Bounds of a direction. Zero durations mean never.
@@ -418,63 +522,181 @@ pub struct Pace {
     pub write_rate_min: u64,
 }
 
-/// Moves the body from `from` to `to`; returns the bytes moved. `moved` counts along the way.
-pub async fn pump(
-    from: &mut (impl Pull + ?Sized),
-    to: &mut Sink,
+/// Moves the body from `from` to `to`. `moved` counts its bytes along the way.
+pub fn pump<'a, P: Pull + ?Sized>(
+    from: &'a mut P,
+    to: &'a mut Sink,
     pace: Pace,
-    timer: &Slot,
-    moved: &std::cell::Cell<u64>,
-) -> Result<(), FlowError> {
-    let mut for_source = Patience::new(pace.read, pace.read_rate_min);
-    let mut for_sink = Patience::new(pace.write, pace.write_rate_min);
-    let mut said = false;
-    loop {
-        let pulled = for_source
-            .wait(timer, moved.get(), |cx| match from.poll_pull(cx) {
-                Poll::Ready(Ok(frame)) => Poll::Ready(Ok(Some(frame))),
-                Poll::Ready(Err(cause)) => Poll::Ready(Err(source(cause))),
-                Poll::Pending if to.is_queued() => Poll::Ready(Ok(None)),
-                Poll::Pending => to.poll_reset(cx).map(|cause| Err(sink(cause))),
-            })
-            .await;
-        match pulled.unwrap_or(Err(source(Cause::Timeout)))? {
-            None => timed(&mut for_sink, timer, moved, pin!(to.flush())).await?,
-            Some(Frame::Data(data)) => {
-                moved.set(moved.get() + data.len() as u64);
-                if pace.bytes_max > 0 && moved.get() > pace.bytes_max {
-                    return Err(source(Cause::TooLarge));
-                }
-                // Said with the last piece, the end costs no frame of its own.
-                let last = from.is_last();
-                timed(&mut for_sink, timer, moved, pin!(to.put(data, last))).await?;
-                said = last && matches!(to, Sink::Http2 { .. });
+    timer: &'a Slot,
+    moved: &'a Cell<u64>,
+) -> Pump<'a, P> {
+    Pump {
+        for_source: Patience::new(pace.read, pace.read_rate_min),
+        for_sink: Patience::new(pace.write, pace.write_rate_min),
+        bytes_max: pace.bytes_max,
+        unflushed: to.is_queued(),
+        said: false,
+        work: Work::None,
+        pipe: None,
+        from,
+        to,
+        timer,
+        moved,
+    }
+}
+
+/// See [`pump`]. Written out, because a stream holds two of them for as long as it is open, and an `async fn` holds a
+/// piece beside each of the ways that it may go.
+pub struct Pump<'a, P: ?Sized> {
+    from: &'a mut P,
+    to: &'a mut Sink,
+    timer: &'a Slot,
+    moved: &'a Cell<u64>,
+    bytes_max: u64,
+    for_source: Patience,
+    for_sink: Patience,
+    work: Work,
+    /// For a body that nobody has to look at.
+    pipe: Option<Box<Pipe>>,
+    /// The sink has taken something that it was not asked to flush yet.
+    unflushed: bool,
+    /// The sink has said with the last piece that the body is whole.
+    said: bool,
+}
+
+/// What the sink is busy with, before the source is asked again.
+enum Work {
+    None,
+    Piece {
+        data: Bytes,
+        last: bool,
+    },
+    Flush,
+    /// What is in the pipe.
+    Pipe,
+    /// The last thing to be done.
+    End,
+}
+
+/// What came of asking the source.
+enum Pulled {
+    Frame(Frame),
+    /// So many bytes went into the pipe.
+    Piped(u64),
+}
+
+impl<P: Pull + ?Sized> Pump<'_, P> {
+    /// Goes on with what the sink is busy with.
+    fn poll_work(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
+        match &mut self.work {
+            Work::None => Poll::Ready(Ok(())),
+            Work::Piece { data, last } => self.to.poll_piece(cx, data, *last),
+            Work::Flush => self.to.poll_flush(cx),
+            Work::Pipe => match &mut self.pipe {
+                Some(pipe) => self.to.poll_pipe(cx, pipe),
+                None => Poll::Ready(Ok(())),
+            },
+            Work::End => self.to.poll_end(cx),
+        }
+    }
+
+    /// Asks the source for the next piece; a long body comes through a pipe, from its first byte that is not here yet.
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Result<Pulled, Cause>> {
+        // An end within a body is told of like any other: by whoever reads it.
+        if let Some(left) = self.to.straight()
+            && let Some(mut straight) = self.from.straight()
+            && (self.pipe.is_some() || straight.decoder.plain_left() >= PIPE_MIN)
+            && straight.decoder.plain_left() <= *left
+            && (self.bytes_max == 0 || self.moved.get().saturating_add(*left) <= self.bytes_max)
+        {
+            if self.unflushed {
+                return Poll::Pending;
             }
-            Some(Frame::End(_)) if said => return Ok(()),
-            Some(Frame::End(trailers)) => {
-                return timed(&mut for_sink, timer, moved, pin!(to.end(trailers))).await;
+            if self.pipe.is_none() {
+                self.pipe = straight.stream.pipe().map(Box::new);
+            }
+            if let Some(pipe) = &mut self.pipe {
+                let n = ready!(straight.poll_fill(cx, pipe))?;
+                *left -= n;
+                return Poll::Ready(Ok(Pulled::Piped(n)));
+            }
+        }
+        self.from
+            .poll_pull(cx)
+            .map(|pulled| pulled.map(Pulled::Frame))
+    }
+
+    fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), FlowError>> {
+        loop {
+            if !matches!(self.work, Work::None) {
+                let worked = self.poll_work(cx);
+                let worked = self.for_sink.poll(cx, self.timer, self.moved.get(), worked);
+                ready!(worked)
+                    .unwrap_or(Err(Cause::Timeout))
+                    .map_err(sinks_fault)?;
+                match std::mem::replace(&mut self.work, Work::None) {
+                    Work::End => return Poll::Ready(Ok(())),
+                    Work::Flush => self.unflushed = false,
+                    Work::None | Work::Piece { .. } | Work::Pipe => {}
+                }
+            }
+            let pulled = self.poll_source(cx);
+            if pulled.is_pending() {
+                if self.unflushed {
+                    self.work = Work::Flush;
+                    continue;
+                }
+                if let Poll::Ready(cause) = self.to.poll_reset(cx) {
+                    return Poll::Ready(Err(sink(cause)));
+                }
+            }
+            let pulled = self
+                .for_source
+                .poll(cx, self.timer, self.moved.get(), pulled);
+            match ready!(pulled)
+                .unwrap_or(Err(Cause::Timeout))
+                .map_err(source)?
+            {
+                Pulled::Piped(n) => {
+                    self.moved.set(self.moved.get() + n);
+                    self.work = Work::Pipe;
+                }
+                Pulled::Frame(Frame::Data(data)) => {
+                    self.moved.set(self.moved.get() + data.len() as u64);
+                    if self.bytes_max > 0 && self.moved.get() > self.bytes_max {
+                        return Poll::Ready(Err(source(Cause::TooLarge)));
+                    }
+                    // Said with the last piece, the end costs no frame of its own.
+                    let last = self.from.is_last();
+                    self.said = last && matches!(self.to, Sink::Http2 { .. });
+                    self.work = self.to.put(data, last).map_err(sinks_fault)?;
+                    self.unflushed = matches!(self.to, Sink::Http1 { .. });
+                }
+                Pulled::Frame(Frame::End(_)) if self.said => return Poll::Ready(Ok(())),
+                Pulled::Frame(Frame::End(trailers)) => {
+                    self.to.end(trailers).map_err(sinks_fault)?;
+                    self.work = Work::End;
+                }
             }
         }
     }
 }
 
-async fn timed(
-    patience: &mut Patience,
-    timer: &Slot,
-    moved: &std::cell::Cell<u64>,
-    // Pinned by the caller: what is given by value is held twice.
-    mut work: Pin<&mut impl Future<Output = Result<(), Cause>>>,
-) -> Result<(), FlowError> {
-    let ended = patience
-        .wait(timer, moved.get(), |cx| work.as_mut().poll(cx))
-        .await;
-    timer.clear();
-    match ended {
-        Ok(Ok(())) => Ok(()),
-        // A body that is longer or shorter than its sender announced is the sender's fault.
-        Ok(Err(cause @ (Cause::TooLarge | Cause::Truncated))) => Err(source(cause)),
-        Ok(Err(cause)) => Err(sink(cause)),
-        Err(Expired) => Err(sink(Cause::Timeout)),
+impl<P: Pull + ?Sized> Future for Pump<'_, P> {
+    type Output = Result<(), FlowError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let ended = ready!(self.poll_all(cx));
+        self.timer.clear();
+        Poll::Ready(ended)
+    }
+}
+
+/// A body that is longer or shorter than its sender announced is the sender's fault; all else is not.
+fn sinks_fault(cause: Cause) -> FlowError {
+    match cause {
+        Cause::TooLarge | Cause::Truncated => source(cause),
+        cause => sink(cause),
     }
 }
 
@@ -488,6 +710,11 @@ pub trait Pull {
     fn is_last(&self) -> bool {
         false
     }
+
+    /// The rest of the body, where nobody has to look at it on its way.
+    fn straight(&mut self) -> Option<Straight<'_>> {
+        None
+    }
 }
 
 impl<P: Pull + ?Sized> Pull for &mut P {
@@ -498,6 +725,10 @@ impl<P: Pull + ?Sized> Pull for &mut P {
     fn is_last(&self) -> bool {
         (**self).is_last()
     }
+
+    fn straight(&mut self) -> Option<Straight<'_>> {
+        (**self).straight()
+    }
 }
 
 impl Pull for Source {
@@ -507,6 +738,10 @@ impl Pull for Source {
 
     fn is_last(&self) -> bool {
         self.is_done()
+    }
+
+    fn straight(&mut self) -> Option<Straight<'_>> {
+        Source::straight(self)
     }
 }
 

@@ -110,7 +110,7 @@ pub(super) fn begin(
             route,
             request: request.clone(),
             target: passage.target.to_vec(),
-            request_id: summary.request_id.clone(),
+            request_id: summary.request_id.to_string(),
             origin: summary.origin.clone(),
             _place: place,
         },
@@ -171,7 +171,7 @@ async fn deliver(parcel: &Parcel, mirror: &Mirror, body: Vec<Bytes>) -> Result<(
     let Pick::Worker(lease) = pool.pick(&want, Instant::now()) else {
         return Err("no_worker");
     };
-    let mut summary = Summary::new(cx, plan, parcel.request_id.clone());
+    let mut summary = Summary::new(cx, plan, parcel.request_id.as_str().into());
     summary.pool = Some(mirror.pool);
     let made = {
         let mut made = Made::of(

@@ -30,6 +30,7 @@ mod tunnel;
 pub mod waits;
 mod websocket;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -57,10 +58,12 @@ use standing::{Standing, bounds, hidden_cookie};
 
 /// Serves one request; says what the client's connection does next. `ahead` holds what was read beyond the request's
 /// head where `source` does not.
+///
+/// All comes by reference: an `async fn` holds what it is given by value twice, and streams are open for days.
 pub async fn serve(
     cx: &Context,
-    request: Request,
-    source: Source,
+    request: &Request,
+    source: &mut Source,
     client: &mut Client,
     ahead: &mut BytesMut,
 ) -> After {
@@ -71,7 +74,7 @@ pub async fn serve(
         Version::Http10 | Version::Http11 => Flight::Http1,
     };
     let _counted = shard.shared.in_flight.begin(cx.listener, flight);
-    let mut summary = Summary::new(cx, &plan, request_id(shard, &request));
+    let mut summary = Summary::new(cx, &plan, request_id(shard, request));
     if let Some(tracer) = &shard.shared.tracer {
         let caller = request.fields.get("traceparent");
         summary.trace = tracer.begin(caller, || shard.random());
@@ -87,26 +90,26 @@ pub async fn serve(
         cx.listener,
         summary.client(),
         cx.certificate.as_deref(),
-        &request,
+        request,
         summary.started,
     ) {
         // What runs is finished first: it is what gives memory back.
         Decision::Forward { route, .. } if shard.shared.memory.is_reached() => {
             summary.route = Some(route);
             let (done, failure) = (source.is_done(), Failure::MemoryFull);
-            refuse(&request, done, client, failure, grpc, &mut summary).await
+            refuse(request, done, client, failure, grpc, &mut summary).await
         }
         Decision::Forward { route, target } => {
             summary.route = Some(route);
             forward(
                 cx,
                 &plan,
-                &request,
+                request,
                 source,
                 client,
                 ahead,
                 route,
-                target,
+                target.as_deref(),
                 grpc,
                 &mut summary,
             )
@@ -117,7 +120,7 @@ pub async fn serve(
             let done = source.is_done();
             // Boxed: rare beside requests that are forwarded.
             Box::pin(fixed::answer(
-                &request,
+                request,
                 done,
                 client,
                 route,
@@ -134,8 +137,8 @@ pub async fn serve(
                 grpc: GrpcStatus::Unavailable,
             };
             respond(
-                &request,
-                &source,
+                request,
+                source,
                 client,
                 answer,
                 Some(&location),
@@ -147,7 +150,7 @@ pub async fn serve(
         Decision::Refuse { route, failure } => {
             summary.route = route;
             refuse(
-                &request,
+                request,
                 source.is_done(),
                 client,
                 failure,
@@ -157,12 +160,12 @@ pub async fn serve(
             .await
         }
     };
-    summary.finish(&request);
+    summary.finish(request);
     after
 }
 
 /// The client's id where it is fit for logs and headers, else a new one.
-fn request_id(shard: &Shard, request: &Request) -> String {
+fn request_id(shard: &Shard, request: &Request) -> Rc<str> {
     if let Some(id) = request.fields.known(Known::RequestId)
         && (1..=128).contains(&id.len())
         && id
@@ -170,13 +173,13 @@ fn request_id(shard: &Shard, request: &Request) -> String {
             .all(|c| c.is_ascii_alphanumeric() || b"-_.:+/=".contains(c))
         && let Ok(id) = std::str::from_utf8(id)
     {
-        return id.to_owned();
+        return id.into();
     }
     hexadecimal([shard.random(), shard.random()])
 }
 
 /// 32 digits. Every request without an id of its own pays for it.
-fn hexadecimal(numbers: [u64; 2]) -> String {
+fn hexadecimal(numbers: [u64; 2]) -> Rc<str> {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = [0; 32];
     let bytes = numbers.iter().flat_map(|number| number.to_be_bytes());
@@ -184,7 +187,7 @@ fn hexadecimal(numbers: [u64; 2]) -> String {
         pair[0] = DIGITS[usize::from(byte >> 4)];
         pair[1] = DIGITS[usize::from(byte & 15)];
     }
-    String::from_utf8_lossy(&text).into_owned()
+    std::str::from_utf8(&text).unwrap_or_default().into()
 }
 
 /// The pool's protocol and the request's wishes brought together.
@@ -217,11 +220,11 @@ async fn forward(
     cx: &Context,
     plan: &Arc<Plan>,
     request: &Request,
-    source: Source,
+    source: &mut Source,
     client: &mut Client,
     ahead: &mut BytesMut,
     route: RouteId,
-    target: Option<Vec<u8>>,
+    target: Option<&[u8]>,
     grpc: bool,
     summary: &mut Summary<'_>,
 ) -> After {
@@ -275,7 +278,7 @@ async fn forward(
         told_to_go_on: false,
         passage: Passage {
             hidden_cookie: hidden_cookie(pool),
-            target: target.as_deref().unwrap_or(&request.target),
+            target: target.unwrap_or(&request.target),
             client: &cx.client_text,
             origin: origin.as_deref(),
             forwarded: plan.listener(cx.listener).forwarded_header,
@@ -311,6 +314,7 @@ async fn forward(
             grpc,
         ),
     };
+    let source = std::mem::replace(source, Source::Empty);
     let mut body = Replay::new(source, pool.model().retry.body_bytes_max);
     if !body.is_empty() {
         body = body.within(&cx.shard.buffers);
@@ -419,8 +423,8 @@ mod tests {
     fn ids_are_written_with_all_their_digits() {
         let numbers = [0x0123_4567_89ab_cdef, 0xf];
         assert_eq!(
-            hexadecimal(numbers),
-            format!("{:016x}{:016x}", numbers[0], numbers[1])
+            *hexadecimal(numbers),
+            *format!("{:016x}{:016x}", numbers[0], numbers[1])
         );
     }
 }

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use crate::compress::Encoder;
 use crate::config::model::{Algorithm, Compress};
 use crate::exchange::accept;
-use crate::exchange::flow::{Cause, Frame, Pull};
+use crate::exchange::flow::{Cause, Frame, Pull, Straight};
 use crate::exchange::forward;
 use crate::message::{BodyKind, Request, Response, Version};
 use crate::plan::Packer;
@@ -213,6 +213,13 @@ impl<P: Pull> Pull for Packed<P> {
 
     fn is_last(&self) -> bool {
         self.state.is_none() && self.inner.is_last()
+    }
+
+    fn straight(&mut self) -> Option<Straight<'_>> {
+        match &self.state {
+            None => self.inner.straight(),
+            Some(_) => None,
+        }
     }
 }
 

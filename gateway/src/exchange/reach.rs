@@ -8,7 +8,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use crate::config::model::{ProxyVersion, WorkerProtocol};
-use crate::exchange::attempt::attempt;
+use crate::exchange::attempt::{Answered, converse};
 use crate::exchange::client::Client;
 use crate::exchange::context::Context;
 use crate::exchange::failure::Failure;
@@ -16,8 +16,11 @@ use crate::exchange::finish::Summary;
 use crate::exchange::job::safe;
 use crate::exchange::job::{Connection, Done, Job, Lost, Sent};
 use crate::exchange::replay::Replay;
+use crate::exchange::tunnel::tunnel;
 use crate::io::proxy_protocol;
+use crate::message::Response;
 use crate::pool::{Lease, Outcome, Pool, WorkerId};
+use crate::shard::Flight;
 use crate::upstream::{ConnectError, Target};
 
 /// The word for the metrics.
@@ -60,7 +63,7 @@ pub(super) async fn try_worker(
     let connection = connect(cx, pool, job, target, summary).await?;
     // Held to the end of the stream, if it becomes one.
     let mut long = None;
-    let done = attempt(job, body, ahead, client, connection, |response, stream| {
+    let mut on_head = |response: &mut Response, stream| {
         let now = Instant::now();
         summary.answered(now);
         report(pool, worker, Outcome::Answered(response.status), now);
@@ -71,8 +74,16 @@ pub(super) async fn try_worker(
             lease.make_stream();
             long = Some(summary.enter_streams(job, pool, addr));
         }
-    })
-    .await?;
+    };
+    let done = match converse(job, body, client, connection, &mut on_head).await? {
+        Answered::Whole(done) => done,
+        // Boxed: tunnels are rare and live long, requests are many and short.
+        Answered::Switched(response, reply) => {
+            let _open = job.shared.in_flight.begin(job.listener, Flight::Tunnel);
+            let from_client = body.take_source();
+            Box::pin(tunnel(job, from_client, ahead, client, response, reply)).await
+        }
+    };
     // What was said of one client at the beginning of a connection is not true of the next.
     let shared = pool.model().send_proxy.is_none();
     if let Some(stream) = done.reusable.as_ref().filter(|_| shared) {

@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::exchange::failure::Failure;
 use crate::exchange::flow::patience::Patience;
-use crate::exchange::flow::{Cause, Frame, Pace, Pull, Source};
+use crate::exchange::flow::{Cause, Frame, Pace, Pull, Source, Straight};
 use crate::exchange::job::Lost;
 use crate::exchange::mirror::Copy;
 use crate::io::timer::Slot;
@@ -31,8 +31,8 @@ pub struct Replay {
     at: usize,
     /// More was pulled than is kept.
     lost: bool,
-    /// The body was taken to its end before it went on.
-    whole: Option<Whole>,
+    /// The body was taken to its end before it went on. Boxed: few are, and each exchange would hold the room for it.
+    whole: Option<Box<Whole>>,
     committed: Rc<Cell<bool>>,
     budget: Option<Rc<Share>>,
     counted: Option<Kept>,
@@ -114,9 +114,11 @@ impl Replay {
         let mut patience = Patience::new(pace.read, pace.read_rate_min);
         while self.kept_bytes < limit {
             let moved = self.kept_bytes as u64;
-            let frame = patience
-                .wait(timer, moved, |cx| self.source.poll_next(cx))
-                .await;
+            let frame = std::future::poll_fn(|cx| {
+                let polled = self.source.poll_next(cx);
+                patience.poll(cx, timer, moved, polled)
+            })
+            .await;
             timer.clear();
             let frame = frame
                 .unwrap_or(Err(Cause::Timeout))
@@ -134,7 +136,7 @@ impl Replay {
                     self.keep(data);
                 }
                 Frame::End(trailers) => {
-                    self.whole = Some(Whole { trailers });
+                    self.whole = Some(Box::new(Whole { trailers }));
                     break;
                 }
             }
@@ -256,5 +258,16 @@ impl Pull for Replay {
             None => self.source.is_done(),
         };
         rest && self.at == self.kept.len()
+    }
+
+    fn straight(&mut self) -> Option<Straight<'_>> {
+        let is_wanted = self.whole.is_some() || self.copy.is_some();
+        if is_wanted || !self.kept.is_empty() || !(self.lost || self.committed.get()) {
+            return None;
+        }
+        let straight = self.source.straight()?;
+        // What goes past is not kept.
+        self.lost = true;
+        Some(straight)
     }
 }

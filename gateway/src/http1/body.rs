@@ -69,6 +69,24 @@ impl Decoder {
         self.state == State::UntilClose
     }
 
+    /// Bytes that follow as they are, up to the body's end; 0 where there is framing to be read.
+    pub fn plain_left(&self) -> u64 {
+        match self.state {
+            State::Length(left) => left,
+            _ => 0,
+        }
+    }
+
+    /// `n` of [`Decoder::plain_left`] have passed without being looked at.
+    pub fn pass(&mut self, n: u64) {
+        if let State::Length(left) = self.state {
+            self.state = match left.saturating_sub(n) {
+                0 => State::End,
+                left => State::Length(left),
+            };
+        }
+    }
+
     /// Takes the next piece from the front of `buf`.
     pub fn decode(&mut self, buf: &mut BytesMut) -> Result<Piece, BadHead> {
         loop {

@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use super::hello::Hello;
 use super::tls::{End, Records, Tls, encode};
 use super::{Scratch, Stream};
+use crate::heap::{self, What};
 
 /// Bytes of handshake taken from a peer before it is cut.
 const HANDSHAKE_MAX: usize = 64 * 1024;
@@ -64,7 +65,8 @@ pub async fn accept(
     scratch: &Rc<Scratch>,
     hello: &mut Hello,
 ) -> Result<(Stream, Handshake), HandshakeError> {
-    let mut conn = UnbufferedServerConnection::new(config).map_err(HandshakeError::Refused)?;
+    let conn = heap::packed(What::All, || UnbufferedServerConnection::new(config));
+    let mut conn = conn.map_err(HandshakeError::Refused)?;
     let mut buffers = Buffers::default();
     let ended = buffers
         .shake(&mut tcp, &mut conn, |read| hello.take(read))

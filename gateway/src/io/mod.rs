@@ -6,6 +6,7 @@
 
 pub mod handshake;
 pub mod hello;
+pub mod pipe;
 pub mod proxy_protocol;
 mod refusals;
 pub mod secure;
@@ -22,10 +23,12 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use socket2::TcpKeepalive;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
 
+use crate::heap::{self, What};
+use pipe::{Pipe, Pipes};
 use refusals::Refusals;
 use tls::Tls;
 
@@ -78,7 +81,7 @@ impl Stream {
 
     fn with_tls(tcp: TcpStream, tls: Tls, scratch: &Rc<Scratch>) -> Stream {
         let mut stream = Stream::plain(tcp, scratch);
-        stream.tls = Some(Box::new(RefCell::new(tls)));
+        stream.tls = Some(heap::packed(What::All, || Box::new(RefCell::new(tls))));
         stream
     }
 
@@ -145,6 +148,47 @@ impl Stream {
         buf.extend_from_slice(read);
         self.bulk.set(read.len() == READ_HEAD);
         Poll::Ready(Ok(read.len()))
+    }
+
+    /// An empty pipe for what goes from one connection to another without being looked at; none where TLS wants to see it, and
+    /// when there are too many.
+    pub fn pipe(&self) -> Option<Pipe> {
+        (!self.is_tls())
+            .then(|| self.scratch.pipes.take())
+            .flatten()
+    }
+
+    /// Moves up to `most` bytes of what can be read into `pipe`, which must be empty; 0 is the end of the stream. Not for
+    /// connections with TLS.
+    pub fn poll_fill_pipe(
+        &self,
+        cx: &mut Context<'_>,
+        pipe: &mut Pipe,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        let tcp = self.tcp.borrow();
+        loop {
+            ready!(tcp.poll_read_ready(cx))?;
+            match tcp.try_io(Interest::READABLE, || pipe.fill(&*tcp, most)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return Poll::Ready(read),
+            }
+        }
+    }
+
+    /// Writes all that is in `pipe`. Not for connections with TLS.
+    pub fn poll_drain_pipe(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<()>> {
+        let tcp = self.tcp.borrow();
+        while !pipe.is_empty() {
+            ready!(tcp.poll_write_ready(cx))?;
+            match tcp.try_io(Interest::WRITABLE, || pipe.drain(&*tcp)) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(_) => self.wrote.set(true),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Takes some of `data`, at least a byte; what TLS keeps back is bounded to one call's worth and goes out with
@@ -381,6 +425,7 @@ impl AsyncWrite for Carrier {
 pub struct Scratch {
     receive: RefCell<Vec<u8>>,
     send: RefCell<Vec<u8>>,
+    pipes: Rc<Pipes>,
 }
 
 impl Scratch {
@@ -389,6 +434,7 @@ impl Scratch {
         Rc::new(Scratch {
             receive: RefCell::new(vec![0; tls::RECEIVE]),
             send: RefCell::new(vec![0; tls::SEND]),
+            pipes: Rc::default(),
         })
     }
 }

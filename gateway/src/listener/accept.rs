@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::model::{ListenerId, Protocol};
 use crate::exchange::Context;
+use crate::heap::{self, What};
 use crate::io::handshake::{self, Handshake, HandshakeError};
 use crate::io::hello::Hello;
 use crate::io::{Carrier, Stream};
@@ -290,17 +291,21 @@ fn begin(
 ) {
     let load = Load::new(balance, me);
     let shard = shard.clone();
-    tokio::task::spawn_local(async move {
+    let serving = async move {
         let (_load, mut admission) = (load, admission);
         // Boxed: what only the handshake needs must not weigh on a connection that idles for days.
         let established = Box::pin(establish(shard, door, tcp, peer, &mut admission)).await;
         if let Some(connection) = established {
             match connection {
                 Connection::Http1(cx, stream) => http1::serve(cx, stream).await,
-                Connection::Http2(cx, carrier) => Box::pin(http2::serve(cx, carrier)).await,
+                Connection::Http2(cx, carrier) => {
+                    let serving = heap::packed(What::All, || Box::pin(http2::serve(cx, carrier)));
+                    serving.await;
+                }
             }
         }
-    });
+    };
+    heap::packed(What::All, || tokio::task::spawn_local(serving));
 }
 
 enum Connection {

@@ -173,11 +173,8 @@ async fn exchange(
     buf: &mut BytesMut,
     parsed: Box<ParsedRequest>,
 ) -> After {
-    let ParsedRequest {
-        request,
-        keep_alive,
-    } = *parsed;
-    let source = match request.body {
+    let request = &parsed.request;
+    let mut source = match request.body {
         BodyKind::Empty => Source::Empty,
         kind => {
             let plan = cx.shard.shared.plan.load();
@@ -193,16 +190,16 @@ async fn exchange(
     let mut client = Client::Http1 {
         stream: stream.clone(),
         version: request.version,
-        keep_alive: keep_alive && !draining,
+        keep_alive: parsed.keep_alive && !draining,
         early: None,
     };
-    serve_request(cx, request, source, &mut client, buf).await
+    serve_request(cx, request, &mut source, &mut client, buf).await
 }
 
 /// Answers a request whose head could not be taken, and tells the log.
 async fn refuse(cx: &Context, stream: &Stream, failure: Failure) {
     let plan = cx.shard.shared.plan.load_full();
-    let mut summary = Summary::new(cx, &plan, String::new());
+    let mut summary = Summary::new(cx, &plan, "".into());
     let answer = failure.answer();
     summary.status = answer.status;
     summary.end = failure.word();

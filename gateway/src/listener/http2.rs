@@ -8,9 +8,8 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use h2::RecvStream;
-use h2::server::SendResponse;
 use http::Method;
 
 use crate::config::model::ListenerLimits;
@@ -18,6 +17,7 @@ use crate::exchange::client::Client;
 use crate::exchange::failure::{Answer, Failure};
 use crate::exchange::flow::Source;
 use crate::exchange::{Context, serve as serve_request};
+use crate::heap::{self, Packed, What};
 use crate::http1::head::{BadHead, valid_authority};
 use crate::io::timer::Slot;
 use crate::io::{Carrier, Progress};
@@ -80,14 +80,17 @@ async fn converse(cx: &Rc<Context>, carrier: Carrier) {
     carrier.watch_refusals();
     let (progress, mut seen) = (carrier.progress(), 0);
     // What a connection needs to begin is not kept while it is idle.
-    let Some(mut connection) = Box::pin(begin(cx, carrier, &slot)).await else {
+    let begun = Packed::new(Box::pin(begin(cx, carrier, &slot))).await;
+    let Some(mut connection) = begun else {
         return;
     };
+    // The first request makes the connection's tables.
+    let (mut what, mut asked) = (What::All, false);
     let open = Rc::new(Cell::new(0u32));
     let (mut stopping, mut armed) = (false, false);
     loop {
         let accepted = std::future::poll_fn(|task| {
-            let accepted = connection.poll_accept(task);
+            let accepted = heap::packed(what, || connection.poll_accept(task));
             tell_refused(cx, &progress);
             if accepted.is_ready() {
                 return accepted;
@@ -134,14 +137,30 @@ async fn converse(cx: &Rc<Context>, carrier: Carrier) {
         .await;
         match accepted {
             Some(Ok((request, respond))) => {
-                let stream = Open::new(&open);
-                let cx = cx.clone();
+                if std::mem::replace(&mut asked, true) {
+                    what = What::Buffers;
+                }
+                let is_alone = open.get() == 0;
+                let (open, cx) = (Open::new(&open), cx.clone());
+                let (head, recv) = request.into_parts();
+                let request = request_of(head, &recv, limits.heads);
+                let (mut source, mut client) = (Source::http2(recv), Client::Http2 { respond });
+                let mut ahead = BytesMut::new();
                 // Boxed, and written where it stays: a task is moved half a dozen times before it stands still, and this
                 // one is long.
-                let room = Box::new_uninit();
+                let room = match is_alone {
+                    // Likely the one long stream of its connection.
+                    true => heap::packed(What::All, Box::new_uninit),
+                    false => Box::new_uninit(),
+                };
                 let served = Box::write(room, async move {
-                    let _stream = stream;
-                    stream_of(&cx, request, respond, limits.heads).await;
+                    let _open = &open;
+                    match &request {
+                        Ok(request) => {
+                            serve_request(&cx, request, &mut source, &mut client, &mut ahead).await;
+                        }
+                        Err(bad) => refuse(&cx, &mut client, *bad).await,
+                    }
                 });
                 tokio::task::spawn_local(Box::into_pin(served));
             }
@@ -253,24 +272,6 @@ impl Drop for Open {
     }
 }
 
-async fn stream_of(
-    cx: &Context,
-    request: http::Request<RecvStream>,
-    respond: SendResponse<Bytes>,
-    limits: HeadLimits,
-) {
-    let mut client = Client::Http2 { respond };
-    let (head, recv) = request.into_parts();
-    let mut ahead = bytes::BytesMut::new();
-    match request_of(head, &recv, limits) {
-        Ok(request) => {
-            let source = Source::http2(recv);
-            serve_request(cx, request, source, &mut client, &mut ahead).await;
-        }
-        Err(bad) => refuse(cx, &mut client, bad).await,
-    }
-}
-
 /// The head in the form that all exchanges share, under the same rules as HTTP/1 where both have them.
 fn request_of(
     head: http::request::Parts,
@@ -358,7 +359,7 @@ fn request_of(
 async fn refuse(cx: &Context, client: &mut Client, bad: BadHead) {
     let plan = cx.shard.shared.plan.load_full();
     let grpc = plan.listener(cx.listener).protocol == crate::config::model::Protocol::Grpc;
-    let mut summary = crate::exchange::finish::Summary::new(cx, &plan, String::new());
+    let mut summary = crate::exchange::finish::Summary::new(cx, &plan, "".into());
     let failure = Failure::BadHead(bad);
     let answer: Answer = failure.answer();
     summary.status = if grpc { 200 } else { answer.status };

@@ -2,7 +2,7 @@
 //!
 //! Promises: nothing is measured while there is nothing to wait for. Does not: know which side it is about.
 
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use crate::io::timer::{Expired, Slot};
@@ -14,6 +14,10 @@ pub(crate) struct Patience {
     limit: Duration,
     rate_min: u64,
     waited: Duration,
+    /// The deadline of the running wait is set.
+    waits: bool,
+    /// When it began, where that matters.
+    since: Option<Instant>,
 }
 
 impl Patience {
@@ -23,6 +27,8 @@ impl Patience {
             limit,
             rate_min,
             waited: Duration::ZERO,
+            waits: false,
+            since: None,
         }
     }
 
@@ -39,29 +45,32 @@ impl Patience {
             .clamp(least, self.limit.max(least))
     }
 
-    /// What `poll` comes to, or that it took too long. Nothing is measured while there is nothing to wait for.
-    pub(crate) async fn wait<T>(
+    /// What `polled` came to, or that it took too long. A wait begins with the first look that finds nothing: what is there
+    /// at once costs nothing here.
+    pub(crate) fn poll<T>(
         &mut self,
+        cx: &mut Context<'_>,
         timer: &Slot,
         moved: u64,
-        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
-    ) -> Result<T, Expired> {
-        let mut since = None;
-        timer.set(self.left(moved));
-        let ended = std::future::poll_fn(|cx| match poll(cx) {
-            Poll::Ready(done) => Poll::Ready(Ok(done)),
+        polled: Poll<T>,
+    ) -> Poll<Result<T, Expired>> {
+        let ended = match polled {
+            Poll::Ready(done) => Ok(done),
             Poll::Pending => {
-                if self.rate_min > 0 {
-                    since.get_or_insert_with(Instant::now);
+                if !self.waits {
+                    self.waits = true;
+                    self.since = (self.rate_min > 0).then(Instant::now);
+                    timer.set(self.left(moved));
                 }
-                timer.poll_expired(cx).map(|()| Err(Expired))
+                ready!(timer.poll_expired(cx));
+                Err(Expired)
             }
-        })
-        .await;
-        if let Some(since) = since {
+        };
+        self.waits = false;
+        if let Some(since) = self.since.take() {
             self.waited = self.waited.saturating_add(since.elapsed());
         }
-        ended
+        Poll::Ready(ended)
     }
 }
 

@@ -380,6 +380,76 @@ async fn large_pieces_and_small_ones_arrive_in_order() {
     }
 }
 
+/// Sends `wire` and closes; what is received comes from it through a pump with a sink of `length` bytes.
+async fn piped(
+    wire: Vec<u8>,
+    announced: u64,
+    limit: Option<usize>,
+) -> (Result<(), FlowError>, Vec<u8>, u64) {
+    let (from, mut sender) = connection().await;
+    let (to, mut receiver) = connection().await;
+    let mut source = Source::Http1 {
+        stream: from,
+        buf: BytesMut::new(),
+        decoder: Decoder::new(BodyKind::Length(announced), LIMITS),
+    };
+    let mut sink = Sink::Http1 {
+        stream: to,
+        out: BytesMut::from("head "),
+        framing: Framing::Length(announced),
+    };
+    let slot = Timers::new(Instant::now()).slot();
+    let moved = Cell::new(0);
+    let pump = async {
+        let ended = match limit {
+            None => pump(&mut source, &mut sink, FOREVER, &slot, &moved).await,
+            Some(limit) => {
+                let mut replay = Replay::new(source, limit);
+                pump(&mut replay, &mut sink, FOREVER, &slot, &moved).await
+            }
+        };
+        drop(sink);
+        ended
+    };
+    let send = async {
+        // Whoever gives up half-way reads no more.
+        let _ = sender.write_all(&wire).await;
+        drop(sender);
+    };
+    let mut got = Vec::new();
+    let (ended, (), read) = tokio::join!(pump, send, receiver.read_to_end(&mut got));
+    read.unwrap();
+    (ended, got, moved.get())
+}
+
+#[tokio::test]
+async fn a_long_body_between_plain_connections_arrives_byte_for_byte() {
+    let body: Vec<u8> = (0..3_000_000u32).map(|n| (n % 251) as u8).collect();
+    for limit in [None, Some(0), Some(100_000), Some(10_000_000)] {
+        let mut wire = body.clone();
+        wire.extend_from_slice(b"what comes behind it is not its own");
+        let (ended, got, moved) = piped(wire, body.len() as u64, limit).await;
+        assert!(ended.is_ok(), "{limit:?}: {ended:?}");
+        assert_eq!(moved, body.len() as u64);
+        assert!(
+            got == [b"head ", &body[..]].concat(),
+            "{limit:?}: {} bytes",
+            got.len()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_long_body_that_breaks_off_is_its_senders_fault() {
+    let (ended, got, _) = piped(vec![b'x'; 1_000_000], 1_000_001, None).await;
+    let error = ended.expect_err("a byte is missing");
+    assert!(
+        error.side == Side::Source && matches!(error.cause, Cause::Truncated),
+        "{error:?}"
+    );
+    assert_eq!(got.len(), 1_000_005, "what came went on");
+}
+
 /// An empty DATA frame of HTTP/2 would be the last chunk in HTTP/1.
 #[tokio::test]
 async fn an_empty_data_frame_does_not_end_a_chunked_body() {

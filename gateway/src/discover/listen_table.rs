@@ -1,7 +1,8 @@
 //! Which addresses of this machine are listened on?
 //!
-//! Asked of the kernel by sock_diag (netlink, see sock_diag(7)): one request per address family
-//! lists every TCP socket in the state LISTEN, without any right beyond the default. The messages
+//! Asked of the kernel by sock_diag (netlink, see sock_diag(7)): a request lists every TCP socket in the state LISTEN,
+//! without any right beyond the default. The older form of it tells of both address families in one walk through the
+//! kernel's table, which is most of what a look costs; where there is none, each family is asked for. The messages
 //! are read here byte by byte: two fixed structures and one attribute are all there is to them.
 //!
 //! Reads are bounded. A message that is cut short or makes no sense is an error, never a panic.
@@ -41,6 +42,8 @@ pub struct ListenTable {
     socket: Socket,
     buffer: Vec<u8>,
     sequence: u32,
+    /// The kernel answers for both families at once.
+    at_once: bool,
 }
 
 /// Room for one datagram; the kernel makes none that is larger than what is offered.
@@ -62,26 +65,35 @@ impl ListenTable {
             socket,
             buffer: Vec::with_capacity(BUFFER_BYTES),
             sequence: 0,
+            at_once: true,
         })
     }
 
     /// Replaces `found` by every listening socket, ordered by port, each once.
     pub fn read(&mut self, found: &mut Vec<Listening>) -> io::Result<()> {
         found.clear();
-        self.ask(AF_INET, found)?;
-        match self.ask(AF_INET6, found) {
-            // A kernel without IPv6 knows no such family.
-            Err(e) if matches!(e.raw_os_error(), Some(ENOENT | EAFNOSUPPORT)) => {}
-            other => other?,
+        self.at_once = self.at_once && self.ask(&request_for_both, found).is_ok();
+        if !self.at_once {
+            found.clear();
+            self.ask(&|sequence| request(AF_INET, sequence), found)?;
+            match self.ask(&|sequence| request(AF_INET6, sequence), found) {
+                // A kernel without IPv6 knows no such family.
+                Err(e) if matches!(e.raw_os_error(), Some(ENOENT | EAFNOSUPPORT)) => {}
+                other => other?,
+            }
         }
         found.sort_unstable();
         found.dedup();
         Ok(())
     }
 
-    fn ask(&mut self, family: u8, found: &mut Vec<Listening>) -> io::Result<()> {
+    fn ask<const BYTES: usize>(
+        &mut self,
+        request: &dyn Fn(u32) -> [u8; BYTES],
+        found: &mut Vec<Listening>,
+    ) -> io::Result<()> {
         self.sequence = self.sequence.wrapping_add(1);
-        self.socket.send(&request(family, self.sequence), 0)?;
+        self.socket.send(&request(self.sequence), 0)?;
         for _ in 0..DATAGRAMS_MAX {
             self.buffer.clear();
             self.socket.recv(&mut self.buffer, 0)?;
@@ -101,6 +113,8 @@ const ENOENT: i32 = 2;
 const EAFNOSUPPORT: i32 = 97;
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
+/// Of TCP sockets of every family (`linux/inet_diag.h`).
+const TCPDIAG_GETSOCK: u16 = 18;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLM_F_REQUEST: u16 = 0x001;
@@ -108,21 +122,35 @@ const NLM_F_DUMP: u16 = 0x300;
 const HEADER_BYTES: usize = 16;
 /// `struct inet_diag_req_v2`.
 const REQUEST_BYTES: usize = 56;
+/// `struct inet_diag_req`.
+const REQUEST_FOR_BOTH_BYTES: usize = 60;
 /// `struct inet_diag_msg`.
 const ANSWER_BYTES: usize = 72;
 /// The attribute that tells `IPV6_V6ONLY`.
 const INET_DIAG_SKV6ONLY: u16 = 11;
 
 fn request(family: u8, sequence: u32) -> [u8; HEADER_BYTES + REQUEST_BYTES] {
-    let mut message = [0; HEADER_BYTES + REQUEST_BYTES];
-    let length = message.len() as u32;
-    message[0..4].copy_from_slice(&length.to_ne_bytes());
-    message[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
-    message[6..8].copy_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
-    message[8..12].copy_from_slice(&sequence.to_ne_bytes());
+    let mut message = dump(SOCK_DIAG_BY_FAMILY, sequence);
     message[16] = family;
     message[17] = IPPROTO_TCP;
     message[20..24].copy_from_slice(&(1u32 << TCP_LISTEN).to_ne_bytes());
+    message
+}
+
+fn request_for_both(sequence: u32) -> [u8; HEADER_BYTES + REQUEST_FOR_BOTH_BYTES] {
+    let mut message = dump(TCPDIAG_GETSOCK, sequence);
+    message[16] = AF_INET;
+    // Behind the family, three more bytes and the identity of a socket, which is not asked for.
+    message[68..72].copy_from_slice(&(1u32 << TCP_LISTEN).to_ne_bytes());
+    message
+}
+
+fn dump<const BYTES: usize>(kind: u16, sequence: u32) -> [u8; BYTES] {
+    let mut message = [0; BYTES];
+    message[0..4].copy_from_slice(&(BYTES as u32).to_ne_bytes());
+    message[4..6].copy_from_slice(&kind.to_ne_bytes());
+    message[6..8].copy_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
+    message[8..12].copy_from_slice(&sequence.to_ne_bytes());
     message
 }
 
@@ -153,7 +181,7 @@ fn parse(mut datagram: &[u8], sequence: u32, found: &mut Vec<Listening>) -> io::
                     refusal(body)?;
                     return Err(malformed("an acknowledgement nobody asked for"));
                 }
-                SOCK_DIAG_BY_FAMILY => found.extend(listening(body)?),
+                SOCK_DIAG_BY_FAMILY | TCPDIAG_GETSOCK => found.extend(listening(body)?),
                 _ => {}
             }
         }
@@ -374,9 +402,15 @@ mod tests {
 
     #[test]
     fn a_socket_is_in_the_table_while_it_listens() {
-        let mut table = ListenTable::open().expect("sock_diag needs no rights");
-        let mut found = Vec::new();
-        for host in ["127.0.0.1", "0.0.0.0", "::1", "::"] {
+        let at_once = [true, false];
+        let hosts = ["127.0.0.1", "0.0.0.0", "::1", "::"];
+        let cases = at_once
+            .iter()
+            .flat_map(|way| hosts.map(|host| (*way, host)));
+        for (at_once, host) in cases {
+            let mut table = ListenTable::open().expect("sock_diag needs no rights");
+            table.at_once = at_once;
+            let mut found = Vec::new();
             let port = Port::at(host);
             let addr = port.addr;
             table.read(&mut found).unwrap();
@@ -387,13 +421,16 @@ mod tests {
             drop(listener);
             table.read(&mut found).unwrap();
             assert!(!found.iter().any(|l| l.covers(addr)), "{addr}");
+            assert_eq!(table.at_once, at_once, "this kernel knows both forms");
         }
     }
 
     #[test]
     fn a_dual_stack_socket_is_told_from_one_for_ipv6_only() {
-        let mut table = ListenTable::open().unwrap();
-        for only in [false, true] {
+        let ways = [(true, false), (true, true), (false, false), (false, true)];
+        for (at_once, only) in ways {
+            let mut table = ListenTable::open().unwrap();
+            table.at_once = at_once;
             let socket =
                 socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::STREAM, None).unwrap();
             socket.set_only_v6(only).unwrap();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// A room, and what it may import besides itself. `config::model` opens that part of `config` alone. A new arrow is a
 /// change of the design: say in the commit why it is needed.
-const HOUSE: [(&str, &[&str]); 31] = [
+const HOUSE: [(&str, &[&str]); 32] = [
     // The ground floor: plain values, known to many, knowing nobody.
     ("config", &[]),
     ("observe", &[]),
@@ -24,13 +24,19 @@ const HOUSE: [(&str, &[&str]); 31] = [
     ("upstream", &["io"]),
     ("compress", &["config::model"]),
     ("files", &["config::model", "config::problem", "message"]),
-    ("discover", &["config::model", "io", "pool"]),
+    ("dependency", &["config::model", "io"]),
+    // Its checks of dependencies speak HTTP/1 to a Vault.
+    (
+        "discover",
+        &["config::model", "dependency", "http1", "io", "pool"],
+    ),
     // What is running, and what one thread of it owns.
     (
         "plan",
         &[
             "compress",
             "config::model",
+            "dependency",
             "limit",
             "observe",
             "pool",
@@ -73,7 +79,14 @@ const HOUSE: [(&str, &[&str]); 31] = [
     // What `/metrics` tells: what was counted, and what the running plan keeps.
     (
         "scrape",
-        &["config::model", "observe", "plan", "pool", "shard"],
+        &[
+            "config::model",
+            "dependency",
+            "observe",
+            "plan",
+            "pool",
+            "shard",
+        ],
     ),
     // Where connections come in.
     (
@@ -99,8 +112,18 @@ const HOUSE: [(&str, &[&str]); 31] = [
     (
         "reload",
         &[
-            "config", "discover", "files", "host", "io", "listener", "observe", "plan", "pool",
-            "shard", "tls",
+            "config",
+            "dependency",
+            "discover",
+            "files",
+            "host",
+            "io",
+            "listener",
+            "observe",
+            "plan",
+            "pool",
+            "shard",
+            "tls",
         ],
     ),
     // What operators ask and do.
@@ -108,11 +131,23 @@ const HOUSE: [(&str, &[&str]); 31] = [
         "admin",
         &[
             // `explain` by what runs is one of its answers.
-            "config", "explain", "http1", "message", "observe", "plan", "pool", "reload", "scrape",
+            "config",
+            "dependency",
+            "explain",
+            "http1",
+            "message",
+            "observe",
+            "plan",
+            "pool",
+            "reload",
+            "scrape",
             "shard",
         ],
     ),
-    ("renewal", &["observe", "plan", "shard", "tls"]),
+    (
+        "renewal",
+        &["config::model", "observe", "plan", "shard", "tls"],
+    ),
     (
         "upgrade",
         &["config::model", "listener", "reload", "shard", "tls"],
@@ -145,6 +180,7 @@ const HOUSE: [(&str, &[&str]); 31] = [
             "admin",
             "config",
             "confine",
+            "dependency",
             "discover",
             "drain",
             "exchange",

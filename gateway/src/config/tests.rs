@@ -678,7 +678,8 @@ fn checks_of_dependencies_are_read_in_every_form() {
         "{ database: { postgres: { address: 10.0.0.1 } } }",
         "{ database: { postgres: { address: \"10.0.0.1:5432\" }, interval: 5s, interval_failing: 1s, timeout: 2s, rise: 1, fall: 3, tls: off } }",
     ] {
-        assert_eq!(checks(written), [usual.clone()], "{written}");
+        let usual = std::slice::from_ref(&usual);
+        assert_eq!(checks(written), usual, "{written}");
     }
     for written in [
         "{ postgres: 10.0.0.1 }",

@@ -354,6 +354,9 @@ start_pool() {
 }
 
 start_edge() {
+    # What routes.yaml has checks for.
+    export POSTGRES_ADDRESS=127.0.0.1:$postgres_port RABBITMQ_ADDRESS=127.0.0.1:$rabbitmq_port
+    export VAULT_ADDRESS=127.0.0.1:$vault_port
     start edge "$LOGS/edge" "$1/portcullis" run -c "$CONFIG"
     edge_pid=$started
     await_line "$edge_pid" "$READY_SECONDS"
@@ -432,6 +435,7 @@ print_tables() {
     curl --cacert certs/ca.pem $web/repository/standalone/ubuntu/dists/noble-staging/InRelease
     schema --config $DATA/services.conf pocket standalone/ubuntu/noble/staging --key YOUR.asc      (then dput; see docs/services.md)
     curl http://127.0.0.1:$ADMIN_PORT/metrics
+    curl http://127.0.0.1:$ADMIN_PORT/status      (the pools, and whether PostgreSQL, RabbitMQ and the Vault are there)
     .venv/bin/python tests/clients/hostagent.py localhost:$GRPC_PORT certs/ca.pem      (a WSL host: accept it, then give it orders)
     kill ${worker_pids[2]-PID}      (${child_name[${worker_pids[2]-none}]-a worker}; the pool goes on without it)
 

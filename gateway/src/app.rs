@@ -153,6 +153,7 @@ fn serve(
         .map(|_| tokio::sync::mpsc::channel(NEW_DOORS_MAX))
         .unzip();
     let (discovery, discovered) = watch::channel((plan.pools.clone(), own));
+    let (dependencies, looked_at) = watch::channel(plan.dependencies.clone());
     let reload = Arc::new(Reload {
         path: path.to_owned(),
         shared: shared.clone(),
@@ -161,6 +162,7 @@ fn serve(
         admin: admin_address,
         threads: senders,
         discovery,
+        dependencies,
         alone: Mutex::default(),
         written: Mutex::new(written(source, &|name| std::env::var(name).ok())),
         read: Mutex::new(given.mark),
@@ -207,6 +209,7 @@ fn serve(
     server.add_service(Control {
         shared: shared.clone(),
         discovered,
+        looked_at,
         admin,
         tcp: admin_tcp,
         socket: admin_socket,

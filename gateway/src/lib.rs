@@ -9,6 +9,7 @@ pub mod cli;
 pub mod compress;
 pub mod config;
 pub mod confine;
+pub mod dependency;
 pub mod discover;
 pub mod drain;
 pub mod exchange;

@@ -14,6 +14,7 @@ use crate::compress::Places;
 use crate::config::model::{
     Action, Compress, Config, Forward, Listener, ListenerId, PoolId, Rate, Route, RouteId, Statuses,
 };
+use crate::dependency::Dependency;
 use crate::limit::in_flight::Places as InFlight;
 use crate::limit::network::Gate;
 use crate::limit::rate::Limiter;
@@ -39,6 +40,8 @@ pub struct Plan {
     pub routes: RouteTable,
     /// By [`PoolId`].
     pub pools: Vec<Arc<Pool>>,
+    /// What the services need besides workers; no request asks for it.
+    pub dependencies: Vec<Arc<Dependency>>,
     /// By [`PoolId`], the last for exchanges without a pool.
     pool_metrics: Vec<PoolMetrics>,
     /// By [`ListenerId`].
@@ -174,7 +177,7 @@ fn limiter(
 
 impl Plan {
     /// Builds a plan; `tls` has an entry per listener. Pools of `before` that did not change are taken over as they are,
-    /// changed ones hand on what is known of their workers. Rates that did not change go on
+    /// changed ones hand on what is known of their workers; the same holds for dependencies. Rates that did not change go on
     /// counting, and so do exchanges in flight.
     pub fn build(
         config: Config,
@@ -193,6 +196,21 @@ impl Plan {
                     Some(old) if old.model() == pool => old.clone(),
                     Some(old) => Pool::succeed(pool.clone(), old, now),
                     None => Pool::new(pool.clone(), now),
+                }
+            })
+            .collect();
+        let dependencies = config
+            .dependencies
+            .iter()
+            .map(|wanted| {
+                let old = before.and_then(|before| {
+                    let mut all = before.dependencies.iter();
+                    all.find(|old| old.name() == wanted.name)
+                });
+                match old {
+                    Some(old) if old.model() == wanted => old.clone(),
+                    Some(old) => Dependency::succeed(wanted.clone(), old, now),
+                    None => Dependency::new(wanted.clone(), now),
                 }
             })
             .collect();
@@ -244,6 +262,7 @@ impl Plan {
             ),
             routes: RouteTable::build(&config),
             pools,
+            dependencies,
             pool_metrics,
             listeners,
             limits,

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::model::{WorkerProtocol, WorkerTls};
 use crate::observe::metrics::Metrics;
 use crate::plan::Plan;
 use crate::shard::Shared;
@@ -29,6 +30,7 @@ const DAYS_URGENT: i64 = 7;
 /// Looks for ever.
 pub async fn run(shared: Arc<Shared>, metrics: Arc<Metrics>) {
     let (mut told, mut follows) = (Told::default(), Follows::new());
+    let mut of_dependencies = Follows::new();
     loop {
         let (shared, metrics) = (shared.clone(), metrics.clone());
         // A file may lie on a network that does not answer: nothing else shall wait for it.
@@ -37,16 +39,17 @@ pub async fn run(shared: Arc<Shared>, metrics: Arc<Metrics>) {
             let now = Clocks::read();
             let moving =
                 look(&plan, &metrics, now) | look_at_pools(&plan, &mut follows, &metrics, now);
+            let moving = moving | look_at_dependencies(&plan, &mut of_dependencies, now);
             told.tell(&plan, unix(now.wall));
-            (told, follows, moving)
+            (told, follows, of_dependencies, moving)
         });
-        let Ok((back, followed, moving)) = looked.await else {
+        let Ok((back, followed, followed_besides, moving)) = looked.await else {
             tracing::error!(
                 "looking at certificates has failed; replaced ones are not picked up any more"
             );
             return;
         };
-        (told, follows) = (back, followed);
+        (told, follows, of_dependencies) = (back, followed, followed_besides);
         tokio::time::sleep(if moving { LOOK_AGAIN } else { LOOK }).await;
     }
 }
@@ -90,7 +93,7 @@ fn look(plan: &Plan, metrics: &Metrics, now: Clocks) -> bool {
     moving
 }
 
-/// The files of TLS towards workers, by pool.
+/// The files of TLS towards workers, by pool, or towards dependencies.
 type Follows = HashMap<String, Follow>;
 
 /// One look at every pool; true where something changes just now.
@@ -103,14 +106,7 @@ fn look_at_pools(plan: &Plan, follows: &mut Follows, metrics: &Metrics, now: Clo
             follows.remove(name);
             continue;
         };
-        let follow = follows
-            .entry(name.to_owned())
-            .and_modify(|follow| {
-                if !follow.is_of(tls) {
-                    *follow = Follow::new(tls, now);
-                }
-            })
-            .or_insert_with(|| Follow::new(tls, now));
+        let follow = follow_of(follows, name, tls, now);
         match follow.look(pool.model().protocol, pool.secure().as_ref(), now) {
             Found::Same => {}
             Found::Moving => moving = true,
@@ -137,6 +133,64 @@ fn look_at_pools(plan: &Plan, follows: &mut Follows, metrics: &Metrics, now: Clo
         }
     }
     moving
+}
+
+/// The same for dependencies.
+fn look_at_dependencies(plan: &Plan, follows: &mut Follows, now: Clocks) -> bool {
+    let mut moving = false;
+    let all = &plan.dependencies;
+    follows.retain(|name, _| all.iter().any(|dependency| dependency.name() == name));
+    for dependency in all {
+        let name = dependency.name();
+        let Some(tls) = &dependency.model().tls else {
+            follows.remove(name);
+            continue;
+        };
+        match follow_of(follows, name, tls, now).look(
+            WorkerProtocol::Http1,
+            dependency.secure().as_ref(),
+            now,
+        ) {
+            Found::Same => {}
+            Found::Moving => moving = true,
+            Found::PickedUp(secure, doubts) => {
+                dependency.set_secure(Some(secure));
+                tracing::info!(dependency = name, "TLS to a dependency picked up");
+                for doubt in doubts {
+                    tracing::warn!(dependency = name, "{}", doubt.what);
+                }
+            }
+            Found::Refused(problems) => {
+                for problem in problems {
+                    let fix = problem.hint.unwrap_or_default();
+                    tracing::error!(
+                        dependency = name,
+                        fix,
+                        "replaced file of TLS to a dependency refused, the old one stays: {}",
+                        problem.what
+                    );
+                }
+            }
+        }
+    }
+    moving
+}
+
+/// What is followed of a name, from now on these files.
+fn follow_of<'f>(
+    follows: &'f mut Follows,
+    name: &str,
+    tls: &WorkerTls,
+    now: Clocks,
+) -> &'f mut Follow {
+    follows
+        .entry(name.to_owned())
+        .and_modify(|follow| {
+            if !follow.is_of(tls) {
+                *follow = Follow::new(tls, now);
+            }
+        })
+        .or_insert_with(|| Follow::new(tls, now))
 }
 
 /// What was told of certificates and lists that end soon, by the day it was told.

@@ -7,6 +7,7 @@ mod haproxy;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::dependency;
 use crate::observe::exposition::Exposition;
 use crate::observe::metrics::Metrics;
 use crate::observe::names::{self, Family};
@@ -31,6 +32,7 @@ pub fn text(shared: &Shared, metrics: &Metrics) -> Vec<u8> {
     if plan.config.metrics.per_worker {
         workers(&mut text, &plan, &snapshots);
     }
+    dependencies(&mut text, &plan);
     if plan.config.metrics.haproxy_names {
         haproxy::tell(&mut text, shared, metrics, &plan, &snapshots);
     }
@@ -203,6 +205,35 @@ fn workers(text: &mut Exposition, plan: &Plan, snapshots: &[Vec<Snapshot>]) {
     });
     let mut series = text.family(&names::WORKER_FAILURES);
     each(&mut |pool, at, worker| series.line(&[pool, at], worker.failures.into()));
+}
+
+/// What the services need besides workers.
+fn dependencies(text: &mut Exposition, plan: &Plan) {
+    let each = |tell: &mut dyn FnMut(&[&str], &dependency::Dependency)| {
+        for dependency in &plan.dependencies {
+            tell(
+                &[dependency.name(), dependency.model().kind.word()],
+                dependency,
+            );
+        }
+    };
+    let mut series = text.family(&names::DEPENDENCY_UP);
+    each(&mut |labels, it| {
+        series.line(
+            labels,
+            (it.snapshot().state == dependency::State::Up).into(),
+        );
+    });
+    let mut series = text.family(&names::DEPENDENCY_CHECK);
+    each(&mut |labels, it| {
+        if let Some((_, took)) = it.snapshot().last {
+            series.number(labels, took.as_secs_f64());
+        }
+    });
+    let mut series = text.family(&names::DEPENDENCY_CHECKS);
+    each(&mut |labels, it| series.line(labels, it.checks()));
+    let mut series = text.family(&names::DEPENDENCY_CHECKS_FAILED);
+    each(&mut |labels, it| series.line(labels, it.checks_failed()));
 }
 
 type PoolCounter = (&'static Family, fn(&Stats) -> &AtomicU64);

@@ -25,13 +25,19 @@ const HOUSE: [(&str, &[&str]); 32] = [
     ("upstream", &["io"]),
     ("compress", &["config::model"]),
     ("files", &["config::model", "config::problem", "message"]),
-    ("discover", &["config::model", "io", "pool"]),
+    ("dependency", &["config::model", "io"]),
+    // Its checks of dependencies speak HTTP/1 to a Vault.
+    (
+        "discover",
+        &["config::model", "dependency", "http1", "io", "pool"],
+    ),
     // What is running, and what one thread of it owns.
     (
         "plan",
         &[
             "compress",
             "config::model",
+            "dependency",
             "limit",
             "observe",
             "pool",
@@ -75,7 +81,14 @@ const HOUSE: [(&str, &[&str]); 32] = [
     // What `/metrics` tells: what was counted, and what the running plan keeps.
     (
         "scrape",
-        &["config::model", "observe", "plan", "pool", "shard"],
+        &[
+            "config::model",
+            "dependency",
+            "observe",
+            "plan",
+            "pool",
+            "shard",
+        ],
     ),
     // Where connections come in.
     (
@@ -102,8 +115,18 @@ const HOUSE: [(&str, &[&str]); 32] = [
     (
         "reload",
         &[
-            "config", "discover", "files", "host", "io", "listener", "observe", "plan", "pool",
-            "shard", "tls",
+            "config",
+            "dependency",
+            "discover",
+            "files",
+            "host",
+            "io",
+            "listener",
+            "observe",
+            "plan",
+            "pool",
+            "shard",
+            "tls",
         ],
     ),
     // What operators ask and do.
@@ -111,11 +134,23 @@ const HOUSE: [(&str, &[&str]); 32] = [
         "admin",
         &[
             // `explain` by what runs is one of its answers.
-            "config", "explain", "http1", "message", "observe", "plan", "pool", "reload", "scrape",
+            "config",
+            "dependency",
+            "explain",
+            "http1",
+            "message",
+            "observe",
+            "plan",
+            "pool",
+            "reload",
+            "scrape",
             "shard",
         ],
     ),
-    ("renewal", &["observe", "plan", "shard", "tls"]),
+    (
+        "renewal",
+        &["config::model", "observe", "plan", "shard", "tls"],
+    ),
     (
         "upgrade",
         &["config::model", "listener", "reload", "shard", "tls"],
@@ -148,6 +183,7 @@ const HOUSE: [(&str, &[&str]); 32] = [
             "admin",
             "config",
             "confine",
+            "dependency",
             "discover",
             "drain",
             "exchange",

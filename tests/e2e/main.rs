@@ -25,6 +25,7 @@ mod cli;
 mod client_certificates;
 mod compression;
 mod deadlines;
+mod dependencies;
 mod drain;
 mod error_pages;
 mod explain_running;

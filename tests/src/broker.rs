@@ -88,6 +88,16 @@ impl Node {
         Node { dir, port, child }
     }
 
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What it wrote into its log.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.with_extension("log")).unwrap_or_default()
+    }
+
     /// A place at it.
     pub fn broker(&self) -> Broker {
         Broker::at(&self.dir)

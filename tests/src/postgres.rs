@@ -1,13 +1,15 @@
 //! How does a database die? A PostgreSQL server of one test's own, which can be killed and started again. What
 //! it has committed is kept, so it is slower than the one that tests share.
 
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::certs::Issued;
 use crate::eventually::patience;
 use crate::ports::free_range;
-use crate::stack::{self, Database};
+use crate::stack::{self, Database, Held};
 
 const NAME: &str = "portcullis-postgres";
 
@@ -39,6 +41,46 @@ impl Postgres {
     pub fn database(&self) -> Database {
         let url = self.url().expect("a server that is ready has an address");
         Database::with_schema(&url)
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What it wrote into its log.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.with_extension("log")).unwrap_or_default()
+    }
+
+    /// A session that is open until the value is dropped.
+    pub fn session(&self) -> Held {
+        let url = self.url().expect("a server that is ready has an address");
+        Database::bare(&url).hold("select 1")
+    }
+
+    /// From now on it speaks TLS, and shows this.
+    pub fn speak_tls(&self, shown: &Issued) {
+        let data = self.dir.join("data");
+        let owner = std::fs::metadata(&data).expect("it has its data there");
+        for (name, text) in [("server.crt", &shown.chain), ("server.key", &shown.key)] {
+            let file = data.join(name);
+            std::fs::write(&file, text).expect("its owner, or root, may write there");
+            let private = std::fs::Permissions::from_mode(0o600);
+            std::fs::set_permissions(&file, private).expect("our own file");
+            chown(&file, Some(owner.uid()), Some(owner.gid())).expect("to ourselves, or by root");
+        }
+        let url = self.url().expect("a server that is ready has an address");
+        let database = Database::bare(&url);
+        database.sql("alter system set ssl = on");
+        database.sql("select pg_reload_conf()");
+    }
+
+    /// Asks it to stop when the last session ends; until then it takes no new ones.
+    pub fn shut_down(&self) {
+        let pid = self.child.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(told.is_ok_and(|status| status.success()));
     }
 
     /// Kills it as the kernel would: no goodbye.

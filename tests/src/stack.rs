@@ -114,6 +114,14 @@ impl Database {
         Database { url, apart: true }
     }
 
+    /// The one at this address, of a server of a test's own.
+    pub(crate) fn bare(url: &str) -> Database {
+        Database {
+            url: url.to_owned(),
+            apart: true,
+        }
+    }
+
     /// A fresh one without anything in it.
     pub fn empty() -> Database {
         let server = server();

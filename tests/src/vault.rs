@@ -31,6 +31,11 @@ impl Vault {
         vault
     }
 
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join("vault").join(name)
     }

@@ -16,5 +16,7 @@ pub mod message;
 pub mod proxy_protocol;
 #[path = "../../src/route/mod.rs"]
 pub mod route;
+#[path = "../../src/discover/dependencies/wire/mod.rs"]
+pub mod wire;
 
 pub mod reading;

@@ -8,6 +8,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::maintenance;
+use crate::dependency::Dependency;
 use crate::pool::{Pool, Snapshot, State};
 use crate::reload::diff::Diff;
 use crate::shard::Shared;
@@ -45,6 +46,32 @@ pub fn status(shared: &Shared, since: Instant) -> Value {
         "exchanges_in_flight": shared.in_flight.total(),
         "listeners": listeners,
         "pools": pools,
+        "dependencies": plan
+            .dependencies
+            .iter()
+            .map(|dependency| dependency_line(dependency, now))
+            .collect::<Vec<_>>(),
+    })
+}
+
+/// What the services need besides workers, and whether it is there.
+fn dependency_line(dependency: &Dependency, now: Instant) -> Value {
+    let (model, known) = (dependency.model(), dependency.snapshot());
+    json!({
+        "name": model.name,
+        "kind": model.kind.word(),
+        "address": model.address,
+        "state": known.state.as_str(),
+        "reason": known.reason,
+        "seconds": now.saturating_duration_since(known.since).as_secs(),
+        "failures": known.failures,
+        "checked_seconds": known
+            .last
+            .map(|(at, _)| now.saturating_duration_since(at).as_secs()),
+        "check_milliseconds": known.last.map(|(_, took)| took.as_micros() as f64 / 1e3),
+        "next_seconds": known
+            .next
+            .map(|at| at.saturating_duration_since(now).as_secs()),
     })
 }
 

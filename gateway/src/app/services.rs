@@ -17,7 +17,8 @@ use crate::admin::socket::Trace;
 use crate::admin::{self, Admin};
 use crate::app::sockets::AdminSocket;
 use crate::config::model::MemoryMax;
-use crate::discover;
+use crate::dependency::Dependency;
+use crate::discover::{self, dependencies};
 use crate::host::{self, memory};
 use crate::listener::accept::{Balance, Door, Handed, accept, receive};
 use crate::reload::on_change::{self};
@@ -198,6 +199,7 @@ async fn watch_memory(shared: &Shared) {
 pub(super) struct Control {
     pub(super) shared: Arc<Shared>,
     pub(super) discovered: watch::Receiver<Discovered>,
+    pub(super) looked_at: watch::Receiver<Vec<Arc<Dependency>>>,
     pub(super) admin: Arc<Admin>,
     pub(super) tcp: Option<TcpListener>,
     pub(super) socket: AdminSocket,
@@ -219,6 +221,17 @@ impl Service for Control {
                         std::future::pending::<()>().await;
                     },
                 }
+            }
+        };
+        // A process that goes looks no more: the one that takes its place does, and what was found last is told till the end.
+        let (shared, looked_at) = (self.shared.clone(), self.looked_at.clone());
+        let looking = async move {
+            tokio::select! {
+                () = dependencies::run(looked_at) => {}
+                () = shared.drain_started() => {}
+            }
+            for dependency in &shared.plan.load().dependencies {
+                dependency.rest();
             }
         };
         let tcp = self.tcp.take();
@@ -259,6 +272,7 @@ impl Service for Control {
         };
         tokio::join!(
             discovering,
+            looking,
             over_tcp,
             over_socket,
             renewing,

@@ -96,6 +96,33 @@ pub fn status(gateway: &Gateway) -> Result<ExitCode, Failed> {
         "POOL", "UP", "PORTS", "REQUESTS", "STREAMS", "HELD", "QUEUED", "NOT UP",
     ];
     say_text!("{}", table(&head, &pools));
+    let dependencies: Vec<_> = list(&told["dependencies"])
+        .iter()
+        .map(|dependency| {
+            let names = ["name", "kind", "address", "state"];
+            let mut row: Vec<_> = names.iter().map(|name| text(&dependency[*name])).collect();
+            row.extend([
+                seconds(&dependency["seconds"]),
+                dependency["check_milliseconds"]
+                    .as_f64()
+                    .map_or_else(String::new, |took| format!("{took:.1} ms")),
+                text(&dependency["reason"]),
+            ]);
+            row
+        })
+        .collect();
+    if !dependencies.is_empty() {
+        let head = [
+            "DEPENDENCY",
+            "KIND",
+            "ADDRESS",
+            "STATE",
+            "SINCE",
+            "CHECK",
+            "REASON",
+        ];
+        say_text!("\n{}", table(&head, &dependencies));
+    }
     Ok(ExitCode::SUCCESS)
 }
 

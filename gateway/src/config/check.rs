@@ -14,6 +14,7 @@ mod binds;
 mod changes;
 mod compress;
 mod conditions;
+mod dependencies;
 mod errors;
 mod folders;
 mod health;
@@ -45,8 +46,8 @@ mod trusted;
 use std::path::PathBuf;
 
 use super::model::{
-    AccessLog, Admin, Config, ErrorPages, MemoryMax, Metrics, Place, Process, ReloadOptions,
-    Statuses, Traces,
+    AccessLog, Admin, Config, Dependency, ErrorPages, MemoryMax, Metrics, Place, Process,
+    ReloadOptions, Statuses, Traces,
 };
 use super::problem::quoted;
 use super::read::{Field, Keys, Reader};
@@ -106,6 +107,7 @@ pub(super) fn check(root: &Node, reader: &mut Reader) -> Option<Config> {
         pool_places: pools.iter().map(|draft| draft.ports_place).collect(),
         pools: pools.into_iter().filter_map(|draft| draft.pool).collect(),
         routes: routes.into_iter().map(|draft| draft.route).collect(),
+        dependencies: globals.dependencies,
         admin: globals.admin,
         reload: globals.reload,
         access_log: globals.access_log,
@@ -158,6 +160,7 @@ struct Globals {
     changes: changes::Both,
     errors: Option<Box<ErrorPages>>,
     intercept_errors: Option<Vec<Statuses>>,
+    dependencies: Vec<Dependency>,
 }
 
 impl Default for Globals {
@@ -177,6 +180,7 @@ impl Default for Globals {
             changes: changes::Both::default(),
             errors: None,
             intercept_errors: None,
+            dependencies: Vec::new(),
         }
     }
 }
@@ -219,6 +223,12 @@ impl Globals {
         self.process = process::read(keys, reader);
         self.changes = changes::both(keys, reader);
         (self.errors, self.intercept_errors) = errors::both(keys, reader);
+        keys.set(
+            reader,
+            "checks",
+            &mut self.dependencies,
+            dependencies::dependencies,
+        );
     }
 }
 

@@ -17,7 +17,9 @@ pub fn files(config: &Config) -> Vec<PathBuf> {
             files.extend(clients.crls.iter().cloned());
         }
     }
-    for tls in config.pools.iter().filter_map(|pool| pool.tls.as_ref()) {
+    let of_pools = config.pools.iter().filter_map(|pool| pool.tls.as_ref());
+    let of_checks = config.dependencies.iter().filter_map(|it| it.tls.as_ref());
+    for tls in of_pools.chain(of_checks) {
         files.extend(tls.ca.clone());
         if let Some((chain, key)) = &tls.client_certificate {
             files.extend([chain.clone(), key.clone()]);

@@ -6,6 +6,7 @@
 
 mod check;
 pub mod contents;
+mod dependency;
 pub mod ephemeral;
 mod expand;
 pub mod files;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use super::dependency::{Dependency, DependencyKind};
 pub use super::logs::{AccessLog, LogFormat, LogServer, LogTo, Metrics, Traces};
 pub use super::network::Trusted;
 
@@ -50,6 +51,8 @@ pub struct Config {
     pub pool_places: Vec<Place>,
     /// Which request goes where. Order has no meaning.
     pub routes: Vec<Route>,
+    /// What the services need besides workers; looked at and told, nothing else.
+    pub dependencies: Vec<Dependency>,
     /// Where operators ask and act; `None` for nowhere.
     pub admin: Option<Admin>,
     /// When the file is read again without anybody asking.

@@ -4,6 +4,7 @@
 //! file that uses every section and fails for a key that the readers in `check` ask for and the table does not have, and
 //! the other way round. Does not: check values; `check` does, with words that fit the mistake.
 
+mod checks;
 mod listeners;
 mod page;
 mod pools;
@@ -93,6 +94,7 @@ pub fn sections() -> impl Iterator<Item = &'static Section> {
         listeners::SECTIONS,
         pools::SECTIONS,
         routes::SECTIONS,
+        checks::SECTIONS,
     ]
     .into_iter()
     .flatten()

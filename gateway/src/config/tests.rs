@@ -656,6 +656,73 @@ routes:
 }
 
 #[test]
+fn checks_of_dependencies_are_read_in_every_form() {
+    let checks = |written: &str| {
+        let text = small(&[("listeners:", &format!("checks: {written}\nlisteners:"))]);
+        good(&text).dependencies
+    };
+    assert_eq!(good(SMALL).dependencies, []);
+    let postgres = |user: &str, database: &str| DependencyKind::Postgres {
+        user: user.to_owned(),
+        database: database.to_owned(),
+    };
+    let at = |address: &str| -> SocketAddr { address.parse().unwrap() };
+    let usual = Dependency::new(
+        "database",
+        postgres("postgres", "postgres"),
+        at("10.0.0.1:5432"),
+    );
+    for written in [
+        "{ database: { postgres: 10.0.0.1 } }",
+        "{ database: { postgres: \"10.0.0.1:5432\" } }",
+        "{ database: { postgres: { address: 10.0.0.1 } } }",
+        "{ database: { postgres: { address: \"10.0.0.1:5432\" }, interval: 5s, interval_failing: 1s, timeout: 2s, rise: 1, fall: 3, tls: off } }",
+    ] {
+        let usual = std::slice::from_ref(&usual);
+        assert_eq!(checks(written), usual, "{written}");
+    }
+    for written in [
+        "{ postgres: 10.0.0.1 }",
+        "{ postgres: { address: 10.0.0.1 } }",
+        "{ postgres: { postgres: 10.0.0.1 } }",
+    ] {
+        let named = Dependency {
+            name: "postgres".to_owned(),
+            ..usual.clone()
+        };
+        assert_eq!(checks(written), [named], "{written}");
+    }
+    for written in [
+        "{}",
+        "{ a: off }",
+        "{ a: { amqp: off } }",
+        "{ a: { amqp: { address: off } } }",
+        "{ a: { tcp: off, fall: 5 } }",
+        "{ vault: { address: off } }",
+    ] {
+        assert_eq!(checks(written), [], "{written}");
+    }
+    let all = checks(
+        "{ a: { postgres: { address: \"[::1]:6432\", user: u, database: d }, tls: on }, b: { amqp: \"[fd00::1]\" }, vault: 10.0.0.2, c: { tcp: \"10.0.0.3:11\", interval: 1m, interval_failing: 2s, timeout: 3s, rise: 4, fall: 5 } }",
+    );
+    assert_eq!(all[0].kind, postgres("u", "d"));
+    assert!(all[0].tls.as_ref().is_some_and(|tls| tls.verify));
+    let addresses: Vec<_> = all.iter().map(|it| it.address.to_string()).collect();
+    assert_eq!(
+        addresses,
+        [
+            "[::1]:6432",
+            "[fd00::1]:5672",
+            "10.0.0.2:8200",
+            "10.0.0.3:11"
+        ]
+    );
+    let c = &all[3];
+    let seconds = [c.interval, c.interval_failing, c.timeout].map(|it| it.as_secs());
+    assert_eq!((seconds, c.rise, c.fall), ([60, 2, 3], 4, 5));
+}
+
+#[test]
 fn operators_have_a_socket_and_an_address_unless_told_otherwise() {
     let admin = |written: &str| {
         let text = SMALL.replacen("listeners:", &format!("admin: {written}\nlisteners:"), 1);
@@ -1708,6 +1775,127 @@ fn every_mistake_is_told_with_place_and_fix() {
             9,
             "leads nowhere",
             "`to: POOL`",
+        ),
+        // Checks of dependencies.
+        (
+            &[("listeners:", "checks: { a: { mysql: 3306 } }\nlisteners:")],
+            1,
+            "unknown key `mysql`",
+            "known are",
+        ),
+        (
+            &[(
+                "listeners:",
+                "checks: { a: { postgre: 10.0.0.1 } }\nlisteners:",
+            )],
+            1,
+            "unknown key `postgre`",
+            "`postgres`",
+        ),
+        (
+            &[("listeners:", "checks: { a: { interval: 5s } }\nlisteners:")],
+            1,
+            "`checks.a` needs one of `postgres`, `amqp`, `vault` and `tcp`",
+            "`a: { postgres:",
+        ),
+        (
+            &[(
+                "listeners:",
+                "checks: { a: { postgres: 10.0.0.1, vault: 10.0.0.1 } }\nlisteners:",
+            )],
+            1,
+            "`checks.a` needs one of",
+            "postgres",
+        ),
+        (
+            &[("listeners:", "checks: { a: 10.0.0.1 }\nlisteners:")],
+            1,
+            "`checks.a` does not say what is there",
+            "`amqp`",
+        ),
+        (
+            &[("listeners:", "checks: [10.0.0.1]\nlisteners:")],
+            1,
+            "`checks`: expected a map of checks by name",
+            "",
+        ),
+        (
+            &[(
+                "listeners:",
+                "checks: { a b: { tcp: \"10.0.0.1:1\" } }\nlisteners:",
+            )],
+            1,
+            "not a name for a check",
+            "letters",
+        ),
+        (
+            &[("listeners:", "checks: { a: { tcp: 10.0.0.1 } }\nlisteners:")],
+            1,
+            "`checks.a.tcp`: `10.0.0.1` is not an address",
+            "add the port",
+        ),
+        (
+            &[(
+                "listeners:",
+                "checks: { a: { amqp: \"localhost:5672\" } }\nlisteners:",
+            )],
+            1,
+            "is not an address",
+            "`127.0.0.1:5672`",
+        ),
+        (
+            &[(
+                "listeners:",
+                "checks: { a: { amqp: { address: \"10.0.0.1:0\" } } }\nlisteners:",
+            )],
+            1,
+            "`checks.a.amqp.address`: `10.0.0.1:0` is not an address",
+            "1 to 65535",
+        ),
+        (
+            &[(
+                "listeners:",
+                "checks: { a: { vault: \"https://v:8200\" } }\nlisteners:",
+            )],
+            1,
+            "is not an address",
+            "`tls: on`",
+        ),
+        (
+            &[(
+                "listeners:",
+                "checks: { a: { postgres: { user: b } } }\nlisteners:",
+            )],
+            1,
+            "`checks.a.postgres`: `address` is missing",
+            "add `address:`",
+        ),
+        (
+            &[(
+                "listeners:",
+                "checks: { a: { amqp: { address: 10.0.0.1, user: b } } }\nlisteners:",
+            )],
+            1,
+            "`checks.a.amqp`: unknown key `user`",
+            "`address`",
+        ),
+        (
+            &[(
+                "listeners:",
+                "checks: { a: { postgres: { address: 10.0.0.1, user: \"\" } } }\nlisteners:",
+            )],
+            1,
+            "is not a name",
+            "63 bytes",
+        ),
+        (
+            &[(
+                "listeners:",
+                "checks: { vault: { address: 10.0.0.1, fall: 0 } }\nlisteners:",
+            )],
+            1,
+            "`checks.vault.fall`: 0 is out of bounds",
+            "from 1",
         ),
         (
             &[("\":80\"", "\":${PORT}\"")],

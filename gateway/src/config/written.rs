@@ -109,6 +109,10 @@ fn flatten(path: &str, node: &Node, keys: &mut Keys) {
 
 fn is_secret(path: &str) -> bool {
     let path = path.to_ascii_lowercase();
+    // Nothing is secret about a check, also where it is named `secrets`.
+    if path.starts_with("checks.") {
+        return false;
+    }
     let last = path.rsplit('.').next().unwrap_or_default();
     // Where a secret lies is none.
     !last.ends_with("_file") && SECRETS.iter().any(|word| path.contains(word))
@@ -170,6 +174,8 @@ mod tests {
         assert!(!format!("{all:?}").contains("very-secret"), "{all:?}");
         let other = of("admin: { token: other-secret-word }");
         assert_ne!(other.top["admin.token"], all.top["admin.token"]);
+        let check = of("checks: { secrets: { vault: 127.0.0.1:8200 } }");
+        assert_eq!(check.top["checks.secrets.vault"], "127.0.0.1:8200");
         assert!(of("{").pools.is_empty());
     }
 }

@@ -163,7 +163,7 @@ async fn ask(
 }
 
 /// What a check is made over.
-trait Way: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(super) trait Way: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Way for T {}
 

@@ -12,6 +12,7 @@
 
 mod agenda;
 mod checks;
+pub mod dependencies;
 mod drive;
 mod listen_table;
 mod local;

@@ -25,6 +25,22 @@ pub struct Secure {
 }
 
 impl Secure {
+    /// The same without a protocol in the handshake (ALPN).
+    pub fn without_alpn(self: Arc<Secure>) -> Arc<Secure> {
+        if self.config.alpn_protocols.is_empty() {
+            return self;
+        }
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols.clear();
+        Arc::new(Secure {
+            id: self.id,
+            config: Arc::new(config),
+            own_ends: self.own_ends,
+            h2: false,
+            name: self.name.clone(),
+        })
+    }
+
     /// The name that a worker is asked for and must prove.
     pub fn name_of(&self, worker: SocketAddr) -> ServerName<'static> {
         let address = || ServerName::IpAddress(worker.ip().into());

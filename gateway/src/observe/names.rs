@@ -167,6 +167,17 @@ families! {
         "Exchanges at a worker, by kind (request, stream); only with per_worker.";
     WORKER_FAILURES = Gauge "portcullis_worker_failures_in_a_row" ["pool", "worker"]
         "Failures of a worker since its last good answer; only with per_worker.";
+
+    // What the services need besides workers.
+    DEPENDENCY_UP = Gauge "portcullis_dependency_up" ["dependency", "kind"]
+        "1 for a dependency that is there, 0 for one that is not, or was not looked at yet, by name and kind (postgres, amqp, vault, tcp).";
+    DEPENDENCY_CHECK = Gauge "portcullis_dependency_last_check_seconds" ["dependency", "kind"]
+        "How long the last check of a dependency took, by name and kind, in seconds; not before the first has ended.";
+    DEPENDENCY_CHECKS = Counter "portcullis_dependency_checks_total" ["dependency", "kind"]
+        "Checks of a dependency, by name and kind.";
+    DEPENDENCY_CHECKS_FAILED = Counter "portcullis_dependency_checks_failed_total" ["dependency", "kind"]
+        "Checks of a dependency that failed, by name and kind.";
+
     // Copies of requests, and bodies that are kept.
     MIRROR_SENT = Counter "portcullis_mirror_sent_total" ["route"]
         "Copies of requests that a worker of the other pool has answered, by route.";

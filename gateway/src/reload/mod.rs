@@ -19,9 +19,10 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::contents::read_contents;
-use crate::config::model::{AdminToken, Bind, Config, ListenerId};
+use crate::config::model::{AdminToken, Bind, Config, ListenerId, WorkerProtocol, WorkerTls};
 use crate::config::written::{Written, written};
 use crate::config::{Problem, Severity, Source, parse, render};
+use crate::dependency::Dependency;
 use crate::discover;
 use crate::files;
 use crate::host;
@@ -83,6 +84,8 @@ pub struct Reload {
     pub threads: Vec<mpsc::Sender<Door>>,
     /// Discovery begins anew with what is sent here.
     pub discovery: watch::Sender<Discovered>,
+    /// What the services need is looked at as is sent here.
+    pub dependencies: watch::Sender<Vec<Arc<Dependency>>>,
     /// Held by the reload that runs.
     pub alone: Mutex<()>,
     /// The running configuration in the words of its file.
@@ -345,6 +348,7 @@ impl Reload {
             }
         }
         self.discovery.send_replace((plan.pools.clone(), own));
+        self.dependencies.send_replace(plan.dependencies.clone());
         Ok(changes)
     }
 }
@@ -388,43 +392,65 @@ pub fn read_token(path: &std::path::Path) -> Result<String, (String, String)> {
     }
 }
 
-/// How the workers of each pool are reached over TLS, where they are.
-pub type Ways = Vec<Option<Arc<Secure>>>;
+/// How the workers of each pool, and the dependencies, are reached over TLS, where they are.
+pub struct Ways {
+    pools: Vec<Option<Arc<Secure>>>,
+    dependencies: Vec<Option<Arc<Secure>>>,
+}
 
-/// TLS towards the workers of every pool, and what is doubtful about it; or what stops it.
+/// TLS towards the workers of every pool and towards dependencies, and what is doubtful about it; or what stops it.
 pub fn workers_of(
     config: &Config,
     before: Option<&Plan>,
 ) -> Result<(Ways, Vec<Problem>), Vec<Problem>> {
-    let (mut wrong, mut doubts, mut all) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut wrong, mut doubts) = (Vec::new(), Vec::new());
+    let mut way = |tls: &Option<WorkerTls>, protocol, old: Option<Arc<Secure>>| {
+        let tls = tls.as_ref()?;
+        match to_workers(tls, protocol, SystemTime::now(), old.as_ref()) {
+            Ok((secure, more)) => {
+                doubts.extend(more);
+                Some(secure)
+            }
+            Err(more) => {
+                wrong.extend(more);
+                None
+            }
+        }
+    };
+    let mut pools = Vec::new();
     for pool in &config.pools {
-        let Some(tls) = &pool.tls else {
-            all.push(None);
-            continue;
-        };
         let old = before.and_then(|before| {
             let old = before.pools.iter().find(|old| old.name() == pool.name);
             old.and_then(|old| old.secure())
         });
-        match to_workers(tls, pool.protocol, SystemTime::now(), old.as_ref()) {
-            Ok((secure, more)) => {
-                doubts.extend(more);
-                all.push(Some(secure));
-            }
-            Err(more) => wrong.extend(more),
-        }
+        pools.push(way(&pool.tls, pool.protocol, old));
+    }
+    let mut dependencies = Vec::new();
+    for dependency in &config.dependencies {
+        let old = before.and_then(|before| {
+            let mut all = before.dependencies.iter();
+            all.find(|old| old.name() == dependency.name)?.secure()
+        });
+        dependencies.push(way(&dependency.tls, WorkerProtocol::Http1, old));
     }
     if wrong.is_empty() {
-        Ok((all, doubts))
+        let ways = Ways {
+            pools,
+            dependencies,
+        };
+        Ok((ways, doubts))
     } else {
         Err(wrong)
     }
 }
 
-/// Gives each pool its way to its workers.
-pub fn set_workers(plan: &Plan, workers: Ways) {
-    for (pool, secure) in plan.pools.iter().zip(workers) {
+/// Gives each pool its way to its workers, and each dependency its own.
+pub fn set_workers(plan: &Plan, ways: Ways) {
+    for (pool, secure) in plan.pools.iter().zip(ways.pools) {
         pool.set_secure(secure);
+    }
+    for (dependency, secure) in plan.dependencies.iter().zip(ways.dependencies) {
+        dependency.set_secure(secure);
     }
 }
 

@@ -19,7 +19,9 @@ use super::load::load;
 use super::store::Store;
 use super::tickets::Tickets;
 use super::trust::{self, Trust};
-use crate::config::model::{Certificate, Config, Place, Protocol, Tls, TlsVersion, UnknownNames};
+use crate::config::model::{
+    Certificate, Config, Place, Protocol, Tls, TlsVersion, UnknownNames, WorkerProtocol,
+};
 use crate::config::problem::Problem;
 
 /// What a listener shows, ready for clients.
@@ -212,12 +214,17 @@ pub fn check(config: &Config, now: SystemTime) -> Vec<Problem> {
         let tls = pool.tls.iter();
         tls.flat_map(|tls| client::check(tls, pool.protocol, now))
     });
+    let dependencies = config.dependencies.iter().flat_map(|dependency| {
+        let tls = dependency.tls.iter();
+        tls.flat_map(|tls| client::check(tls, WorkerProtocol::Http1, now))
+    });
     config
         .listeners
         .iter()
         .filter_map(|listener| listener.tls.as_ref())
         .flat_map(told)
         .chain(workers)
+        .chain(dependencies)
         .collect()
 }
 

@@ -11,13 +11,16 @@ pub(super) const SECTIONS: &[Section] = &[
     },
     Section {
         title: "TLS of a pool",
-        at: &["pools.NAME.tls"],
+        at: &["pools.NAME.tls", "checks.NAME.tls"],
         what: "How its workers prove who they are, health checks included.",
         keys: WORKER_TLS,
     },
     Section {
         title: "Certificate of the gateway's own",
-        at: &["pools.NAME.tls.client_certificate"],
+        at: &[
+            "pools.NAME.tls.client_certificate",
+            "checks.NAME.tls.client_certificate",
+        ],
         what: "A chain and a key in files of their own.",
         keys: &[
             key(

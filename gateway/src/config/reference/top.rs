@@ -362,6 +362,16 @@ const TOP: &[Key] = &[
     ERRORS,
     INTERCEPT_ERRORS,
     key(
+        "checks",
+        &[Form::Named(&[
+            OFF,
+            Form::Text("127.0.0.1:5432"),
+            Form::Keys,
+        ])],
+        "{}",
+        "What the services need besides, by name: databases, brokers, Vaults. Told to operators; takes no worker out.",
+    ),
+    key(
         "process",
         &[Form::Keys],
         "{ user: off, landlock: off }",

@@ -108,6 +108,8 @@ fn table() -> String {
             "The process"
         } else if begins(&["portcullis_pool_", "portcullis_worker_"]) {
             "Pools and workers"
+        } else if begins(&["portcullis_dependency_"]) {
+            "Dependencies"
         } else if begins(&["portcullis_connection", "portcullis_tls_"]) {
             "Connections"
         } else if begins(&[

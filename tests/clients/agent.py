@@ -169,7 +169,7 @@ class Agent:
         kind = message["type"]
         print(f"told: {kind}", flush=True)
         if kind == "set-id":
-            self.secure, self.insecure = message["id"], message["insecure-id"]
+            self.secure, self.insecure = message["id"].decode(), message["insecure-id"]
         elif kind == "unknown-id":
             self.secure = self.insecure = None
         elif kind == "registration":

@@ -67,10 +67,9 @@ def trust(home, ca):
         subprocess.run(command, check=True, capture_output=True)
 
 
-def run(browser, home, what):
-    """Runs the browser once and returns what it printed."""
-    environment = dict(os.environ, HOME=home, XDG_CONFIG_HOME=home, XDG_CACHE_HOME=home)
-    command = [
+def command(browser, home, what):
+    """How the browser is started, with nothing of its own that talks to others."""
+    return [
         browser,
         "--headless",
         "--no-sandbox",
@@ -91,9 +90,18 @@ def run(browser, home, what):
         "--window-size=1200,1130",
         *what,
     ]
+
+
+def environment(home):
+    """The browser's home is the throw-away one."""
+    return dict(os.environ, HOME=home, XDG_CONFIG_HOME=home, XDG_CACHE_HOME=home)
+
+
+def run(browser, home, what):
+    """Runs the browser once and returns what it printed."""
     # A session of its own, so that the whole family of processes can be ended at once.
     process = subprocess.Popen(
-        command, env=environment, start_new_session=True, text=True,
+        command(browser, home, what), env=environment(home), start_new_session=True, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )
     try:

@@ -178,7 +178,7 @@ async fn interfaces_are_the_same_in_the_api_in_the_database_and_on_the_page() {
             .get(&format!("/computers/{id}"))
             .await
             .text();
-        assert!(page.contains(&format!("<td>{address}</td>")), "{page}");
+        assert!(page.contains(&format!(">{address}</td>")), "{page}");
     }
     let (_, found) = described.get(&rest, "/computers?query=ip:192.0.2.2").await;
     assert_eq!(found["count"], 0, "it was before");

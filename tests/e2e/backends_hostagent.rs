@@ -176,7 +176,7 @@ async fn a_host_gets_its_identity_an_order_and_is_heard_of_its_progress() {
     for part in [
         "runs, default",
         "not managed",
-        "<td>succeeded</td>",
+        ">succeeded</span></td>",
         "connected",
     ] {
         assert!(page.contains(part), "{part}: {page}");

@@ -7,6 +7,8 @@ mod admin_api;
 mod backends;
 mod backends_api;
 mod backends_broker;
+mod backends_browser;
+mod backends_clients;
 mod backends_edge;
 mod backends_fleet;
 mod backends_hostagent;

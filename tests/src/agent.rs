@@ -170,7 +170,8 @@ impl Agent {
     fn handle(&mut self, message: &Pickle) {
         match message.at("type").expect("a type").text() {
             "set-id" => {
-                self.secure = Some(message.at("id").expect("an id").text().to_owned());
+                let id = message.at("id").expect("an id").bytes().to_vec();
+                self.secure = Some(String::from_utf8(id).expect("ASCII"));
                 self.insecure = Some(message.at("insecure-id").expect("an id").int());
             }
             "unknown-id" => (self.secure, self.insecure) = (None, None),

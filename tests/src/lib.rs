@@ -16,6 +16,7 @@
 //! | `tls_front` | Who gives a worker TLS? |
 //! | `stack`, `broker`, `postgres`, `agent`, `hostagent`, `bpickle` | The services with a real database and broker, and who reports to them |
 //! | `house`, `person`, `vault` | All services behind the edge, who asks them, and who keeps their secrets |
+//! | `chromium` | Who looks at the pages in a real browser |
 //! | `package` | Who uploads packages, and what |
 //! | `certs`, `ports`, `dir`, `files`, `eventually` | Certificates, free ports, a directory, open files, patience |
 
@@ -25,6 +26,7 @@ pub mod agent;
 pub mod bpickle;
 pub mod broker;
 pub mod certs;
+pub mod chromium;
 pub mod dir;
 pub mod edge;
 pub mod eventually;
@@ -55,6 +57,7 @@ pub mod worker;
 pub use agent::{Agent, Way};
 pub use broker::{Broker, Node};
 pub use certs::{Authority, Certs, Issued, Leaf};
+pub use chromium::Chromium;
 pub use dir::TempDir;
 pub use edge::Edge;
 pub use eventually::{eventually, for_a_while, patience, within};

@@ -178,11 +178,12 @@ pub mod say {
         ])
     }
 
-    /// You are this computer.
+    /// You are this computer. The identity is bytes: agents keep it as it came, and the part of them that fetches
+    /// attachments takes nothing else.
     pub fn set_id(secure: Uuid, insecure: i64) -> Value {
         Value::dict([
             ("type", "set-id".into()),
-            ("id", secure.to_string().into()),
+            ("id", Value::Bytes(secure.to_string().into_bytes())),
             ("insecure-id", insecure.into()),
         ])
     }
@@ -223,7 +224,11 @@ mod tests {
     }
 
     #[test]
-    fn tokens_and_digests_are_bytes() {
+    fn identities_tokens_and_digests_are_bytes() {
+        let message = crate::bpickle::write(&say::set_id(Uuid::from_u128(1), 7));
+        let want =
+            "du2:ids36:00000000-0000-0000-0000-000000000001u11:insecure-idi7;u4:typeu6:set-id;";
+        assert_eq!(String::from_utf8(message).expect("text"), want);
         let known = Known {
             expected: 7,
             token: Uuid::from_u128(2),

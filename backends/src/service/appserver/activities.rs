@@ -9,7 +9,7 @@ use axum::{Extension, Router};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::page::{or_dash, page};
+use super::page::{Section, empty, moment, or_dash, page, state, turns};
 use super::{Asked, Desk, PAGE_ROWS, frame, guard};
 use crate::domain::activity::Wanted;
 use crate::domain::order::Order;
@@ -58,12 +58,17 @@ async fn list(
         store::group::list(&tx, account, &Wanted::default(), from, PAGE_ROWS).await?;
     let body = html! {
         (table(&found))
-        p {
-            @if from > 0 { a href=(turn((from - PAGE_ROWS).max(0))) { "Back" } " " }
-            @if from + PAGE_ROWS < count { a href=(turn(from + PAGE_ROWS)) { "More" } }
-        }
+        (turns(
+            (from > 0).then(|| turn((from - PAGE_ROWS).max(0))),
+            (from + PAGE_ROWS < count).then(|| turn(from + PAGE_ROWS)),
+        ))
     };
-    Ok(page(&frame(&tx, &session).await?, "Activities", &body))
+    Ok(page(
+        &frame(&tx, &session).await?,
+        Section::Activities,
+        "Activities",
+        &body,
+    ))
 }
 
 fn turn(from: i64) -> String {
@@ -72,23 +77,23 @@ fn turn(from: i64) -> String {
 
 fn table(activities: &[Activity]) -> Markup {
     html! {
-        @if activities.is_empty() { p { "None." } } @else {
-            table id="activities" {
+        @if activities.is_empty() { (empty("Nothing was ordered.")) } @else {
+            div class="card" { table id="activities" {
                 thead { tr {
-                    th { "Number" } th { "What" } th { "Computer" } th { "Status" } th { "By" }
+                    th { "What" } th { "Number" } th { "Computer" } th { "Status" } th { "By" }
                     th { "Ordered" } th { "Ended" } th { "Result" }
                 } }
                 tbody { @for one in activities { tr {
-                    td { a href=(format!("/activities/{}", one.id)) { (one.id) } }
-                    td { (one.summary) }
-                    td { (computer(one)) }
-                    td { (one.status) }
-                    td { (or_dash(one.creator.as_ref().map(|(_, name, _)| name.as_str()))) }
-                    td { (one.created) }
-                    td { (or_dash(one.completed.as_deref())) }
-                    td { (result(one)) }
+                    td class="name" { a href=(format!("/activities/{}", one.id)) { (one.summary) } }
+                    td data-label="Number" { (one.id) }
+                    td data-label="Computer" { (computer(one)) }
+                    td data-label="Status" { (state(&one.status)) }
+                    td data-label="By" { (or_dash(one.creator.as_ref().map(|(_, name, _)| name.as_str()))) }
+                    td class="time" data-label="Ordered" { (moment(&one.created)) }
+                    td class="time" data-label="Ended" { (or_dash(one.completed.as_deref().map(moment).as_deref())) }
+                    td class="result" { (result(one)) }
                 } } }
-            }
+            } }
         }
     }
 }
@@ -136,13 +141,13 @@ async fn one(
             .iter()
             .any(|(status, _)| status == "undelivered");
     let body = html! {
-        dl {
-            dt { "Status" } dd { (one.status) }
-            dt { "Ordered" } dd { (one.created) }
+        section class="card" { dl {
+            dt { "Status" } dd { (state(&one.status)) }
+            dt { "Ordered" } dd { (moment(&one.created)) }
             @if let Some((_, name, _)) = &one.creator { dt { "By" } dd { (name) } }
-            @if let Some(after) = &one.deliver_after { dt { "Not before" } dd { (after) } }
-            dt { "Delivered" } dd { (or_dash(one.delivered.as_deref())) }
-            dt { "Ended" } dd { (or_dash(one.completed.as_deref())) }
+            @if let Some(after) = &one.deliver_after { dt { "Not before" } dd { (moment(after)) } }
+            dt { "Delivered" } dd { (or_dash(one.delivered.as_deref().map(moment).as_deref())) }
+            dt { "Ended" } dd { (or_dash(one.completed.as_deref().map(moment).as_deref())) }
             dt { "Computers" } dd { (computer(&one)) }
             @if let Some(parent) = one.parent {
                 dt { "Part of" } dd { a href=(format!("/activities/{parent}")) { (parent) } }
@@ -158,12 +163,12 @@ async fn one(
         @if waits && session.person.role >= Role::Operator {
             form method="post" action=(format!("/activities/{id}/cancel")) {
                 (frame.token())
-                button { "Cancel what was not delivered" }
+                button class="risky" { "Cancel what was not delivered" }
             }
-        }
+        } }
         @if one.computer.is_none() { h2 { "Computers" } (table(&children)) }
     };
-    Ok(page(&frame, &one.summary, &body))
+    Ok(page(&frame, Section::Activities, &one.summary, &body))
 }
 
 async fn cancel(

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::page::{Frame, or_dash, page};
+use super::page::{self, Frame, Section, empty, or_dash, page, turns};
 use super::{Asked, Desk, PAGE_ROWS, PAST_ROWS, frame, guard};
 use crate::domain::person::Role;
 use crate::domain::wsl::Order;
@@ -30,6 +30,7 @@ pub async fn list(
     let hosts = wsl_page::hosts(&tx, from, PAGE_ROWS + 1).await?;
     Ok(page(
         &frame(&tx, &session).await?,
+        Section::Hosts,
         "WSL hosts",
         &list_page(&hosts, from),
     ))
@@ -50,7 +51,7 @@ pub async fn one(
     let ordered = wsl_page::ordered(&tx, uid, PAST_ROWS).await?;
     let frame = frame(&tx, &session).await?;
     let body = one_page(&frame, &host, &instances, &ordered);
-    Ok(page(&frame, &host.hostname, &body))
+    Ok(page(&frame, Section::Hosts, &host.hostname, &body))
 }
 
 /// What somebody wants of a host.
@@ -104,33 +105,34 @@ fn list_page(hosts: &[Listed], from: i64) -> Markup {
     let most = usize::try_from(PAGE_ROWS).unwrap_or(usize::MAX);
     let shown = most.min(hosts.len());
     html! {
-        @if hosts.is_empty() { p { "None." } } @else {
-            table {
+        @if hosts.is_empty() { (empty("There are no WSL hosts yet.")) } @else {
+            div class="card" { table {
                 thead { tr {
                     th { "Host" } th { "State" } th { "Instances" } th { "Default" }
                     th { "Since" } th { "Last news" }
                 } }
                 tbody { @for host in &hosts[..shown] { tr {
-                    td { a href=(format!("/hosts/{}", host.uid)) { (host.hostname) } }
-                    td { (state(host)) }
-                    td { (host.instances.0) ", " (host.instances.1) " running" }
-                    td { (or_dash(host.default_instance.as_deref())) }
-                    td { (or_dash(host.since.as_deref())) }
-                    td { (or_dash(host.last_info.as_deref())) }
+                    td class="name" { a href=(format!("/hosts/{}", host.uid)) { (host.hostname) } }
+                    td data-label="State" { (state(host)) }
+                    td data-label="Instances" { (host.instances.0) ", " (host.instances.1) " running" }
+                    td data-label="Default" { (or_dash(host.default_instance.as_deref())) }
+                    td class="time" data-label="Since" { (or_dash(host.since.as_deref())) }
+                    td class="time" data-label="Last news" { (or_dash(host.last_info.as_deref())) }
                 } } }
-            }
+            } }
         }
-        p {
-            @if from > 0 { a href=(format!("/hosts?from={}", (from - PAGE_ROWS).max(0))) { "Back" } " " }
-            @if hosts.len() > shown { a href=(format!("/hosts?from={}", from + PAGE_ROWS)) { "More" } }
-        }
+        (turns(
+            (from > 0).then(|| format!("/hosts?from={}", (from - PAGE_ROWS).max(0))),
+            (hosts.len() > shown).then(|| format!("/hosts?from={}", from + PAGE_ROWS)),
+        ))
     }
 }
 
 fn state(host: &Listed) -> Markup {
     html! {
-        @if !host.accepted { em { "waits to be accepted" } ", " }
-        @if host.connected { "connected" } @else { "not connected" }
+        @if !host.accepted { span class="state waits" { "waits to be accepted" } " " }
+        @if host.connected { span class="state succeeded" { "connected" } }
+        @else { span class="state" { "not connected" } }
     }
 }
 
@@ -141,73 +143,91 @@ fn one_page(
     ordered: &[Ordered],
 ) -> Markup {
     html! {
-        dl {
-            dt { "State" } dd { (state(host)) }
-            dt { @if host.connected { "Since" } @else { "Until" } } dd { (or_dash(host.since.as_deref())) }
-            dt { "Last news" } dd { (or_dash(host.last_info.as_deref())) }
-            dt { "Registered" } dd { (host.registered) }
-            dt { "Identity" } dd { (host.uid) }
+        section class="card" {
+            dl {
+                dt { "State" } dd { (state(host)) }
+                dt { @if host.connected { "Since" } @else { "Until" } } dd { (or_dash(host.since.as_deref())) }
+                dt { "Last news" } dd { (or_dash(host.last_info.as_deref())) }
+                dt { "Registered" } dd { (host.registered) }
+                dt { "Identity" } dd { (host.uid) }
+            }
+            @if host.accepted {
+                (buttons(frame, host, "", &[("shutdown_host", "Shut WSL down"), ("forget", "Forget")]))
+            } @else {
+                (buttons(frame, host, "", &[("accept", "Accept"), ("forget", "Reject")]))
+            }
         }
-        p { @if host.accepted {
-            (buttons(frame, host, "", &[("shutdown_host", "Shut WSL down"), ("forget", "Forget")]))
-        } @else {
-            (buttons(frame, host, "", &[("accept", "Accept"), ("forget", "Reject")]))
-        } }
         h2 { "Instances" }
-        @if instances.is_empty() { p { "None." } } @else {
-            table id="instances" {
+        @if instances.is_empty() { (empty("It has no instances.")) } @else {
+            div class="card" { table id="instances" {
                 thead { tr {
                     th { "Instance" } th { "System" } th { "State" } th { "Since" } th { "Computer" } th {}
                 } }
                 tbody { @for one in instances { tr {
-                    td { (one.id) @if one.name != one.id { " (" (one.name) ")" } }
-                    td { (one.version_id) }
-                    td {
+                    td class="name" { (one.id) @if one.name != one.id { " (" (one.name) ")" } }
+                    td data-label="System" { (one.version_id) }
+                    td data-label="State" {
                         @if one.running { "runs" } @else { "stopped" }
                         @if host.default_instance.as_deref() == Some(one.id.as_str()) { ", default" }
                         @if !one.managed { ", not managed" }
                     }
-                    td { (one.since) }
-                    td { @if let Some((id, title)) = &one.computer {
+                    td class="time" data-label="Since" { (one.since) }
+                    td data-label="Computer" { @if let Some((id, title)) = &one.computer {
                         a href=(format!("/computers/{id}")) { (title) }
                     } }
-                    td { @if host.accepted && one.managed { (buttons(frame, host, &one.id, &[
+                    td class="do" { @if host.accepted && one.managed { (buttons(frame, host, &one.id, &[
                         if one.running { ("stop", "Stop") } else { ("start", "Start") },
                         ("set_default", "Make default"), ("uninstall", "Uninstall"),
                     ])) } }
                 } } }
-            }
+            } }
         }
-        @if host.accepted {
-            form method="post" action=(format!("/hosts/{}/order", host.uid)) {
+        @if host.accepted && frame.may(Role::Operator) {
+            form class="search" method="post" action=(format!("/hosts/{}/order", host.uid)) {
                 (frame.token())
-                label { "Install " input name="instance" required maxlength="200" placeholder="Ubuntu-24.04"; }
-                " " button name="what" value="install" { "Install" }
+                input type="text" name="instance" required maxlength="200" placeholder="Ubuntu-24.04"
+                    aria-label="Instance to install";
+                button class="first" name="what" value="install" { "Install" }
             }
         }
         h2 { "Orders" }
-        @if ordered.is_empty() { p { "None." } } @else {
-            table id="orders" {
+        @if ordered.is_empty() { (empty("Nothing was ordered.")) } @else {
+            div class="card" { table id="orders" {
                 thead { tr {
                     th { "What" } th { "Instance" } th { "Status" } th { "Ordered" } th { "Changed" }
                     th { "Result" }
                 } }
                 tbody { @for one in ordered { tr {
-                    td title=(one.request_id) { (one.kind.replace('_', " ")) } td { (one.instance) }
-                    td { (one.state.replace('_', " ")) } td { (one.created) } td { (one.changed) }
-                    td { @if !one.error.is_empty() { pre { (one.error) } } }
+                    td class="name" title=(one.request_id) { (one.kind.replace('_', " ")) }
+                    td data-label="Instance" { (one.instance) }
+                    td data-label="Status" { (page::state(&one.state)) }
+                    td class="time" data-label="Ordered" { (one.created) }
+                    td class="time" data-label="Changed" { (one.changed) }
+                    td class="result" { @if !one.error.is_empty() { pre { (one.error) } } }
                 } } }
-            }
+            } }
         }
     }
 }
 
+/// One for each order that whoever looks may give.
 fn buttons(frame: &Frame<'_>, host: &Listed, instance: &str, what: &[(&str, &str)]) -> Markup {
+    let role = |value: &str| match value {
+        "accept" | "forget" => Role::Administrator,
+        _ => Role::Operator,
+    };
+    let look = |value: &str| match value {
+        "accept" => Some("first"),
+        "forget" | "uninstall" | "shutdown_host" => Some("risky"),
+        _ => None,
+    };
     html! {
-        form method="post" action=(format!("/hosts/{}/order", host.uid)) {
+        form class="orders" method="post" action=(format!("/hosts/{}/order", host.uid)) {
             (frame.token())
             @if !instance.is_empty() { input type="hidden" name="instance" value=(instance); }
-            @for (value, label) in what { button name="what" value=(value) { (label) } " " }
+            @for (value, label) in what { @if frame.may(role(value)) {
+                button class=[look(value)] name="what" value=(value) { (label) }
+            } }
         }
     }
 }

@@ -51,6 +51,7 @@ const FORM_BYTES_MAX: usize = 16 * 1024;
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("live.js");
+const ICON: &str = include_str!("icon.svg");
 
 #[derive(Clone)]
 struct Desk {
@@ -85,14 +86,12 @@ fn open(ground: Ground) -> Live {
         .route("/login", get(login).post(guard::log_in))
         .layer(axum::extract::DefaultBodyLimit::max(FORM_BYTES_MAX))
         .with_state(desk)
-        .route(
-            "/static/style.css",
-            get(|| async { kept("text/css", STYLE) }),
-        )
+        .route(page::STYLE, get(|| async { kept("text/css", STYLE) }))
         .route(
             page::LIVE,
             get(|| async { kept("text/javascript", SCRIPT) }),
         )
+        .route(page::ICON, get(|| async { kept("image/svg+xml", ICON) }))
         .merge(repository::routes(&ground.settings.repository))
         .layer(axum::middleware::from_fn(shield));
     Live {
@@ -110,7 +109,8 @@ fn kept(kind: &'static str, text: &'static str) -> Response {
     (headers, text).into_response()
 }
 
-/// What browsers may do with a page: run the one script of ours, which is named by this host, and nothing else.
+/// What browsers may do with a page: run the one script of ours, which is named by this host, show pictures and
+/// style of this host, and nothing else.
 fn policy(host: Option<&HeaderValue>) -> HeaderValue {
     let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
     let sane = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
@@ -122,7 +122,7 @@ fn policy(host: Option<&HeaderValue>) -> HeaderValue {
         false => ("'none'".to_owned(), "'none'".to_owned()),
     };
     let policy = format!(
-        "default-src 'none'; style-src 'self'; script-src {script}; connect-src {socket}; \
+        "default-src 'none'; style-src 'self'; img-src 'self'; script-src {script}; connect-src {socket}; \
          form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
     );
     // Letters, digits and the signs above are a field value.

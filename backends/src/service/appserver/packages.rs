@@ -7,7 +7,7 @@ use axum::{Extension, Router};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::page;
+use super::page::{self, Section};
 use super::{Desk, frame};
 use crate::domain::package_search::{Answer, Found, Question};
 use crate::error::Error;
@@ -88,7 +88,7 @@ async fn all(
         (table(&answer, fleet_head(), fleet_cells))
         (turn("/packages", &asked, &answer))
     };
-    Ok(page::page(&frame, "Packages", &body))
+    Ok(page::page(&frame, Section::Packages, "Packages", &body))
 }
 
 async fn of_computer(
@@ -110,42 +110,48 @@ async fn of_computer(
         .await?;
     let path = format!("/computers/{id}/packages");
     let body = html! {
-        p { a href=(format!("/computers/{id}")) { (of.title) } }
-        @if let Some(at) = &of.reported { p { "Reported " (at) "." } }
+        p class="lead" {
+            a href=(format!("/computers/{id}")) { (of.title) }
+            @if let Some(at) = &of.reported { ", reported " (at) }
+        }
         @if let Some((code, error)) = &of.failed {
-            p { em { "The last look at its packages failed (" (code) "): " (error) } }
+            p class="card" { em { "The last look at its packages failed (" (code) "): " (error) } }
         }
         (form(&path, &asked))
         (table(&answer, computer_head(), computer_cells))
         (turn(&path, &asked, &answer))
     };
-    Ok(page::page(&frame, "Packages of a computer", &body))
+    let title = format!("Packages of {}", of.title);
+    Ok(page::page(&frame, Section::Computers, &title, &body))
 }
 
 fn form(path: &str, asked: &Asked) -> Markup {
     html! {
-        form method="get" action=(path) {
+        form class="search" method="get" action=(path) {
             select name="state" aria-label="State" {
                 @for (state, name) in STATES {
                     option value=(state) selected[state == asked.state()] { (name) }
                 }
             }
-            input type="search" name="text" value=(asked.text) aria-label="Name or summary";
-            button { "Search" }
+            input type="search" name="text" value=(asked.text) placeholder="Name or summary" aria-label="Name or summary";
+            button class="first" { "Search" }
         }
     }
 }
 
 fn table(answer: &Answer, head: Markup, cells: fn(&Found) -> Markup) -> Markup {
     html! {
-        p { (answer.count) " packages." }
-        @if !answer.packages.is_empty() {
-            table id="packages" {
+        p class="lead" { (answer.count) " packages." }
+        @if answer.packages.is_empty() { (page::empty("No package is found.")) } @else {
+            div class="card" { table id="packages" {
                 thead { tr { th { "Name" } th { "Version" } th { "Summary" } (head) } }
                 tbody { @for one in &answer.packages { tr {
-                    td { (one.name) } td { (one.version) } td { (one.summary) } (cells(one))
+                    td class="name" { (one.name) }
+                    td data-label="Version" { (one.version) }
+                    td data-label="Summary" { (one.summary) }
+                    (cells(one))
                 } } }
-            }
+            } }
         }
     }
 }
@@ -156,7 +162,7 @@ fn fleet_head() -> Markup {
 
 fn fleet_cells(one: &Found) -> Markup {
     let on = &one.computers;
-    let count = |computers: &[i64]| {
+    let count = |label: &str, computers: &[i64]| {
         let mut named: Vec<String> = computers
             .iter()
             .take(NAMED_MAX)
@@ -165,10 +171,11 @@ fn fleet_cells(one: &Found) -> Markup {
         if computers.len() > NAMED_MAX {
             named.push("\u{2026}".to_owned());
         }
-        html! { td title=(named.join(", ")) { (computers.len()) } }
+        html! { td data-label=(label) title=(named.join(", ")) { (computers.len()) } }
     };
     html! {
-        (count(&on.installed)) (count(&on.upgrades)) (count(&on.held)) (count(&on.available))
+        (count("Installed on", &on.installed)) (count("Upgrade on", &on.upgrades))
+        (count("Held on", &on.held)) (count("Available on", &on.available))
     }
 }
 
@@ -189,7 +196,7 @@ fn computer_cells(one: &Found) -> Markup {
         .filter(|(computers, _)| !computers.is_empty())
         .map(|(_, word)| word)
         .collect();
-    html! { td { (words.join(", ")) } }
+    html! { td data-label="State" { (words.join(", ")) } }
 }
 
 fn turn(path: &str, asked: &Asked, answer: &Answer) -> Markup {
@@ -199,10 +206,8 @@ fn turn(path: &str, asked: &Asked, answer: &Answer) -> Markup {
             percent_encoding::utf8_percent_encode(&asked.text, percent_encoding::NON_ALPHANUMERIC);
         format!("{path}?state={}&text={text}&from={from}", asked.state())
     };
-    html! {
-        p {
-            @if from > 0 { a href=(to((from - PAGE_ROWS).max(0))) { "Back" } " " }
-            @if answer.count > from + PAGE_ROWS { a href=(to(from + PAGE_ROWS)) { "More" } }
-        }
-    }
+    page::turns(
+        (from > 0).then(|| to((from - PAGE_ROWS).max(0))),
+        (answer.count > from + PAGE_ROWS).then(|| to(from + PAGE_ROWS)),
+    )
 }

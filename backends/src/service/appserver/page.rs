@@ -12,6 +12,25 @@ use crate::store::person::Session;
 
 /// The one script: pages work without it.
 pub const LIVE: &str = "/static/live.js";
+/// How all of it looks.
+pub const STYLE: &str = "/static/style.css";
+/// The picture beside the name.
+pub const ICON: &str = "/static/icon.svg";
+
+/// Where in the house a page is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Section {
+    /// Computers that count.
+    Computers,
+    /// Those that wait.
+    Pending,
+    /// What was ordered.
+    Activities,
+    /// What is installed.
+    Packages,
+    /// Windows machines.
+    Hosts,
+}
 
 /// What stands around every page.
 pub struct Frame<'a> {
@@ -27,7 +46,8 @@ impl Frame<'_> {
         html! { input type="hidden" name=(FORM_TOKEN) value=(self.session.form_token); }
     }
 
-    fn may(&self, role: Role) -> bool {
+    /// May whoever looks do what this role is needed for?
+    pub fn may(&self, role: Role) -> bool {
         self.session.person.role >= role
     }
 }
@@ -49,54 +69,72 @@ pub struct Computer {
 }
 
 /// A page of somebody who is signed in.
-pub fn page(frame: &Frame<'_>, title: &str, body: &Markup) -> Html<String> {
+pub fn page(frame: &Frame<'_>, here: Section, title: &str, body: &Markup) -> Html<String> {
     let (accepted, waiting) = frame.counts;
+    let sections = [
+        (
+            Section::Computers,
+            "/computers",
+            "Computers",
+            Some(accepted),
+        ),
+        (Section::Pending, "/pending", "Pending", Some(waiting)),
+        (Section::Activities, "/activities", "Activities", None),
+        (Section::Packages, "/packages", "Packages", None),
+        (Section::Hosts, "/hosts", "WSL hosts", None),
+    ];
     let nav = html! {
-        a href="/computers" { "Computers (" (accepted) ")" }
-        a href="/pending" { "Pending (" (waiting) ")" }
-        a href="/activities" { "Activities" }
-        a href="/packages" { "Packages" }
-        a href="/hosts" { "WSL hosts" }
+        @for (section, path, name, count) in sections {
+            a href=(path) aria-current=[(section == here).then_some("page")] {
+                (name) @if let Some(count) = count { " " span class="count" { (count) } }
+            }
+        }
         form method="post" action="/logout" {
             (frame.token())
             span { (frame.session.person.name) }
             button { "Sign out" }
         }
     };
-    whole(title, &nav, body)
+    whole(title, &nav, body, true)
 }
 
 /// The page to sign in on, with what was wrong.
 pub fn login(next: &str, email: &str, wrong: Option<&str>) -> Html<String> {
     let body = html! {
-        @if let Some(wrong) = wrong { p { em role="alert" { (wrong) } } }
-        form method="post" action="/login" class="login" {
+        form method="post" action="/login" class="card login" {
+            @if let Some(wrong) = wrong { p class="wrong" role="alert" { (wrong) } }
             input type="hidden" name="next" value=(next);
             label { "E-mail address"
-                input type="text" name="email" value=(email) autocomplete="username" required; }
+                input type="text" name="email" value=(email) inputmode="email" autocomplete="username" required; }
             label { "Password"
                 input type="password" name="password" autocomplete="current-password" required; }
-            button { "Sign in" }
+            button class="first" { "Sign in" }
         }
     };
-    whole("Sign in", &html! {}, &body)
+    whole("Sign in", &html! {}, &body, false)
 }
 
-fn whole(title: &str, nav: &Markup, body: &Markup) -> Html<String> {
+/// A page. One that is `live` is told when it is old; who is not signed in is told nothing.
+fn whole(title: &str, nav: &Markup, body: &Markup, live: bool) -> Html<String> {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
                 title { (title) }
-                link rel="stylesheet" href="/static/style.css";
+                link rel="icon" type="image/svg+xml" href=(ICON);
+                link rel="stylesheet" href=(of(STYLE, super::STYLE));
             }
             body {
-                nav { (nav) }
+                nav {
+                    a class="brand" href="/" { img src=(ICON) alt="" width="24" height="24"; "Portcullis" }
+                    (nav)
+                }
                 main { h1 { (title) } (body) }
-                footer { "Times are UTC. " span id="live" {} }
-                script src=(LIVE) defer {}
+                footer { span { "Times are UTC." } span id="live" {} }
+                @if live { script src=(of(LIVE, super::SCRIPT)) defer {} }
             }
         }
     };
@@ -115,99 +153,127 @@ pub fn computers(
     let more = rows.len() > shown;
     let body = html! {
         @if let Some(tag) = tag {
-            p { "With the tag " strong { (tag) } ". " a href="/computers" { "All" } }
+            p class="lead" { "With the tag " strong { (tag) } ". " a href="/computers" { "All" } }
         }
-        @if rows.is_empty() { p { "None." } } @else {
-            table {
+        @if rows.is_empty() { (empty(match tag {
+            Some(_) => "No computer has this tag.",
+            None => "There are no computers yet. Those that register wait under Pending.",
+        })) } @else {
+            div class="card" { table {
                 thead { tr {
                     th { "Title" } th { "Host name" } th { "Tags" } th { "Addresses" }
                     th { "System" } th { "Last ping" } th { "Last exchange" }
                 } }
                 tbody { @for row in &rows[..shown] { tr {
-                    td { a href=(format!("/computers/{}", row.id)) { (row.title) } }
-                    td { (row.hostname) }
-                    td { (tags(&row.tags)) }
-                    td { (row.addresses.join(", ")) }
-                    td {
+                    td class="name" { a href=(format!("/computers/{}", row.id)) { (row.title) } }
+                    td class="long" data-label="Host name" { (row.hostname) }
+                    td data-label="Tags" { (tags(&row.tags)) }
+                    td data-label="Addresses" { (row.addresses.join(", ")) }
+                    td data-label="System" {
                         (or_dash(row.distribution.as_deref()))
-                        @if row.reboot_required { " " em { "restart" } }
+                        @if row.reboot_required { " " span class="state waits" { "restart" } }
                     }
-                    td { (or_dash(row.last_ping.as_deref())) }
-                    td { (or_dash(row.last_exchange.as_deref())) }
+                    td class="time" data-label="Last ping" { (or_dash(row.last_ping.as_deref())) }
+                    td class="time" data-label="Last exchange" { (or_dash(row.last_exchange.as_deref())) }
                 } } }
-            }
+            } }
         }
-        p {
-            @if from > 0 { a href=(turn(tag, (from - most).max(0))) { "Back" } " " }
-            @if more { a href=(turn(tag, from + most)) { "More" } }
-        }
+        (turns(
+            (from > 0).then(|| turn(tag, (from - most).max(0))),
+            more.then(|| turn(tag, from + most)),
+        ))
     };
-    page(frame, "Computers", &body)
+    page(frame, Section::Computers, "Computers", &body)
 }
 
 /// One computer.
 pub fn computer(frame: &Frame<'_>, computer: &Computer) -> Html<String> {
     let (detail, listed) = (&computer.detail, &computer.detail.listed);
+    let here = match detail.accepted {
+        true => Section::Computers,
+        false => Section::Pending,
+    };
     let body = html! {
-        dl {
-            dt { "Host name" } dd { (listed.hostname) }
-            dt { "State" } dd { @if detail.accepted { "accepted" } @else { "waits to be accepted" } }
-            dt { "Tags" } dd { (tags(&listed.tags)) }
-            dt { "Last ping" } dd { (or_dash(listed.last_ping.as_deref())) }
-            dt { "Last exchange" } dd { (or_dash(listed.last_exchange.as_deref())) }
-            dt { "Registered" } dd { (listed.registered) }
-            dt { "System" } dd { (or_dash(listed.distribution.as_deref())) }
-            dt { "Memory, swap" } dd { (mib(detail.memory_mib)) ", " (mib(detail.swap_mib)) }
-            dt { "Processors" } dd { (detail.processors.join(", ")) }
-            @if !detail.virtualization.is_empty() {
-                dt { "Runs in" } dd { (detail.virtualization) }
-            }
-            @if listed.reboot_required { dt { "Restart" } dd { em { "required" } } }
-        }
-        p { a href=(format!("/computers/{}/packages", listed.id)) { "Packages" } }
-        h2 { "Network interfaces" }
-        @if computer.interfaces.is_empty() { p { "None reported." } } @else {
-            table id="interfaces" {
-                (interface_head("Since"))
-                tbody { @for one in &computer.interfaces { tr {
-                    (interface_cells(one)) td { (one.since) }
-                } } }
-            }
-        }
-        @if !computer.history.is_empty() {
-            h3 { "Changes" }
-            table id="changes" {
-                (interface_head("Until"))
-                tbody { @for one in &computer.history { tr {
-                    (interface_cells(one))
-                    td {
-                        (or_dash(one.until.as_deref()))
-                        @if one.gone { ", then gone" } @else { ", then changed" }
+        div class="sides" {
+            section {
+                h2 { "System" }
+                div class="card facts" {
+                    dl {
+                        dt { "Host name" } dd { (listed.hostname) }
+                        dt { "State" } dd { @if detail.accepted { "accepted" } @else { "waits to be accepted" } }
+                        dt { "Tags" } dd { @if listed.tags.is_empty() { (or_dash(None)) } (tags(&listed.tags)) }
+                        dt { "Last ping" } dd { (or_dash(listed.last_ping.as_deref())) }
+                        dt { "Last exchange" } dd { (or_dash(listed.last_exchange.as_deref())) }
+                        dt { "Registered" } dd { (listed.registered) }
+                        dt { "System" } dd { (or_dash(listed.distribution.as_deref())) }
+                        dt { "Memory, swap" } dd { (mib(detail.memory_mib)) ", " (mib(detail.swap_mib)) }
+                        dt { "Processors" } dd {
+                            @if detail.processors.is_empty() { (or_dash(None)) }
+                            (detail.processors.join(", "))
+                        }
+                        @if !detail.virtualization.is_empty() {
+                            dt { "Runs in" } dd { (detail.virtualization) }
+                        }
+                        @if listed.reboot_required {
+                            dt { "Restart" } dd { span class="state waits" { "required" } }
+                        }
+                        dt { "Packages" } dd { a href=(format!("/computers/{}/packages", listed.id)) { "Look at them" } }
                     }
-                } } }
+                    @if detail.accepted && frame.may(Role::Operator) { (orders(frame, computer)) }
+                }
+            }
+            section {
+                h2 { "Network traffic" }
+                @if computer.traffic.is_empty() { (empty("None reported.")) } @else {
+                    div class="card" { (chart::traffic(&computer.traffic)) }
+                }
             }
         }
-        h2 { "Network traffic" }
-        @if computer.traffic.is_empty() { p { "None reported." } } @else {
-            (chart::traffic(&computer.traffic))
-        }
-        h2 { "Activities" }
-        @if detail.accepted && frame.may(Role::Operator) { (orders(frame, computer)) }
-        @if computer.activities.is_empty() { p { "None." } } @else {
-            table {
-                thead { tr {
-                    th { "Number" } th { "What" } th { "Status" } th { "Ordered" } th { "Ended" }
-                    th { "Result" }
+        section {
+            h2 { "Network interfaces" }
+            @if computer.interfaces.is_empty() { (empty("None reported.")) } @else {
+                div class="card" { table id="interfaces" {
+                    (interface_head("Since"))
+                    tbody { @for one in &computer.interfaces { tr {
+                        (interface_cells(one)) td class="time" data-label="Since" { (one.since) }
+                    } } }
                 } }
-                tbody { @for one in &computer.activities { tr {
-                    td { a href=(format!("/activities/{}", one.id)) { (one.id) } } td { (one.summary) } td { (one.status) } td { (one.created) }
-                    td { (or_dash(one.completed.as_deref())) }
-                    td { @if let Some(text) = &one.result { pre { (text) } } }
-                } } }
+            }
+            @if !computer.history.is_empty() {
+                h3 { "Changes" }
+                div class="card" { table id="changes" {
+                    (interface_head("Until"))
+                    tbody { @for one in &computer.history { tr {
+                        (interface_cells(one))
+                        td data-label="Until" {
+                            (or_dash(one.until.as_deref()))
+                            @if one.gone { ", then gone" } @else { ", then changed" }
+                        }
+                    } } }
+                } }
+            }
+        }
+        section {
+            h2 { "Activities" }
+            @if computer.activities.is_empty() { (empty("Nothing was ordered.")) } @else {
+                div class="card" { table {
+                    thead { tr {
+                        th { "What" } th { "Number" } th { "Status" } th { "Ordered" } th { "Ended" }
+                        th { "Result" }
+                    } }
+                    tbody { @for one in &computer.activities { tr {
+                        td class="name" { a href=(format!("/activities/{}", one.id)) { (one.summary) } }
+                        td data-label="Number" { (one.id) }
+                        td data-label="Status" { (state(&one.status)) }
+                        td class="time" data-label="Ordered" { (one.created) }
+                        td class="time" data-label="Ended" { (or_dash(one.completed.as_deref())) }
+                        td class="result" { @if let Some(text) = &one.result { pre { (text) } } }
+                    } } }
+                } }
             }
         }
     };
-    page(frame, &listed.title, &body)
+    page(frame, here, &listed.title, &body)
 }
 
 /// What it can be told.
@@ -218,7 +284,7 @@ fn orders(frame: &Frame<'_>, computer: &Computer) -> Markup {
             form method="post" action=(path) {
                 (frame.token())
                 button name="order" value="restart" { "Restart" }
-                button name="order" value="shutdown" { "Shut down" }
+                button class="risky" name="order" value="shutdown" { "Shut down" }
             }
             @if !computer.scripts.is_empty() {
                 form method="post" action=(path) {
@@ -237,27 +303,58 @@ fn orders(frame: &Frame<'_>, computer: &Computer) -> Markup {
 /// Computers that wait to be accepted.
 pub fn pending(frame: &Frame<'_>, rows: &[Listed]) -> Html<String> {
     let body = html! {
-        @if rows.is_empty() { p { "Nobody waits." } } @else {
-            table {
+        @if rows.is_empty() { (empty("Nobody waits.")) } @else {
+            div class="card" { table {
                 thead { tr {
                     th { "Title" } th { "Host name" } th { "Tags" } th { "Registered" } th {}
                 } }
                 tbody { @for row in rows { tr {
-                    td { (row.title) } td { (row.hostname) } td { (row.tags.join(", ")) }
-                    td { (row.registered) }
-                    td {
+                    td class="name" { a href=(format!("/computers/{}", row.id)) { (row.title) } }
+                    td class="long" data-label="Host name" { (row.hostname) }
+                    td data-label="Tags" { (row.tags.join(", ")) }
+                    td class="time" data-label="Registered" { (row.registered) }
+                    td class="do" {
                         @if frame.may(Role::Administrator) { form method="post" action="/pending/decide" {
                             (frame.token())
                             input type="hidden" name="id" value=(row.id);
-                            button name="decision" value="accept" { "Accept" }
-                            button name="decision" value="reject" { "Reject" }
+                            button class="first" name="decision" value="accept" { "Accept" }
+                            button class="risky" name="decision" value="reject" { "Reject" }
                         } }
                     }
                 } } }
-            }
+            } }
         }
     };
-    page(frame, "Pending computers", &body)
+    page(frame, Section::Pending, "Pending computers", &body)
+}
+
+/// The path of a file with this content: another content has another, so that a browser that keeps files for a while
+/// does not show a new page in an old style.
+fn of(path: &str, content: &str) -> String {
+    // FNV-1a.
+    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    let hash = content.bytes().fold(0xcbf2_9ce4_8422_2325, mix);
+    format!("{path}?{hash:016x}")
+}
+
+/// In place of a table without rows.
+pub fn empty(text: &str) -> Markup {
+    html! { p class="card empty" { (text) } }
+}
+
+/// How something stands, in a word that the style knows: `succeeded`, `failed`, `in_progress`.
+pub fn state(word: &str) -> Markup {
+    html! { span class={ "state " (word) } { (word.replace('_', " ")) } }
+}
+
+/// To the page before this one and the next, where there are such.
+pub fn turns(back: Option<String>, more: Option<String>) -> Markup {
+    html! {
+        @if back.is_some() || more.is_some() { p class="turns" {
+            @if let Some(path) = back { a href=(path) { "Back" } " " }
+            @if let Some(path) = more { a href=(path) { "More" } }
+        } }
+    }
 }
 
 fn interface_head(last: &str) -> Markup {
@@ -275,13 +372,13 @@ fn interface_cells(one: &Interface) -> Markup {
         _ => "\u{2013}".to_owned(),
     };
     html! {
-        td { (one.name) }
-        td { (address(one.ip_address)) }
-        td { (one.mac_address) }
-        td { (address(one.broadcast_address)) }
-        td { (address(one.netmask)) }
-        td title=(one.flags) { (flag_names(one.flags).join(" ")) }
-        td {
+        td class="name" { (one.name) }
+        td class="code" data-label="IP address" { (address(one.ip_address)) }
+        td class="code" data-label="MAC address" { (one.mac_address) }
+        td class="code" data-label="Broadcast" { (address(one.broadcast_address)) }
+        td class="code" data-label="Netmask" { (address(one.netmask)) }
+        td class="flags" data-label="Flags" title=(one.flags) { (flag_names(one.flags).join(" ")) }
+        td data-label="Speed" {
             @match one.speed {
                 None => "not known",
                 Some(0) => "no link",
@@ -321,6 +418,11 @@ fn turn(tag: Option<&str>, from: i64) -> String {
     path
 }
 
+/// A time as programs write it, `2026-11-30T11:34:45Z`, as people read it.
+pub fn moment(text: &str) -> String {
+    text.trim_end_matches('Z').replacen('T', " ", 1)
+}
+
 /// The text, or a dash for none.
 pub fn or_dash(text: Option<&str>) -> &str {
     text.unwrap_or("\u{2013}")
@@ -353,6 +455,12 @@ pub(super) fn session_of(name: &str) -> Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_content_has_another_path() {
+        assert_eq!(of("/a", ""), "/a?cbf29ce484222325");
+        assert_eq!(of("/a", "a"), "/a?af63dc4c8601ec8c");
+    }
 
     #[test]
     fn what_a_computer_says_of_itself_is_escaped() {

@@ -14,7 +14,7 @@
 //! | `load`, `streams` | What goes on while something is tested: clients that ask all the time, long streams of every kind |
 //! | `wire`, `message` | How are HTTP/1 bytes read, without any leniency of a library? |
 //! | `tls_front` | Who gives a worker TLS? |
-//! | `stack`, `broker`, `postgres`, `agent`, `hostagent`, `bpickle` | The services with a real database and broker, and who reports to them |
+//! | `stack`, `broker`, `postgres`, `relay`, `agent`, `hostagent`, `bpickle` | The services with a real database and broker, and who reports to them |
 //! | `house`, `person`, `vault` | All services behind the edge, who asks them, and who keeps their secrets |
 //! | `package` | Who uploads packages, and what |
 //! | `certs`, `ports`, `dir`, `files`, `eventually` | Certificates, free ports, a directory, open files, patience |
@@ -43,6 +43,7 @@ pub mod person;
 pub mod ports;
 pub mod postgres;
 pub mod raw;
+pub mod relay;
 pub mod scripts;
 pub mod stack;
 pub mod streams;
@@ -68,6 +69,7 @@ pub use person::{AccessKey, Browser, Rest, SignedIn};
 pub use ports::free_range;
 pub use postgres::Postgres;
 pub use raw::{Raw, Tls};
+pub use relay::Relay;
 pub use stack::{Database, Service};
 pub use vault::Vault;
 pub use wire::Wire;

@@ -9,6 +9,7 @@ mod backends_api;
 mod backends_broker;
 mod backends_edge;
 mod backends_fleet;
+mod backends_fleet_killed;
 mod backends_hostagent;
 mod backends_killed;
 mod backends_legacy_api;

@@ -102,6 +102,8 @@ pub type Open = fn(Ground) -> BoxFuture<'static, Result<Live, StartError>>;
 /// The whole life of a worker's process: command line, log, service, signals. For `main`.
 pub fn main(service: &Service) -> ExitCode {
     let settings = Settings::of_this_process();
+    // Ten thousand streams need as many descriptors; where they may not be had, connections beyond wait.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
     start_log();
     match live(service, settings) {
         Ok(()) => ExitCode::SUCCESS,

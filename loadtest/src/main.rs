@@ -35,7 +35,7 @@ enum Command {
         /// What to listen on, as JSON: { "http": [[20000, 20003]], "echo": [20050], "silent": [], "slots": 4 }.
         wanted: String,
     },
-    /// Be a fleet of agents, and look whether everything that was acknowledged is stored once.
+    /// Be a fleet of agents and WSL hosts, and look whether everything that was acknowledged is stored once.
     Fleet(Box<fleet::Options>),
     /// Count the allocations of a request; PORTCULLIS_BIN names the build that counts.
     Allocations,

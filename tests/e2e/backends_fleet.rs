@@ -25,7 +25,10 @@ async fn a_fleet_loses_nothing_and_doubles_nothing_while_workers_are_killed() {
     let database = Database::fresh();
     database.sql("update account set registration_key = 'right'");
     let messages = free_range(2);
-    let fresh = [("PINGSERVER__REFRESH", "100ms")];
+    let fresh = [
+        ("PINGSERVER__REFRESH", "100ms"),
+        ("PINGSERVER__WRITE", "100ms"),
+    ];
     let pings = Service::at("pingserver", &database, free_range(1), &fresh);
     let worker = |port| Service::at("message-server", &database, port, &[]);
     let mut workers = vec![worker(messages), worker(messages + 1)];

@@ -1,7 +1,7 @@
 //! Do host agents behind the edge get an identity, their orders, and are they heard?
 
 use e2e::hostagent::{Cmd, Command, Info, Instance};
-use e2e::{Broker, Database, Gateway, H2, HostAgent, Raw, Service, SignedIn, eventually};
+use e2e::{Broker, Database, Gateway, H2, HostAgent, Raw, Relay, Service, SignedIn, eventually};
 
 const YAML: &str = r#"
 threads: 2
@@ -373,6 +373,75 @@ async fn without_notes_orders_are_found_by_looking() {
          select uid, 'start', 'Ubuntu' from wsl_host",
     );
     assert_eq!(started(&host.command().await.expect("an order")), "Ubuntu");
+}
+
+// The relay works while the test starts a worker, which waits without giving way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_whose_worker_did_not_hear_that_it_took_it_is_sent_all_the_same() {
+    let database = Database::fresh();
+    database.sql("update account set registration_key = 'right'");
+    let relay = Relay::before(&database).await;
+    let settings = [
+        ("HOSTAGENT_MESSENGER__POLL", "50ms"),
+        ("STORE__URL", relay.url()),
+    ];
+    let port = e2e::free_range(1);
+    let _messenger = Service::at("hostagent-messenger", &database, port, &settings);
+    let mut host = HostAgent::new(H2::tcp(port).await, "win", Some("right")).await;
+    eventually("it is connected", || async {
+        (database.sql(HOSTS) == "win|t|t").then_some(())
+    })
+    .await;
+    for round in 0..3 {
+        // The next commit is that of taking the order: it is stored as sent, and the worker hears nothing of it.
+        relay.lose_next_commit();
+        database.sql(&format!(
+            "insert into wsl_command (host_uid, kind, instance_id) \
+             select uid, 'start', 'One{round}' from wsl_host"
+        ));
+        let command = host.command().await.expect("an order");
+        assert_eq!(started(&command), format!("One{round}"));
+        assert!(relay.has_lost());
+        assert_eq!(host.status(&command.request_id, 2, "").await, "0");
+    }
+    assert_eq!(database.sql(STATES), ["succeeded|"; 3].join("\n"));
+    // Nothing came twice.
+    database.sql(
+        "insert into wsl_command (host_uid, kind, instance_id) \
+         select uid, 'start', 'Last' from wsl_host",
+    );
+    assert_eq!(started(&host.command().await.expect("an order")), "Last");
+}
+
+#[tokio::test]
+async fn a_host_that_left_while_the_database_was_away_is_known_to_have_left() {
+    let database = Database::fresh();
+    database.sql("update account set registration_key = 'right'");
+    let settings = [
+        ("HOSTAGENT_MESSENGER__POLL", "50ms"),
+        // A database that does not answer is one that is away.
+        ("STORE__STATEMENT_TIMEOUT", "300ms"),
+    ];
+    let port = e2e::free_range(1);
+    let messenger = Service::at("hostagent-messenger", &database, port, &settings);
+    let host = HostAgent::new(H2::tcp(port).await, "win", Some("right")).await;
+    eventually("it is connected", || async {
+        (database.sql(HOSTS) == "win|t|t").then_some(())
+    })
+    .await;
+    let held = database.hold("lock table wsl_host in access exclusive mode");
+    drop(host);
+    eventually("its end cannot be stored", || async {
+        let log = messenger.log();
+        log.contains("a host that left counts as connected")
+            .then_some(())
+    })
+    .await;
+    drop(held);
+    eventually("it is stored all the same", || async {
+        (database.sql(HOSTS) == "win|t|f").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod backends_browser;
 mod backends_clients;
 mod backends_edge;
 mod backends_fleet;
+mod backends_fleet_killed;
 mod backends_hostagent;
 mod backends_killed;
 mod backends_legacy_api;

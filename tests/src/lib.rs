@@ -14,7 +14,7 @@
 //! | `load`, `streams` | What goes on while something is tested: clients that ask all the time, long streams of every kind |
 //! | `wire`, `message` | How are HTTP/1 bytes read, without any leniency of a library? |
 //! | `tls_front` | Who gives a worker TLS? |
-//! | `stack`, `broker`, `postgres`, `agent`, `hostagent`, `bpickle` | The services with a real database and broker, and who reports to them |
+//! | `stack`, `broker`, `postgres`, `relay`, `agent`, `hostagent`, `bpickle` | The services with a real database and broker, and who reports to them |
 //! | `house`, `person`, `vault` | All services behind the edge, who asks them, and who keeps their secrets |
 //! | `chromium` | Who looks at the pages in a real browser |
 //! | `package` | Who uploads packages, and what |
@@ -45,6 +45,7 @@ pub mod person;
 pub mod ports;
 pub mod postgres;
 pub mod raw;
+pub mod relay;
 pub mod scripts;
 pub mod stack;
 pub mod streams;
@@ -71,6 +72,7 @@ pub use person::{AccessKey, Browser, Rest, SignedIn};
 pub use ports::free_range;
 pub use postgres::Postgres;
 pub use raw::{Raw, Tls};
+pub use relay::Relay;
 pub use stack::{Database, Service};
 pub use vault::Vault;
 pub use wire::Wire;

@@ -233,15 +233,27 @@ pub async fn waited_for(tx: &Tx<'_>, uids: &[Uuid]) -> Result<Vec<Uuid>> {
     found.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
-/// Takes the oldest orders that wait for a host, at most so many, for its stream. None where the host has another stream by now.
+/// Takes the oldest orders that wait for a host, at most so many, for its stream. Those of `unsent` wait again first
+/// where they count as sent. None where the host has another stream by now.
 ///
 /// # Errors
 ///
 /// The database's.
-pub async fn take(tx: &Tx<'_>, uid: Uuid, stream: Uuid, most: i64) -> Result<Option<Vec<Command>>> {
+pub async fn take(
+    tx: &Tx<'_>,
+    uid: Uuid,
+    stream: Uuid,
+    most: i64,
+    unsent: &[Uuid],
+) -> Result<Option<Vec<Command>>> {
     let sql = "select from wsl_host where uid = $1 and stream = $2 for no key update";
     if find(tx, sql, &[&uid, &stream]).await?.is_none() {
         return Ok(None);
+    }
+    if !unsent.is_empty() {
+        let sql = "update wsl_command set state = 'waiting', changed_at = now() \
+                   where host_uid = $1 and request_id = any($2) and state = 'sent'";
+        run(tx, sql, &[&uid, &unsent]).await?;
     }
     let sql = "with next as ( \
                    select request_id from wsl_command \

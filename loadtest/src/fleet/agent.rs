@@ -2,8 +2,11 @@
 //! told from every other.
 //!
 //! The n-th report of its interfaces has the address 10.a.b.c of n, and the n-th of its traffic has n bytes:
-//! in the database the history of the interface must then name 0, 1, 2 ... once each and in order, which no
-//! loss and no repetition of a message would leave as it is.
+//! in the database the history of the interface must then name 0, 1, 2 ... once each and in order. Reports are made
+//! two at a time: one alone that was stored twice in a row would change nothing, and so not be seen; two leave
+//! four lines. Every order names who shall carry it out, a name that no other order has, and the result repeats it.
+
+use std::collections::BTreeMap;
 
 use md5::{Digest, Md5};
 
@@ -43,6 +46,12 @@ pub struct Agent {
     pub results_kept: u32,
     /// It was told that nobody knows it.
     pub lost: bool,
+    /// Orders that came: for whom, by the number of the operation.
+    pub orders: BTreeMap<i64, String>,
+    /// What must not happen and did.
+    pub wrong: Vec<String>,
+    /// Nothing was left to say on either side in the end.
+    pub settled: bool,
 }
 
 /// What an exchange came to.
@@ -75,6 +84,9 @@ impl Agent {
             traffic_kept: 0,
             results_kept: 0,
             lost: false,
+            orders: BTreeMap::new(),
+            wrong: Vec::new(),
+            settled: false,
         }
     }
 
@@ -83,7 +95,7 @@ impl Agent {
         self.sequence
     }
 
-    /// Everything that it said is acknowledged.
+    /// Everything that it said is acknowledged, as far as it knows.
     pub fn is_done(&self) -> bool {
         self.secure.is_some() && self.pending.is_empty() && !self.lost
     }
@@ -122,11 +134,26 @@ impl Agent {
         self.secure.is_some().then_some(()).ok_or("refused")
     }
 
-    /// Reports interfaces that differ from before, and now and then traffic.
+    /// Reports twice that interfaces differ from before, and now and then traffic.
     pub fn report(&mut self, now: i64, with_traffic: bool) {
         if !self.types.iter().any(|taken| taken == "network-device") {
             return;
         }
+        for _ in 0..2 {
+            self.report_interfaces(now);
+        }
+        if with_traffic {
+            let at = STEPS_FROM + i64::from(self.traffic) * 300;
+            let step = [at, i64::from(self.traffic), 1];
+            let step = Value::Tuple(step.map(Value::Int).into());
+            let on = Value::Dict(vec![(Value::bytes("eth0"), Value::List(vec![step]))]);
+            let activity = self.message(now, "network-activity", ("activities", on));
+            self.pending.push((Kind::Traffic, activity));
+            self.traffic += 1;
+        }
+    }
+
+    fn report_interfaces(&mut self, now: i64) {
         let [_, a, b, c] = self.interfaces.to_be_bytes();
         let eth0 = Value::dict([
             ("broadcast_address", Value::bytes("10.255.255.255")),
@@ -145,15 +172,6 @@ impl Agent {
         let devices = self.message(now, "network-device", ("devices", Value::List(vec![eth0])));
         self.pending.push((Kind::Interfaces, devices));
         self.interfaces += 1;
-        if with_traffic {
-            let at = STEPS_FROM + i64::from(self.traffic) * 300;
-            let step = [at, i64::from(self.traffic), 1];
-            let step = Value::Tuple(step.map(Value::Int).into());
-            let on = Value::Dict(vec![(Value::bytes("eth0"), Value::List(vec![step]))]);
-            let activity = self.message(now, "network-activity", ("activities", on));
-            self.pending.push((Kind::Traffic, activity));
-            self.traffic += 1;
-        }
     }
 
     fn message(&self, now: i64, kind: &str, content: (&str, Value)) -> Value {
@@ -229,6 +247,11 @@ impl Agent {
             let taken = expected - self.sequence;
             if !(0..=count).contains(&taken) {
                 // It would have to resynchronize: something that was acknowledged is gone, or came twice.
+                self.wrong.push(format!(
+                    "message {expected} is expected, {} to {} were offered",
+                    self.sequence,
+                    self.sequence + count
+                ));
                 return Err("sequence");
             }
             for (kind, _) in self.pending.drain(..taken as usize) {
@@ -256,7 +279,11 @@ impl Agent {
     fn handle(&mut self, message: &Value) {
         match message.at("type").and_then(Value::as_str) {
             Some("set-id") => {
-                self.secure = message.at("id").and_then(Value::as_str).map(str::to_owned);
+                let secure = message.at("id").and_then(Value::as_str).map(str::to_owned);
+                if self.secure.is_some() && self.secure != secure {
+                    self.wrong.push("its identity became another".to_owned());
+                }
+                self.secure = secure;
                 self.insecure = message.at("insecure-id").and_then(Value::as_int);
             }
             Some("unknown-id") => self.lost = true,
@@ -274,9 +301,14 @@ impl Agent {
         let Some(operation) = message.at("operation-id").and_then(Value::as_int) else {
             return;
         };
+        let username = message.at("username").and_then(Value::as_str);
+        let username = username.unwrap_or_default().to_owned();
+        if self.orders.contains_key(&operation) {
+            self.wrong.push(format!("order {operation} came twice"));
+        }
         let (kind, result) = match message.at("type").and_then(Value::as_str) {
             Some("execute-script") => {
-                let said = format!("{} did {operation}", self.title);
+                let said = self.result(operation, &username);
                 let result = Value::dict([
                     ("api", Value::bytes("3.3")),
                     ("operation-id", Value::Int(operation)),
@@ -293,7 +325,13 @@ impl Agent {
             }
             _ => return,
         };
+        self.orders.insert(operation, username);
         self.pending.push((kind, result));
+    }
+
+    /// What it says when it has carried out an order.
+    pub fn result(&self, operation: i64, username: &str) -> String {
+        format!("{} did {operation} as {username}", self.title)
     }
 }
 
@@ -327,17 +365,18 @@ mod tests {
         for _ in 0..3 {
             agent.report(1, true);
         }
-        let heard = agent.answered(&answer(3, vec![]), 1).expect("heard");
-        assert_eq!(heard.acknowledged, 3);
-        assert_eq!((agent.interfaces_kept, agent.traffic_kept), (2, 1));
-        assert!(!agent.is_done());
-        assert_eq!(
-            agent.answered(&answer(7, vec![]), 1).err(),
-            Some("sequence")
-        );
-        agent.answered(&answer(6, vec![]), 1).expect("heard");
+        let heard = agent.answered(&answer(4, vec![]), 1).expect("heard");
+        assert_eq!(heard.acknowledged, 4);
+        assert_eq!((agent.interfaces_kept, agent.traffic_kept), (3, 1));
+        assert!(!agent.is_done() && agent.wrong.is_empty());
+        for wrong in [10, 3] {
+            let answer = agent.answered(&answer(wrong, vec![]), 1);
+            assert_eq!(answer.err(), Some("sequence"));
+        }
+        assert_eq!(agent.wrong.len(), 2, "it is told in the end, too");
+        agent.answered(&answer(9, vec![]), 1).expect("heard");
         assert!(agent.is_done());
-        assert_eq!(agent.next_number(), 6);
+        assert_eq!(agent.next_number(), 9);
     }
 
     #[test]
@@ -347,11 +386,16 @@ mod tests {
         let order = Value::dict([
             ("operation-id", Value::Int(77)),
             ("type", Value::text("execute-script")),
+            ("username", Value::text("order5")),
         ]);
+        let twice = answer(0, vec![order.clone()]);
         agent.answered(&answer(0, vec![order]), 1).expect("heard");
         let (fields, body) = agent.exchange();
         assert!(fields.contains("X-Computer-ID: secret\r\n"));
         let body = String::from_utf8_lossy(&body).into_owned();
-        assert!(body.contains("u12:run-1 did 77"), "{body}");
+        assert!(body.contains("u22:run-1 did 77 as order5"), "{body}");
+        assert_eq!(agent.orders[&77], "order5");
+        agent.answered(&twice, 1).expect("heard");
+        assert_eq!(agent.wrong, ["order 77 came twice"]);
     }
 }

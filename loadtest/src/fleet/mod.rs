@@ -1,34 +1,51 @@
-//! How does a whole fleet behave? Agents that register, ping, exchange, report and obey, through the edge.
+//! How does a whole fleet behave? Agents that register, ping, exchange, report and obey, and WSL hosts that hold
+//! streams, through the edge.
 //!
 //! Each agent is a task: it registers, then pings and exchanges at its pace, reports interfaces that
 //! change, and does what it is ordered. After the time it goes on until all that it said is
-//! acknowledged, within bounds. Then the database is asked whether it holds just that ([`check`]).
+//! acknowledged, within bounds. Each host is one, too: it holds its stream until the very end. Then the database is
+//! asked whether it holds just what was said and acknowledged ([`check`]).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, sleep_until};
 
 use self::agent::Agent;
-use self::http::Target;
-use self::told::{Outcome, Told};
+use self::call::Key;
+use self::check::{Compared, Ours};
+use self::host::Host;
+use self::http::{Failure, Target};
+use self::order::Given;
+use self::stream::{Door, Shared};
+use self::told::{Hosts, Outcome, Told};
+use self::used::Account;
 use crate::scenario::Protocol;
 
 mod agent;
+mod call;
 mod check;
+mod host;
 mod http;
+mod order;
 mod pickle;
+mod stream;
 mod told;
+mod used;
 
 /// Pause after a request that failed.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Longest time between a ping that says yes and the exchange that follows.
 const URGENT: Duration = Duration::from_secs(1);
+/// Between two comparisons with a database that is written behind.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// What kind of fleet.
 #[derive(Args, Clone, Debug)]
@@ -42,10 +59,28 @@ pub struct Options {
     /// The name that is asked for
     #[arg(long, default_value = "localhost")]
     host: String,
-    /// How many
-    #[arg(long, default_value_t = 100)]
+    /// How many agents
+    #[arg(long, visible_alias = "agents", default_value_t = 100)]
     clients: usize,
-    /// How long, seconds
+    /// How many WSL hosts, each with a stream on a connection of its own
+    #[arg(long, default_value_t = 0)]
+    hosts: usize,
+    /// Where hosts connect: address and port of the gRPC listener
+    #[arg(long, default_value = "127.0.0.1:6554")]
+    grpc: SocketAddr,
+    /// Hosts speak HTTP/2 in plain text, straight to a worker
+    #[arg(long)]
+    grpc_plain: bool,
+    /// Hosts that connect in each second of the beginning
+    #[arg(long, default_value_t = 200.0)]
+    arrivals: f64,
+    /// Time between two changes on a host that nobody ordered, milliseconds; 0: none
+    #[arg(long, default_value_t = 0)]
+    host_change_ms: u64,
+    /// Longest wait of a host before it connects again, milliseconds; waits double from one second on
+    #[arg(long, default_value_t = 600_000)]
+    host_wait_ms: u64,
+    /// How long, seconds; an interrupt (Ctrl-C) ends it earlier
     #[arg(long, default_value_t = 30)]
     seconds: u64,
     /// How long they may take to finish afterwards, seconds
@@ -72,23 +107,50 @@ pub struct Options {
     /// The database behind it: what was acknowledged is looked for there in the end
     #[arg(long, value_name = "URL")]
     database: Option<String>,
-    /// Orders per second, given in the database
+    /// Orders per second for computers; given by calls of the API with `--api-key`, else in the database
     #[arg(long, default_value_t = 0.0, requires = "database")]
     orders: f64,
+    /// Orders per second for hosts, given in the database
+    #[arg(long, default_value_t = 0.0, requires = "database")]
+    host_orders: f64,
+    /// An access key for signed calls: a file with the lines that `schema access-key` prints
+    #[arg(long, value_name = "FILE")]
+    api_key: Option<PathBuf>,
+    /// Signed calls per second that look at a computer
+    #[arg(long, default_value_t = 0.0, requires = "api_key")]
+    calls: f64,
+    /// Processes whose memory and CPU time are told, as of the worker that holds the streams
+    #[arg(long, value_name = "PID", value_delimiter = ',')]
+    measure: Vec<u32>,
     /// Figures as JSON, and no progress
     #[arg(long)]
     pub json: bool,
 }
 
+/// A computer that is registered.
+#[derive(Clone)]
+struct Computer {
+    secure: String,
+    title: String,
+}
+
 struct Fleet {
     options: Options,
+    run: String,
     exchanges: Target,
     pings: Target,
-    told: RefCell<Told>,
-    /// Identities of those that are registered.
-    known: RefCell<Vec<String>>,
-    end: Instant,
-    settled: Instant,
+    door: Rc<Door>,
+    key: Option<Key>,
+    told: Rc<RefCell<Told>>,
+    known: RefCell<Vec<Computer>>,
+    hosts: Vec<Shared>,
+    given: RefCell<Vec<Given>>,
+    host_given: RefCell<Vec<Given>>,
+    /// Kinds of errands that are still run.
+    errands: Cell<usize>,
+    /// An interrupt moves it, and tells whoever waits.
+    end: Cell<Instant>,
+    interrupted: Notify,
 }
 
 /// Runs a fleet. Needs a `LocalSet`.
@@ -97,67 +159,89 @@ struct Fleet {
 ///
 /// A database that is not there, or settings that contradict each other.
 pub async fn run(options: Options) -> anyhow::Result<Outcome> {
-    ensure!(options.clients > 0, "a fleet has clients");
+    ensure!(
+        options.clients + options.hosts > 0,
+        "a fleet has clients or hosts"
+    );
     ensure!(
         (0.0..=1.0).contains(&options.change),
         "--change is a share from 0 to 1"
     );
-    ensure!(
-        (0.0..=10_000.0).contains(&options.orders),
-        "--orders is a rate up to 10000"
-    );
+    for (name, rate) in [
+        ("--orders", options.orders),
+        ("--host-orders", options.host_orders),
+        ("--calls", options.calls),
+    ] {
+        let right = (0.0..=10_000.0).contains(&rate);
+        ensure!(right, "{name} is a rate up to 10000");
+    }
+    ensure!(options.arrivals > 0.0, "--arrivals is a rate above 0");
     let began = Instant::now();
-    let run = format!("fleet{:08x}", fastrand::u32(..));
+    let account = Account::open(&options.measure)?;
     let fleet = Rc::new(Fleet::new(options)?);
-    let database = match &fleet.options.database {
-        Some(url) => Some(check::connect(url).await?),
-        None => None,
-    };
+    if let Some(url) = &fleet.options.database {
+        check::connect(url).await?;
+    }
     let mut agents = JoinSet::new();
     for number in 0..fleet.options.clients {
-        let (fleet, agent) = (Rc::clone(&fleet), Agent::new(&run, number));
+        let (fleet, agent) = (Rc::clone(&fleet), Agent::new(&fleet.run, number));
         agents.spawn_local(async move { fleet.live(agent).await });
+    }
+    // Theirs are the streams, which end with this set.
+    let mut hosts = JoinSet::new();
+    for (number, host) in fleet.hosts.iter().enumerate() {
+        let (door, host) = (Rc::clone(&fleet.door), Rc::clone(host));
+        let late = Duration::from_secs_f64(number as f64 / fleet.options.arrivals);
+        hosts.spawn_local(async move {
+            sleep(late).await;
+            door.live(number, host).await;
+        });
     }
     let mut others: JoinSet<()> = JoinSet::new();
     if !fleet.options.json {
         let fleet = Rc::clone(&fleet);
         others.spawn_local(async move { fleet.tell(began).await });
     }
-    if fleet.options.orders > 0.0 {
-        let fleet = Rc::clone(&fleet);
-        others.spawn_local(async move { fleet.order().await });
+    let interrupted = Rc::clone(&fleet);
+    others.spawn_local(async move { interrupted.listen().await });
+    let sampled = account.clone();
+    others.spawn_local(async move { sampled.keep_reading().await });
+    let mut orders: JoinSet<()> = JoinSet::new();
+    for (wanted, giving) in [
+        (fleet.options.orders, Errand::Order),
+        (fleet.options.host_orders, Errand::OrderHost),
+        (fleet.options.calls, Errand::Look),
+    ] {
+        if wanted > 0.0 {
+            fleet.errands.set(fleet.errands.get() + 1);
+            let fleet = Rc::clone(&fleet);
+            orders.spawn_local(async move { fleet.run_errands(giving, wanted).await });
+        }
     }
     let mut done = Vec::new();
     while let Some(agent) = agents.join_next().await {
         done.push(agent.context("a client")?);
     }
+    // Without agents it is the time that ends. Errands end by themselves, so that what each came to is known.
+    while orders.join_next().await.is_some() {}
+    fleet.until(fleet.end.get()).await;
+    let compared = fleet.compare(&done).await?;
+    let used = account.used(fleet.told.borrow().streams_open)?;
+    let outcome = fleet.outcome(began, &done, compared, used);
     others.shutdown().await;
-    let converged = done.iter().filter(|agent| agent.is_done()).count();
-    let compared = match database {
-        // The connection may not have outlived what was done to the database meanwhile.
-        Some(client) if !client.is_closed() => Some(check::compare(&client, &run, &done).await?),
-        Some(_) => {
-            let url = fleet.options.database.as_deref().unwrap_or_default();
-            Some(check::compare(&check::connect(url).await?, &run, &done).await?)
-        }
-        None => None,
-    };
-    let told = fleet.told.borrow();
-    let (compared, problems) = compared.unzip();
-    let problems = problems.unwrap_or_default();
-    Ok(Outcome {
-        clients: fleet.options.clients,
-        registered: told.registered,
-        seconds: began.elapsed().as_secs_f64(),
-        requests: told.kinds(),
-        messages_acknowledged: told.acknowledged,
-        orders_given: told.ordered,
-        orders_done: told.results,
-        converged,
-        compared,
-        problems: problems.first,
-        problems_total: problems.total,
-    })
+    hosts.shutdown().await;
+    Ok(outcome)
+}
+
+/// What is done at a rate.
+#[derive(Clone, Copy)]
+enum Errand {
+    /// A script is ordered of a computer.
+    Order,
+    /// Something is ordered of a host.
+    OrderHost,
+    /// A computer is looked at.
+    Look,
 }
 
 impl Fleet {
@@ -176,16 +260,74 @@ impl Fleet {
                 ..exchanges.clone()
             },
         };
-        let end = Instant::now() + Duration::from_secs(options.seconds);
+        let told = Rc::new(RefCell::new(Told::new()));
+        let tls = match options.grpc_plain {
+            true => None,
+            false => Some(crate::tls::client(Protocol::Grpc, true)?),
+        };
+        let door = Door {
+            address: options.grpc,
+            name: options.host.clone(),
+            tls,
+            timeout: Duration::from_secs(options.timeout),
+            wait_max: Duration::from_millis(options.host_wait_ms),
+            change: Duration::from_millis(options.host_change_ms),
+            told: Rc::clone(&told),
+        };
+        let run = format!("fleet{:08x}", fastrand::u32(..));
+        let host = |number| {
+            let (account, key) = (&options.account, options.key.as_deref());
+            Rc::new(RefCell::new(Host::new(&run, number, account, key)))
+        };
         Ok(Fleet {
-            settled: end + Duration::from_secs(options.settle),
-            end,
+            hosts: (0..options.hosts).map(host).collect(),
+            key: options.api_key.as_deref().map(Key::read).transpose()?,
+            door: Rc::new(door),
+            run,
+            end: Cell::new(Instant::now() + Duration::from_secs(options.seconds)),
             exchanges,
             pings,
-            told: RefCell::new(Told::new()),
+            told,
+            errands: Cell::new(0),
+            interrupted: Notify::new(),
             known: RefCell::default(),
+            given: RefCell::default(),
+            host_given: RefCell::default(),
             options,
         })
+    }
+
+    /// Does the time run?
+    fn runs(&self) -> bool {
+        Instant::now() < self.end.get()
+    }
+
+    /// When everything must have settled.
+    fn settled(&self) -> Instant {
+        self.end.get() + Duration::from_secs(self.options.settle)
+    }
+
+    /// Waits until then, or until the end that an interrupt sets.
+    async fn until(&self, at: Instant) {
+        tokio::select! {
+            () = sleep_until(at.min(self.end.get()).into()) => {}
+            () = self.interrupted.notified() => {}
+        }
+    }
+
+    /// The first interrupt ends the time, the second ends it all.
+    async fn listen(&self) {
+        for turn in 0..2 {
+            if tokio::signal::ctrl_c().await.is_err() {
+                return;
+            }
+            if turn == 0 {
+                self.end.set(self.end.get().min(Instant::now()));
+                self.interrupted.notify_waiters();
+            } else {
+                std::process::exit(130);
+            }
+        }
     }
 
     /// The life of one agent.
@@ -198,9 +340,8 @@ impl Fleet {
         }
         let mut ping_at = Instant::now();
         let mut exchange_at = Instant::now();
-        while Instant::now() < self.end && !agent.lost {
-            let next = ping_at.min(exchange_at).min(self.end);
-            sleep(next.saturating_duration_since(Instant::now())).await;
+        while self.runs() && !agent.lost {
+            self.until(ping_at.min(exchange_at)).await;
             let now = Instant::now();
             if now >= ping_at {
                 ping_at = now + Duration::from_millis(self.options.ping_ms);
@@ -223,7 +364,7 @@ impl Fleet {
 
     async fn register(&self, agent: &mut Agent) -> bool {
         let (account, key) = (&self.options.account, self.options.key.as_deref());
-        while Instant::now() < self.end {
+        while self.runs() {
             let (began, body) = (Instant::now(), agent.registration(account, key));
             let fields = "X-Message-API: 3.3\r\n";
             let answer = self.exchanges.post("/message-system", fields, &body).await;
@@ -234,7 +375,10 @@ impl Fleet {
                 .ended("register", began.elapsed(), failure);
             if let (Ok(()), Some(secure)) = (done, &agent.secure) {
                 self.told.borrow_mut().registered += 1;
-                self.known.borrow_mut().push(secure.clone());
+                self.known.borrow_mut().push(Computer {
+                    secure: secure.clone(),
+                    title: agent.title.clone(),
+                });
                 return true;
             }
             sleep(PAUSE).await;
@@ -276,17 +420,19 @@ impl Fleet {
         Some(heard.messages)
     }
 
-    /// Goes on until nothing is left to say on either side.
+    /// Goes on until nothing is left to say on either side, and nobody orders any more.
     async fn settle(&self, mut agent: Agent) -> Agent {
         let mut quiet = 0;
-        while quiet < 2 && !agent.lost && Instant::now() < self.settled {
+        while quiet < 2 && !agent.lost && Instant::now() < self.settled() {
             let said = self.exchange(&mut agent).await;
             quiet = match said {
-                Some(0) if agent.is_done() => quiet + 1,
+                Some(0) if agent.is_done() && self.errands.get() == 0 => quiet + 1,
                 _ => 0,
             };
             sleep(PAUSE.mul_f64(fastrand::f64())).await;
         }
+        agent.settled = quiet == 2;
+        self.ping(&agent).await;
         agent
     }
 
@@ -296,32 +442,213 @@ impl Fleet {
             sleep(Duration::from_secs(1)).await;
             let told = self.told.borrow();
             let seconds = began.elapsed().as_secs();
-            eprintln!("{}", told.line(seconds, self.options.clients));
+            let (clients, hosts) = (self.options.clients, self.options.hosts);
+            eprintln!("{}", told.line(seconds, clients, hosts));
         }
     }
 
-    /// Gives orders until the time is over. A database that is away for a while is asked again.
-    async fn order(&self) {
-        let between = Duration::from_secs_f64(1.0 / self.options.orders);
-        let url = self.options.database.as_deref().unwrap_or_default();
-        let mut database = None;
-        while Instant::now() < self.end {
-            sleep(between).await;
-            if database.is_none() {
-                database = check::connect(url).await.ok();
-            }
-            let secure = {
-                let known = self.known.borrow();
-                fastrand::choice(known.iter()).cloned()
+    /// Does something at a rate until the time is over. A database that is away for a while is asked again.
+    async fn run_errands(&self, errand: Errand, rate: f64) {
+        let between = Duration::from_secs_f64(1.0 / rate);
+        let (mut turn, mut database, mut script) = (0_u32, None, None);
+        while self.runs() {
+            turn = turn.saturating_add(1);
+            self.until(Instant::now() + between).await;
+            let _ = match (errand, &self.key) {
+                (Errand::OrderHost, _) => self.order_host(&mut database).await,
+                (Errand::Order, None) => self.order(&mut database).await,
+                (Errand::Order, Some(key)) => self.order_by_call(key, &mut script, turn).await,
+                (Errand::Look, Some(key)) => self.look(key).await,
+                (Errand::Look, None) => None,
             };
-            let (Some(client), Some(secure)) = (&database, secure) else {
-                continue;
+        }
+        self.errands.set(self.errands.get() - 1);
+    }
+
+    /// A connection to the database, kept until it fails.
+    async fn database<'a>(
+        &self,
+        kept: &'a mut Option<tokio_postgres::Client>,
+    ) -> Option<&'a tokio_postgres::Client> {
+        if kept.as_ref().is_none_or(tokio_postgres::Client::is_closed) {
+            let url = self.options.database.as_deref().unwrap_or_default();
+            *kept = check::connect(url).await.ok();
+        }
+        kept.as_ref()
+    }
+
+    fn somebody(&self) -> Option<Computer> {
+        fastrand::choice(self.known.borrow().iter()).cloned()
+    }
+
+    /// Orders something of a computer in the database.
+    async fn order(&self, kept: &mut Option<tokio_postgres::Client>) -> Option<()> {
+        let computer = self.somebody()?;
+        let client = self.database(kept).await?;
+        let mark = format!("order{}", self.given.borrow().len());
+        let done = order::script(client, &computer.secure, &mark).await;
+        let done = done.map_err(|_| "database".to_owned());
+        self.ordered(mark, computer, &done);
+        Some(())
+    }
+
+    fn ordered(&self, mark: String, computer: Computer, done: &Result<bool, Failure>) {
+        if *done == Ok(true) {
+            self.told.borrow_mut().ordered += 1;
+        }
+        self.given.borrow_mut().push(Given {
+            mark,
+            of: computer.secure,
+            acknowledged: *done == Ok(true),
+        });
+    }
+
+    /// Orders something of a computer by the API.
+    async fn order_by_call(&self, key: &Key, script: &mut Option<i64>, turn: u32) -> Option<()> {
+        let computer = self.somebody()?;
+        let began = Instant::now();
+        let Some(id) = *script else {
+            // One whose answer was lost may be there: another title.
+            let made = key
+                .script(&self.exchanges, &format!("{}-{turn}", self.run))
+                .await;
+            self.called(began, made.as_ref().err());
+            *script = made.ok();
+            return Some(());
+        };
+        let mark = format!("order{}", self.given.borrow().len());
+        let done = key.order(&self.exchanges, &computer.title, id, &mark).await;
+        self.called(began, done.as_ref().err());
+        self.ordered(mark, computer, &done.map(|()| true));
+        Some(())
+    }
+
+    /// Looks at a computer by the API.
+    async fn look(&self, key: &Key) -> Option<()> {
+        let computer = self.somebody()?;
+        let began = Instant::now();
+        let done = key.look(&self.exchanges, &computer.title).await;
+        self.called(began, done.as_ref().err());
+        Some(())
+    }
+
+    fn called(&self, began: Instant, failure: Option<&Failure>) {
+        let mut told = self.told.borrow_mut();
+        told.ended("call", began.elapsed(), failure.map(String::as_str));
+    }
+
+    /// Orders something of a host in the database: of an instance that it has, or now and then of one that it has not.
+    async fn order_host(&self, kept: &mut Option<tokio_postgres::Client>) -> Option<()> {
+        let (uid, instance) = {
+            let host = fastrand::choice(&self.hosts)?.borrow();
+            let had = fastrand::choice(host.instances.keys()).cloned();
+            (host.uid.clone()?, had.filter(|_| fastrand::u8(..) > 25))
+        };
+        let instance = instance.unwrap_or_else(|| "Arch".to_owned());
+        let kind = *fastrand::choice(&["start", "stop", "set_default"])?;
+        let client = self.database(kept).await?;
+        let mark = order::uuid();
+        let done = order::of_host(client, &uid, kind, &instance, &mark).await;
+        let acknowledged = matches!(done, Ok(true));
+        self.told.borrow_mut().host_ordered += u64::from(acknowledged);
+        self.host_given.borrow_mut().push(Given {
+            mark,
+            of: uid,
+            acknowledged,
+        });
+        Some(())
+    }
+
+    /// Compares with the database, again and again until it agrees or all should have settled: pings are written
+    /// behind, and what a host told last may still be on its way.
+    async fn compare(&self, agents: &[Agent]) -> anyhow::Result<Option<Compared>> {
+        let Some(url) = &self.options.database else {
+            return Ok(None);
+        };
+        loop {
+            // What began before the end may be in it.
+            let since = Instant::now().saturating_duration_since(self.end.get());
+            let (given, host_given) = (
+                self.given.borrow().clone(),
+                self.host_given.borrow().clone(),
+            );
+            let ours = Ours {
+                run: &self.run,
+                agents,
+                hosts: &self.hosts,
+                given: &given,
+                host_given: &host_given,
+                key: self.options.key.is_some(),
+                settling: since + URGENT,
             };
-            match check::order(client, &secure).await {
-                Ok(true) => self.told.borrow_mut().ordered += 1,
-                Ok(false) => {}
-                Err(_) => database = None,
+            let compared = match check::connect(url).await {
+                Ok(client) => check::compare(&client, &ours).await,
+                Err(away) => Err(away),
+            };
+            let late = Instant::now() >= self.settled();
+            match compared {
+                Ok(compared) if late || compared.problems.total == 0 => return Ok(Some(compared)),
+                Ok(compared) => {
+                    for place in compared.unheard {
+                        self.ping(&agents[place]).await;
+                    }
+                }
+                Err(problem) if late => return Err(problem),
+                Err(_) => {}
             }
+            sleep(AGAIN).await;
+        }
+    }
+
+    fn outcome(
+        &self,
+        began: Instant,
+        agents: &[Agent],
+        compared: Option<Compared>,
+        used: Option<told::Used>,
+    ) -> Outcome {
+        let told = self.told.borrow();
+        // Without a database it is what the hosts know.
+        let quiet = |host: &Shared| host.borrow().uid.is_some() && host.borrow().unsaid.is_empty();
+        let converged = match &compared {
+            Some(compared) => compared.hosts_good,
+            None => self
+                .hosts
+                .iter()
+                .filter(|host| quiet(host))
+                .count()
+                .min(told.streams_open),
+        };
+        let hosts = Hosts {
+            hosts: self.hosts.len(),
+            streams_open: told.streams_open,
+            reconnects: told.reconnects,
+            orders_given: told.host_ordered,
+            orders_taken: told.host_taken,
+            orders_repeated: told.host_repeated,
+            statuses_answered: told.statuses,
+            converged,
+            compared: compared.as_ref().map(|compared| compared.hosts),
+        };
+        let settled = |agent: &&Agent| agent.settled && agent.is_done() && agent.wrong.is_empty();
+        let computers = compared.as_ref().map(|compared| compared.computers);
+        let problems = compared
+            .map(|compared| compared.problems)
+            .unwrap_or_default();
+        Outcome {
+            clients: self.options.clients,
+            registered: told.registered,
+            seconds: began.elapsed().as_secs_f64(),
+            requests: told.kinds(),
+            messages_acknowledged: told.acknowledged,
+            orders_given: told.ordered,
+            orders_done: told.results,
+            converged: agents.iter().filter(settled).count(),
+            compared: computers,
+            problems: problems.first,
+            problems_total: problems.total,
+            hosts,
+            used,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What was seen? Latency and errors by kind of request, messages and orders; for people and machines.
+//! What was seen? Latency and errors by kind of request, messages, orders and streams; for people and machines.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,20 +6,66 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::host::Heard;
+
 /// Longest latency that is told apart: an hour.
 const MICROS_MAX: u64 = 3_600_000_000;
 
-/// Kinds of requests.
-pub const KINDS: [&str; 3] = ["register", "ping", "exchange"];
+/// Kinds of requests. A stream is answered when the host has its place; how it ends is an error of its kind.
+pub const KINDS: [&str; 6] = ["register", "ping", "exchange", "call", "stream", "status"];
 
 /// What was seen so far.
 pub struct Told {
-    latency: [Histogram<u64>; 3],
+    latency: [Histogram<u64>; KINDS.len()],
     errors: BTreeMap<(&'static str, String), u64>,
     pub registered: u64,
     pub acknowledged: u64,
     pub ordered: u64,
     pub results: u64,
+    /// Of hosts.
+    pub streams_open: usize,
+    pub reconnects: u64,
+    pub host_ordered: u64,
+    pub host_taken: u64,
+    pub host_repeated: u64,
+    /// Answered ones.
+    pub statuses: u64,
+}
+
+/// What was seen of WSL hosts, in the end.
+#[derive(Debug, Default, Serialize)]
+pub struct Hosts {
+    pub hosts: usize,
+    /// Streams that were open.
+    pub streams_open: usize,
+    pub reconnects: u64,
+    /// That a database said it has.
+    pub orders_given: u64,
+    /// That hosts were told, each once.
+    pub orders_taken: u64,
+    /// That came again under the same number, after a stream broke.
+    pub orders_repeated: u64,
+    /// That a server said it has.
+    pub statuses_answered: u64,
+    /// Whose every status was answered, and which have their identity and their stream in the end.
+    pub converged: usize,
+    /// Hosts that were compared with the database; none without `--database`.
+    pub compared: Option<usize>,
+}
+
+/// What the processes of `--measure` used.
+#[derive(Debug, Serialize)]
+pub struct Used {
+    /// Proportional set size before anybody came, bytes.
+    pub memory_before: u64,
+    /// And in the end, with everybody there.
+    pub memory_after: u64,
+    /// What came on top for each stream that was open then.
+    pub memory_per_stream: Option<f64>,
+    /// CPU time of the whole run, seconds.
+    pub cpu_seconds: f64,
+    /// Share of one core in the last ten seconds.
+    pub cpu_share_last: f64,
 }
 
 /// One kind of request, in the end.
@@ -53,18 +99,36 @@ pub struct Outcome {
     /// What does not agree, the first of it.
     pub problems: Vec<String>,
     pub problems_total: usize,
+    pub hosts: Hosts,
+    /// None without `--measure`.
+    pub used: Option<Used>,
 }
 
 impl Told {
     pub fn new() -> Told {
         let histogram = || Histogram::new_with_max(MICROS_MAX, 3).expect("the bounds are allowed");
         Told {
-            latency: [histogram(), histogram(), histogram()],
+            latency: KINDS.map(|_| histogram()),
             errors: BTreeMap::new(),
             registered: 0,
             acknowledged: 0,
             ordered: 0,
             results: 0,
+            streams_open: 0,
+            reconnects: 0,
+            host_ordered: 0,
+            host_taken: 0,
+            host_repeated: 0,
+            statuses: 0,
+        }
+    }
+
+    /// A host was told something.
+    pub fn heard(&mut self, heard: Heard) {
+        match heard {
+            Heard::Done => self.host_taken += 1,
+            Heard::Again => self.host_repeated += 1,
+            Heard::Identity | Heard::Nonsense => {}
         }
     }
 
@@ -81,22 +145,39 @@ impl Told {
     }
 
     /// One line while it runs.
-    pub fn line(&self, seconds: u64, clients: usize) -> String {
+    pub fn line(&self, seconds: u64, clients: usize, hosts: usize) -> String {
         let errors: u64 = self.errors.values().sum();
-        let [_, ping, exchange] = &self.latency;
+        let [_, ping, exchange, call, ..] = &self.latency;
         let p99 = |histogram: &Histogram<u64>| histogram.value_at_quantile(0.99) as f64 / 1000.0;
-        format!(
-            "{seconds:4} s  {}/{clients} registered  {} pings (p99 {:.1} ms)  {} exchanges \
-             (p99 {:.1} ms)  {} messages  {}/{} orders  {errors} errors",
-            self.registered,
-            ping.len(),
-            p99(ping),
-            exchange.len(),
-            p99(exchange),
-            self.acknowledged,
-            self.results,
-            self.ordered,
-        )
+        let mut line = format!("{seconds:4} s");
+        if clients > 0 {
+            line += &format!(
+                "  {}/{clients} registered  {} pings (p99 {:.1} ms)  {} exchanges (p99 {:.1} ms)  \
+                 {} messages  {}/{} orders",
+                self.registered,
+                ping.len(),
+                p99(ping),
+                exchange.len(),
+                p99(exchange),
+                self.acknowledged,
+                self.results,
+                self.ordered,
+            );
+        }
+        if !call.is_empty() {
+            line += &format!("  {} calls (p99 {:.1} ms)", call.len(), p99(call));
+        }
+        if hosts > 0 {
+            line += &format!(
+                "  {}/{hosts} streams  {} reconnects  {}/{} host orders  {} statuses",
+                self.streams_open,
+                self.reconnects,
+                self.host_taken,
+                self.host_ordered,
+                self.statuses
+            );
+        }
+        line + &format!("  {errors} errors")
     }
 
     /// Every kind, in the end.
@@ -123,7 +204,9 @@ impl Told {
 impl Outcome {
     /// Did everything come to its end, and does the database agree?
     pub fn is_good(&self) -> bool {
-        self.converged == self.clients && self.problems_total == 0
+        self.converged == self.clients
+            && self.hosts.converged == self.hosts.hosts
+            && self.problems_total == 0
     }
 
     /// For people.
@@ -133,6 +216,9 @@ impl Outcome {
             "clients", self.registered, self.clients, self.converged, self.seconds
         );
         for (kind, told) in &self.requests {
+            if told.answered == 0 && told.errors.is_empty() {
+                continue;
+            }
             text += &format!(
                 "{kind:18} {} answered  p50 {:.1}  p90 {:.1}  p99 {:.1}  max {:.1} ms\n",
                 told.answered, told.p50, told.p90, told.p99, told.max
@@ -149,9 +235,16 @@ impl Outcome {
             "{:18} {} given, {} done\n",
             "orders", self.orders_given, self.orders_done
         );
+        if self.hosts.hosts > 0 {
+            text += &self.hosts.table();
+        }
+        if let Some(used) = &self.used {
+            text += &used.table();
+        }
         if let Some(compared) = self.compared {
+            let hosts = self.hosts.compared.unwrap_or(0);
             text += &format!(
-                "{:18} {compared} computers compared, {} problems\n",
+                "{:18} {compared} computers and {hosts} hosts compared, {} problems\n",
                 "database", self.problems_total
             );
         }
@@ -159,6 +252,46 @@ impl Outcome {
             text += &format!("{:18} {problem}\n", "");
         }
         text
+    }
+}
+
+impl Hosts {
+    fn table(&self) -> String {
+        format!(
+            "{:18} {} of {} streams open, {} converged, {} reconnects\n\
+             {:18} {} given, {} taken, {} came again, {} statuses answered\n",
+            "hosts",
+            self.streams_open,
+            self.hosts,
+            self.converged,
+            self.reconnects,
+            "orders of hosts",
+            self.orders_given,
+            self.orders_taken,
+            self.orders_repeated,
+            self.statuses_answered
+        )
+    }
+}
+
+impl Used {
+    fn table(&self) -> String {
+        let kib = |bytes: f64| bytes / 1024.0;
+        let mut text = format!(
+            "{:18} {:.0} KiB before, {:.0} KiB after",
+            "memory",
+            kib(self.memory_before as f64),
+            kib(self.memory_after as f64)
+        );
+        if let Some(each) = self.memory_per_stream {
+            text += &format!(", {:.1} KiB for each open stream", kib(each));
+        }
+        text + &format!(
+            "\n{:18} {:.1} s, {:.2} % of a core in the last ten seconds\n",
+            "cpu",
+            self.cpu_seconds,
+            self.cpu_share_last * 100.0
+        )
     }
 }
 

@@ -26,14 +26,19 @@ struct Line {
 #[derive(Clone)]
 pub struct Board {
     lines: Arc<Mutex<HashMap<Uuid, Line>>>,
+    /// Streams that ended while that could not be stored: hosts, each with the stream.
+    left: Arc<Mutex<Vec<(Uuid, Uuid)>>>,
     count: IntGauge,
 }
 
 impl Board {
     /// Nobody yet; `count` follows how many there are.
     pub fn new(count: IntGauge) -> Self {
-        let lines = Arc::default();
-        Self { lines, count }
+        Self {
+            lines: Arc::default(),
+            left: Arc::default(),
+            count,
+        }
     }
 
     fn lines(&self) -> MutexGuard<'_, HashMap<Uuid, Line>> {
@@ -60,6 +65,18 @@ impl Board {
         }
         self.count
             .set(i64::try_from(lines.len()).unwrap_or(i64::MAX));
+    }
+
+    /// That a stream has ended is still to be stored.
+    pub fn remember(&self, uid: Uuid, stream: Uuid) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.push((uid, stream));
+    }
+
+    /// All streams whose end is still to be stored; whoever cannot store one remembers it again.
+    pub fn take_left(&self) -> Vec<(Uuid, Uuid)> {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *left)
     }
 
     /// There may be orders for a host. Nothing happens where its stream is elsewhere.

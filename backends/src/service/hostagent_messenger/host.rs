@@ -34,6 +34,9 @@ const ON_THE_WAY: usize = 8;
 /// What goes down to a host.
 pub type Down = BoxStream<'static, Result<Command, Status>>;
 
+/// The same on its way through a channel, which has room for many from its beginning on: a box makes that room small.
+type Sent = Result<Box<Command>, Status>;
+
 /// Holds a stream, and returns what goes down. The task ends with the stream or the worker.
 pub fn hold(desk: Desk, inbound: Streaming<HostAgentInfo>) -> Down {
     let (down, sent) = mpsc::channel(ON_THE_WAY);
@@ -45,21 +48,41 @@ pub fn hold(desk: Desk, inbound: Streaming<HostAgentInfo>) -> Down {
         let _ = timeout(AGAIN, down.send(Err(status))).await;
     });
     stream::unfold(sent, |mut sent| async move {
-        let next: Option<Result<Command, Status>> = sent.recv().await;
-        next.map(|item| (item, sent))
+        let next: Option<Sent> = sent.recv().await;
+        next.map(|item| (item.map(|command| *command), sent))
     })
     .boxed()
 }
 
-type Lane<'a> = &'a mpsc::Sender<Result<Command, Status>>;
+type Lane<'a> = &'a mpsc::Sender<Sent>;
 
+// The parts are boxes, which are given back: a task is as large as the largest thing that it ever waits for, and this one
+// may last for weeks.
 async fn talk(
+    desk: &Desk,
+    inbound: Streaming<HostAgentInfo>,
+    down: Lane<'_>,
+) -> Result<(), Status> {
+    let Some((uid, stream, inbound)) = let_in(desk, inbound, down).boxed().await? else {
+        return Ok(());
+    };
+    let done = attend(desk, uid, stream, inbound, down).await;
+    desk.board.leave(uid, stream);
+    if let Err(problem) = desk.disconnected(uid, stream).boxed().await {
+        warn!(%uid, %problem, "a host that left counts as connected for a while");
+        desk.board.remember(uid, stream);
+    }
+    done
+}
+
+/// Lets a host in. Who it is, and its stream; None where it went away.
+async fn let_in(
     desk: &Desk,
     mut inbound: Streaming<HostAgentInfo>,
     down: Lane<'_>,
-) -> Result<(), Status> {
+) -> Result<Option<(Uuid, Uuid, Streaming<HostAgentInfo>)>, Status> {
     let Some(mut info) = word(&mut inbound).await? else {
-        return Ok(());
+        return Ok(None);
     };
     let (uid, known) = desk.admit(&info).await?;
     if !known {
@@ -70,26 +93,23 @@ async fn talk(
             cmd: Some(assign),
             request_id: String::new(),
         };
-        let _ = down.send(Ok(command)).await;
+        let _ = down.send(Ok(Box::new(command))).await;
         // It stores the identity and says so on this stream; some close it then and come again.
         while identity(&info) != Some(uid) {
             let Some(next) = word(&mut inbound).await? else {
-                return Ok(());
+                return Ok(None);
             };
             info = next;
         }
     }
     let stream = uuid::Builder::from_random_bytes(fastrand::u128(..).to_be_bytes()).into_uuid();
-    desk.connected(uid, stream, &host(&info)).await?;
-    info!(%uid, known, "a host is connected");
-    // Nothing is kept of what was needed to let it in: this may last for weeks.
-    drop(info);
-    let done = attend(desk, uid, stream, inbound, down).await;
-    desk.board.leave(uid, stream);
-    if let Err(problem) = desk.disconnected(uid, stream).await {
-        warn!(%uid, %problem, "a host that left counts as connected");
+    if let Err(status) = desk.connected(uid, stream, &host(&info)).await {
+        // It may have been stored all the same.
+        desk.board.remember(uid, stream);
+        return Err(status);
     }
-    done
+    info!(%uid, known, "a host is connected");
+    Ok(Some((uid, stream, inbound)))
 }
 
 /// What an agent says first, or after it was given an identity.
@@ -114,6 +134,7 @@ fn attend<'a>(
         tokio::pin!(stopping);
         let mut unstored: Option<Box<Host>> = None;
         let mut look = false;
+        let mut unsure = Vec::new();
         loop {
             let retry = unstored.is_some() || look;
             tokio::select! {
@@ -134,13 +155,14 @@ fn attend<'a>(
                 () = sleep(AGAIN), if retry => {}
             }
             if let Some(host) = &unstored {
-                match desk.told(uid, host).await {
+                match desk.told(uid, host).boxed().await {
                     Ok(()) => unstored = None,
                     Err(problem) => warn!(%uid, %problem, "what a host told waits"),
                 }
             }
             if look {
-                look = match desk.hand_down(uid, stream, down).await {
+                let handed = desk.hand_down(uid, stream, down, &mut unsure).boxed();
+                look = match handed.await {
                     Ok(more) => more,
                     Err(problem) => {
                         warn!(%uid, %problem, "orders wait");
@@ -285,7 +307,7 @@ impl Desk {
         store.await.map_err(later)
     }
 
-    async fn disconnected(&self, uid: Uuid, stream: Uuid) -> Result<(), StoreError> {
+    pub(super) async fn disconnected(&self, uid: Uuid, stream: Uuid) -> Result<(), StoreError> {
         let mut connection = self.store.connection().await?;
         let tx = store::begin(&mut connection).await?;
         wsl::disconnected(&tx, uid, stream).await?;
@@ -300,7 +322,16 @@ impl Desk {
     }
 
     /// Sends the orders that wait, as many as there is room for. True where more may wait.
-    async fn hand_down(&self, uid: Uuid, stream: Uuid, down: Lane<'_>) -> Result<bool, StoreError> {
+    ///
+    /// A commit that fails may have been stored all the same. Its orders were not sent then, and nobody else would send
+    /// them while this stream lives: they stay `unsure`, and the next time they wait again.
+    async fn hand_down(
+        &self,
+        uid: Uuid,
+        stream: Uuid,
+        down: Lane<'_>,
+        unsure: &mut Vec<Uuid>,
+    ) -> Result<bool, StoreError> {
         let room = down.capacity();
         if room == 0 {
             return Ok(true);
@@ -308,8 +339,10 @@ impl Desk {
         let mut connection = self.store.connection().await?;
         let tx = store::begin(&mut connection).await?;
         let most = i64::try_from(room).unwrap_or(1);
-        let taken = wsl::take(&tx, uid, stream, most).await?;
+        let taken = wsl::take(&tx, uid, stream, most, unsure).await?;
+        unsure.extend(taken.iter().flatten().map(|one| one.request_id));
         store::commit(tx).await?;
+        *unsure = Vec::new();
         let Some(commands) = taken else {
             self.board.end(uid, stream);
             return Ok(false);
@@ -321,7 +354,7 @@ impl Desk {
                 .with_label_values(&["sent"])
                 .inc();
             // There is room: nobody else sends here.
-            let _ = down.try_send(Ok(command(one)));
+            let _ = down.try_send(Ok(Box::new(command(one))));
         }
         Ok(more)
     }

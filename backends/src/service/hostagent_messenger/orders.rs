@@ -66,8 +66,9 @@ async fn heard(desk: &Desk, event: &Event) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Which of our hosts have orders?
+/// Which of our hosts have orders? And which streams ended while that could not be stored?
 async fn look(desk: &Desk) -> Result<(), StoreError> {
+    store_left(desk).await?;
     let held = desk.board.all();
     for some in held.chunks(BATCH) {
         let uids: Vec<Uuid> = some.iter().map(|(uid, _)| *uid).collect();
@@ -75,6 +76,19 @@ async fn look(desk: &Desk) -> Result<(), StoreError> {
         let tx = store::begin(&mut connection).await?;
         for uid in wsl::waited_for(&tx, &uids).await? {
             desk.board.look(uid);
+        }
+    }
+    Ok(())
+}
+
+/// Stores which streams have ended; without it their hosts would count as connected.
+async fn store_left(desk: &Desk) -> Result<(), StoreError> {
+    let mut left = desk.board.take_left().into_iter();
+    while let Some((uid, stream)) = left.next() {
+        if let Err(problem) = desk.disconnected(uid, stream).await {
+            desk.board.remember(uid, stream);
+            left.for_each(|(uid, stream)| desk.board.remember(uid, stream));
+            return Err(problem);
         }
     }
     Ok(())

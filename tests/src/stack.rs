@@ -46,6 +46,7 @@ fn build() {
         "api",
         "outbox-relay",
         "hostagent-messenger",
+        "package-search",
         "package-upload",
     ];
     let built = programs

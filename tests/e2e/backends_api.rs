@@ -3,15 +3,19 @@
 use e2e::bpickle::{Pickle, d, i, u};
 use e2e::house::network;
 use e2e::person::EMAIL;
-use e2e::{House, Rest, eventually, within};
+use e2e::{Gateway, House, Rest, eventually, within};
 use serde_json::{Value, json};
 
 /// The description that is served, and what it says of answers.
-struct Described(Value);
+pub struct Described(Value);
 
 impl Described {
     async fn by(house: &House) -> Described {
-        let (status, document) = Rest::stranger(&house.gateway).get("/openapi.json").await;
+        Described::behind(&house.gateway).await
+    }
+
+    pub async fn behind(gateway: &Gateway) -> Described {
+        let (status, document) = Rest::stranger(gateway).get("/openapi.json").await;
         assert_eq!(status, 200);
         Described(document)
     }
@@ -36,7 +40,7 @@ impl Described {
     }
 
     /// Panics where an answer is not as it is described.
-    fn check(&self, method: &str, path: &str, status: u16, answer: &Value) {
+    pub fn check(&self, method: &str, path: &str, status: u16, answer: &Value) {
         let operation = &self.0["paths"][self.path(path)][method.to_lowercase()];
         assert!(operation.is_object(), "{method} {path} is not described");
         let responses = &operation["responses"];
@@ -66,13 +70,13 @@ impl Described {
         );
     }
 
-    async fn get(&self, rest: &Rest<'_>, path: &str) -> (u16, Value) {
+    pub async fn get(&self, rest: &Rest<'_>, path: &str) -> (u16, Value) {
         let (status, answer) = rest.get(path).await;
         self.check("GET", path, status, &answer);
         (status, answer)
     }
 
-    async fn post(&self, rest: &Rest<'_>, path: &str, body: &Value) -> (u16, Value) {
+    pub async fn post(&self, rest: &Rest<'_>, path: &str, body: &Value) -> (u16, Value) {
         let (status, answer) = rest.post(path, body).await;
         self.check("POST", path, status, &answer);
         (status, answer)
@@ -360,22 +364,80 @@ async fn nobody_gets_in_without_a_token_of_ours_or_beyond_their_role() {
 }
 
 #[tokio::test]
-async fn whoever_guesses_passwords_waits() {
+async fn whoever_guesses_passwords_waits_and_learns_not_even_who_is_known() {
     let house = House::start().await;
-    let stranger = Rest::stranger(&house.gateway);
-    let wrong = json!({"email": EMAIL, "password": "wrong horse"});
-    for _ in 0..10 {
-        assert_eq!(stranger.post("/login", &wrong).await.0, 401);
-    }
-    let right = json!({"email": EMAIL, "password": "correct horse"});
-    let (status, answer) = stranger.post("/login", &right).await;
-    assert_eq!(
-        (status, answer["error"].as_str()),
-        (429, Some("TooManyTries"))
-    );
+    house.database.person("gone@edge.test", "viewer");
     house
         .database
-        .sql("update person set wrong_at = now() - interval '61 seconds'");
+        .sql("update person set disabled = true where email = 'gone@edge.test'");
+    let stranger = Rest::stranger(&house.gateway);
+    let nobody = house.browser().await.with_cookie("X-None: 1");
+    // What is answered, over the API and on the page, to tries at an address.
+    let tries = async |email: &str, password: &str, count: usize| {
+        let mut told = Vec::new();
+        for _ in 0..count {
+            let body = json!({"email": email, "password": password});
+            told.push(stranger.post("/login", &body).await);
+        }
+        let form = format!(
+            "email={email}&password={}&next=/",
+            password.replace(' ', "+")
+        );
+        let page = nobody.send("/login", &form, &[]).await;
+        let text = page.text().replace(email, "");
+        (told, page.status(), text)
+    };
+    let told = async |email: &str| {
+        (
+            tries(email, "wrong horse", 9).await,
+            tries(email, "wrong horse", 2).await,
+            tries(email, "correct horse", 1).await,
+        )
+    };
+    let known = told(EMAIL).await;
+    let statuses = |(answers, page, _): &(Vec<(u16, Value)>, u16, String)| {
+        let answers: Vec<u16> = answers.iter().map(|(status, _)| *status).collect();
+        (answers, *page)
+    };
+    assert_eq!(statuses(&known.0), (vec![401; 9], 403));
+    // The eleventh is not judged any more, right or wrong.
+    assert_eq!(statuses(&known.1), (vec![429; 2], 429));
+    assert_eq!(statuses(&known.2), (vec![429], 429));
+    assert_eq!(known.1.0[0].1["error"], "TooManyTries");
+    for email in ["nobody@edge.test", "gone@edge.test"] {
+        assert_eq!(told(email).await, known, "{email}");
+    }
+    // An address is the same in any case.
+    let body = json!({"email": "NOBODY@edge.test", "password": "x"});
+    assert_eq!(stranger.post("/login", &body).await.0, 429);
+
+    // A minute later who knows the password gets in, and begins anew; nothing names whoever was tried.
+    let past = |minutes: f64| {
+        house.database.sql(&format!(
+            "update sign_in_try set wrong_at = now() - interval '1 minute' * {minutes}"
+        ))
+    };
+    past(1.1);
+    let right = json!({"email": EMAIL, "password": "correct horse"});
+    assert_eq!(stranger.post("/login", &right).await.0, 200);
+    let rows = "select count(*), bool_and(octet_length(address) = 32) from sign_in_try";
+    assert_eq!(house.database.sql(rows), "2|t");
+    // One more within the quarter of an hour and it is closed again; what is older is forgotten.
+    let more = json!({"email": "nobody@edge.test", "password": "x"});
+    assert_eq!(stranger.post("/login", &more).await.0, 401);
+    assert_eq!(stranger.post("/login", &more).await.0, 429);
+    past(16.0);
+    for _ in 0..10 {
+        assert_eq!(stranger.post("/login", &more).await.0, 401);
+    }
+    assert_eq!(house.database.sql(rows), "1|t");
+    // A new password lets in at once.
+    let wrong = json!({"email": EMAIL, "password": "wrong horse"});
+    for _ in 0..10 {
+        stranger.post("/login", &wrong).await;
+    }
+    assert_eq!(stranger.post("/login", &right).await.0, 429);
+    house.database.administrator();
     assert_eq!(stranger.post("/login", &right).await.0, 200);
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use e2e::bpickle::{Pickle, d, i, l, s, t, u};
-use e2e::{Agent, Database, Message, Raw, Service, SignedIn, Way, eventually, free_range};
+use e2e::{Agent, Broker, Database, Message, Raw, Service, SignedIn, Way, eventually, free_range};
 use serde_json::{Value, json};
 
 /// `[65537 hello 1.0][262148 libc6]`, SHA-1, by another program.
@@ -509,6 +509,97 @@ async fn a_question_that_is_none_is_refused_and_a_hint_is_taken() {
     }
 }
 
+/// A report that these are installed.
+fn installed(first: i64, last: i64) -> Pickle {
+    d([
+        ("installed", l([t([i(first), i(last)])])),
+        ("type", u("packages")),
+    ])
+}
+
+#[tokio::test]
+async fn one_note_tells_of_all_that_a_computer_reports_of_its_packages_in_an_exchange() {
+    let database = Database::fresh();
+    let worker = Service::start("message-server", &database);
+    let way = Way::Port(worker.port());
+    let mut agent = accepted(&database, &way, "web-1").await;
+    // As if a relay were there: notes are kept from now on.
+    database.sql("update outbox_relay set seen_at = now()");
+    let notes = "select string_agg(subject, ' ') from outbox where topic = 'computer.packages'";
+    for first in [1, 100, 200] {
+        agent.report(installed(first, first + 50));
+    }
+    agent.exchange(&way).await.expect("an exchange");
+    let id = database.sql("select id from computer");
+    assert_eq!(database.sql(notes), id);
+    // Who tells nothing of packages is not told of, and who begins anew is.
+    agent.report(d([("data", u("<lshw/>")), ("type", u("hardware-info"))]));
+    agent.exchange(&way).await.expect("an exchange");
+    assert_eq!(database.sql(notes), id);
+    agent.report(d([("type", u("resynchronize"))]));
+    agent.exchange(&way).await.expect("an exchange");
+    assert_eq!(database.sql(notes), format!("{id} {id}"));
+}
+
+#[tokio::test]
+async fn package_search_knows_what_it_is_told_without_a_look_of_its_own() {
+    let (database, broker) = (Database::fresh(), Broker::fresh());
+    let one = |name: &str, more: &[(&str, &str)]| {
+        Service::at(name, &database, free_range(1), &broker.with(more))
+    };
+    let _relay = one("outbox-relay", &[]);
+    let messages = one("message-server", &[]);
+    let searcher = one("package-search", &[("PACKAGE_SEARCH__REFRESH", "1h")]);
+    let (way, port) = (Way::Port(messages.port()), searcher.port());
+    eventually("a relay works and package search listens", || async {
+        let alive = database.sql("select seen_at > now() - interval '1 minute' from outbox_relay");
+        let listens = searcher.log().contains("the broker is there");
+        let loaded = Raw::tcp(port).await.get("/health").await.status() == 200;
+        (alive == "t" && listens && loaded).then_some(())
+    })
+    .await;
+    let all = json!({ "account_id": 1, "limit": 10, "offset": 0 });
+    assert_eq!(read(&search(port, &all).await)["count"], 0);
+
+    // A computer that is new, a package that is new, and what it has.
+    let mut agent = accepted(&database, &way, "web-1").await;
+    agent.report(d([
+        ("packages", l([hello()])),
+        ("request-id", i(1)),
+        ("type", u("add-packages")),
+    ]));
+    let messages = agent.exchange(&way).await.expect("an exchange");
+    let [Pickle::Int(id)] = ids(&messages, 1)[..] else {
+        panic!("a number: {messages:?}");
+    };
+    agent.report(installed(id, id));
+    agent.exchange(&way).await.expect("an exchange");
+    eventually("it is told", || async {
+        (read(&search(port, &all).await)["count"] == 1).then_some(())
+    })
+    .await;
+    // What it has no more, and a computer that is gone.
+    let upgrades = json!({ "account_id": 1, "limit": 10, "offset": 0, "upgrade": true });
+    agent.report(d([
+        ("available-upgrades", l([i(id)])),
+        ("not-installed", l([i(id)])),
+        ("type", u("packages")),
+    ]));
+    agent.exchange(&way).await.expect("an exchange");
+    eventually("it is told of the change", || async {
+        (read(&search(port, &upgrades).await)["count"] == 1).then_some(())
+    })
+    .await;
+    database.sql(
+        "delete from computer; \
+         insert into outbox (topic, subject) values ('computer.removed', '1')",
+    );
+    eventually("it is told that the computer is gone", || async {
+        (read(&search(port, &all).await)["count"] == 0).then_some(())
+    })
+    .await;
+}
+
 async fn page(server: &Service, somebody: &SignedIn, path: &str) -> String {
     let mut raw = Raw::tcp(server.port()).await;
     let reply = raw.ask("GET", path, &[&somebody.cookie], b"").await;
@@ -543,7 +634,10 @@ async fn pages_show_the_same_whether_package_search_answers_or_the_database() {
     ] {
         for text in ["", "gamma", "%C3%A9", "%25", "tool%27s", "%00"] {
             paths.push(format!("/packages?state={state}&text={text}"));
-            let id = dice.i64(1..=9);
+            // Pages show what is of the account of whoever looks.
+            let ours = model.computers.iter().filter(|one| one.account == 1);
+            let id = dice.choice(ours.map(|one| one.id).collect::<Vec<_>>());
+            let id = id.expect("a computer of the first account");
             paths.push(format!(
                 "/computers/{id}/packages?state={state}&text={text}"
             ));

@@ -39,6 +39,8 @@ impl Way<'_> {
 pub struct Agent {
     /// Its name.
     pub title: String,
+    /// To whom it wants to belong.
+    pub account: String,
     /// What it shows in the exchange.
     pub secure: Option<String>,
     /// What it pings with.
@@ -69,6 +71,7 @@ impl Agent {
         ];
         Agent {
             title: title.to_owned(),
+            account: "standalone".to_owned(),
             understands: understands.map(str::to_owned).into(),
             ..Agent::default()
         }
@@ -77,7 +80,7 @@ impl Agent {
     /// Its registration, in the daemon's form.
     pub fn register(&self, key: Option<&str>) -> Pickle {
         d([
-            ("account_name", u("standalone")),
+            ("account_name", u(&self.account)),
             ("computer_title", u(&self.title)),
             ("container-info", u("")),
             ("hostname", u(&format!("{}.test", self.title))),

@@ -24,7 +24,21 @@ impl Database {
 
     /// Makes somebody with the password of tests.
     pub fn person(&self, email: &str, role: &str) {
-        let words = ["person", email, "--name", "Ada", "--role", role];
+        self.person_of("standalone", email, role);
+    }
+
+    /// Makes somebody of another account.
+    pub fn person_of(&self, account: &str, email: &str, role: &str) {
+        let words = [
+            "person",
+            email,
+            "--name",
+            "Ada",
+            "--role",
+            role,
+            "--account",
+            account,
+        ];
         self.schema(&[], &words, PASSWORD);
     }
 }

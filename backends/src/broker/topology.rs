@@ -16,10 +16,12 @@ use crate::domain::event::Topic;
 /// Where notes go, in either virtual host; a topic exchange.
 pub const EVENTS: &str = "landscape-server-events";
 
-/// What hosts say. Declared for programs that look for it: what hosts say is stored from their streams, which wait
-/// while it cannot be.
+/// What hosts say, at a Landscape server. Declared, so that the virtual host looks as its tools and monitoring expect
+/// it, and neither written nor read: the form of its messages is not published, and what a host says is stored by the
+/// worker that holds its stream, in the order in which it came. Through a queue older news could be stored over newer.
 pub const HOST_TASKS: &str = "landscape-server-hostagent-task-queue";
-/// That hosts live. Declared for programs that look for it.
+/// That hosts live, at a Landscape server. Declared like [`HOST_TASKS`] and not used: an agent sends no pings, and
+/// whether it has a stream stands in the database.
 pub const HOST_PINGS: &str = "landscape-server-hostagent-ping-queue";
 /// How far commands are, while it cannot be stored at once.
 pub const HOST_STATUSES: &str = "landscape-server-hostagent-command-status-queue";
@@ -128,7 +130,7 @@ impl Names {
         Ok(queue.name().to_string())
     }
 
-    /// Declares every durable queue of the host agents, so that nothing that is put there is lost.
+    /// Declares every durable queue of the host agents, also those that are there for others alone.
     ///
     /// # Errors
     ///

@@ -26,6 +26,8 @@ pub enum Topic {
     ComputerReported,
     /// A computer's network interfaces are others.
     InterfacesChanged,
+    /// A computer told what changed among its packages.
+    PackagesChanged,
     /// Ping times of many computers were written down. Nobody is named.
     PingsHeard,
     /// A WSL host, its instances or the state of its commands changed.
@@ -37,7 +39,7 @@ pub enum Topic {
 }
 
 /// Every topic with its name on the wire and in the database.
-const TOPICS: [(Topic, &str); 12] = [
+const TOPICS: [(Topic, &str); 13] = [
     (Topic::Anything, "anything"),
     (Topic::ActivityOrdered, "activity.ordered"),
     (Topic::ActivityChanged, "activity.changed"),
@@ -46,6 +48,7 @@ const TOPICS: [(Topic, &str); 12] = [
     (Topic::ComputerRemoved, "computer.removed"),
     (Topic::ComputerReported, "computer.reported"),
     (Topic::InterfacesChanged, "computer.interfaces"),
+    (Topic::PackagesChanged, "computer.packages"),
     (Topic::PingsHeard, "pings.heard"),
     (Topic::HostChanged, "host.changed"),
     (Topic::HostConnected, "host.connected"),

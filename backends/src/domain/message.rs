@@ -61,6 +61,13 @@ pub enum Message {
     Hardware(String),
 }
 
+impl Message {
+    /// May the computer have other packages after it?
+    pub fn changes_packages(&self) -> bool {
+        matches!(self, Self::Packages(_) | Self::Resynchronize(_))
+    }
+}
+
 /// Why a message is not stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {

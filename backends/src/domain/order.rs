@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::package_order::{Deed, Policy};
 use crate::bpickle::{Key, Value, write};
 
 /// Longest code of a script, bytes.
@@ -26,6 +27,37 @@ pub struct Script {
     pub attachments: BTreeMap<String, i64>,
 }
 
+/// What a computer does to its packages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packages {
+    /// For people.
+    pub summary: String,
+    /// What is done.
+    pub deed: Deed,
+    /// To the packages with these numbers; None: to all that can be upgraded.
+    pub ids: Option<Vec<i64>>,
+    /// What may be done besides.
+    pub policy: Policy,
+}
+
+impl Packages {
+    fn fields(&self) -> Value {
+        let what = match (&self.ids, self.deed) {
+            (None, _) => ("upgrade-all", true.into()),
+            (Some(ids), deed) => {
+                let ids = ids.iter().copied().map(Value::Int).collect();
+                let name = match deed {
+                    // An agent upgrades by installing what is newer.
+                    Deed::Install | Deed::Upgrade => "install",
+                    Deed::Remove => "remove",
+                };
+                (name, Value::List(ids))
+            }
+        };
+        Value::dict([what, ("policy", self.policy.number().into())])
+    }
+}
+
 /// What is ordered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -35,6 +67,8 @@ pub enum Order {
     Shutdown,
     /// Run a script.
     Script(Script),
+    /// Change packages.
+    Packages(Packages),
 }
 
 impl Order {
@@ -43,6 +77,7 @@ impl Order {
         match self {
             Self::Restart | Self::Shutdown => "shutdown",
             Self::Script(_) => "execute-script",
+            Self::Packages(_) => "change-packages",
         }
     }
 
@@ -52,6 +87,7 @@ impl Order {
             Self::Restart => "Restart computer".to_owned(),
             Self::Shutdown => "Shutdown computer".to_owned(),
             Self::Script(script) => format!("Run script: {}", script.title),
+            Self::Packages(packages) => packages.summary.clone(),
         }
     }
 
@@ -73,6 +109,7 @@ impl Order {
                     ("env", Value::dict([])),
                 ])
             }
+            Self::Packages(packages) => packages.fields(),
         })
     }
 }
@@ -161,7 +198,23 @@ mod tests {
             "du11:attachmentsdu1:ai5;;u4:codeu4:trueu3:envd;u11:interpreteru7:/bin/sh\
              u10:time-limiti60;u8:usernameu4:root;"
         );
-        for order in [Order::Restart, Order::Shutdown, script] {
+        let packages = |deed, ids, policy| {
+            Order::Packages(Packages {
+                summary: "x".to_owned(),
+                deed,
+                ids,
+                policy,
+            })
+        };
+        let install = packages(Deed::Install, Some(vec![7, 9]), Policy::AllowInstalls);
+        assert_eq!(install.fields(), b"du7:installli7;i9;;u6:policyi1;;");
+        let remove = packages(Deed::Remove, Some(vec![7]), Policy::Strict);
+        assert_eq!(remove.fields(), b"du6:policyi0;u6:removeli7;;;");
+        let newer = packages(Deed::Upgrade, Some(vec![7]), Policy::AllowAll);
+        assert_eq!(newer.fields(), b"du7:installli7;;u6:policyi2;;");
+        let all = packages(Deed::Upgrade, None, Policy::AllowInstalls);
+        assert_eq!(all.fields(), b"du6:policyi1;u11:upgrade-allb1;");
+        for order in [Order::Restart, Order::Shutdown, script, install] {
             let name = api_type(order.message_type(), &order.summary());
             assert!(
                 API_TYPES.contains(&name) && name.ends_with("Request"),

@@ -1,5 +1,8 @@
 //! What may a person do? Three roles, each of which may what the one before it may.
 
+/// The account that is always there. Its administrators may also do what concerns all accounts.
+pub const FIRST_ACCOUNT: &str = "standalone";
+
 /// A role. The order counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {

@@ -1,4 +1,4 @@
-//! Who is let in? Persons with their passwords, and access keys.
+//! Who is let in? Accounts, persons with their passwords, and access keys.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -7,7 +7,8 @@ use clap::Args;
 
 use super::{Ground, told};
 use crate::domain::password;
-use crate::domain::person::Role;
+use crate::domain::person::{FIRST_ACCOUNT, Role};
+use crate::domain::repository::{NAME_CHARS_MAX, is_plain};
 use crate::service::access_key::make as make_key;
 use crate::store::{self, person};
 
@@ -25,9 +26,9 @@ pub struct Person {
     /// viewer, operator or administrator
     #[arg(long, default_value = "administrator", value_parser = role)]
     role: Role,
-    /// The account
-    #[arg(long, default_value = "standalone")]
-    account: String,
+    /// The account, `standalone` if nothing else is said; nobody leaves theirs
+    #[arg(long)]
+    account: Option<String>,
     /// Read the password from this file in place of standard input
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
@@ -73,6 +74,31 @@ impl Person {
     }
 }
 
+/// Makes an account, or gives one another title.
+pub async fn account(ground: &Ground, name: &str, title: Option<&str>) -> Result<String, String> {
+    // It stands in paths of repositories and of secrets.
+    if !is_plain(name) {
+        return Err(format!(
+            "`{name}` is no name of an account: letters, digits and + - . _ ~, beginning with a \
+             letter or a digit, {NAME_CHARS_MAX} at most"
+        ));
+    }
+    let fits = |title: &str| (1..=CHARS_MAX).contains(&title.trim().chars().count());
+    if title.is_some_and(|title| !fits(title)) {
+        return Err(format!("a title has 1 to {CHARS_MAX} characters"));
+    }
+    let mut connection = ground.store.connection().await.map_err(told)?;
+    let tx = store::begin(&mut connection).await.map_err(told)?;
+    let new = store::account::put(&tx, name, title.map(str::trim)).await;
+    let new = new.map_err(told)?;
+    store::commit(tx).await.map_err(told)?;
+    Ok(match (new, title) {
+        (true, _) => format!("schema: account {name} is there"),
+        (false, Some(_)) => format!("schema: account {name} has another title"),
+        (false, None) => format!("schema: account {name} was there already"),
+    })
+}
+
 /// Makes a person, or sets the password of one who is there.
 pub async fn make(ground: &Ground, told_of: &Person, password: &str) -> Result<String, String> {
     let email = told_of.email.trim();
@@ -88,12 +114,17 @@ pub async fn make(ground: &Ground, told_of: &Person, password: &str) -> Result<S
     let tx = store::begin(&mut connection).await.map_err(told)?;
     let said = match person::by_email(&tx, email).await.map_err(told)? {
         Some(known) => {
-            let id = known.person.id;
-            person::set_password(&tx, id, &hash).await.map_err(told)?;
+            let is = &known.person.account_name;
+            if told_of.account.as_ref().is_some_and(|told| told != is) {
+                return Err(format!("{email} is of the account {is} and stays there"));
+            }
+            let set = person::set_password(&tx, &known.person, &hash).await;
+            set.map_err(told)?;
             format!("schema: {email} has another password; what was signed in is not any more")
         }
         None => {
-            let (account, role) = (&told_of.account, told_of.role);
+            let account = told_of.account.as_deref().unwrap_or(FIRST_ACCOUNT);
+            let role = told_of.role;
             let made = person::make(&tx, account, email, name, role, Some(&hash)).await;
             let made = made.map_err(told)?;
             made.ok_or_else(|| format!("there is no account {account}"))?;

@@ -1,4 +1,7 @@
 //! Who signs in? Passwords are judged here for the API and for the pages; slowly, and few at once.
+//!
+//! Guesses are counted by address, whether anybody has it or not: neither what is answered nor when tells a stranger
+//! which addresses are known.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +24,7 @@ pub enum Denied {
     /// Nobody of that name, or another password.
     #[error("wrong e-mail address or password")]
     Wrong,
-    /// Too many wrong passwords in the last minute.
+    /// Too many wrong passwords for this address, whosever it is, the last of them within a minute.
     #[error("too many wrong passwords: wait a minute")]
     Locked,
     /// Too many sign in at once.
@@ -56,36 +59,38 @@ impl Judge {
         let Ok(Ok(_place)) = place.await else {
             return Err(Denied::Busy);
         };
-        let known = {
+        // A database knows no character 0, and nobody's address has one.
+        let email = &email.replace('\0', "\u{fffd}");
+        let (known, locked) = {
             let mut connection = self.store.connection().await?;
             let tx = store::begin(&mut connection).await?;
-            store::person::by_email(&tx, email).await?
+            let known = store::person::by_email(&tx, email).await?;
+            (known, store::person::is_locked(&tx, email).await?)
         };
-        if known.as_ref().is_some_and(|known| known.locked) {
-            tracing::warn!(email, "too many wrong passwords");
+        // For the log; 0 is nobody. What somebody typed may be their password.
+        let person = known.as_ref().map_or(0, |known| known.person.id);
+        // From here on all is the same whether somebody has this address or not, but for what nobody sees who does not
+        // know the password.
+        if locked {
+            tracing::warn!(person, "too many wrong passwords");
             return Err(Denied::Locked);
         }
-        let (said, hash) = (
-            said.to_owned(),
-            known.as_ref().and_then(|known| known.hash.clone()),
-        );
+        let hash = known.as_ref().and_then(|known| known.hash.clone());
+        let said = said.to_owned();
         // Beside the other requests: it takes a while.
         let judged = tokio::task::spawn_blocking(move || password::fits(&said, hash.as_deref()));
         let right = judged.await.unwrap_or(false);
-        let Some(known) = known else {
-            tracing::warn!("a wrong e-mail address");
-            return Err(Denied::Wrong);
-        };
+        let admitted = known.map(|known| known.person).filter(|_| right);
         let mut connection = self.store.connection().await?;
         let tx = store::begin(&mut connection).await?;
-        store::person::judged(&tx, known.person.id, right).await?;
-        store::commit(tx).await?;
-        match right {
-            true => Ok(known.person),
-            false => {
-                tracing::warn!(person = known.person.id, "a wrong password");
-                Err(Denied::Wrong)
-            }
+        match &admitted {
+            Some(admitted) => store::person::let_in(&tx, admitted).await?,
+            None => store::person::guessed_wrong(&tx, email).await?,
         }
+        store::commit(tx).await?;
+        admitted.ok_or_else(|| {
+            tracing::warn!(person, "a wrong e-mail address or password");
+            Denied::Wrong
+        })
     }
 }

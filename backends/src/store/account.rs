@@ -36,6 +36,18 @@ fn account(row: &tokio_postgres::Row) -> Result<Account> {
     })
 }
 
+/// Makes an account, or gives one another title; without a title that is its name, or stays. True where it is new.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn put(tx: &Tx<'_>, name: &str, title: Option<&str>) -> Result<bool> {
+    let sql = "insert into account (name, title) values ($1, coalesce($2::text, $1)) \
+               on conflict (name) do update set title = coalesce($2::text, account.title) \
+               returning xmax = 0";
+    Ok(one(tx, sql, &[&name, &title]).await?.try_get(0)?)
+}
+
 /// Is there an account of this name?
 ///
 /// # Errors

@@ -26,6 +26,8 @@ pub struct Computer {
     pub accepted: bool,
     /// Its name for people.
     pub title: String,
+    /// Number of the account that it belongs to.
+    pub account: i64,
 }
 
 /// The identity of this database.
@@ -44,7 +46,7 @@ pub async fn server_identity(tx: &Tx<'_>) -> Result<Uuid> {
 ///
 /// The database's.
 pub async fn lock(tx: &Tx<'_>, secure: Uuid) -> Result<Option<Computer>> {
-    let sql = "select id, secure_id, insecure_id, accepted, title from computer \
+    let sql = "select id, secure_id, insecure_id, accepted, title, account_id from computer \
                where secure_id = $1 for no key update";
     let Some(row) = find(tx, sql, &[&secure]).await? else {
         return Ok(None);
@@ -57,6 +59,7 @@ pub async fn lock(tx: &Tx<'_>, secure: Uuid) -> Result<Option<Computer>> {
         },
         accepted: row.try_get(3)?,
         title: row.try_get(4)?,
+        account: row.try_get(5)?,
     }))
 }
 

@@ -43,6 +43,17 @@ pub struct Activity {
     pub result_text: Option<String>,
     /// How many children stand where, for a group.
     pub children: Vec<(String, i64)>,
+    /// Minutes over which deliveries are spread, for a group.
+    pub delay_window: i32,
+}
+
+/// When an order is delivered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// Not before; at once where none is given.
+    pub after: Option<SystemTime>,
+    /// Each computer at a moment of its own within so many minutes from then on.
+    pub window: i32,
 }
 
 const ISO: &str = "'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'";
@@ -64,7 +75,7 @@ fn from() -> String {
              person.name, person.email, activity.type, activity.summary, {STATUS} as status, \
              activity.created_at, activity.modified_at, activity.deliver_after, \
              activity.delivered_at, activity.completed_at, activity.result_code, \
-             activity.result_text, waiting, running, succeeded, failed, canceled \
+             activity.result_text, activity.deliver_delay_window, waiting, running, succeeded, failed, canceled \
          from activity \
          left join person on person.id = activity.creator_id \
          left join computer on computer.id = activity.computer_id \
@@ -119,7 +130,8 @@ pub async fn list(
                  then to_char(deliver_after at time zone 'UTC', {ISO}) end, \
              to_char(delivered_at at time zone 'UTC', {ISO}), \
              to_char(completed_at at time zone 'UTC', {ISO}), \
-             result_code, result_text, waiting, running, succeeded, failed, canceled \
+             result_code, result_text, waiting, running, succeeded, failed, canceled, \
+             deliver_delay_window \
          from {from} where {CONDITION} order by id desc offset $8 limit $9"
     );
     let found = rows(tx, &sql, values).await?;
@@ -160,6 +172,7 @@ fn activity_of(row: &tokio_postgres::Row) -> Result<Activity> {
         result_code: row.try_get(14)?,
         result_text: row.try_get(15)?,
         children,
+        delay_window: row.try_get(21)?,
     })
 }
 
@@ -175,20 +188,51 @@ pub async fn order(
     order: &Order,
     deliver_after: Option<SystemTime>,
 ) -> Result<i64> {
-    let (summary, fields) = (order.summary(), order.fields());
-    let sql = "insert into activity (type, summary, fields, status, creator_id, deliver_after) \
-               values ('group', $1, '', 'group', $2, coalesce($3, now())) returning id";
-    let group: i64 = one(tx, sql, &[&summary, &person.id, &deliver_after])
-        .await?
-        .try_get(0)?;
+    let timing = Timing {
+        after: deliver_after,
+        window: 0,
+    };
+    let group = begin(tx, person, &order.summary(), timing).await?;
+    add(tx, person, group, computers, order, timing).await?;
+    Ok(group)
+}
+
+/// Begins a group that has no children yet, and returns its number.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn begin(tx: &Tx<'_>, person: &Person, summary: &str, timing: Timing) -> Result<i64> {
+    let sql = "insert into activity (type, summary, fields, status, creator_id, deliver_after, \
+                   deliver_delay_window) \
+               values ('group', $1, '', 'group', $2, coalesce($3, now()), $4) returning id";
+    let values: super::Values<'_> = &[&summary, &person.id, &timing.after, &timing.window];
+    Ok(one(tx, sql, values).await?.try_get(0)?)
+}
+
+/// Orders something of computers as part of a group.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn add(
+    tx: &Tx<'_>,
+    person: &Person,
+    group: i64,
+    computers: &[i64],
+    order: &Order,
+    timing: Timing,
+) -> Result<()> {
+    let (kind, summary, fields) = (order.message_type(), order.summary(), order.fields());
     let mut children = Vec::with_capacity(computers.len());
     for computer in computers {
-        let kind = order.message_type();
         children.push(activity::order(tx, *computer, kind, &summary, &fields).await?);
     }
     let sql = "update activity set parent_id = $1, creator_id = $2, \
-                   deliver_after = coalesce($3, deliver_after) where id = any($4)";
-    run(tx, sql, &[&group, &person.id, &deliver_after, &children]).await?;
+                   deliver_after = coalesce($3, deliver_after) \
+                       + random() * make_interval(mins => $5) where id = any($4)";
+    let values: super::Values<'_> = &[&group, &person.id, &timing.after, &children, &timing.window];
+    run(tx, sql, values).await?;
     if let Order::Script(script) = order {
         let attached: Vec<i64> = script.attachments.values().copied().collect();
         let sql = "insert into activity_attachment (activity_id, attachment_id) \
@@ -196,7 +240,7 @@ pub async fn order(
                    cross join unnest($2::bigint[]) as attached";
         run(tx, sql, &[&children, &attached]).await?;
     }
-    Ok(group)
+    Ok(())
 }
 
 /// Takes back what was not delivered: of these activities, and of the children of these groups. The

@@ -46,6 +46,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
         "packages",
         include_str!("../../migrations/0031_packages.sql"),
     ),
+    (
+        32,
+        "accounts",
+        include_str!("../../migrations/0032_accounts.sql"),
+    ),
 ];
 
 /// The version of the schema that this program works with: the number of the last migration.

@@ -4,8 +4,10 @@ use std::time::SystemTime;
 
 use tokio_postgres::types::ToSql;
 
-use super::{Result, Tx, one, rows, run};
+use super::{Result, Tx, one, outbox, rows, run};
+use crate::domain::event::Topic;
 use crate::domain::package::{Hash, Ids, Package, Reported, ReporterResult};
+use crate::domain::package_order::Candidate;
 use crate::domain::package_search::{Answer, Computers, Found, Question};
 
 /// The numbers of these packages, None for those that nobody has described, in their order.
@@ -111,6 +113,15 @@ pub async fn forget(tx: &Tx<'_>, computer: i64) -> Result<()> {
     Ok(())
 }
 
+/// Tells that a computer has other packages; once for all reports of an exchange, however many there were.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn changed(tx: &Tx<'_>, computer: i64) -> Result<()> {
+    outbox::put_of(tx, Topic::PackagesChanged, computer).await
+}
+
 /// How the agent's look at its packages ended.
 ///
 /// # Errors
@@ -157,6 +168,42 @@ pub async fn needs(
     )
     .await?;
     Ok(())
+}
+
+/// A package that an order would have needed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Needed {
+    /// To install it; else to remove it.
+    pub install: bool,
+    /// Its number.
+    pub id: i64,
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// What an order to change packages would have needed beyond what it allowed, by name.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn needed(tx: &Tx<'_>, activity: i64) -> Result<Vec<Needed>> {
+    let sql = "select install, package.id, name, version from change_packages_result \
+               cross join lateral (select true, unnest(must_install) \
+                   union all select false, unnest(must_remove)) as need (install, package_id) \
+               join package on package.id = package_id \
+               where activity_id = $1 order by name, version, package.id";
+    let mut needed = Vec::new();
+    for row in rows(tx, sql, &[&activity]).await? {
+        needed.push(Needed {
+            install: row.try_get(0)?,
+            id: row.try_get(1)?,
+            name: row.try_get(2)?,
+            version: row.try_get(3)?,
+        });
+    }
+    Ok(needed)
 }
 
 /// The packages that are looked for, with their computers, as `hits`. What it means is said in
@@ -241,11 +288,69 @@ pub async fn search(tx: &Tx<'_>, question: &Question) -> Result<Answer> {
     Ok(answer)
 }
 
+/// What these computers know of packages of these names.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn candidates(
+    tx: &Tx<'_>,
+    computers: &[i64],
+    names: &[String],
+) -> Result<Vec<Candidate>> {
+    // The index of names is in the order of bytes.
+    let sql = "select computer_id, id, name, version, id <@ installed, id <@ upgrades, \
+                   id <@ security \
+               from computer_packages join package on name collate \"C\" = any($2) \
+                   and (id <@ installed or id <@ available or id <@ upgrades) \
+               where computer_id = any($1)";
+    let found = rows(tx, sql, &[&computers, &names]).await?;
+    found.iter().map(candidate).collect()
+}
+
+/// The security upgrades of these computers.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn security_upgrades(tx: &Tx<'_>, computers: &[i64]) -> Result<Vec<Candidate>> {
+    let sql = "select computer_id, id, name, version, false, true, true \
+               from computer_packages cross join unnest(upgrades * security) as span \
+               join package on id >= lower(span) and id < upper(span) \
+               where computer_id = any($1)";
+    let found = rows(tx, sql, &[&computers]).await?;
+    found.iter().map(candidate).collect()
+}
+
+fn candidate(row: &tokio_postgres::Row) -> Result<Candidate> {
+    Ok(Candidate {
+        computer: row.try_get(0)?,
+        id: row.try_get(1)?,
+        name: row.try_get(2)?,
+        version: row.try_get(3)?,
+        installed: row.try_get(4)?,
+        upgrade: row.try_get(5)?,
+        security: row.try_get(6)?,
+    })
+}
+
+/// Those of these computers that have something to upgrade, in their order.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn upgradable(tx: &Tx<'_>, computers: &[i64]) -> Result<Vec<i64>> {
+    let sql = "select computer_id \
+               from unnest($1::bigint[]) with ordinality as asked (computer_id, place) \
+               join computer_packages using (computer_id) \
+               where not isempty(upgrades) order by place";
+    let found = rows(tx, sql, &[&computers]).await?;
+    found.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
 /// What a page says of a computer's packages, beyond them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// Whose it is.
-    pub account: i64,
     /// Its name for people.
     pub title: String,
     /// When it told of its packages last, UTC.
@@ -254,26 +359,25 @@ pub struct Summary {
     pub failed: Option<(i64, String)>,
 }
 
-/// What a page says of a computer's packages; None where there is no such computer.
+/// What a page says of a computer's packages; None where an account has no such computer.
 ///
 /// # Errors
 ///
 /// The database's.
-pub async fn summary(tx: &Tx<'_>, computer: i64) -> Result<Option<Summary>> {
-    let sql = "select account_id, title, \
+pub async fn summary(tx: &Tx<'_>, account: i64, computer: i64) -> Result<Option<Summary>> {
+    let sql = "select title, \
                to_char(told.reported_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS'), \
                code, error from computer \
                left join computer_packages told on told.computer_id = id \
                left join package_report looked on looked.computer_id = id and code <> 0 \
-               where id = $1";
-    let Some(row) = super::find(tx, sql, &[&computer]).await? else {
+               where account_id = $1 and id = $2";
+    let Some(row) = super::find(tx, sql, &[&account, &computer]).await? else {
         return Ok(None);
     };
-    let (code, error): (Option<i64>, Option<String>) = (row.try_get(3)?, row.try_get(4)?);
+    let (code, error): (Option<i64>, Option<String>) = (row.try_get(2)?, row.try_get(3)?);
     Ok(Some(Summary {
-        account: row.try_get(0)?,
-        title: row.try_get(1)?,
-        reported: row.try_get(2)?,
+        title: row.try_get(0)?,
+        reported: row.try_get(1)?,
         failed: code.zip(error),
     }))
 }

@@ -136,14 +136,15 @@ pub async fn in_utc(tx: &Tx<'_>) -> Result<()> {
     Ok(tx.batch_execute("set local time zone 'UTC'").await?)
 }
 
-/// Computers by title: accepted ones or those that wait, with this tag where one is given, from
-/// `offset`.
+/// Computers of an account by title: accepted ones or those that wait, with this tag where one is
+/// given, from `offset`.
 ///
 /// # Errors
 ///
 /// The database's.
 pub async fn computers(
     tx: &Tx<'_>,
+    account: i64,
     accepted: bool,
     tag: Option<&str>,
     offset: i64,
@@ -151,43 +152,44 @@ pub async fn computers(
 ) -> Result<Vec<Listed>> {
     let sql = format!(
         "select {LISTED} from computer left join computer_ping on computer_id = computer.id \
-         where accepted = $1 and ($2::text is null or exists (select from computer_tag \
-             where computer_id = computer.id and tag = $2)) \
-         order by title, computer.id offset $3 limit $4"
+         where account_id = $1 and accepted = $2 \
+             and ($3::text is null or exists (select from computer_tag \
+             where computer_id = computer.id and tag = $3)) \
+         order by title, computer.id offset $4 limit $5"
     );
-    rows(tx, &sql, &[&accepted, &tag, &offset, &most])
+    rows(tx, &sql, &[&account, &accepted, &tag, &offset, &most])
         .await?
         .iter()
         .map(listed)
         .collect()
 }
 
-/// How many computers there are, and how many wait.
+/// How many computers an account has, and how many wait.
 ///
 /// # Errors
 ///
 /// The database's.
-pub async fn counts(tx: &Tx<'_>) -> Result<(i64, i64)> {
+pub async fn counts(tx: &Tx<'_>, account: i64) -> Result<(i64, i64)> {
     let sql = "select count(*) filter (where accepted), count(*) filter (where not accepted) \
-               from computer";
-    let row = one(tx, sql, &[]).await?;
+               from computer where account_id = $1";
+    let row = one(tx, sql, &[&account]).await?;
     Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
-/// One computer.
+/// One computer of an account.
 ///
 /// # Errors
 ///
 /// The database's.
-pub async fn computer(tx: &Tx<'_>, id: i64) -> Result<Option<Detail>> {
+pub async fn computer(tx: &Tx<'_>, account: i64, id: i64) -> Result<Option<Detail>> {
     let sql = format!(
         "select {LISTED}, accepted, total_memory_mib, total_swap_mib, \
              concat_ws(' ', nullif(vm_info, ''), nullif(container_info, '')), \
              array(select model from processor where computer_id = computer.id order by number) \
          from computer left join computer_ping on computer_id = computer.id \
-         where computer.id = $1"
+         where account_id = $1 and computer.id = $2"
     );
-    let Some(row) = find(tx, &sql, &[&id]).await? else {
+    let Some(row) = find(tx, &sql, &[&account, &id]).await? else {
         return Ok(None);
     };
     Ok(Some(Detail {

@@ -1,6 +1,6 @@
 //! Who may ask, and by what are they known? Persons, access keys, sessions of browsers.
 
-use super::{Result, Tx, find, rows, run};
+use super::{Result, Tx, find, one, rows, run};
 use crate::domain::person::{Person, Role};
 
 const PERSON: &str = "person.id, email, person.name, role, account.id, account.name, account.title";
@@ -26,12 +26,7 @@ pub struct Known {
     pub person: Person,
     /// The kept hash.
     pub hash: Option<String>,
-    /// Too many wrong passwords lately.
-    pub locked: bool,
 }
-
-/// Wrong passwords after which somebody waits.
-const WRONG_MAX: i32 = 10;
 
 /// A person by e-mail address, with what a password is judged by. The case does not matter.
 ///
@@ -40,33 +35,75 @@ const WRONG_MAX: i32 = 10;
 /// The database's.
 pub async fn by_email(tx: &Tx<'_>, email: &str) -> Result<Option<Known>> {
     let sql = format!(
-        "select {PERSON}, password_hash, \
-             wrong_passwords >= $2 and wrong_at > now() - interval '1 minute' \
-         from person join account on account.id = account_id \
+        "select {PERSON}, password_hash from person join account on account.id = account_id \
          where lower(email) = lower($1) and not disabled"
     );
-    let Some(row) = find(tx, &sql, &[&email, &WRONG_MAX]).await? else {
+    let Some(row) = find(tx, &sql, &[&email]).await? else {
         return Ok(None);
     };
     Ok(Some(Known {
         person: person(&row)?,
         hash: row.try_get(7)?,
-        locked: row.try_get::<_, Option<bool>>(8)?.unwrap_or(false),
     }))
 }
 
-/// A password was judged.
+/// Wrong passwords for an address after which whoever tries it waits.
+const WRONG_MAX: i32 = 10;
+
+/// What wrong passwords for the address `$1` are counted under; the case does not matter.
+const ADDRESS: &str = "sha256(convert_to(lower($1::text), 'UTF8'))";
+
+/// Were there too many wrong passwords for this address, the last of them within a minute? Asked and answered
+/// alike whether anybody has it.
 ///
 /// # Errors
 ///
 /// The database's.
-pub async fn judged(tx: &Tx<'_>, id: i64, right: bool) -> Result<()> {
-    let sql = if right {
-        "update person set wrong_passwords = 0, last_login_at = now() where id = $1"
-    } else {
-        "update person set wrong_passwords = wrong_passwords + 1, wrong_at = now() where id = $1"
-    };
-    run(tx, sql, &[&id]).await?;
+pub async fn is_locked(tx: &Tx<'_>, email: &str) -> Result<bool> {
+    let sql = format!(
+        "select exists (select from sign_in_try where address = {ADDRESS} and wrong >= $2 \
+             and wrong_at > now() - interval '1 minute')"
+    );
+    Ok(one(tx, &sql, &[&email, &WRONG_MAX]).await?.try_get(0)?)
+}
+
+/// Counts a wrong password for an address, whether anybody has it or not. What nobody tried for a quarter of an hour is
+/// forgotten, and passwords are judged slowly, which bounds how many addresses are kept.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn guessed_wrong(tx: &Tx<'_>, email: &str) -> Result<()> {
+    let sql = format!(
+        "insert into sign_in_try (address, wrong) values ({ADDRESS}, 1) \
+         on conflict (address) do update set wrong_at = now(), \
+             wrong = case when sign_in_try.wrong_at > now() - interval '15 minutes' \
+                 then sign_in_try.wrong else 0 end + 1"
+    );
+    run(tx, &sql, &[&email]).await?;
+    // After its own row, and without waiting for others', so that two never wait for each other.
+    let sql = "delete from sign_in_try where address in ( \
+               select address from sign_in_try where wrong_at < now() - interval '15 minutes' \
+               limit 100 for update skip locked)";
+    run(tx, sql, &[]).await?;
+    Ok(())
+}
+
+/// Somebody showed their password: wrong ones before are forgotten.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn let_in(tx: &Tx<'_>, person: &Person) -> Result<()> {
+    forget_guesses(tx, &person.email).await?;
+    let sql = "update person set last_login_at = now() where id = $1";
+    run(tx, sql, &[&person.id]).await?;
+    Ok(())
+}
+
+async fn forget_guesses(tx: &Tx<'_>, email: &str) -> Result<()> {
+    let sql = format!("delete from sign_in_try where address = {ADDRESS}");
+    run(tx, &sql, &[&email]).await?;
     Ok(())
 }
 
@@ -178,10 +215,11 @@ pub async fn make(
 /// # Errors
 ///
 /// The database's.
-pub async fn set_password(tx: &Tx<'_>, id: i64, hash: &str) -> Result<()> {
-    let sql = "update person set password_hash = $2, wrong_passwords = 0 where id = $1";
-    run(tx, sql, &[&id, &hash]).await?;
-    void_tokens(tx, Whose::Person(id)).await
+pub async fn set_password(tx: &Tx<'_>, person: &Person, hash: &str) -> Result<()> {
+    let sql = "update person set password_hash = $2 where id = $1";
+    run(tx, sql, &[&person.id, &hash]).await?;
+    forget_guesses(tx, &person.email).await?;
+    void_tokens(tx, Whose::Person(person.id)).await
 }
 
 /// An access key.

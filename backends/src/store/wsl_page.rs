@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{Result, Tx, find, rows};
+use super::{Result, Tx, find, one, rows};
 
 /// A host in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,31 +87,43 @@ fn listed(row: &tokio_postgres::Row) -> Result<Listed> {
     })
 }
 
-/// Hosts by name, those that wait first, from `offset`.
+/// Hosts of an account by name, those that wait first, from `offset`.
 ///
 /// # Errors
 ///
 /// The database's.
-pub async fn hosts(tx: &Tx<'_>, offset: i64, most: i64) -> Result<Vec<Listed>> {
+pub async fn hosts(tx: &Tx<'_>, account: i64, offset: i64, most: i64) -> Result<Vec<Listed>> {
     let sql = format!(
-        "select {LISTED} from wsl_host order by accepted, hostname, uid offset $1 limit $2"
+        "select {LISTED} from wsl_host where account_id = $1 \
+         order by accepted, hostname, uid offset $2 limit $3"
     );
-    let found = rows(tx, &sql, &[&offset, &most]).await?;
+    let found = rows(tx, &sql, &[&account, &offset, &most]).await?;
     found.iter().map(listed).collect()
 }
 
-/// One host.
+/// How many hosts an account has.
 ///
 /// # Errors
 ///
 /// The database's.
-pub async fn host(tx: &Tx<'_>, uid: Uuid) -> Result<Option<Listed>> {
-    let sql = format!("select {LISTED} from wsl_host where uid = $1");
-    let row = find(tx, &sql, &[&uid]).await?;
+pub async fn count(tx: &Tx<'_>, account: i64) -> Result<i64> {
+    let sql = "select count(*) from wsl_host where account_id = $1";
+    Ok(one(tx, sql, &[&account]).await?.try_get(0)?)
+}
+
+/// One host of an account.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn host(tx: &Tx<'_>, account: i64, uid: Uuid) -> Result<Option<Listed>> {
+    let sql = format!("select {LISTED} from wsl_host where account_id = $1 and uid = $2");
+    let row = find(tx, &sql, &[&account, &uid]).await?;
     row.as_ref().map(listed).transpose()
 }
 
-/// The instances of a host. One that registered as a computer names the order that installed it.
+/// The instances of a host. One that registered as a computer names the order that installed it; what a computer
+/// of another account says counts nothing.
 ///
 /// # Errors
 ///
@@ -122,6 +134,8 @@ pub async fn instances(tx: &Tx<'_>, uid: Uuid) -> Result<Vec<Instance>> {
                from wsl_instance instance left join lateral ( \
                    select computer.id, title from computer join wsl_command \
                        on request_id::text = installation_request_id \
+                   join wsl_host on uid = wsl_command.host_uid \
+                       and wsl_host.account_id = computer.account_id \
                    where hostagent_uid = $1::text and instance_id = instance.id \
                    order by computer.id desc limit 1) child on true \
                where host_uid = $1::text::uuid order by instance.id";

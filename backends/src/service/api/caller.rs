@@ -171,6 +171,33 @@ impl Asked {
         self.query.get(name).is_some_and(|value| value == "true")
     }
 
+    /// A switch of the query, where it is given.
+    ///
+    /// # Errors
+    ///
+    /// It is neither on nor off.
+    pub fn choice(&self, name: &str) -> Answer<Option<bool>> {
+        match self.query.get(name).map_or("", String::as_str) {
+            "" => Ok(None),
+            "true" => Ok(Some(true)),
+            "false" => Ok(Some(false)),
+            _ => Err(wrong(name, "true or false")),
+        }
+    }
+
+    /// A list of the query: `name.1=a&name.2=b`, or `name=a,b`.
+    pub fn list(&self, name: &str) -> Vec<String> {
+        let whole = self.query.get(name).map_or("", String::as_str);
+        let whole = whole.split(',').map(str::trim);
+        let prefix = format!("{name}.");
+        let single = self.query.iter();
+        let single = single.filter(|(key, _)| key.starts_with(&prefix));
+        let all = whole.chain(single.map(|(_, value)| value.as_str()));
+        all.filter(|text| !text.is_empty())
+            .map(str::to_owned)
+            .collect()
+    }
+
     /// The computers that `query` of the URL means.
     ///
     /// # Errors
@@ -200,14 +227,59 @@ impl Asked {
         self.text(name)?.ok_or_else(|| Refusal::missing(name))
     }
 
+    /// A list of texts of the body; none is empty.
+    ///
+    /// # Errors
+    ///
+    /// It is something else.
+    pub fn texts(&self, name: &str) -> Answer<Vec<String>> {
+        let told = || wrong(name, "a list of texts");
+        let list = match self.body.get(name) {
+            None | Some(Value::Null) => return Ok(Vec::new()),
+            Some(value) => value.as_array().ok_or_else(told)?,
+        };
+        let text = |value: &Value| {
+            let text = value.as_str().filter(|text| !text.contains('\0'));
+            text.map(str::to_owned).ok_or_else(told)
+        };
+        list.iter().map(text).collect()
+    }
+
+    /// A number of the body.
+    ///
+    /// # Errors
+    ///
+    /// It is something else.
+    pub fn number(&self, name: &str) -> Answer<Option<i64>> {
+        match self.body.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => match value.as_i64() {
+                Some(number) => Ok(Some(number)),
+                None => Err(wrong(name, "a number")),
+            },
+        }
+    }
+
+    /// A switch of the body; none is off.
+    ///
+    /// # Errors
+    ///
+    /// It is something else.
+    pub fn truth(&self, name: &str) -> Answer<bool> {
+        match self.body.get(name) {
+            None | Some(Value::Null) => Ok(false),
+            Some(Value::Bool(truth)) => Ok(*truth),
+            Some(_) => Err(wrong(name, "true or false")),
+        }
+    }
+
     /// A list of numbers of the body that must be there.
     ///
     /// # Errors
     ///
     /// It is missing, or something else.
     pub fn numbers(&self, name: &str) -> Answer<Vec<i64>> {
-        let told =
-            || Refusal::argument("InvalidParameter", format!("`{name}` is a list of numbers"));
+        let told = || wrong(name, "a list of numbers");
         match self.body.get(name) {
             None | Some(Value::Null) => Err(Refusal::missing(name)),
             Some(value) => {
@@ -241,6 +313,10 @@ impl Asked {
     }
 }
 
+fn wrong(name: &str, what: &str) -> Refusal {
+    Refusal::argument("InvalidParameter", format!("`{name}` is {what}"))
+}
+
 /// A text of an object.
 ///
 /// # Errors
@@ -250,10 +326,7 @@ pub fn text_of<'a>(body: &'a Value, name: &str) -> Answer<Option<&'a str>> {
     match body.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) if !text.contains('\0') => Ok(Some(text)),
-        Some(_) => {
-            let told = format!("`{name}` is a text");
-            Err(Refusal::argument("InvalidParameter", told))
-        }
+        Some(_) => Err(wrong(name, "a text")),
     }
 }
 

@@ -16,16 +16,20 @@ use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 
 use super::Service;
+use super::packages::Packages;
 use super::sign_in::Judge;
+use crate::domain::query::Query;
 use crate::front;
 use crate::secret::{SecretError, Secrets};
 use crate::serve::{Ground, Live, StartError};
 use crate::settings;
-use crate::store::Store;
+use crate::store::{self, Store};
 use crate::stub;
 
 mod caller;
 mod legacy;
+mod meant;
+mod package_order;
 mod refusal;
 mod script_text;
 mod v2;
@@ -40,6 +44,8 @@ pub const SERVICE: Service = Service {
 
 /// Most computers, activities and so on of one answer.
 const ROWS_MAX: i64 = 1000;
+/// Most computers whose packages are looked for by a query.
+const SEARCHED_MAX: i64 = 100_000;
 
 /// What every call may use.
 #[derive(Clone)]
@@ -47,8 +53,22 @@ struct Desk {
     store: Store,
     secrets: Secrets,
     judge: Judge,
+    packages: Packages,
     settings: settings::Api,
     free: Arc<Semaphore>,
+}
+
+impl Desk {
+    /// The computers whose packages are looked for by a query; None for all, whichever these are.
+    async fn scope(&self, account: i64, query: &Query) -> store::Result<Option<Vec<i64>>> {
+        if query.all.is_empty() {
+            return Ok(None);
+        }
+        let mut connection = self.store.connection().await?;
+        let tx = store::begin(&mut connection).await?;
+        let ids = store::search::ids(&tx, account, query, 0, SEARCHED_MAX).await?;
+        Ok(Some(ids))
+    }
 }
 
 fn open(ground: Ground) -> Result<Live, StartError> {
@@ -60,6 +80,11 @@ fn open(ground: Ground) -> Result<Live, StartError> {
         store: ground.store.clone(),
         secrets: ground.secrets.clone(),
         judge: Judge::new(ground.store.clone()),
+        packages: Packages::new(
+            &ground.store,
+            &ground.metrics,
+            &ground.settings.package_search,
+        ),
         free: Arc::new(Semaphore::new(settings.requests_max)),
         settings,
     };

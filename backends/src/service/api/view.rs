@@ -200,7 +200,7 @@ pub fn activity(one: &Activity) -> Value {
         "modification_time": one.modified,
     });
     if group {
-        view["deliver_delay_window"] = json!(0);
+        view["deliver_delay_window"] = json!(one.delay_window);
     }
     view
 }

@@ -27,7 +27,8 @@ pub async fn list(
     let tx = store::begin(&mut connection).await?;
     store::page::in_utc(&tx).await?;
     let from = i64::from(asked.from);
-    let hosts = wsl_page::hosts(&tx, from, PAGE_ROWS + 1).await?;
+    let account = session.person.account;
+    let hosts = wsl_page::hosts(&tx, account, from, PAGE_ROWS + 1).await?;
     Ok(page(
         &frame(&tx, &session).await?,
         Section::Hosts,
@@ -46,7 +47,8 @@ pub async fn one(
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
     store::page::in_utc(&tx).await?;
-    let host = wsl_page::host(&tx, uid).await?.ok_or(Error::NotFound)?;
+    let host = wsl_page::host(&tx, session.person.account, uid).await?;
+    let host = host.ok_or(Error::NotFound)?;
     let instances = wsl_page::instances(&tx, uid).await?;
     let ordered = wsl_page::ordered(&tx, uid, PAST_ROWS).await?;
     let frame = frame(&tx, &session).await?;
@@ -76,10 +78,12 @@ pub async fn order(
         "accept" | "forget" => Role::Administrator,
         _ => Role::Operator,
     };
-    guard::check(&session, &headers, &wanted.form_token, role)?;
+    let person = guard::check(&session, &headers, &wanted.form_token, role)?;
     let uid = Uuid::try_parse(&uid).map_err(|_| Error::NotFound)?;
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
+    let known = wsl::known(&tx, person.account, uid).await?;
+    known.ok_or(Error::NotFound)?;
     let mut next = format!("/hosts/{uid}");
     let done = match wanted.what.as_str() {
         "accept" => wsl::accept(&tx, uid).await?,

@@ -1,11 +1,13 @@
 //! How does an open page learn that it is old? Over a WebSocket: one word, after which its script fetches it anew.
 //!
 //! A worker listens to the broker once for all its pages. A page names itself and is told what concerns it,
-//! at most once in [`BETWEEN`]. Nothing about computers travels here, so that who sees what is decided in one place.
+//! at most once in [`BETWEEN`]. Nothing about computers travels here, so that who sees what is decided in one place: a
+//! list may be told for what another account has, and is then the same as before.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -13,13 +15,16 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 use tokio::time::{Instant, interval, sleep_until};
+use uuid::Uuid;
 
 use super::guard;
-use crate::broker::Broker;
 use crate::broker::consume::{self, Told};
 use crate::broker::topology::Vhost;
 use crate::domain::event::{Event, Topic};
 use crate::error::Error;
+use crate::serve::Ground;
+use crate::store::person::Session;
+use crate::store::{self, Store};
 use crate::worker::Worker;
 
 /// Pages of one worker that may listen at once; 503 above.
@@ -37,7 +42,7 @@ const MESSAGE_BYTES_MAX: usize = 1024;
 const GOING_AWAY: u16 = 1001;
 
 /// Everything that a page may show.
-static TOPICS: [Topic; 9] = [
+static TOPICS: [Topic; 10] = [
     Topic::ActivityOrdered,
     Topic::ActivityChanged,
     Topic::ComputerRegistered,
@@ -45,6 +50,7 @@ static TOPICS: [Topic; 9] = [
     Topic::ComputerRemoved,
     Topic::ComputerReported,
     Topic::InterfacesChanged,
+    Topic::PackagesChanged,
     Topic::PingsHeard,
     Topic::HostChanged,
 ];
@@ -52,6 +58,7 @@ static TOPICS: [Topic; 9] = [
 /// Who listens in this worker. Cheap to clone.
 #[derive(Clone)]
 pub struct Ears {
+    store: Store,
     told: broadcast::Sender<Told>,
     free: Arc<Semaphore>,
     worker: Worker,
@@ -60,9 +67,9 @@ pub struct Ears {
 
 impl Ears {
     /// Listens to the broker for as long as the worker lives.
-    pub fn new(broker: &Broker, worker: &Worker) -> Self {
+    pub fn new(ground: &Ground) -> Self {
         let (tell, _) = broadcast::channel(BEHIND_MAX);
-        let mut notes = consume::notes(broker, Vhost::Services, &TOPICS);
+        let mut notes = consume::notes(&ground.broker, Vhost::Services, &TOPICS);
         let told = tell.clone();
         tokio::spawn(async move {
             while let Some(note) = notes.recv().await {
@@ -71,11 +78,32 @@ impl Ears {
             }
         });
         Self {
+            store: ground.store.clone(),
             told,
             free: Arc::new(Semaphore::new(LISTENERS_MAX)),
-            worker: worker.clone(),
-            broker: broker.is_set(Vhost::Services),
+            worker: ground.worker.clone(),
+            broker: ground.broker.is_set(Vhost::Services),
         }
+    }
+
+    /// Refuses whoever wants to hear of a computer or a host that their account does not have.
+    async fn may_hear(&self, account: i64, interest: &Interest) -> Result<(), Error> {
+        let known = match interest {
+            Interest::Computers | Interest::Hosts => true,
+            Interest::Computer(id) => {
+                let id = id.parse().map_err(|_| Error::NotFound)?;
+                let mut connection = self.store.connection().await?;
+                let tx = store::begin(&mut connection).await?;
+                store::page::computer(&tx, account, id).await?.is_some()
+            }
+            Interest::Host(uid) => {
+                let uid = Uuid::try_parse(uid).map_err(|_| Error::NotFound)?;
+                let mut connection = self.store.connection().await?;
+                let tx = store::begin(&mut connection).await?;
+                store::wsl_page::host(&tx, account, uid).await?.is_some()
+            }
+        };
+        known.then_some(()).ok_or(Error::NotFound)
     }
 }
 
@@ -97,7 +125,7 @@ impl Interest {
     fn of(path: &str) -> Self {
         let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         match segments[..] {
-            ["computers", id] => Self::Computer(id.to_owned()),
+            ["computers", id, ..] => Self::Computer(id.to_owned()),
             ["hosts", uid] => Self::Host(uid.to_owned()),
             ["hosts"] => Self::Hosts,
             _ => Self::Computers,
@@ -128,6 +156,7 @@ pub struct Asked {
 /// `/live?page=PATH`
 pub async fn listen(
     State(ears): State<Ears>,
+    Extension(session): Extension<Session>,
     Query(asked): Query<Asked>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
@@ -136,6 +165,8 @@ pub async fn listen(
     if !guard::is_ours(&headers) {
         return Err(Error::Denied("a socket of another site"));
     }
+    let interest = Interest::of(&asked.page);
+    ears.may_hear(session.person.account, &interest).await?;
     if !ears.broker {
         let said = "nothing is told here: broker.url is not set\n";
         let wait = [(header::RETRY_AFTER, "60")];
@@ -143,7 +174,6 @@ pub async fn listen(
     }
     let place = Arc::clone(&ears.free).try_acquire_owned();
     let place = place.map_err(|_| Error::Busy)?;
-    let interest = Interest::of(&asked.page);
     // From here on, so that nothing is missed between the page and the socket.
     let told = ears.told.subscribe();
     let worker = ears.worker.clone();
@@ -218,6 +248,8 @@ mod tests {
             ("/computers", true, false, true),
             ("/computers/7", true, false, true),
             ("/computers/77", false, false, true),
+            ("/computers/7/packages", true, false, true),
+            ("/packages", true, false, true),
             ("/pending", true, false, true),
             ("/hosts", false, true, false),
             ("/hosts/u", false, true, false),

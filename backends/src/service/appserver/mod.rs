@@ -5,6 +5,8 @@
 //! as the persons of the API. What changes something must come from a page of their own session. A stub
 //! shows a page about the edge instead.
 
+use std::collections::BTreeMap;
+
 use axum::extract::{Form, Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
@@ -15,9 +17,9 @@ use futures_util::FutureExt;
 use serde::Deserialize;
 
 use self::page::Frame;
-use super::Service;
 use super::packages::Packages;
 use super::sign_in::Judge;
+use super::{Service, admission};
 use crate::domain::person::Role;
 use crate::error::Error;
 use crate::front;
@@ -67,7 +69,7 @@ fn open(ground: Ground) -> Live {
         judge: Judge::new(ground.store.clone()),
         packages: Packages::new(&ground.store, &ground.metrics, search),
     };
-    let ears = live::Ears::new(&ground.broker, &ground.worker);
+    let ears = live::Ears::new(&ground);
     let routes = Router::new()
         .route("/", get(|| async { Redirect::to("/computers") }))
         .route("/computers", get(computers))
@@ -163,7 +165,7 @@ async fn login(Query(back): Query<Back>) -> Html<String> {
 
 /// What stands around the pages of a session.
 async fn frame<'a>(tx: &Tx<'_>, session: &'a Session) -> Result<Frame<'a>, Error> {
-    let counts = store::page::counts(tx).await?;
+    let counts = store::page::counts(tx, session.person.account).await?;
     Ok(Frame { counts, session })
 }
 
@@ -185,7 +187,8 @@ async fn computers(
     let tag = asked.tag.as_deref().filter(|tag| !tag.is_empty());
     let from = i64::from(asked.from);
     // One more than is shown tells whether there is a next page.
-    let rows = store::page::computers(&tx, true, tag, from, PAGE_ROWS + 1).await?;
+    let account = session.person.account;
+    let rows = store::page::computers(&tx, account, true, tag, from, PAGE_ROWS + 1).await?;
     Ok(page::computers(
         &frame(&tx, &session).await?,
         tag,
@@ -204,7 +207,7 @@ async fn computer(
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
     store::page::in_utc(&tx).await?;
-    let detail = store::page::computer(&tx, id).await?;
+    let detail = store::page::computer(&tx, session.person.account, id).await?;
     let computer = page::Computer {
         detail: detail.ok_or(Error::NotFound)?,
         interfaces: store::page::interfaces(&tx, id).await?,
@@ -225,7 +228,8 @@ async fn pending(
     let tx = store::begin(&mut connection).await?;
     store::page::in_utc(&tx).await?;
     let from = i64::from(asked.from);
-    let rows = store::page::computers(&tx, false, None, from, PAGE_ROWS).await?;
+    let account = session.person.account;
+    let rows = store::page::computers(&tx, account, false, None, from, PAGE_ROWS).await?;
     Ok(page::pending(&frame(&tx, &session).await?, &rows))
 }
 
@@ -250,13 +254,18 @@ async fn decide(
     headers: HeaderMap,
     Form(decided): Form<Decided>,
 ) -> Result<Response, Error> {
-    guard::check(&session, &headers, &decided.form_token, Role::Administrator)?;
+    let person = guard::check(&session, &headers, &decided.form_token, Role::Administrator)?;
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
+    let ids = [decided.id];
     // Somebody else may have decided meanwhile; the page that follows shows what is.
     let changed = match decided.decision {
-        Decision::Accept => store::computer::accept(&tx, decided.id).await?,
-        Decision::Reject => store::computer::reject(&tx, decided.id).await?,
+        Decision::Accept => {
+            let places = BTreeMap::new();
+            let accepted = admission::accept(&tx, person, &ids, &places, None).await?;
+            accepted.is_ok()
+        }
+        Decision::Reject => admission::reject(&tx, person, &ids).await?.is_ok(),
     };
     store::commit(tx).await?;
     let accepted = matches!(decided.decision, Decision::Accept);

@@ -101,13 +101,11 @@ async fn of_computer(
     let (of, frame) = {
         let mut connection = desk.store.connection().await?;
         let tx = store::begin(&mut connection).await?;
-        let of = store::package::summary(&tx, id).await?;
+        let of = store::package::summary(&tx, session.person.account, id).await?;
         (of.ok_or(Error::NotFound)?, frame(&tx, &session).await?)
     };
-    let answer = desk
-        .packages
-        .ask(&asked.question(of.account, Some(id)))
-        .await?;
+    let question = asked.question(session.person.account, Some(id));
+    let answer = desk.packages.ask(&question).await?;
     let path = format!("/computers/{id}/packages");
     let body = html! {
         p class="lead" {

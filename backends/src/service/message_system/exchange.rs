@@ -222,6 +222,8 @@ struct Desk<'a, 'tx> {
 struct Wishes {
     set_id: bool,
     accepted: bool,
+    /// What it told of its packages is to be told on.
+    packages: bool,
     replies: Vec<Value>,
 }
 
@@ -270,6 +272,9 @@ impl Desk<'_, '_> {
         let before = tally.invalid;
         for value in messages.iter().skip(new.skip).take(new.take) {
             self.take(value, tally, &mut wishes).await?;
+        }
+        if wishes.packages {
+            store::package::changed(self.tx, id).await?;
         }
 
         let mut counter = Counter {
@@ -362,6 +367,7 @@ impl Desk<'_, '_> {
         match message::read(value) {
             Ok(message) => {
                 let at = report::made_at(value, SystemTime::now());
+                wishes.packages |= message.changes_packages();
                 let reply = report::store(self.tx, id, message, at).await?;
                 wishes.replies.extend(reply);
                 tally.stored += 1;
@@ -376,8 +382,8 @@ impl Desk<'_, '_> {
         Ok(())
     }
 
-    /// A computer of ours registers: what it says of itself is stored, and the right key ends its
-    /// waiting.
+    /// A computer of ours registers: what it says of itself is stored, and the right key of its own
+    /// account ends its waiting.
     async fn register_again(
         &self,
         register: &Register,
@@ -387,6 +393,7 @@ impl Desk<'_, '_> {
         let id = self.ids().id;
         store::computer::describe(self.tx, id, register).await?;
         let account = self.keys.account(self.tx, &register.account).await?;
+        let account = account.filter(|account| account.id == self.computer.account);
         let right = decide(account.as_ref(), register.key.as_deref()) == Decision::Accept;
         if right && !wishes.accepted {
             wishes.accepted = store::computer::accept(self.tx, id).await?;

@@ -36,8 +36,8 @@ pub struct News {
     pub packages: Vec<Named>,
     /// Computers whose packages changed.
     pub holdings: Vec<(i64, Holdings)>,
-    /// Every accepted computer and its account.
-    pub roll: Vec<(i64, i64)>,
+    /// Every accepted computer and its account, where that was looked at.
+    pub roll: Option<Vec<(i64, i64)>>,
     /// As of this time, milliseconds since 1970.
     pub as_of: i64,
 }
@@ -62,10 +62,12 @@ impl Index {
             self.packages.insert(key, text);
         }
         self.holdings.extend(news.holdings);
-        self.roll = news.roll.into_iter().collect();
-        let roll = &self.roll;
-        self.holdings
-            .retain(|computer, _| roll.contains_key(computer));
+        if let Some(roll) = news.roll {
+            self.roll = roll.into_iter().collect();
+            let roll = &self.roll;
+            self.holdings
+                .retain(|computer, _| roll.contains_key(computer));
+        }
         self.as_of = news.as_of;
     }
 
@@ -227,6 +229,45 @@ impl Bits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_computer_has_counts_as_soon_as_it_is_known_to_be_there() {
+        let mut index = Index::default();
+        let question = Question {
+            account_id: 1,
+            limit: 10,
+            ..Question::default()
+        };
+        let named = Named {
+            id: 7,
+            name: "hello".to_owned(),
+            version: "1".to_owned(),
+            summary: String::new(),
+        };
+        let mut holdings = Holdings::default();
+        holdings[0] = [(7, 8)].into();
+        index.take(News {
+            packages: vec![named],
+            holdings: vec![(3, holdings)],
+            roll: None,
+            as_of: 1,
+        });
+        assert_eq!(
+            index.answer(&question).count,
+            0,
+            "nobody said that it is there"
+        );
+        let roll = |computers: &[(i64, i64)]| News {
+            roll: Some(computers.to_vec()),
+            ..News::default()
+        };
+        index.take(roll(&[(3, 1), (4, 1)]));
+        assert_eq!(index.answer(&question).count, 1);
+        index.take(News::default());
+        assert_eq!(index.answer(&question).count, 1, "not looked at");
+        index.take(roll(&[(4, 1)]));
+        assert_eq!((index.answer(&question).count, index.size()), (0, (1, 0)));
+    }
 
     #[test]
     fn bits_are_those_of_the_spans() {

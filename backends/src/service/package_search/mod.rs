@@ -15,12 +15,15 @@ use axum::{Json, Router};
 use futures_util::FutureExt;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::{Notify, Semaphore};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{info, warn};
 
 use self::index::{Index, News};
 use super::Service;
+use crate::broker::consume::{self, Told};
+use crate::broker::topology::Vhost;
+use crate::domain::event::{Event, Topic};
 use crate::domain::package_search::Question;
 use crate::front;
 use crate::metrics::Metrics;
@@ -45,6 +48,19 @@ const BODY_BYTES_MAX: usize = 4 << 20;
 const AT_ONCE_MAX: usize = 8;
 /// A copy that could not follow for so long is not asked any more.
 const STALE: Duration = Duration::from_secs(60);
+/// Notes are gathered for so long before the database is asked for all of them together.
+const GATHER: Duration = Duration::from_millis(100);
+/// Of its time the copy follows notes for one part in so many at most, so that a fleet that begins anew does not keep
+/// the database busy.
+const REST: u32 = 4;
+
+/// What changes answers. One that registers with the right key is accepted at once.
+static TOPICS: [Topic; 4] = [
+    Topic::PackagesChanged,
+    Topic::ComputerRegistered,
+    Topic::ComputerAccepted,
+    Topic::ComputerRemoved,
+];
 
 #[derive(Clone)]
 struct Desk {
@@ -67,7 +83,8 @@ fn open(ground: Ground) -> Live {
         free: Arc::new(Semaphore::new(AT_ONCE_MAX)),
     };
     let refresh = ground.settings.package_search.refresh;
-    tokio::spawn(follow(desk.clone(), refresh, ground.worker.clone()));
+    let notes = consume::notes(&ground.broker, Vhost::Services, &TOPICS);
+    tokio::spawn(follow(desk.clone(), refresh, notes, ground.worker.clone()));
     let routes = Router::new()
         .route("/v1/search", post(search))
         .route("/v1/invalidate", post(invalidate))
@@ -159,15 +176,19 @@ impl Desk {
         followed.is_some_and(|at| at.elapsed() < STALE)
     }
 
-    /// Takes what is new since the horizon, and returns the next.
-    async fn refresh(&self, since: Option<&Horizon>) -> store::Result<Horizon> {
+    /// Takes what is new since the horizon, and returns the next. Which computers there are is looked at only
+    /// where that may have changed: it is told for all of them.
+    async fn refresh(&self, since: Option<&Horizon>, roll: bool) -> store::Result<Horizon> {
         let mut connection = self.store.connection().await?;
         let tx = store::begin(&mut connection).await?;
         let horizon = package_feed::horizon(&tx).await?;
         let news = News {
             packages: package_feed::packages(&tx, since).await?,
             holdings: package_feed::holdings(&tx, since).await?,
-            roll: package_feed::roll(&tx).await?,
+            roll: match roll {
+                true => Some(package_feed::roll(&tx).await?),
+                false => None,
+            },
             as_of: horizon.as_of,
         };
         let (packages, computers) = {
@@ -192,23 +213,47 @@ impl Desk {
     }
 }
 
-/// Follows the database until the worker stops.
-async fn follow(desk: Desk, refresh: Duration, worker: Worker) {
+/// Follows the database until the worker stops: at once where it is told, else by turns.
+async fn follow(desk: Desk, refresh: Duration, mut notes: mpsc::Receiver<Told>, worker: Worker) {
     let stopping = worker.stopping();
     tokio::pin!(stopping);
     let mut ticks = interval(refresh);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut horizon = None;
+    let (mut horizon, mut pause) = (None, GATHER);
+    // Computers were looked at with the last horizon.
+    let mut known = false;
     loop {
         tokio::select! {
             () = &mut stopping => return,
-            _ = ticks.tick() => {}
-            () = desk.hint.notified() => {}
+            _ = ticks.tick() => known = false,
+            () = desk.hint.notified() => known = false,
+            told = notes.recv() => {
+                // None: the worker stops.
+                let Some(told) = told else { return };
+                known &= !is_about_roll(&told);
+                tokio::select! {
+                    () = &mut stopping => return,
+                    () = sleep(pause) => {}
+                }
+            }
         }
-        match desk.refresh(horizon.as_ref()).await {
-            Ok(next) => horizon = Some(next),
+        while let Ok(told) = notes.try_recv() {
+            known &= !is_about_roll(&told);
+        }
+        let began = Instant::now();
+        match desk.refresh(horizon.as_ref(), !known).await {
+            Ok(next) => (horizon, known) = (Some(next), true),
             // What was not read now is read the next time.
             Err(problem) => warn!(%problem, "the packages could not be followed"),
         }
+        pause = (began.elapsed() * REST).clamp(GATHER, refresh.max(GATHER));
+    }
+}
+
+/// Does it tell that other computers are there?
+fn is_about_roll(told: &Told) -> bool {
+    match told {
+        Told::Event(Event { topic, .. }) => *topic != Topic::PackagesChanged,
+        Told::Anew => true,
     }
 }

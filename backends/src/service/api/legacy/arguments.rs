@@ -55,6 +55,15 @@ impl Arguments {
         }
     }
 
+    /// `true` or `false`, where it is given.
+    ///
+    /// # Errors
+    ///
+    /// It is something else.
+    pub fn choice(&self, name: &str) -> Answer<Option<bool>> {
+        self.text(name).map(|_| self.flag(name)).transpose()
+    }
+
     /// A number.
     ///
     /// # Errors
@@ -216,6 +225,8 @@ mod tests {
             BTreeMap::from([(2, "y"), (30, "x")])
         );
         assert!(told.flag("yes").expect("a flag") && !told.flag("no").expect("a flag"));
+        assert_eq!(told.choice("yes").expect("a flag"), Some(true));
+        assert_eq!(told.choice("no").expect("none"), None);
         assert_eq!(told.number("n").expect("a number"), Some(-7));
         assert_eq!(
             told.needed_file("f").expect("a file"),

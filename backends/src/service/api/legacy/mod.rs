@@ -25,6 +25,7 @@ use crate::store;
 mod activities;
 mod arguments;
 mod computers;
+mod packages;
 mod scripts;
 
 /// A call whose caller is known.
@@ -65,6 +66,7 @@ fn action(name: &str) -> Option<Action> {
     computers::action(name)
         .or_else(|| scripts::action(name))
         .or_else(|| activities::action(name))
+        .or_else(|| packages::action(name))
 }
 
 /// `GET` and `POST /api/`

@@ -7,15 +7,13 @@ use serde_json::Value;
 
 use super::super::refusal::{Answer, Refusal};
 use super::super::script_text::{self, Text};
-use super::super::view;
+use super::super::{meant, view};
 use super::computers::ordered;
 use super::{Action, Asked};
 use crate::domain::order::Order;
 use crate::store::script::{New, Script};
 use crate::store::{self, Tx};
 
-/// Computers that one call may order something of.
-const COMPUTERS_MAX: i64 = 10_000;
 /// Attachments of a script.
 const ATTACHMENTS_MAX: usize = 20;
 
@@ -189,11 +187,7 @@ async fn execute(asked: Asked) -> Answer<Value> {
     let tx = store::begin(&mut connection).await?;
     let script = get(&tx, &asked).await?;
     let account = asked.person.account;
-    let ids = store::search::ids(&tx, account, &query, 0, COMPUTERS_MAX).await?;
-    if ids.is_empty() {
-        let message = "the query means no computer";
-        return Err(Refusal::unknown("UnknownComputers", message));
-    }
+    let ids = meant::by_query(&tx, account, &query).await?;
     let order = Order::Script(script.to_order(arguments.text("username")));
     let view = ordered(&tx, &asked, &ids, &order, after).await?;
     store::commit(tx).await?;

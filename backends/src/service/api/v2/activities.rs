@@ -50,7 +50,8 @@ async fn found(
     Ok(Json(asked.page(span, count, results)))
 }
 
-/// `GET /activities/{id}`
+/// `GET /activities/{id}`; of an order to change packages also what it would have needed beyond what it
+/// allowed.
 pub async fn one(
     State(desk): State<Desk>,
     Path(id): Path<String>,
@@ -70,6 +71,15 @@ pub async fn one(
     let (_, children) = store::group::list(&tx, account, &wanted, 0, ROWS_MAX).await?;
     let mut view = view::activity(&one);
     view["children"] = children.iter().map(view::activity).collect();
+    if one.message_type == "change-packages" {
+        let needed = store::package::needed(&tx, number).await?;
+        for (name, install) in [("must_install", true), ("must_remove", false)] {
+            let these = needed.iter().filter(|one| one.install == install);
+            view[name] = these
+                .map(|one| json!({"id": one.id, "name": one.name, "version": one.version}))
+                .collect();
+        }
+    }
     Ok(Json(view))
 }
 

@@ -7,10 +7,11 @@ use serde_json::Value;
 
 use super::super::caller::{Asked, Span};
 use super::super::refusal::{Answer, Refusal};
-use super::super::{Desk, view};
+use super::super::{Desk, meant, view};
 use crate::domain::order::Order;
 use crate::domain::person::Role;
-use crate::store;
+use crate::domain::query::Query;
+use crate::store::{self, Tx};
 
 /// What the switches of the query ask for.
 fn with(asked: &Asked) -> view::With {
@@ -58,7 +59,8 @@ pub async fn one(
     }
 }
 
-fn number(id: &str) -> Answer<i64> {
+/// The number of a computer in a path.
+pub(super) fn number(id: &str) -> Answer<i64> {
     id.parse().map_err(|_| {
         Refusal::unknown(
             "UnknownComputer",
@@ -67,8 +69,17 @@ fn number(id: &str) -> Answer<i64> {
     })
 }
 
-fn no_computer(id: i64) -> Refusal {
+pub(super) fn no_computer(id: i64) -> Refusal {
     Refusal::unknown("UnknownComputer", format!("there is no computer {id}"))
+}
+
+/// The computers that `query` or `computer_ids` of the body means, as far as they are there.
+pub(super) async fn ordered_of(tx: &Tx<'_>, asked: &Asked) -> Answer<Vec<i64>> {
+    let account = asked.person.account;
+    match asked.text("query")? {
+        Some(query) => meant::by_query(tx, account, &Query::read(query)?).await,
+        None => meant::these(tx, account, asked.numbers("computer_ids")?).await,
+    }
 }
 
 /// `POST /computers/{id}/restart`

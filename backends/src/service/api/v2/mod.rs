@@ -10,7 +10,9 @@ use super::Desk;
 mod activities;
 mod computers;
 mod credentials;
+mod hosts;
 pub mod login;
+mod packages;
 mod pending;
 mod scripts;
 
@@ -41,6 +43,26 @@ pub fn routes() -> Router<Desk> {
         .route("/computers/{id}", get(computers::one))
         .route("/computers/{id}/restart", post(computers::restart))
         .route("/computers/{id}/shutdown", post(computers::shutdown))
+        .route("/computers/{id}/packages", get(packages::of_computer))
+        .route("/packages", get(packages::list))
+        .route("/packages/install", post(packages::install))
+        .route("/packages/remove", post(packages::remove))
+        .route("/packages/upgrade", post(packages::upgrade))
+        .route("/computers/wsl-hosts", get(hosts::list))
+        .route(
+            "/computers/wsl-hosts/{id}",
+            get(hosts::one).delete(hosts::forget),
+        )
+        .route("/computers/wsl-hosts/{id}/accept", post(hosts::accept))
+        .route(
+            "/computers/wsl-hosts/{id}/orders",
+            get(hosts::orders).post(hosts::order),
+        )
+        .route(
+            "/computers/{id}/children",
+            get(hosts::children).post(hosts::install),
+        )
+        .route("/computers/{id}/delete-children", post(hosts::uninstall))
         .route("/pending-computers", get(pending::list))
         .route("/pending-computers/accept", post(pending::accept))
         .route("/pending-computers/reject", post(pending::reject))

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use super::super::caller::{Asked, Span};
 use super::super::refusal::{Answer, Refusal};
 use super::super::script_text::{self, Text};
-use super::super::{Desk, ROWS_MAX, view};
+use super::super::{Desk, view};
+use super::computers::ordered_of;
 use crate::domain::order::Order;
 use crate::domain::person::Role;
-use crate::domain::query::Query;
 use crate::store;
 use crate::store::script::{New, Script};
 
@@ -139,20 +139,7 @@ pub async fn execute(
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
     let script = get(&tx, &asked, &id).await?;
-    let computers = match asked.text("query")? {
-        Some(query) => {
-            let query = Query::read(query)?;
-            store::search::ids(&tx, person.account, &query, 0, ROWS_MAX).await?
-        }
-        None => {
-            let ids = asked.numbers("computer_ids")?;
-            store::listing::known(&tx, person.account, &ids, true).await?
-        }
-    };
-    if computers.is_empty() {
-        let message = "no computer is meant";
-        return Err(Refusal::unknown("UnknownComputers", message));
-    }
+    let computers = ordered_of(&tx, &asked).await?;
     let order = Order::Script(script.to_order(asked.text("username")?));
     let group = store::group::order(&tx, person, &computers, &order, after).await?;
     let made = store::group::get(&tx, person.account, group).await?;

@@ -92,8 +92,9 @@ async fn carry(
                 to_server.write_all(asked).await?;
                 if lost {
                     // It is stored when the server says so.
-                    from_server.read(&mut told).await?;
-                    armed.store(false, Ordering::SeqCst);
+                    if from_server.read(&mut told).await? > 0 {
+                        armed.store(false, Ordering::SeqCst);
+                    }
                     return Ok(());
                 }
             }

@@ -35,14 +35,6 @@ chmod 0700 "$dir"
 cd "$dir"
 umask 077
 
-# The first free ports above the node's own, for the port mapper and for distribution.
-ports=()
-taken=$(ss -Hltn | awk '{ sub(/.*:/, "", $4); print $4 }')
-for ((candidate = port + 10000 > 60000 ? 30000 : port + 10000; ${#ports[@]} < 2; candidate++)); do
-    (( candidate < 65535 )) || die 'no free port is left for the node'
-    grep -qx "$candidate" <<<"$taken" || ports+=("$candidate")
-done
-
 [[ -s password ]] || od -An -N18 -tx1 /dev/urandom | tr -d ' \n' >password
 password=$(<password)
 if [[ ! -s .erlang.cookie ]]; then
@@ -84,13 +76,47 @@ done
 
 end=TERM
 [[ $mode != fleeting ]] || end=KILL
-node=(env -i "PATH=$PATH" LANG=C.UTF-8 "HOME=$dir" "ERL_EPMD_PORT=${ports[0]}" ERL_EPMD_ADDRESS=127.0.0.1)
-# A mapper of our own, found by the node when it looks for one; the machine's would outlive us, and know us.
-"${as[@]:-setpriv}" --pdeathsig TERM "${node[@]}" epmd </dev/null &
+# The first free port above the node's own, or above the one that was taken last.
+next=$(( port + 10000 > 60000 ? 30000 : port + 10000 ))
+free_port() {
+    local taken
+    taken=$(ss -Hltn | awk '{ sub(/.*:/, "", $4); print $4 }')
+    while grep -qx "$next" <<<"$taken"; do next=$(( next + 1 )); done
+    (( next < 65535 )) || die 'no free port is left for the node'
+    free=$next
+    next=$(( next + 1 ))
+}
+
+# Whether the port mapper that was started last listens; it has ten seconds.
+mapper_listens() {
+    for (( look = 0; look < 200; look++ )); do
+        kill -0 "$mapper" 2>/dev/null || return 1
+        if (: <"/dev/tcp/127.0.0.1/$free") 2>/dev/null; then
+            return 0
+        fi
+        sleep 0.05
+    done
+    return 1
+}
+
+# A mapper of our own, found by the node when it looks for one; the machine's would outlive us, and know us. A node that
+# finds none does not start, so it waits for the mapper; whose port was taken meanwhile gets another.
+mapper=
+for attempt in 1 2 3 4 5; do
+    free_port
+    node=(env -i "PATH=$PATH" LANG=C.UTF-8 "HOME=$dir" "ERL_EPMD_PORT=$free" ERL_EPMD_ADDRESS=127.0.0.1)
+    "${as[@]:-setpriv}" --pdeathsig TERM "${node[@]}" epmd </dev/null &
+    mapper=$!
+    mapper_listens && break
+    kill "$mapper" 2>/dev/null || true
+    (( attempt < 5 )) || die 'the port mapper (epmd) does not start'
+done
+free_port
+distribution=$free
 
 # `RUNNING_UNDER_SYSTEMD` makes the node take the place of Debian's script, so that signals meet it.
 exec "${as[@]:-setpriv}" --pdeathsig "$end" "${node[@]}" RUNNING_UNDER_SYSTEMD=true \
-    RABBITMQ_NODENAME="portcullis-$port@localhost" RABBITMQ_DIST_PORT="${ports[1]}" \
+    RABBITMQ_NODENAME="portcullis-$port@localhost" RABBITMQ_DIST_PORT="$distribution" \
     RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1}' \
     RABBITMQ_CONF_ENV_FILE="$dir/none" RABBITMQ_CONFIG_FILE="$dir/rabbitmq.conf" \
     RABBITMQ_ADVANCED_CONFIG_FILE="$dir/none.config" RABBITMQ_ENABLED_PLUGINS_FILE="$dir/enabled_plugins" \

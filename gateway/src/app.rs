@@ -35,8 +35,7 @@ use crate::observe::metrics::Metrics;
 use crate::plan::{Plan, Tls};
 use crate::reload::on_change::Mark;
 use crate::reload::{
-    Reload, addresses, own_addresses, set_workers, settle_redirects, settle_token, tls_of,
-    workers_of,
+    Reload, addresses, no_workers, set_workers, settle_redirects, settle_token, tls_of, workers_of,
 };
 use crate::shard::Shared;
 use crate::upgrade::hand_over::{Beside, HandOver};
@@ -142,7 +141,7 @@ fn serve(
     let admin_address = admin_tcp
         .as_ref()
         .and_then(|socket| socket.local_addr().ok());
-    let own = own_addresses(&doors, admin_address);
+    let own = no_workers(&doors, admin_address, &plan);
     discover::first_scan(&plan.pools, &own);
     let ready = ready_line(&plan.config, &doors, admin_address);
     let shared = Arc::new(Shared::new(plan.clone(), log, tracer));

@@ -226,7 +226,8 @@ async fn a_vault_is_reached_over_tls_and_a_replaced_authority_is_picked_up() {
 #[tokio::test]
 async fn whoever_else_answers_there_is_no_database_and_no_broker() {
     let worker = Worker::start(replying(200)).await;
-    let (port, nobody) = (worker.port(), free_range(1));
+    let other = Worker::start(replying(200)).await;
+    let (port, nobody) = (other.port(), free_range(1));
     let gateway = edge(
         &worker,
         &format!(
@@ -250,10 +251,27 @@ async fn whoever_else_answers_there_is_no_database_and_no_broker() {
     }
 }
 
+/// A Vault on 8200 lies within the range 8090-9079.
+#[tokio::test]
+async fn what_services_need_is_no_worker_though_a_range_covers_it() {
+    let worker = Worker::start(replying(200)).await;
+    let port = worker.port();
+    let gateway = edge(&worker, &format!("vault: \"127.0.0.1:{port}\"")).await;
+    assert_eq!(gateway.http().await.get("/").await.status(), 503);
+    gateway
+        .reload(|text| text.replace(&format!("vault: \"127.0.0.1:{port}\""), "vault: off"))
+        .await;
+    eventually("it is one when it is not named any more", || async {
+        (gateway.http().await.get("/").await.status() == 200).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_reload_adds_and_removes_checks_and_leaves_the_others_alone() {
     let worker = Worker::start(replying(200)).await;
-    let port = worker.port();
+    let other = Worker::start(replying(200)).await;
+    let port = other.port();
     let check =
         |name: &str, more: &str| format!("{name}: {{ tcp: \"127.0.0.1:{port}\", {more}{OFTEN} }}");
     let before = format!("{}, {}", check("kept", ""), check("gone", ""));

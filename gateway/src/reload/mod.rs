@@ -332,7 +332,7 @@ impl Reload {
             keep
         });
         doors.extend(fresh);
-        let own = own_addresses(&doors, self.admin);
+        let own = no_workers(&doors, self.admin, &plan);
         self.shared.set_listening(addresses(&doors));
         drop(doors);
         discover::first_scan(&plan.pools, &own);
@@ -499,12 +499,22 @@ pub fn addresses(doors: &[OpenDoor]) -> Vec<(usize, SocketAddr)> {
     doors.iter().filter_map(address).collect()
 }
 
-/// Every address the gateway listens on itself.
-pub fn own_addresses(doors: &[OpenDoor], admin: Option<SocketAddr>) -> Vec<SocketAddr> {
+/// Addresses that are no workers, though they may lie within a range: those that the gateway listens on itself, and those
+/// of what services need (a Vault's 8200 lies among the ports of a long range).
+pub fn no_workers(
+    doors: &[OpenDoor],
+    admin: Option<SocketAddr>,
+    plan: &crate::plan::Plan,
+) -> Vec<SocketAddr> {
+    let needed = plan
+        .dependencies
+        .iter()
+        .map(|needed| needed.model().address);
     doors
         .iter()
         .filter_map(|door| door.socket.local_addr().ok())
         .chain(admin)
+        .chain(needed)
         .collect()
 }
 

@@ -438,7 +438,7 @@ fn forwarding(
         return;
     }
     if !running {
-        discover::look_once(&plan.pools, &[]);
+        discover::look_once(&plan.pools, &plan.no_workers().collect::<Vec<_>>());
     }
     let pool = stand::serving(told, plan, forward);
     let model = pool.model();

@@ -11,6 +11,7 @@ use std::time::Instant;
 use tokio::sync::Semaphore;
 
 use crate::compress::Places;
+use crate::config::model::DependencyKind;
 use crate::config::model::{
     Action, Compress, Config, Forward, Listener, ListenerId, PoolId, Rate, Route, RouteId, Statuses,
 };
@@ -294,6 +295,14 @@ impl Plan {
     pub fn body_bytes_max(&self, on: ListenerId, route: RouteId) -> u64 {
         let listener = self.listener(on).limits.body_bytes_max;
         self.route(route).body_bytes_max.unwrap_or(listener)
+    }
+
+    /// Addresses of databases, brokers and Vaults: they are no workers, though a range may cover them (8200 lies within
+    /// 8090-9079). A check by `tcp` says nothing of what is there, so it takes no worker away.
+    pub fn no_workers(&self) -> impl Iterator<Item = SocketAddr> {
+        let all = self.dependencies.iter().map(|needed| needed.model());
+        all.filter(|needed| !matches!(needed.kind, DependencyKind::Tcp))
+            .map(|needed| needed.address)
     }
 
     /// How responses are compressed, where they are.

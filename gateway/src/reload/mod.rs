@@ -500,21 +500,13 @@ pub fn addresses(doors: &[OpenDoor]) -> Vec<(usize, SocketAddr)> {
 }
 
 /// Addresses that are no workers, though they may lie within a range: those that the gateway listens on itself, and those
-/// of what services need (a Vault's 8200 lies among the ports of a long range).
-pub fn no_workers(
-    doors: &[OpenDoor],
-    admin: Option<SocketAddr>,
-    plan: &crate::plan::Plan,
-) -> Vec<SocketAddr> {
-    let needed = plan
-        .dependencies
-        .iter()
-        .map(|needed| needed.model().address);
+/// of [`Plan::no_workers`].
+pub fn no_workers(doors: &[OpenDoor], admin: Option<SocketAddr>, plan: &Plan) -> Vec<SocketAddr> {
     doors
         .iter()
         .filter_map(|door| door.socket.local_addr().ok())
         .chain(admin)
-        .chain(needed)
+        .chain(plan.no_workers())
         .collect()
 }
 

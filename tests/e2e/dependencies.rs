@@ -151,12 +151,14 @@ async fn a_broker_that_dies_is_shown_down_and_its_log_is_not_filled() {
     )
     .await;
     until(&gateway, "broker", "up", "").await;
-    checked_again(&gateway, "broker", "amqp", 2.0).await;
-    let complaints = |node: &Node| node.log().matches("unexpectedly closed").count();
-    let before = complaints(&node);
-    checked_again(&gateway, "broker", "amqp", 10.0).await;
-    let greetings = complaints(&node) - before;
-    assert!(greetings <= 1, "{greetings} in 10 checks:\n{}", node.log());
+    // Whoever leaves a greeting is complained of: those who waited for the node, and the check once in half a minute.
+    checked_again(&gateway, "broker", "amqp", 100.0).await;
+    let complaints = node.log().matches("unexpectedly closed").count();
+    assert!(
+        complaints < 20,
+        "{complaints} in 100 checks:\n{}",
+        node.log()
+    );
     node.kill();
     until(
         &gateway,

@@ -75,23 +75,22 @@ impl Cell {
 /// What cells have in common.
 pub struct Bench {
     dir: PathBuf,
-    certificates: [Certificate; 2],
+    /// One for each kind of key, in their order.
+    certificates: Vec<Certificate>,
     times: (f64, f64),
     first_port: u16,
     me: PathBuf,
 }
 
 impl Bench {
-    /// Finds ports.
+    /// Finds ports and makes certificates.
     ///
     /// # Errors
     ///
-    /// There are not enough.
-    pub fn new(
-        dir: PathBuf,
-        certificates: [Certificate; 2],
-        times: (f64, f64),
-    ) -> anyhow::Result<Bench> {
+    /// There are not enough ports, or a file cannot be written.
+    pub fn new(dir: PathBuf, times: (f64, f64)) -> anyhow::Result<Bench> {
+        let certificates = Key::ALL.map(|key| Certificate::make(&dir, key));
+        let certificates = certificates.into_iter().collect::<anyhow::Result<_>>()?;
         Ok(Bench {
             dir,
             certificates,
@@ -237,7 +236,7 @@ impl Bench {
             Some(Work::Load { threads, .. }) => *threads,
             _ => 1,
         };
-        let rsa = case.is_some_and(|case| case.key == Key::Rsa);
+        let key = case.map_or(Key::Ecdsa, |case| case.key);
         Setup {
             dir: self.dir.clone(),
             plain: first,
@@ -247,7 +246,7 @@ impl Bench {
             pools,
             echo: first + 10,
             silent: first + 11,
-            certificate: self.certificates[usize::from(rsa)].clone(),
+            certificate: self.certificates[key as usize].clone(),
             logs,
             threads,
             in_flight_max,

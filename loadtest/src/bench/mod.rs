@@ -17,7 +17,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use clap::ValueEnum;
 
-use crate::peer::{Certificate, Key, Proxy};
+use crate::peer::Proxy;
 use case::Case;
 use cell::Bench;
 use report::Results;
@@ -128,14 +128,10 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         "two cores are needed: one for the proxy, one for load and origin"
     );
     let dir = Scratch::new()?;
-    let certificates = [
-        Certificate::make(&dir.0, Key::Ecdsa)?,
-        Certificate::make(&dir.0, Key::Rsa)?,
-    ];
     let machine = machine::facts(&all_of(&cases));
     println!("{}", machine.text());
     let mut results = Results::new(machine, options.form, &cases);
-    let bench = Bench::new(dir.0.clone(), certificates, options.form.times())?;
+    let bench = Bench::new(dir.0.clone(), options.form.times())?;
     bench.check(&all_of(&cases))?;
     let (with, without) = options.form.rounds();
     let without = if options.only_with_logs {
@@ -180,11 +176,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 /// The counting build is not there or does not run.
 pub fn allocations() -> anyhow::Result<()> {
     let dir = Scratch::new()?;
-    let certificates = [
-        Certificate::make(&dir.0, Key::Ecdsa)?,
-        Certificate::make(&dir.0, Key::Rsa)?,
-    ];
-    let bench = Bench::new(dir.0.clone(), certificates, Form::Quick.times())?;
+    let bench = Bench::new(dir.0.clone(), Form::Quick.times())?;
     println!(
         "{:24} {:>12} {:>24}",
         "case", "requests", "allocations per request"

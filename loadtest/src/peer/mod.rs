@@ -182,6 +182,22 @@ pub enum Key {
     Ecdsa,
     /// RSA with 2048 bits.
     Rsa,
+    /// RSA with 4096 bits.
+    Rsa4096,
+}
+
+impl Key {
+    /// All of them, each at the place that it has as a number.
+    pub const ALL: [Key; 3] = [Key::Ecdsa, Key::Rsa, Key::Rsa4096];
+
+    /// The kind that the end of a case's name tells; ECDSA where it tells none.
+    pub fn of(case: &str) -> Key {
+        match case {
+            _ if case.ends_with("rsa4096") => Key::Rsa4096,
+            _ if case.ends_with("rsa") => Key::Rsa,
+            _ => Key::Ecdsa,
+        }
+    }
 }
 
 impl Certificate {
@@ -191,15 +207,14 @@ impl Certificate {
     ///
     /// The key cannot be made, or a file cannot be written.
     pub fn make(dir: &Path, key: Key) -> anyhow::Result<Certificate> {
+        let rsa = |bits| rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, bits);
         let (name, pair) = match key {
             Key::Ecdsa => (
                 "ecdsa",
                 rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256),
             ),
-            Key::Rsa => (
-                "rsa",
-                rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048),
-            ),
+            Key::Rsa => ("rsa", rsa(rcgen::RsaKeySize::_2048)),
+            Key::Rsa4096 => ("rsa4096", rsa(rcgen::RsaKeySize::_4096)),
         };
         let pair = pair.context("key")?;
         let names = vec!["bench.example".to_owned(), "localhost".to_owned()];

@@ -20,10 +20,10 @@ use super::Scratch;
 
 /// Largest TLS record on the wire (RFC 8446 section 5.2, and RFC 5246 section 6.2.3 for 1.2) with its header.
 const RECORD: usize = 5 + 16 * 1024 + 2048;
-/// The receive buffer: one incomplete record and 64 KiB more.
-pub(super) const RECEIVE: usize = RECORD + 64 * 1024;
+/// The receive buffer: one incomplete record and 128 KiB more.
+pub(super) const RECEIVE: usize = RECORD + 128 * 1024;
 /// Plaintext encrypted at once.
-const WRITE: usize = 64 * 1024;
+const WRITE: usize = super::WRITE;
 /// The send buffer: that plaintext in records.
 pub(super) const SEND: usize = WRITE + 8 * 256 + 1024;
 
@@ -161,6 +161,8 @@ impl Tls {
             }
             self.fresh = false;
             let before = buf.len();
+            // Plaintext is never longer; growing from record to record would copy it.
+            buf.reserve(have);
             let done = self.open(&mut receive[..have], buf)?;
             self.partial.clear();
             self.partial.extend_from_slice(&receive[done..have]);

@@ -22,6 +22,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use rustix::net::{RecvFlags, SendFlags};
 use socket2::TcpKeepalive;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -117,10 +118,10 @@ impl Stream {
     }
 
     fn poll_fill_plain(&self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
-        ready!(self.tcp.borrow().poll_read_ready(cx))?;
         if !self.bulk.get() {
             return self.poll_fill_little(cx, buf);
         }
+        ready!(self.tcp.borrow().poll_read_ready(cx))?;
         // Pieces of `buf` are kept elsewhere, and each keeps its whole block: a block is filled before another is taken,
         // or a body in tiny segments would hold thousands of times its size.
         if buf.capacity() - buf.len() < READ_BODY / 2 {
@@ -143,9 +144,8 @@ impl Stream {
         buf: &mut BytesMut,
     ) -> Poll<io::Result<usize>> {
         let mut receive = self.scratch.receive.borrow_mut();
-        let mut read = ReadBuf::new(&mut receive[..READ_HEAD]);
-        ready!(Pin::new(&mut *self.tcp.borrow_mut()).poll_read(cx, &mut read))?;
-        let read = read.filled();
+        let n = ready!(poll_recv(&self.tcp.borrow(), cx, &mut receive[..READ_HEAD]))?;
+        let read = &receive[..n];
         if buf.capacity() - buf.len() < read.len() {
             buf.reserve(read.len().max(BLOCK_MIN));
         }
@@ -219,7 +219,7 @@ impl Stream {
         match &self.tls {
             None => {
                 let data = &data[..data.len().min(WRITE)];
-                let n = ready!(Pin::new(&mut *self.tcp.borrow_mut()).poll_write(cx, data))?;
+                let n = ready!(poll_send(&self.tcp.borrow(), cx, data))?;
                 if n == 0 && !data.is_empty() {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
@@ -276,6 +276,65 @@ impl Stream {
         }
         let mut byte = [0u8; 1];
         matches!(tcp.try_read(&mut byte), Err(e) if e.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+/// Receives once. As `TcpStream::poll_read` does it, but straight from the kernel: the C library's function is a point at which
+/// threads can be cancelled, and to say so takes two atomic operations a call.
+fn poll_recv(tcp: &TcpStream, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(tcp.poll_read_ready(cx))?;
+        let size = room.len();
+        let received = part_or_whole(tcp, Interest::READABLE, size, || {
+            Ok(rustix::net::recv(tcp, &mut *room, RecvFlags::empty())?.0)
+        });
+        if let Some(received) = received {
+            return Poll::Ready(received);
+        }
+    }
+}
+
+/// Sends once; see [`poll_recv`].
+fn poll_send(tcp: &TcpStream, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(tcp.poll_write_ready(cx))?;
+        let sent = part_or_whole(tcp, Interest::WRITABLE, data.len(), || {
+            Ok(rustix::net::send(tcp, data, SendFlags::NOSIGNAL)?)
+        });
+        if let Some(sent) = sent {
+            return Poll::Ready(sent);
+        }
+    }
+}
+
+/// Makes a call that moves up to `size` bytes; `None` where it would have had to wait. Fewer bytes tell that the next call would,
+/// which need not be made to find out (epoll(7), the ninth question): the reactor is told to wait for news.
+fn part_or_whole(
+    tcp: &TcpStream,
+    interest: Interest,
+    size: usize,
+    mut call: impl FnMut() -> io::Result<usize>,
+) -> Option<io::Result<usize>> {
+    let mut part = None;
+    let whole = tcp.try_io(interest, || {
+        let moved = call()?;
+        if 0 < moved && moved < size {
+            part = Some(moved);
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(moved)
+    });
+    match (part, whole) {
+        (Some(part), _) => Some(Ok(part)),
+        (None, Err(error))
+            if matches!(
+                error.kind(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+            ) =>
+        {
+            None
+        }
+        (None, whole) => Some(whole),
     }
 }
 

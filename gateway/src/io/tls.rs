@@ -5,7 +5,6 @@
 //! does).
 
 use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -13,10 +12,9 @@ use bytes::BytesMut;
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::Scratch;
+use super::{Scratch, poll_recv, poll_send};
 
 /// Largest TLS record on the wire (RFC 8446 section 5.2, and RFC 5246 section 6.2.3 for 1.2) with its header.
 const RECORD: usize = 5 + 16 * 1024 + 2048;
@@ -144,11 +142,11 @@ impl Tls {
             let mut receive = scratch.receive.borrow_mut();
             let mut have = self.partial.len();
             if !self.fresh {
-                ready!(tcp.poll_read_ready(cx))?;
-                receive[..have].copy_from_slice(&self.partial);
-                let mut read = ReadBuf::new(&mut receive[have..]);
-                ready!(Pin::new(&mut *tcp).poll_read(cx, &mut read))?;
-                match read.filled().len() {
+                if have > 0 {
+                    ready!(tcp.poll_read_ready(cx))?;
+                    receive[..have].copy_from_slice(&self.partial);
+                }
+                match ready!(poll_recv(tcp, cx, &mut receive[have..]))? {
                     0 => return Poll::Ready(Ok(0)),
                     n => have += n,
                 }
@@ -239,7 +237,7 @@ impl Tls {
         cx: &mut Context<'_>,
         sealed: &[u8],
     ) -> io::Result<()> {
-        let taken = match Pin::new(tcp).poll_write(cx, sealed) {
+        let taken = match poll_send(tcp, cx, sealed) {
             Poll::Ready(n) => n?,
             Poll::Pending => 0,
         };
@@ -265,7 +263,7 @@ impl Tls {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         while self.pending_at < self.pending.len() {
-            match ready!(Pin::new(&mut *tcp).poll_write(cx, &self.pending[self.pending_at..]))? {
+            match ready!(poll_send(tcp, cx, &self.pending[self.pending_at..]))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 n => self.pending_at += n,
             }

@@ -343,6 +343,25 @@ async fn a_clone_and_a_forgotten_computer_are_told_that_they_are_unknown() {
 }
 
 #[tokio::test]
+async fn an_agent_of_another_server_is_told_that_it_is_unknown_and_registers() {
+    let database = Database::fresh();
+    let service = Service::start("message-server", &database);
+    let way = Way::Port(service.port());
+    set_key(&database, "right");
+    let mut agent = Agent::new("moved");
+    // No UUID, and not ours: what it says is nobody's, and it is not counted as taken.
+    agent.secure = Some("Qf3bZ+secure==".to_owned());
+    let said = agent.exchange(&way).await.expect("an exchange");
+    assert_eq!(said, [d([("type", u("unknown-id"))])]);
+    assert_eq!(agent.secure, None);
+    agent.exchange(&way).await.expect("an exchange");
+    assert_eq!(agent.types, ["register"]);
+    agent.set_up(&way, Some("right")).await;
+    let found = database.sql("select title, accepted from computer");
+    assert_eq!(found, "moved|t");
+}
+
+#[tokio::test]
 async fn every_type_that_is_taken_is_stored() {
     let database = Database::fresh();
     let service = Service::start("message-server", &database);
@@ -380,6 +399,8 @@ async fn every_type_that_is_taken_is_stored() {
         l([
             t([i(1_795_406_100), i(12), i(34)]),
             t([i(1_795_406_400), i(1), i(2)]),
+            // The interface was made anew, and its counters began at 0 again.
+            t([i(1_795_406_700), i(-53_687_091), i(7)]),
         ]),
     )]);
     let members = d([("staff", l([u("ada")]))]);
@@ -471,7 +492,7 @@ async fn every_type_that_is_taken_is_stored() {
         ("select code, error from package_report", "2|no network"),
         (
             "select interface, received, sent from network_traffic order by at",
-            "eth0|12|34\neth0|1|2",
+            "eth0|12|34\neth0|1|2\neth0|0|7",
         ),
         (
             "select hostname, total_memory_mib, total_swap_mib, code_name, reboot_required, \

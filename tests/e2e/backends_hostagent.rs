@@ -281,6 +281,30 @@ async fn only_a_wrong_key_or_account_puts_an_agent_out_of_work() {
 }
 
 #[tokio::test]
+async fn a_host_too_many_comes_again_and_is_not_put_out_of_work() {
+    let house = House::with(1).await;
+    house.rows("update account set pending_max = 1");
+    let first = HostAgent::new(house.h2().await, "first", None).await;
+    house.until(HOSTS, "first|f|t").await;
+    let info = HostAgent::info("second", None);
+    let mut second = HostAgent::connect(house.h2().await, info.clone()).await;
+    const RESOURCE_EXHAUSTED: &str = "8";
+    assert_eq!(
+        second.command().await.expect_err("there is no room"),
+        RESOURCE_EXHAUSTED
+    );
+    assert_eq!(house.rows(HOSTS), "first|f|t");
+    // With the key there is always room, and for those who wait already, too.
+    let _keyed = HostAgent::new(house.h2().await, "keyed", Some("right")).await;
+    house.until(HOSTS, "first|f|t\nkeyed|t|t").await;
+    // As soon as somebody decides, the next one may wait.
+    assert_eq!(house.order(&first.info.uid, "what=accept").await, 303);
+    let mut second = HostAgent::connect(house.h2().await, info).await;
+    second.take_identity().await;
+    house.until(HOSTS, "first|t|t\nkeyed|t|t\nsecond|f|t").await;
+}
+
+#[tokio::test]
 async fn a_newer_stream_takes_the_place_of_the_older_wherever_that_is() {
     let house = House::with(2).await;
     let h2 = |port: u16| H2::tcp(port);

@@ -145,6 +145,12 @@ pub fn identity(header: Option<&str>) -> Option<Uuid> {
     header.and_then(|text| Uuid::try_parse(text.trim()).ok())
 }
 
+/// Does a request come with an identity that another server gave? An agent keeps one until it is told that it is unknown, and
+/// does not register before. What the set-up program sends is no such thing: it registers in the same request.
+pub fn is_foreign(header: Option<&str>) -> bool {
+    header.is_some_and(|text| !text.trim().is_empty() && identity(header).is_none())
+}
+
 /// What a token says about who holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holder {
@@ -275,6 +281,19 @@ mod tests {
         assert_eq!(judge(Some(Uuid::from_u128(3).to_string())), Holder::Clone);
         assert_eq!(judge(Some("x".to_owned())), Holder::Clone);
         assert_eq!(holder(Some("x"), None, None), Holder::Same);
+    }
+
+    #[test]
+    fn an_identity_of_another_server_is_foreign() {
+        let ours = "8e9c2f4e-6f3a-4a51-9a40-2f5f5f2c9f11";
+        for (header, foreign) in [
+            (None, false),
+            (Some(""), false),
+            (Some(ours), false),
+            (Some("Qf3bZ+secure=="), true),
+        ] {
+            assert_eq!(is_foreign(header), foreign, "{header:?}");
+        }
     }
 
     #[test]

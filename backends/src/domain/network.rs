@@ -28,7 +28,8 @@ pub struct Interface {
     pub full_duplex: Option<bool>,
 }
 
-/// Bytes (received, sent) by interface and end of a step.
+/// Bytes (received, sent) by interface and end of a step: how many one look of the agent at its counters found, as the mean
+/// over the step. It looks every 30 s, so a step of 300 s has ten times as many.
 pub type Traffic = BTreeMap<(String, SystemTime), (i64, i64)>;
 
 /// The interfaces of a `network-device` message: all that there are now. The last of two with one
@@ -117,11 +118,10 @@ pub fn flag_names(flags: i32) -> Vec<&'static str> {
     set.map(|(_, name)| *name).collect()
 }
 
+/// The counters of an interface that was made anew begin at 0 again, and an agent tells the difference as it is: what it lost
+/// is nobody's traffic, and no reason to refuse what it tells of other interfaces.
 fn amount(value: &Value) -> Result<i64, &'static str> {
-    match int(value)? {
-        bytes @ 0.. => Ok(bytes),
-        _ => Err("a number of bytes"),
-    }
+    Ok(int(value)?.max(0))
 }
 
 fn flags(value: &Value) -> Result<i32, &'static str> {
@@ -212,6 +212,14 @@ mod tests {
             found,
             [("eth0", (12_709_911, 128_967)), ("lo", (47_556, 47_556))]
         );
+    }
+
+    #[test]
+    fn a_counter_that_went_back_is_no_traffic() {
+        let value = value(b"du10:activitiesds4:eth0lti1795406100;i-53687091;i128967;;;;;");
+        let traffic = traffic(Fields::of(&value).expect("fields")).expect("valid");
+        let found: Vec<_> = traffic.values().copied().collect();
+        assert_eq!(found, [(0, 128_967)]);
     }
 
     #[test]

@@ -80,9 +80,9 @@ pub struct Step {
     pub interface: String,
     /// The end of the span, seconds since 1970.
     pub at: i64,
-    /// Bytes.
+    /// Bytes in one look of the agent, as the mean over the span.
     pub received: i64,
-    /// Bytes.
+    /// The same.
     pub sent: i64,
 }
 

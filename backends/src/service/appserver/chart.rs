@@ -1,6 +1,9 @@
 //! How does traffic look? A picture of one day for each interface, as SVG without script or style.
 //!
 //! The picture is stretched to its place, so words stand around it and not in it.
+//!
+//! What an agent tells of a step is no sum: it looks at its counters every [`LOOK`] seconds and tells how many bytes a look
+//! found, as the mean over the step. Rates and sums are reckoned from that, here and nowhere else.
 
 use maud::{Markup, html};
 
@@ -10,6 +13,8 @@ const WIDTH: i64 = 720;
 const HEIGHT: i64 = 120;
 /// A step of the agents, seconds.
 const STEP: i64 = 300;
+/// Between two looks of an agent at its counters, seconds.
+const LOOK: i64 = 30;
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
 /// Hours between the times that are named.
@@ -61,8 +66,10 @@ fn picture(of_one: &[Step], end: i64) -> Markup {
     }
 }
 
+/// Bytes of all these steps.
 fn sum(steps: &[Step], of: impl Fn(&Step) -> i64) -> i64 {
-    steps.iter().map(of).fold(0, i64::saturating_add)
+    let of_looks = steps.iter().map(of).fold(0, i64::saturating_add);
+    of_looks.saturating_mul(STEP / LOOK)
 }
 
 /// A stair: each step is as long as the time that it tells of.
@@ -93,8 +100,8 @@ fn clock(at: i64) -> String {
     format!("{:02}:{:02}", minutes / 60, minutes % 60)
 }
 
-fn rate(bytes_in_step: i64) -> String {
-    format!("{}/s", bytes(bytes_in_step / STEP))
+fn rate(bytes_in_look: i64) -> String {
+    format!("{}/s", bytes(bytes_in_look / LOOK))
 }
 
 /// A number of bytes for people.
@@ -152,6 +159,15 @@ mod tests {
         // The first of a day began the day before.
         let text = traffic(&[step(DAY, 1), step(2 * DAY - 1, 1)]).into_string();
         assert!(text.contains("points=\"0,0 1,0\""), "{text}");
+    }
+
+    #[test]
+    fn what_a_look_found_becomes_rates_and_sums() {
+        // 3 MiB in each look of 30 s: 102 KiB/s, and 30 MiB in a step.
+        let text = traffic(&[step(300, 3 << 20), step(600, 3 << 20)]).into_string();
+        for part in ["received 60.0 MiB", "sent 0 B", "at most 102 KiB/s"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
     }
 
     #[test]

@@ -230,6 +230,16 @@ fn later(problem: StoreError) -> Status {
     Status::unavailable("try again later")
 }
 
+/// What becomes of a host that asks to be let in.
+enum Admission {
+    /// It is let in, with its identity and whether that is the one it came with.
+    In(Uuid, bool),
+    /// Its account or its key is wrong.
+    Refused,
+    /// As many wait for an administrator as may wait.
+    Full,
+}
+
 /// The registration key that a host shows.
 fn shown(info: &HostAgentInfo) -> Option<&str> {
     let key = info.registration_key.as_deref();
@@ -249,19 +259,27 @@ impl Desk {
             Status::unavailable("try again later")
         })?;
         let decided = self.try_admit(info, kept.as_deref()).await;
-        let decided = decided.map_err(later)?;
-        decided.ok_or_else(|| {
-            info!(account = info.account_name, "a host was refused");
-            // Word by word the same for both, as in the exchange of computers.
-            Status::permission_denied("unknown account or wrong registration key")
-        })
+        match decided.map_err(later)? {
+            Admission::In(uid, known) => Ok((uid, known)),
+            Admission::Refused => {
+                info!(account = info.account_name, "a host was refused");
+                // Word by word the same for both, as in the exchange of computers.
+                Err(Status::permission_denied(
+                    "unknown account or wrong registration key",
+                ))
+            }
+            // Nothing is wrong with this one: it comes again, and there may be room then.
+            Admission::Full => Err(Status::resource_exhausted(
+                "too many hosts wait to be accepted",
+            )),
+        }
     }
 
     async fn try_admit(
         &self,
         info: &HostAgentInfo,
         kept: Option<&str>,
-    ) -> Result<Option<(Uuid, bool)>, StoreError> {
+    ) -> Result<Admission, StoreError> {
         let mut connection = self.store.connection().await?;
         let tx = store::begin(&mut connection).await?;
         let mut account = store::account::find(&tx, &info.account_name).await?;
@@ -271,7 +289,7 @@ impl Desk {
         let decision = decide(account.as_ref(), shown(info));
         let accepted = decision == Decision::Accept;
         let Some(account) = account.filter(|_| decision != Decision::UnknownAccount) else {
-            return Ok(None);
+            return Ok(Admission::Refused);
         };
         if let Some(uid) = identity(info)
             && let Some(known) = wsl::known(&tx, account.id, uid).await?
@@ -280,7 +298,7 @@ impl Desk {
                 wsl::accept(&tx, uid).await?;
             }
             store::commit(tx).await?;
-            return Ok(Some((uid, true)));
+            return Ok(Admission::In(uid, true));
         }
         // One after the other, so that the bound holds.
         store::account::lock(&tx, &info.account_name).await?;
@@ -288,15 +306,15 @@ impl Desk {
             // Counts them all, so not for those that are let in anyway: thousands of new ones would come one by one.
             let waiting = wsl::pending(&tx, account.id).await?;
             if waiting >= account.pending_max.into() {
-                warn!(waiting, "a host was refused: too many wait");
-                return Ok(None);
+                warn!(waiting, "a host is to come again: too many wait");
+                return Ok(Admission::Full);
             }
         }
         let hostname = bounded(&info.hostname, TEXT_BYTES_MAX);
         let new = wsl::create(&tx, account.id, &hostname, accepted).await?;
         store::commit(tx).await?;
         info!(uid = %new.uid, accepted, "a host is new");
-        Ok(Some((new.uid, false)))
+        Ok(Admission::In(new.uid, false))
     }
 
     async fn connected(&self, uid: Uuid, stream: Uuid, host: &Host) -> Result<(), Status> {

@@ -4,7 +4,7 @@
 //! host's stream hears of it over the broker, or looks by itself. A host has one stream: a newer one takes
 //! the place of an older, wherever that is. gRPC's PERMISSION_DENIED and INVALID_ARGUMENT put an agent out
 //! of work until somebody changes its configuration, so they are said only when that is what is wrong;
-//! everything else is UNAVAILABLE or ABORTED, after which agents come again.
+//! everything else is UNAVAILABLE, ABORTED or RESOURCE_EXHAUSTED, after which agents come again.
 
 use std::sync::Arc;
 

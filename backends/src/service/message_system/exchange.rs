@@ -33,6 +33,8 @@ const MAX_PENDING_API: (u32, u32) = (3, 8);
 pub struct Visitor {
     /// The identity it shows.
     pub identity: Option<Uuid>,
+    /// It shows one that another server gave.
+    pub foreign: bool,
     /// The token it shows.
     pub token: Option<String>,
 }
@@ -92,7 +94,16 @@ pub async fn exchange(
     let tx = store::begin(&mut connection).await?;
     let server = store::computer::server_identity(&tx).await?;
     let mut tally = Tally::default();
+    let registers = request
+        .messages
+        .iter()
+        .any(|one| type_of(one) == "register");
     let (answer, end) = match visitor.identity {
+        // Told so, it forgets that identity and registers here; otherwise it would wait for ever.
+        None if visitor.foreign && !registers => (
+            Answer::to_stranger(server, vec![say::unknown_id(None)]),
+            "unknown",
+        ),
         None => {
             let messages = stranger(&tx, keys, &request, &mut tally).await?;
             (Answer::to_stranger(server, messages), "stranger")

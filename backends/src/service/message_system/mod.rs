@@ -92,8 +92,10 @@ async fn answer(desk: &Desk, request: Request) -> Result<(Vec<u8>, &'static str)
     let (head, body) = request.into_parts();
     let body = whole(&head.headers, body, desk.settings.body_bytes_max).await?;
     let request = parse(body).await?;
+    let shown = text(&head.headers, "x-computer-id");
     let visitor = exchange::Visitor {
-        identity: said::identity(text(&head.headers, "x-computer-id")),
+        identity: said::identity(shown),
+        foreign: said::is_foreign(shown),
         token: text(&head.headers, "x-exchange-token").map(str::to_owned),
     };
     let keys = keys::Keys::of(&request, &desk.secrets).await?;

@@ -42,7 +42,7 @@ const KEEPALIVE_PROBES: u32 = 3;
 /// Bytes read from a plain connection at once while a body streams through.
 const READ_BODY: usize = 64 * 1024;
 /// Bytes handed to the kernel at once. The peer begins with them while more are encrypted or handed over: with 64 KiB a long
-/// body costs a fifth more CPU time, and with 16 KiB as well.
+/// body costs a tenth to a fifth more CPU time, and with 16 KiB as well.
 const WRITE: usize = 32 * 1024;
 /// Bytes read from a plain connection while a head is awaited.
 const READ_HEAD: usize = 8 * 1024;

@@ -4,6 +4,7 @@
 //! serves on, nobody waits for it more than once in [`REST`], and `/health` says so. A task keeps the
 //! token alive and sees when the Vault is back.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,8 @@ use tracing::{info, warn};
 
 use super::SecretError;
 use super::cache::{Cache, Known};
-use super::client::{Client, Token, Trouble};
+use super::client::{Client, Token};
+use super::trouble::Trouble;
 use crate::settings;
 use crate::worker::Worker;
 
@@ -31,6 +33,8 @@ pub struct Vault {
     questions: Semaphore,
     cache: Mutex<Cache>,
     token: Mutex<Option<(Token, Instant)>>,
+    /// The engine is of the version that the settings say, as far as it tells.
+    fits: AtomicBool,
     condition: Mutex<Condition>,
     worker: Option<Worker>,
 }
@@ -53,11 +57,18 @@ impl Vault {
         fresh: Duration,
         worker: Option<Worker>,
     ) -> Result<Arc<Self>, String> {
+        if settings.in_the_open() {
+            warn!(
+                "secrets and the login to the Vault cross the network readable: begin \
+                 `secret.vault_url` with https:// and name its authority by `secret.vault_ca`"
+            );
+        }
         let vault = Arc::new(Self {
             client: Client::new(settings)?,
             questions: Semaphore::new(QUESTIONS_MAX),
             cache: Mutex::new(Cache::new(fresh)),
             token: Mutex::new(None),
+            fits: AtomicBool::new(false),
             condition: Mutex::new(Condition {
                 trouble: None,
                 at: Instant::now(),
@@ -167,10 +178,15 @@ impl Vault {
 
     fn token(&self) -> Result<Token, Trouble> {
         let held = lock(&self.token).clone();
-        match held {
-            Some((token, _)) => Ok(token),
-            None => self.log_in(),
+        let token = match held {
+            Some((token, _)) => token,
+            None => self.log_in()?,
+        };
+        if !self.fits.load(Ordering::Relaxed) {
+            self.client.fits(&token)?;
+            self.fits.store(true, Ordering::Relaxed);
         }
+        Ok(token)
     }
 
     fn log_in(&self) -> Result<Token, Trouble> {
@@ -211,7 +227,7 @@ impl Vault {
         }
         let held = lock(&self.token).clone();
         let kept = match held {
-            None => self.log_in().map(drop),
+            None => self.token().map(drop),
             Some((token, since)) => match token.lifetime {
                 Some(lifetime) if since.elapsed() > lifetime / 2 => {
                     let renewed = self.client.renew(&token);
@@ -224,7 +240,7 @@ impl Vault {
                         Err(_) => self.log_in().map(drop),
                     }
                 }
-                _ => Ok(()),
+                _ => self.token().map(drop),
             },
         };
         self.note(kept.as_ref().err());

@@ -1,8 +1,8 @@
 //! Who keeps the secrets of the services under test? A real Vault of the test's own
 //! (`scripts/vault.sh`): killed, sealed and brought back as a test likes.
 //!
-//! It is the first of `vault`, `bao` and `rvault` that there is; all tests pass with each of them. The first two keep versions
-//! (KV version 2). To test with another than the one that `scripts/setup.sh` has built, put its program into `PATH`.
+//! It is the first of `vault`, `bao` and `rvault` that there is; tests pass with Vault 1.8 and `rvault` 0.2.1. The first two keep
+//! versions (KV version 2). To test with another than the one that `scripts/setup.sh` has built, put its program into `PATH`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -467,7 +467,7 @@ mod tests {
             Trouble::Sealed,
             Trouble::Refused,
             Trouble::Odd(500, String::new()),
-            Trouble::Odd(307, String::new()),
+            Trouble::Elsewhere(307),
         ] {
             assert_eq!(client.read(&token, "a"), Err(trouble));
         }

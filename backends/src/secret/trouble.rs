@@ -25,6 +25,12 @@ pub enum Trouble {
     /// It answers, and can read nothing.
     #[error("sealed")]
     Sealed,
+    /// It would send us elsewhere with our token.
+    #[error(
+        "a standby that passes nothing on (status {0}): is there an active one? `secret.vault_url` must \
+         lead to one that answers itself"
+    )]
+    Elsewhere(u16),
     /// It does not know us any more.
     #[error("refuses us (status 403): its policy or our login is not what it should be")]
     Refused,
@@ -52,6 +58,7 @@ impl Trouble {
     /// What an answer with this status and body means that is no use to us.
     pub fn of(status: u16, body: &str) -> Self {
         match status {
+            300..=399 => Self::Elsewhere(status),
             403 => Self::Refused,
             503 => Self::Sealed,
             400 if body.contains(WITHOUT_TLS) => Self::Settings(

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
-use super::SecretError;
 use super::cache::{Cache, Known};
 use super::client::{Client, Token};
 use super::trouble::Trouble;
+use super::{Name, SecretError};
 use crate::settings;
 use crate::worker::Worker;
 
@@ -147,7 +147,7 @@ impl Vault {
         (condition.at.elapsed() < REST).then_some(trouble)
     }
 
-    /// Asks with a token, on a thread that may wait; a token that is refused is replaced once.
+    /// Asks with a token, on a thread that may wait.
     async fn ask<T: Send + 'static>(
         self: &Arc<Self>,
         question: impl Fn(&Client, &Token) -> Result<T, Trouble> + Send + 'static,
@@ -160,20 +160,26 @@ impl Vault {
             return Err(trouble);
         }
         let vault = Arc::clone(self);
-        let asking = tokio::task::spawn_blocking(move || {
-            let token = vault.token()?;
-            match question(&vault.client, &token) {
-                Err(Trouble::Refused) => {
-                    let fresh = vault.log_in()?;
-                    question(&vault.client, &fresh)
-                }
-                other => other,
-            }
-        });
+        let asking = tokio::task::spawn_blocking(move || vault.with_token(question));
         let told = asking.await;
         let told = told.unwrap_or_else(|_| Err(Trouble::Away("no thread".to_owned())));
         self.note(told.as_ref().err());
         told
+    }
+
+    /// Asks; a token that is refused is replaced once.
+    fn with_token<T>(
+        &self,
+        question: impl Fn(&Client, &Token) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
+        let token = self.token()?;
+        match question(&self.client, &token) {
+            Err(Trouble::Refused) => {
+                let fresh = self.log_in()?;
+                question(&self.client, &fresh)
+            }
+            other => other,
+        }
     }
 
     fn token(&self) -> Result<Token, Trouble> {
@@ -243,7 +249,16 @@ impl Vault {
                 _ => self.token().map(drop),
             },
         };
-        self.note(kept.as_ref().err());
+        // One that is open and knows us may still tell nothing: trouble is over when it has told something.
+        let troubled = lock(&self.condition).trouble.is_some();
+        let proven = kept.and_then(|()| match troubled {
+            true => self.with_token(|client, token| {
+                let name = Name::TokenSigning.path();
+                client.read(token, &name).map(drop)
+            }),
+            false => Ok(()),
+        });
+        self.note(proven.as_ref().err());
     }
 }
 
@@ -259,4 +274,76 @@ async fn look_after(vault: Weak<Vault>) {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What another thread left behind in a panic is whole: each is changed in one step.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::settings::{Hidden, Login};
+
+    /// Is open and knows us, and tells values only while it is good; for ever.
+    fn standby(good: Arc<AtomicBool>) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let stream = stream.expect("a connection");
+                let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+                let asked = lines.next().unwrap_or_default();
+                let _head = lines.take_while(|line| !line.is_empty()).count();
+                let (status, body) = match asked.split(' ').nth(1).unwrap_or_default() {
+                    "/v1/sys/seal-status" => (200, r#"{"sealed":false}"#),
+                    "/v1/auth/token/lookup-self" => (200, r#"{"data":{"ttl":0}}"#),
+                    path if path.starts_with("/v1/kv/") => match good.load(Ordering::SeqCst) {
+                        true => (404, r#"{"errors":[]}"#),
+                        false => (307, ""),
+                    },
+                    _ => (404, ""),
+                };
+                let length = body.len();
+                let answer = format!(
+                    "HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+                );
+                // Whoever asked may be gone.
+                let _ = (&stream).write_all(answer.as_bytes());
+            }
+        });
+        url
+    }
+
+    #[tokio::test]
+    async fn trouble_lasts_until_something_is_told() {
+        let good = Arc::new(AtomicBool::new(true));
+        let settings = settings::Vault {
+            url: standby(Arc::clone(&good)),
+            ca: None,
+            mount: "kv".to_owned(),
+            version: 2,
+            prefix: "p".to_owned(),
+            login: Login::Token(Hidden::new("t0ken")),
+            timeout: Duration::from_secs(10),
+        };
+        let vault = Vault::open(settings, Duration::ZERO, None).expect("a vault");
+        let trouble = || lock(&vault.condition).trouble.clone();
+        let look = async || {
+            let vault = Arc::clone(&vault);
+            tokio::task::spawn_blocking(move || vault.look())
+                .await
+                .expect("it looks");
+        };
+        assert!(matches!(vault.get("a").await, Ok(None)));
+        good.store(false, Ordering::SeqCst);
+        assert!(vault.get("a").await.is_err());
+        for _ in 0..2 {
+            look().await;
+            assert_eq!(trouble(), Some(Trouble::Elsewhere(307)));
+        }
+        good.store(true, Ordering::SeqCst);
+        look().await;
+        assert_eq!(trouble(), None);
+        assert!(matches!(vault.get("a").await, Ok(None)));
+    }
 }

@@ -42,7 +42,8 @@ log_level = "warn"
 TXT
     case $kind in
         rvault) printf 'work_dir = "%s"\n' "$dir" >>"$dir/config.hcl" ;;
-        *) printf 'disable_mlock = true\n' >>"$dir/config.hcl" ;;
+        # Without a cluster nothing listens on the next port.
+        *) printf 'disable_mlock = true\ndisable_clustering = true\n' >>"$dir/config.hcl" ;;
     esac
 }
 

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use e2e::person::EMAIL;
+use e2e::tls_front::{Front, TlsFront};
 use e2e::{
-    AccessKey, Agent, Database, House, Raw, Rest, Service, Vault, Way, eventually, for_a_while,
+    AccessKey, Agent, Authority, Database, House, Leaf, Raw, Rest, Service, TempDir, Vault, Way,
+    eventually, for_a_while, free_range,
 };
 use serde_json::json;
 
@@ -100,7 +102,7 @@ async fn a_key_that_does_not_open_what_is_kept_is_refused_at_once() {
     Service::at(
         "message-server",
         &database,
-        e2e::free_range(1),
+        free_range(1),
         &[("SECRET__KEY", &both)],
     );
 }
@@ -265,20 +267,153 @@ async fn a_login_that_comes_to_its_end_is_made_again() {
     let rest = house.rest().await;
     // Three lives of a login.
     for_a_while(Duration::from_secs(6)).await;
-    let path = match vault
-        .settings()
-        .iter()
-        .any(|pair| *pair == ("SECRET__VAULT_KV", "1".to_owned()))
-    {
-        true => "services/landscape/registration-key/standalone",
-        false => "services/data/landscape/registration-key/standalone",
-    };
-    let body = json!({"value": "new", "data": {"value": "new"}});
-    assert!((200..300).contains(&vault.ask("POST", path, &body).await.0));
+    vault.put("registration-key/standalone", "new").await;
     let mut agent = Agent::new("late");
     agent.set_up(&house.way(), Some("new")).await;
     let sql = "select accepted from computer where title = 'late'";
     assert_eq!(house.database.sql(sql), "t", "what was written now is read");
     assert_eq!(rest.get("/computers").await.0, 200);
     says(&house.services[3], "vault: ok").await;
+}
+
+#[tokio::test]
+async fn a_secret_that_is_deleted_in_the_vault_is_not_there() {
+    let vault = Vault::start().await;
+    let settings = vault.settings();
+    let mut settings = pairs(&settings);
+    settings.push(("SECRET__CACHE", "1ms"));
+    let house = House::with(&settings).await;
+    let accepted = async |title: &str| {
+        let mut agent = Agent::new(title);
+        agent.set_up(&house.way(), Some("right")).await;
+        let sql = format!("select accepted from computer where title = '{title}'");
+        house.database.sql(&sql) == "t"
+    };
+    let words = ["registration-key", "right"];
+    house.database.schema(&settings, &words, "");
+    assert!(accepted("before").await);
+    vault.delete("registration-key/standalone").await;
+    assert!(!accepted("deleted").await);
+    says(&house.services[2], "vault: ok").await;
+    house.database.schema(&settings, &words, "");
+    assert!(accepted("again").await);
+    // What the services themselves forget is gone with all its versions.
+    house
+        .database
+        .schema(&settings, &["registration-key", "--none"], "");
+    assert_eq!(vault.secret("registration-key/standalone").await, None);
+    assert!(!accepted("forgotten").await);
+}
+
+#[tokio::test]
+async fn a_token_is_renewed_as_long_as_it_may_be_and_its_end_is_told() {
+    let vault = Vault::start().await;
+    let ours = vault.settings();
+    let ours = pairs(&ours);
+    let by = |token: &str| {
+        let login = ["SECRET__VAULT_ROLE_ID", "SECRET__VAULT_SECRET_ID_FILE"];
+        let mut settings = ours.clone();
+        settings.retain(|(key, _)| !login.contains(key));
+        let mut settings: Vec<_> = settings
+            .into_iter()
+            .map(|(key, value)| (key, value.to_owned()))
+            .collect();
+        settings.push(("SECRET__VAULT_TOKEN", token.to_owned()));
+        settings.push(("SECRET__CACHE", "1ms".to_owned()));
+        settings
+    };
+    let database = Database::fresh();
+    let (renewed, ends) = (vault.token(4, true).await, vault.token(4, false).await);
+    let start = |token: &str| {
+        let settings = by(token);
+        Service::at("api", &database, free_range(1), &pairs(&settings))
+    };
+    let (renewed, ends) = (start(&renewed), start(&ends));
+    says(&ends, "vault: refuses us").await;
+    if vault.renews().await {
+        // Two more lives of the one that may be renewed.
+        for_a_while(Duration::from_secs(8)).await;
+        says(&renewed, "vault: ok").await;
+        assert!(!renewed.log().contains("refuses us"), "{}", renewed.log());
+    } else {
+        says(&renewed, "vault: refuses us").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_vault_is_spoken_to_over_tls_and_only_when_its_authority_is_ours() {
+    let vault = Vault::start().await;
+    let (ours, strangers) = (Authority::new("Ours"), Authority::new("Strangers"));
+    let shown = ours.issue(&Leaf::server(&["127.0.0.1"]));
+    let front = TlsFront::start(vault.port(), &shown, Front::default()).await;
+    let dir = TempDir::new();
+    let file = |name: &str, text: &str| {
+        let file = dir.path().join(name);
+        std::fs::write(&file, text).expect("a file");
+        file.display().to_string()
+    };
+    let (ours, strangers) = (file("a.pem", &ours.pem), file("b.pem", &strangers.pem));
+    let over = |host: &str, ca: &str| {
+        let mut settings = vault.settings();
+        settings.retain(|(key, _)| *key != "SECRET__VAULT_URL");
+        let url = format!("https://{host}:{}", front.port());
+        settings.push(("SECRET__VAULT_URL", url));
+        settings.push(("SECRET__VAULT_CA", ca.to_owned()));
+        settings
+    };
+    let settings = over("127.0.0.1", &ours);
+    let house = House::with(&pairs(&settings)).await;
+    let key = AccessKey::of(&house.database, &pairs(&settings), EMAIL);
+    assert_eq!(
+        vault.secret(&format!("api-key/{}", key.access)).await,
+        Some(key.secret.clone())
+    );
+    assert_eq!(key.call(&house.gateway, "GetComputers", &[]).await.0, 200);
+    says(&house.services[3], "vault: ok").await;
+    assert!(!front.seen().is_empty());
+    assert_eq!(front.failed(), [""; 0]);
+
+    for (host, ca, told) in [
+        (
+            "127.0.0.1",
+            &strangers,
+            "`secret.vault_ca` does not name: put the certificate of the Vault's authority into that file",
+        ),
+        (
+            "localhost",
+            &ours,
+            "name the Vault in `secret.vault_url` as its certificate does",
+        ),
+    ] {
+        let settings = over(host, ca);
+        let service = Service::at("api", &house.database, free_range(1), &pairs(&settings));
+        says(&service, "vault: TLS: ").await;
+        says(&service, told).await;
+        assert!(service.log().contains(told), "{}", service.log());
+        let mut raw = Raw::tcp(service.port()).await;
+        let body = json!({"email": EMAIL, "password": e2e::person::PASSWORD}).to_string();
+        let fields = ["Content-Type: application/json"];
+        let reply = raw.ask("POST", "/api/v2/login", &fields, body.as_bytes());
+        assert_eq!(reply.await.status(), 503);
+    }
+}
+
+#[tokio::test]
+async fn a_vault_elsewhere_without_tls_is_warned_of() {
+    let vault = Vault::start().await;
+    let settings = vault.settings();
+    let settings = pairs(&settings);
+    let database = Database::fresh();
+    let warning = "cross the network readable";
+    let service = Service::at("api", &database, free_range(1), &settings);
+    says(&service, "vault: ok").await;
+    assert!(!service.log().contains(warning), "{}", service.log());
+    // Not an address of this machine alone, though it leads there.
+    let url = format!("http://0.0.0.0:{}", vault.port());
+    let mut settings = settings;
+    settings.retain(|(key, _)| *key != "SECRET__VAULT_URL");
+    settings.push(("SECRET__VAULT_URL", &url));
+    let service = Service::at("api", &database, free_range(1), &settings);
+    assert!(service.log().contains(warning), "{}", service.log());
+    says(&service, "vault: ok").await;
 }

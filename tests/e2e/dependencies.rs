@@ -258,7 +258,11 @@ async fn whoever_else_answers_there_is_no_database_and_no_broker() {
 async fn what_services_need_is_no_worker_though_a_range_covers_it() {
     let worker = Worker::start(replying(200)).await;
     let port = worker.port();
-    let gateway = edge(&worker, &format!("vault: \"127.0.0.1:{port}\"")).await;
+    let gateway = Edge::to(&worker)
+        .pool("hold: off")
+        .top(&format!("checks: {{ vault: \"127.0.0.1:{port}\" }}"))
+        .start()
+        .await;
     assert_eq!(gateway.http().await.get("/").await.status(), 503);
     gateway
         .reload(|text| text.replace("vault: \"", "tcp: \""))

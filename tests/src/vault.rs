@@ -1,5 +1,8 @@
 //! Who keeps the secrets of the services under test? A real Vault of the test's own
 //! (`scripts/vault.sh`): killed, sealed and brought back as a test likes.
+//!
+//! It is the first of `vault`, `bao` and `rvault` that there is; tests pass with Vault 1.8 and `rvault` 0.2.1. The first two keep
+//! versions (KV version 2). To test with another than the one that `scripts/setup.sh` has built, put its program into `PATH`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -96,7 +99,13 @@ impl Vault {
 
     /// Asks it as its root.
     pub async fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
-        let token = format!("X-Vault-Token: {}", self.read("root-token"));
+        let token = self.read("root-token");
+        self.ask_by(&token, method, path, body).await
+    }
+
+    /// Asks it with a token.
+    async fn ask_by(&self, token: &str, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let token = format!("X-Vault-Token: {token}");
         let body = match body {
             Value::Null => String::new(),
             body => body.to_string(),
@@ -124,17 +133,60 @@ impl Vault {
         .await;
     }
 
+    /// Where the services' secret of this name lies.
+    fn path(&self, name: &str) -> String {
+        let part = if self.versioned() { "data/" } else { "" };
+        format!("services/{part}landscape/{name}")
+    }
+
+    /// Does it keep versions of what it keeps (KV version 2)?
+    fn versioned(&self) -> bool {
+        self.read("kv") == "2"
+    }
+
     /// What it keeps under a name of the services.
     pub async fn secret(&self, name: &str) -> Option<String> {
-        let version_1 = self.read("kv") == "1";
-        let part = if version_1 { "" } else { "data/" };
-        let path = format!("services/{part}landscape/{name}");
-        let (_, answer) = self.ask("GET", &path, &Value::Null).await;
-        let data = match version_1 {
-            true => &answer["data"],
-            false => &answer["data"]["data"],
+        let (_, answer) = self.ask("GET", &self.path(name), &Value::Null).await;
+        let data = match self.versioned() {
+            true => &answer["data"]["data"],
+            false => &answer["data"],
         };
         data["value"].as_str().map(str::to_owned)
+    }
+
+    /// Somebody else puts a secret of the services there.
+    pub async fn put(&self, name: &str, value: &str) {
+        let body = match self.versioned() {
+            true => json!({"data": {"value": value}}),
+            false => json!({"value": value}),
+        };
+        let (status, answer) = self.ask("POST", &self.path(name), &body).await;
+        assert!((200..300).contains(&status), "{status} {answer}");
+    }
+
+    /// Somebody else deletes a secret of the services; where there are versions, the latest one, and all are left to see.
+    pub async fn delete(&self, name: &str) {
+        let (status, answer) = self.ask("DELETE", &self.path(name), &Value::Null).await;
+        assert!((200..300).contains(&status), "{status} {answer}");
+    }
+
+    /// A token for the services that ends after so many seconds, and may or may not be renewed.
+    pub async fn token(&self, seconds: u32, renewable: bool) -> String {
+        let ttl = format!("{seconds}s");
+        let body = json!({"policies": ["services"], "ttl": ttl, "renewable": renewable});
+        let (status, answer) = self.ask("POST", "auth/token/create", &body).await;
+        let token = answer["auth"]["client_token"].as_str();
+        token
+            .unwrap_or_else(|| panic!("{status} {answer}"))
+            .to_owned()
+    }
+
+    /// Can a token ask for a longer life? Not of `rvault`.
+    pub async fn renews(&self) -> bool {
+        let token = self.token(60, true).await;
+        let path = "auth/token/renew-self";
+        let (status, _) = self.ask_by(&token, "POST", path, &json!({})).await;
+        status == 200
     }
 }
 

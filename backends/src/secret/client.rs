@@ -1,37 +1,22 @@
 //! How is a Vault spoken to? Its HTTP interface, as far as we need it; blocking, within a deadline.
 //!
-//! Keys and values of engine version 1 and 2, login by AppRole, renewal of a token, and whether it is
+//! Keys and values of engine version 1 and 2, which of them it is, login by AppRole, renewal of a token, and whether it is
 //! sealed. Redirects are not followed: our token is for the server that was named.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::RootCertStore;
 use serde_json::{Value, json};
 use ureq::Agent;
 use ureq::http::Request;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
+use super::trouble::{Trouble, said};
 use crate::settings::{Login, Vault as Settings};
 
 /// Largest answer, bytes.
 const ANSWER_BYTES_MAX: u64 = 1024 * 1024;
-
-/// Why a Vault gave no answer to use.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Trouble {
-    /// Nobody answers, or not in time.
-    #[error("away ({0})")]
-    Away(String),
-    /// It answers, and can read nothing.
-    #[error("sealed")]
-    Sealed,
-    /// It does not know us any more.
-    #[error("refuses us (status 403): its policy or our login is not what it should be")]
-    Refused,
-    /// Another answer.
-    #[error("not understood (status {0})")]
-    Odd(u16),
-}
 
 /// A token, and for how long it is good.
 #[derive(Clone)]
@@ -74,8 +59,10 @@ impl Client {
                     roots.push(root);
                 }
             }
-            if roots.is_empty() {
-                return Err(told(&"no certificate in it"));
+            let ders = roots.iter().map(|root| root.der().to_vec().into());
+            let (usable, _) = RootCertStore::empty().add_parsable_certificates(ders);
+            if usable == 0 {
+                return Err(told(&"no certificate of an authority in it (PEM)"));
             }
             let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
             let tls = TlsConfig::builder()
@@ -89,14 +76,14 @@ impl Client {
         })
     }
 
+    /// Asks; the status, and the body as text.
     fn ask(
         &self,
         method: &str,
         path: &str,
         token: Option<&Token>,
         body: Option<&Value>,
-    ) -> Answer<(u16, Value)> {
-        let away = |cause: &dyn std::fmt::Display| Trouble::Away(cause.to_string());
+    ) -> Answer<(u16, String)> {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}/v1/{path}", self.settings.url));
@@ -107,19 +94,19 @@ impl Client {
         let request = request
             .header("Content-Type", "application/json")
             .body(body)
-            .map_err(|cause| away(&cause))?;
-        let mut response = self.agent.run(request).map_err(|cause| away(&cause))?;
+            .map_err(|cause| Trouble::Away(cause.to_string()))?;
+        let mut response = self.agent.run(request)?;
         let status = response.status().as_u16();
         let text = response
             .body_mut()
             .with_config()
             .limit(ANSWER_BYTES_MAX)
-            .read_to_string()
-            .map_err(|cause| away(&cause))?;
-        Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
+            .read_to_string()?;
+        Ok((status, text))
     }
 
-    /// Asks, and tells the statuses apart that mean trouble. None for 404.
+    /// Asks, and tells the statuses apart that mean trouble. None for 404, where that is all that is said: a path that
+    /// nobody serves is no secret that is not there.
     fn told(
         &self,
         method: &str,
@@ -128,11 +115,9 @@ impl Client {
         body: Option<&Value>,
     ) -> Answer<Option<Value>> {
         match self.ask(method, path, token, body)? {
-            (200..=299, value) => Ok(Some(value)),
-            (404, _) => Ok(None),
-            (403, _) => Err(Trouble::Refused),
-            (503, _) => Err(Trouble::Sealed),
-            (status, _) => Err(Trouble::Odd(status)),
+            (200..=299, text) => Ok(Some(serde_json::from_str(&text).unwrap_or(Value::Null))),
+            (404, text) if said(&text).is_none() => Ok(None),
+            (status, text) => Err(Trouble::of(status, &text)),
         }
     }
 
@@ -145,7 +130,7 @@ impl Client {
         match self.told("GET", "sys/seal-status", None, None)? {
             Some(answer) if answer["sealed"] == Value::Bool(false) => Ok(()),
             Some(_) => Err(Trouble::Sealed),
-            None => Err(Trouble::Odd(404)),
+            None => Err(nobody()),
         }
     }
 
@@ -162,7 +147,7 @@ impl Client {
                     lifetime: None,
                 };
                 let answer = self.told("GET", "auth/token/lookup-self", Some(&token), None)?;
-                let answer = answer.ok_or(Trouble::Odd(404))?;
+                let answer = answer.ok_or_else(nobody)?;
                 token.lifetime = seconds(&answer["data"]["ttl"]);
                 Ok(token)
             }
@@ -175,10 +160,10 @@ impl Client {
                 let path = format!("auth/{mount}/login");
                 // What is wrong with the login is told as 400, too.
                 let answer = match self.told("POST", &path, None, Some(&body)) {
-                    Err(Trouble::Odd(400)) => Err(Trouble::Refused),
+                    Err(Trouble::Odd(400, _)) => Err(Trouble::Refused),
                     other => other,
                 };
-                token(&answer?.ok_or(Trouble::Odd(404))?)
+                token(&answer?.ok_or_else(nobody)?)
             }
         }
     }
@@ -191,10 +176,39 @@ impl Client {
     pub fn renew(&self, old: &Token) -> Answer<Token> {
         let path = "auth/token/renew-self";
         let answer = self.told("POST", path, Some(old), Some(&json!({})))?;
-        token(&answer.ok_or(Trouble::Odd(404))?)
+        token(&answer.ok_or_else(nobody)?)
     }
 
-    /// The value under a name; None where there is none.
+    /// Is the engine of keys and values of the version that the settings say? With the other one, secrets would seem not
+    /// to be there, or be left when they are removed. A server that does not tell is taken at the settings' word.
+    ///
+    /// # Errors
+    ///
+    /// It is of the other, or there is trouble.
+    pub fn fits(&self, token: &Token) -> Answer<()> {
+        let Settings { mount, version, .. } = &self.settings;
+        let path = format!("sys/internal/ui/mounts/{mount}");
+        let answer = match self.told("GET", &path, Some(token), None) {
+            Ok(Some(answer)) => answer,
+            // Older servers do not know it, and a policy may hide it.
+            Ok(None) | Err(Trouble::Refused | Trouble::Odd(..)) => return Ok(()),
+            Err(trouble) => return Err(trouble),
+        };
+        let engine = &answer["data"];
+        let there = match (engine["type"].as_str(), &engine["options"]["version"]) {
+            (Some("kv" | "generic"), Value::Null) => "1",
+            (Some("kv" | "generic"), told) => told.as_str().unwrap_or_default(),
+            _ => return Ok(()),
+        };
+        match there.parse() {
+            Ok(there @ 1..=2) if there != *version => Err(Trouble::Settings(format!(
+                "the engine at `{mount}` is of version {there}: set `secret.vault_kv` to {there}"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// The value under a name; None where there is none, or its latest version is deleted.
     ///
     /// # Errors
     ///
@@ -223,7 +237,7 @@ impl Client {
         };
         let path = self.path("data", name);
         let done = self.told("POST", &path, Some(token), Some(&body))?;
-        done.map(drop).ok_or(Trouble::Odd(404))
+        done.map(drop).ok_or_else(nobody)
     }
 
     /// Forgets what is under a name, all its versions.
@@ -246,9 +260,16 @@ impl Client {
     }
 }
 
+/// Nobody serves what we asked for.
+fn nobody() -> Trouble {
+    Trouble::Odd(404, String::new())
+}
+
 fn token(answer: &Value) -> Answer<Token> {
     let auth = &answer["auth"];
-    let text = auth["client_token"].as_str().ok_or(Trouble::Odd(200))?;
+    let text = auth["client_token"]
+        .as_str()
+        .ok_or(Trouble::Odd(200, String::new()))?;
     Ok(Token {
         text: text.into(),
         lifetime: seconds(&auth["lease_duration"]),
@@ -270,8 +291,7 @@ mod tests {
     use super::*;
     use crate::settings::Hidden;
 
-    /// Answers one request after the other as Vault's documentation has it for version 2, which no server
-    /// at hand speaks, and gives back what was asked.
+    /// Answers one request after the other as a Vault does, and gives back what was asked.
     fn spoken(answers: &'static [&'static str]) -> (Client, JoinHandle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
@@ -355,6 +375,88 @@ mod tests {
     }
 
     #[test]
+    fn a_file_without_an_authority_is_refused() {
+        let dir = std::env::temp_dir();
+        let file = dir.join(format!("portcullis-vault-ca-{}.pem", std::process::id()));
+        for (text, told) in [
+            ("", "no certificate of an authority"),
+            (
+                "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+                "no certificate of an authority",
+            ),
+            ("-----BEGIN CERTIFICATE-----\nAA", "secret.vault_ca: "),
+        ] {
+            std::fs::write(&file, text).expect("a file");
+            let told_now = Client::new(Settings {
+                url: "https://127.0.0.1".to_owned(),
+                ca: Some(file.clone()),
+                mount: "kv".to_owned(),
+                version: 2,
+                prefix: "p".to_owned(),
+                login: Login::Token(Hidden::new("t0ken")),
+                timeout: Duration::from_secs(10),
+            });
+            let problem = told_now.err().expect("refused");
+            assert!(problem.contains(told), "{problem}");
+        }
+        std::fs::remove_file(&file).expect("it was there");
+    }
+
+    #[test]
+    fn what_is_not_there_is_told_apart_from_what_nobody_serves() {
+        let (client, heard) = spoken(&[
+            r#"404 {"data":{"data":null,"metadata":{"deletion_time":"2026-01-01T00:00:00Z","destroyed":false}}}"#,
+            r#"404 {"data":{"data":null,"metadata":{"deletion_time":"","destroyed":true}}}"#,
+            r#"404 {"errors":["no handler for route 'kv/data/p/a'"]}"#,
+            r#"404 {"request_id":"x","data":null,"warnings":["Invalid path for a versioned K/V secrets engine."]}"#,
+        ]);
+        let token = Token {
+            text: "t0ken".into(),
+            lifetime: None,
+        };
+        assert_eq!(client.read(&token, "a"), Ok(None));
+        assert_eq!(client.read(&token, "a"), Ok(None));
+        for part in ["no handler", "Invalid path"] {
+            let trouble = client.read(&token, "a").expect_err(part);
+            assert!(trouble.to_string().contains(part), "{trouble}");
+        }
+        assert_eq!(heard.join().expect("it answered all").len(), 4);
+    }
+
+    #[test]
+    fn an_engine_of_the_other_version_is_told() {
+        let (client, heard) = spoken(&[
+            r#"200 {"data":{"type":"kv","options":{"version":"2"}}}"#,
+            r#"200 {"data":{"type":"kv","options":null}}"#,
+            r#"200 {"data":{"type":"kv","options":{"version":"1"}}}"#,
+            r#"200 {"data":{"type":"of a plugin","options":null}}"#,
+            r#"403 {"errors":["preflight capability check returned 403"]}"#,
+            "404 {}",
+            r#"503 {"errors":["Vault is sealed"]}"#,
+        ]);
+        let token = Token {
+            text: "t0ken".into(),
+            lifetime: None,
+        };
+        let other = Err(Trouble::Settings(
+            "the engine at `kv` is of version 1: set `secret.vault_kv` to 1".to_owned(),
+        ));
+        for told in [
+            Ok(()),
+            other.clone(),
+            other,
+            Ok(()),
+            Ok(()),
+            Ok(()),
+            Err(Trouble::Sealed),
+        ] {
+            assert_eq!(client.fits(&token), told);
+        }
+        let heard = heard.join().expect("it answered all");
+        assert!(heard[0].starts_with("GET /v1/sys/internal/ui/mounts/kv HTTP/1.1"));
+    }
+
+    #[test]
     fn trouble_is_told_apart_and_nothing_is_followed() {
         let (client, heard) = spoken(&["503 {}", "403 {}", "500 {}", "307 {}"]);
         let token = Token {
@@ -364,8 +466,8 @@ mod tests {
         for trouble in [
             Trouble::Sealed,
             Trouble::Refused,
-            Trouble::Odd(500),
-            Trouble::Odd(307),
+            Trouble::Odd(500, String::new()),
+            Trouble::Elsewhere(307),
         ] {
             assert_eq!(client.read(&token, "a"), Err(trouble));
         }

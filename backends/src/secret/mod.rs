@@ -18,9 +18,10 @@ use crate::worker::Worker;
 mod cache;
 mod client;
 mod seal;
+mod trouble;
 mod vault;
 
-pub use client::Trouble;
+pub use trouble::Trouble;
 
 /// Why a secret was not to be had.
 #[derive(Debug, thiserror::Error)]

@@ -4,15 +4,17 @@
 //! serves on, nobody waits for it more than once in [`REST`], and `/health` says so. A task keeps the
 //! token alive and sees when the Vault is back.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
-use super::SecretError;
 use super::cache::{Cache, Known};
-use super::client::{Client, Token, Trouble};
+use super::client::{Client, Token};
+use super::trouble::Trouble;
+use super::{Name, SecretError};
 use crate::settings;
 use crate::worker::Worker;
 
@@ -31,6 +33,8 @@ pub struct Vault {
     questions: Semaphore,
     cache: Mutex<Cache>,
     token: Mutex<Option<(Token, Instant)>>,
+    /// The engine is of the version that the settings say, as far as it tells.
+    fits: AtomicBool,
     condition: Mutex<Condition>,
     worker: Option<Worker>,
 }
@@ -53,11 +57,18 @@ impl Vault {
         fresh: Duration,
         worker: Option<Worker>,
     ) -> Result<Arc<Self>, String> {
+        if settings.in_the_open() {
+            warn!(
+                "secrets and the login to the Vault cross the network readable: begin \
+                 `secret.vault_url` with https:// and name its authority by `secret.vault_ca`"
+            );
+        }
         let vault = Arc::new(Self {
             client: Client::new(settings)?,
             questions: Semaphore::new(QUESTIONS_MAX),
             cache: Mutex::new(Cache::new(fresh)),
             token: Mutex::new(None),
+            fits: AtomicBool::new(false),
             condition: Mutex::new(Condition {
                 trouble: None,
                 at: Instant::now(),
@@ -136,7 +147,7 @@ impl Vault {
         (condition.at.elapsed() < REST).then_some(trouble)
     }
 
-    /// Asks with a token, on a thread that may wait; a token that is refused is replaced once.
+    /// Asks with a token, on a thread that may wait.
     async fn ask<T: Send + 'static>(
         self: &Arc<Self>,
         question: impl Fn(&Client, &Token) -> Result<T, Trouble> + Send + 'static,
@@ -149,28 +160,39 @@ impl Vault {
             return Err(trouble);
         }
         let vault = Arc::clone(self);
-        let asking = tokio::task::spawn_blocking(move || {
-            let token = vault.token()?;
-            match question(&vault.client, &token) {
-                Err(Trouble::Refused) => {
-                    let fresh = vault.log_in()?;
-                    question(&vault.client, &fresh)
-                }
-                other => other,
-            }
-        });
+        let asking = tokio::task::spawn_blocking(move || vault.with_token(question));
         let told = asking.await;
         let told = told.unwrap_or_else(|_| Err(Trouble::Away("no thread".to_owned())));
         self.note(told.as_ref().err());
         told
     }
 
+    /// Asks; a token that is refused is replaced once.
+    fn with_token<T>(
+        &self,
+        question: impl Fn(&Client, &Token) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
+        let token = self.token()?;
+        match question(&self.client, &token) {
+            Err(Trouble::Refused) => {
+                let fresh = self.log_in()?;
+                question(&self.client, &fresh)
+            }
+            other => other,
+        }
+    }
+
     fn token(&self) -> Result<Token, Trouble> {
         let held = lock(&self.token).clone();
-        match held {
-            Some((token, _)) => Ok(token),
-            None => self.log_in(),
+        let token = match held {
+            Some((token, _)) => token,
+            None => self.log_in()?,
+        };
+        if !self.fits.load(Ordering::Relaxed) {
+            self.client.fits(&token)?;
+            self.fits.store(true, Ordering::Relaxed);
         }
+        Ok(token)
     }
 
     fn log_in(&self) -> Result<Token, Trouble> {
@@ -211,7 +233,7 @@ impl Vault {
         }
         let held = lock(&self.token).clone();
         let kept = match held {
-            None => self.log_in().map(drop),
+            None => self.token().map(drop),
             Some((token, since)) => match token.lifetime {
                 Some(lifetime) if since.elapsed() > lifetime / 2 => {
                     let renewed = self.client.renew(&token);
@@ -224,10 +246,19 @@ impl Vault {
                         Err(_) => self.log_in().map(drop),
                     }
                 }
-                _ => Ok(()),
+                _ => self.token().map(drop),
             },
         };
-        self.note(kept.as_ref().err());
+        // One that is open and knows us may still tell nothing: trouble is over when it has told something.
+        let troubled = lock(&self.condition).trouble.is_some();
+        let proven = kept.and_then(|()| match troubled {
+            true => self.with_token(|client, token| {
+                let name = Name::TokenSigning.path();
+                client.read(token, &name).map(drop)
+            }),
+            false => Ok(()),
+        });
+        self.note(proven.as_ref().err());
     }
 }
 
@@ -243,4 +274,76 @@ async fn look_after(vault: Weak<Vault>) {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What another thread left behind in a panic is whole: each is changed in one step.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::settings::{Hidden, Login};
+
+    /// Is open and knows us, and tells values only while it is good; for ever.
+    fn standby(good: Arc<AtomicBool>) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let stream = stream.expect("a connection");
+                let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+                let asked = lines.next().unwrap_or_default();
+                let _head = lines.take_while(|line| !line.is_empty()).count();
+                let (status, body) = match asked.split(' ').nth(1).unwrap_or_default() {
+                    "/v1/sys/seal-status" => (200, r#"{"sealed":false}"#),
+                    "/v1/auth/token/lookup-self" => (200, r#"{"data":{"ttl":0}}"#),
+                    path if path.starts_with("/v1/kv/") => match good.load(Ordering::SeqCst) {
+                        true => (404, r#"{"errors":[]}"#),
+                        false => (307, ""),
+                    },
+                    _ => (404, ""),
+                };
+                let length = body.len();
+                let answer = format!(
+                    "HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+                );
+                // Whoever asked may be gone.
+                let _ = (&stream).write_all(answer.as_bytes());
+            }
+        });
+        url
+    }
+
+    #[tokio::test]
+    async fn trouble_lasts_until_something_is_told() {
+        let good = Arc::new(AtomicBool::new(true));
+        let settings = settings::Vault {
+            url: standby(Arc::clone(&good)),
+            ca: None,
+            mount: "kv".to_owned(),
+            version: 2,
+            prefix: "p".to_owned(),
+            login: Login::Token(Hidden::new("t0ken")),
+            timeout: Duration::from_secs(10),
+        };
+        let vault = Vault::open(settings, Duration::ZERO, None).expect("a vault");
+        let trouble = || lock(&vault.condition).trouble.clone();
+        let look = async || {
+            let vault = Arc::clone(&vault);
+            tokio::task::spawn_blocking(move || vault.look())
+                .await
+                .expect("it looks");
+        };
+        assert!(matches!(vault.get("a").await, Ok(None)));
+        good.store(false, Ordering::SeqCst);
+        assert!(vault.get("a").await.is_err());
+        for _ in 0..2 {
+            look().await;
+            assert_eq!(trouble(), Some(Trouble::Elsewhere(307)));
+        }
+        good.store(true, Ordering::SeqCst);
+        look().await;
+        assert_eq!(trouble(), None);
+        assert!(matches!(vault.get("a").await, Ok(None)));
+    }
 }

@@ -1,6 +1,7 @@
 //! Where are secrets kept? `[secret]`: a key for those in the database, or a Vault.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -67,6 +68,31 @@ pub struct Vault {
     pub login: Login,
     /// `vault_timeout`: longest request. Default 3s.
     pub timeout: Duration,
+}
+
+impl Vault {
+    /// Can others on the way read what is said? Plain HTTP to anybody but this machine.
+    pub fn in_the_open(&self) -> bool {
+        let Some(rest) = self.url.strip_prefix("http://") else {
+            return false;
+        };
+        let authority = rest.split(['/', '?']).next().unwrap_or_default();
+        let host = authority
+            .rsplit_once('@')
+            .map_or(authority, |(_, host)| host);
+        let host = match host.strip_prefix('[') {
+            Some(rest) => rest.split(']').next().unwrap_or_default(),
+            None => host.split(':').next().unwrap_or_default(),
+        };
+        let here = match host.parse::<IpAddr>() {
+            Ok(address) => address.to_canonical().is_loopback(),
+            Err(_) => {
+                let name = host.trim_end_matches('.').to_ascii_lowercase();
+                name == "localhost" || name.ends_with(".localhost")
+            }
+        };
+        !here
+    }
 }
 
 /// How a Vault knows us.
@@ -136,7 +162,11 @@ fn vault(keys: &mut Keys) -> Option<Vault> {
     let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
     let problem = match (&vault.login, scheme) {
         (_, "https") if vault.ca.is_none() => {
-            "`vault_url` is https: name its authority by `vault_ca`"
+            "`vault_url` is https: name its authority by `vault_ca`, a PEM file (those of the system: \
+             /etc/ssl/certs/ca-certificates.crt)"
+        }
+        (_, "http") if vault.ca.is_some() => {
+            "`vault_ca` is of no use to a `vault_url` of http://: begin it with https://"
         }
         (_, "http" | "https") => match &vault.login {
             Login::AppRole { .. } if role.is_empty() || secret.is_empty() => {
@@ -204,6 +234,37 @@ mod tests {
     }
 
     #[test]
+    fn plain_http_is_for_this_machine() {
+        for (url, open) in [
+            ("http://127.0.0.1:8200", false),
+            ("http://127.9.9.9", false),
+            ("http://localhost:8200", false),
+            ("http://vault.LOCALHOST./v", false),
+            ("http://[::1]:8200", false),
+            ("http://[::ffff:127.0.0.1]:8200/", false),
+            ("http://10.0.0.9:8200", true),
+            ("http://0.0.0.0:8200", true),
+            ("http://[2001:db8::1]", true),
+            ("http://vault.example.com", true),
+            ("http://localhost@vault.example.com", true),
+            ("http://localhost.example.com", true),
+        ] {
+            let Keeper::Vault(vault) = read_text(&format!("vault_url = {url}\nvault_token = t\n"))
+                .expect("right")
+                .keeper
+            else {
+                panic!("a vault was named");
+            };
+            assert_eq!(vault.in_the_open(), open, "{url}");
+        }
+        let text = "vault_url = https://10.0.0.9\nvault_ca = /x\nvault_token = t\n";
+        let Keeper::Vault(vault) = read_text(text).expect("right").keeper else {
+            panic!("a vault was named");
+        };
+        assert!(!vault.in_the_open());
+    }
+
+    #[test]
     fn contradictions_are_told() {
         for (text, told) in [
             (
@@ -222,6 +283,10 @@ mod tests {
                 "exclude each other",
             ),
             ("vault_url = https://v\nvault_token = t\n", "`vault_ca`"),
+            (
+                "vault_url = http://v\nvault_ca = /x\nvault_token = t\n",
+                "begin it with https://",
+            ),
             ("vault_url = v:8200\nvault_token = t\n", "begins with http"),
             (
                 "vault_url = http://v\nvault_token = t\nvault_kv = 3\n",

@@ -152,6 +152,8 @@ fn a_vault_is_told_by_what_it_says_of_itself() {
     let sealed = br#"{"initialized":true,"sealed":true}"#;
     assert!(bad(vault::answer(health, 503, sealed).unwrap()).starts_with("sealed"));
     let new = br#"{"initialized":false,"sealed":true}"#;
+    let plain = b"Client sent an HTTP request to an HTTPS server.\n";
+    assert!(bad(vault::answer(health, 400, plain).unwrap()).contains("`tls:"));
     assert!(bad(vault::answer(health, 501, new).unwrap()).starts_with("not initialised"));
     // A server that does not know the path is asked for another.
     for (status, body) in [

@@ -8,6 +8,9 @@ use super::{Answer, GOOD};
 /// What is asked for, one after the other until an answer says something.
 pub const PATHS: [&str; 3] = ["/v1/sys/health", "/v1/sys/seal-status", "/v1/sys/init"];
 
+/// What a listener with TLS says to whoever does not speak it.
+const WITHOUT_TLS: &str = "HTTP request to an HTTPS server";
+
 /// What an answer means; `None` where it says nothing about the Vault, so that the next path is asked for.
 pub fn answer(path: &str, status: u16, body: &[u8]) -> Option<Answer> {
     let told: Value = serde_json::from_slice(body).unwrap_or_default();
@@ -22,6 +25,9 @@ pub fn answer(path: &str, status: u16, body: &[u8]) -> Option<Answer> {
         )),
         (_, Some(false)) if path == PATHS[0] => Some(open(status)),
         (_, Some(false)) => Some(GOOD),
+        _ if status == 400 && String::from_utf8_lossy(body).contains(WITHOUT_TLS) => Some(
+            Answer::Bad("it speaks TLS: add `tls: { ca: FILE }` to the check".to_owned()),
+        ),
         _ => None,
     }
 }

@@ -358,6 +358,17 @@ async fn computers_are_found_changed_and_removed() {
             "{action} {arguments:?}: {answer}"
         );
     }
+    let annotations = async || {
+        let arguments = [("query", "web-1"), ("with_annotations", "true")];
+        call("GetComputers", &arguments).await.1[0]["annotations"].clone()
+    };
+    assert_eq!(annotations().await, json!({"room": "B 7"}));
+    let arguments = [("query", "web-1"), ("key", "room")];
+    assert_eq!(
+        call("RemoveAnnotationFromComputers", &arguments).await.0,
+        200
+    );
+    assert_eq!(annotations().await, json!({}));
     let (status, answer) = call("RemoveComputers", &[("computer_ids.1", &db.to_string())]).await;
     assert_eq!((status, answer), (200, Value::Null));
     assert_eq!(house.database.sql("select title from computer"), "web-1");
@@ -437,6 +448,36 @@ async fn a_script_with_an_attachment_runs_and_its_result_is_seen() {
     ];
     let (_, copy) = key.call(gateway, "CopyScript", &arguments).await;
     assert_eq!(copy["attachments"], json!(["file"]));
+    let copied = copy["id"].to_string();
+    let arguments = [
+        ("script_id", copied.as_str()),
+        ("title", "Changed"),
+        ("time_limit", "5"),
+    ];
+    let (status, changed) = key.call(gateway, "EditScript", &arguments).await;
+    assert_eq!(
+        (status, &changed["title"], &changed["time_limit"]),
+        (200, &json!("Changed"), &json!(5)),
+        "{changed}"
+    );
+    for (filename, expected) in [("file", 200), ("other", 404)] {
+        let arguments = [("script_id", copied.as_str()), ("filename", filename)];
+        let (status, answer) = key
+            .call(gateway, "RemoveScriptAttachment", &arguments)
+            .await;
+        assert_eq!(status, expected, "{answer}");
+    }
+    let (_, scripts) = key.call(gateway, "GetScripts", &[]).await;
+    let titles: Vec<_> = scripts
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|script| (script["title"].clone(), script["attachments"].clone()))
+        .collect();
+    assert!(
+        titles.contains(&(json!("Changed"), json!([]))),
+        "{titles:?}"
+    );
 
     let arguments = [("query", "tag:blue"), ("script_id", script_id.as_str())];
     let (status, group) = key.call(gateway, "ExecuteScript", &arguments).await;
@@ -520,6 +561,25 @@ async fn a_script_with_an_attachment_runs_and_its_result_is_seen() {
         (status, canceled.as_array().map(Vec::len)),
         (200, Some(1)),
         "{canceled}"
+    );
+    let (status, group) = key.call(gateway, "ShutdownComputers", &arguments).await;
+    assert_eq!(status, 200, "{group}");
+    // Nothing here waits for approval.
+    let query = format!("parent-id:{}", group["id"]);
+    let (status, answer) = key
+        .call(gateway, "ApproveActivities", &[("query", &query)])
+        .await;
+    assert_eq!(
+        (status, &answer["error"]),
+        (400, &json!("InvalidActivityStatusChange"))
+    );
+    let (_, seen) = key
+        .call(gateway, "GetActivities", &[("query", &query)])
+        .await;
+    assert_eq!(
+        (&seen[0]["type"], &seen[0]["computer_id"]),
+        (&json!("ShutdownRequest"), &json!(id)),
+        "{seen}"
     );
 }
 

@@ -209,13 +209,19 @@ async fn an_order_to_change_packages_ends_with_what_it_would_have_needed() {
     let order = order.expect("the order");
     assert_eq!(order.at("install"), Some(&l([i(9)])));
     assert_eq!(order.at("operation-id"), Some(&i(operation)));
-    agent.report(d([
-        ("must-install", l([i(11), i(12)])),
-        ("must-remove", l([Pickle::Null])),
-        ("operation-id", i(operation)),
-        ("result-code", i(101)),
-        ("type", u("change-packages-result")),
-    ]));
+    let result = |must_install| {
+        d([
+            ("must-install", must_install),
+            ("must-remove", l([Pickle::Null])),
+            ("operation-id", i(operation)),
+            ("result-code", i(101)),
+            ("type", u("change-packages-result")),
+        ])
+    };
+    agent.report(result(l([i(11), i(12)])));
+    agent.exchange(&way).await.expect("an exchange");
+    // What is over is over.
+    agent.report(result(l([i(13)])));
     agent.exchange(&way).await.expect("an exchange");
     let ended = database.sql("select status, result_code from activity");
     assert_eq!(ended, "failed|101");

@@ -22,6 +22,35 @@ fn part<'a>(page: &'a str, from: &str, to: &str) -> &'a str {
 }
 
 #[tokio::test]
+async fn long_lists_are_turned_over_page_by_page() {
+    let house = House::start().await;
+    let browser = house.browser().await;
+    for (path, accepted) in [("/pending", false), ("/computers", true)] {
+        house.database.sql(&format!(
+            "insert into computer (account_id, accepted, title, hostname) \
+             select 1, {accepted}, 'c' || lpad(n::text, 3, '0') || '{path}', 'h' from generate_series(1, 101) n"
+        ));
+        let titles = async |at: &str| {
+            let page = browser.get(at).await.text();
+            let shown = (1..=101).filter(|n| page.contains(&format!("c{n:03}{path}")));
+            (shown.count(), page)
+        };
+        let (first, page) = titles(path).await;
+        assert_eq!(first, 100, "{page}");
+        let next = format!("{path}?from=100");
+        assert!(page.contains(&format!("href=\"{next}\">More")), "{page}");
+        assert!(!page.contains(">Back</a>"), "{page}");
+        let (last, page) = titles(&next).await;
+        assert_eq!(last, 1, "{page}");
+        assert!(
+            page.contains(&format!("href=\"{path}?from=0\">Back")),
+            "{page}"
+        );
+        assert!(!page.contains(">More</a>"), "{page}");
+    }
+}
+
+#[tokio::test]
 async fn a_computer_is_seen_with_its_network_and_what_that_was_before() {
     let house = House::start().await;
     let (way, browser) = (house.way(), house.browser().await);

@@ -86,7 +86,8 @@ pub fn traffic(fields: Fields<'_>) -> Result<Traffic, Invalid> {
         let Key::Text(interface) = key else {
             return Err(invalid("activities", "names of interfaces"));
         };
-        name(&Value::from(interface.as_str())).map_err(|reason| invalid("activities", reason))?;
+        let interface = name(&Value::from(interface.as_str()))
+            .map_err(|reason| invalid("activities", reason))?;
         for one in steps
             .as_list()
             .ok_or_else(|| invalid("activities", "lists of steps"))?
@@ -220,6 +221,14 @@ mod tests {
         let traffic = traffic(Fields::of(&value).expect("fields")).expect("valid");
         let found: Vec<_> = traffic.values().copied().collect();
         assert_eq!(found, [(0, 128_967)]);
+    }
+
+    #[test]
+    fn a_name_of_an_interface_holds_nothing_that_the_database_refuses() {
+        let value = value(b"du10:activitiesds6:eth0\0\0lti1795406100;i1;i2;;;;;");
+        let traffic = traffic(Fields::of(&value).expect("fields")).expect("valid");
+        let names: Vec<_> = traffic.keys().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["eth0\u{fffd}\u{fffd}"]);
     }
 
     #[test]

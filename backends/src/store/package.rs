@@ -145,7 +145,8 @@ pub async fn reporter_result(
     Ok(())
 }
 
-/// What an order to change packages would have needed beyond what it allowed.
+/// What an order to change packages would have needed beyond what it allowed. A result that comes late or again changes
+/// nothing, nor does one for an order of another kind.
 ///
 /// # Errors
 ///
@@ -159,6 +160,7 @@ pub async fn needs(
 ) -> Result<()> {
     let sql = "insert into change_packages_result \
                select id, $3, $4 from activity where id = $1 and computer_id = $2 \
+               and type = 'change-packages' and status = 'delivered' \
                on conflict (activity_id) do update set must_install = excluded.must_install, \
                must_remove = excluded.must_remove";
     run(

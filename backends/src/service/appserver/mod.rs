@@ -229,8 +229,13 @@ async fn pending(
     store::page::in_utc(&tx).await?;
     let from = i64::from(asked.from);
     let account = session.person.account;
-    let rows = store::page::computers(&tx, account, false, None, from, PAGE_ROWS).await?;
-    Ok(page::pending(&frame(&tx, &session).await?, &rows))
+    let rows = store::page::computers(&tx, account, false, None, from, PAGE_ROWS + 1).await?;
+    Ok(page::pending(
+        &frame(&tx, &session).await?,
+        from,
+        PAGE_ROWS,
+        &rows,
+    ))
 }
 
 #[derive(Deserialize)]

@@ -301,14 +301,16 @@ fn orders(frame: &Frame<'_>, computer: &Computer) -> Markup {
 }
 
 /// Computers that wait to be accepted.
-pub fn pending(frame: &Frame<'_>, rows: &[Listed]) -> Html<String> {
+pub fn pending(frame: &Frame<'_>, from: i64, most: i64, rows: &[Listed]) -> Html<String> {
+    let shown = usize::try_from(most).unwrap_or(usize::MAX).min(rows.len());
+    let more = rows.len() > shown;
     let body = html! {
         @if rows.is_empty() { (empty("Nobody waits.")) } @else {
             div class="card" { table {
                 thead { tr {
                     th { "Title" } th { "Host name" } th { "Tags" } th { "Registered" } th {}
                 } }
-                tbody { @for row in rows { tr {
+                tbody { @for row in &rows[..shown] { tr {
                     td class="name" { a href=(format!("/computers/{}", row.id)) { (row.title) } }
                     td class="long" data-label="Host name" { (row.hostname) }
                     td data-label="Tags" { (row.tags.join(", ")) }
@@ -324,6 +326,10 @@ pub fn pending(frame: &Frame<'_>, rows: &[Listed]) -> Html<String> {
                 } } }
             } }
         }
+        (turns(
+            (from > 0).then(|| format!("/pending?from={}", (from - most).max(0))),
+            more.then(|| format!("/pending?from={}", from + most)),
+        ))
     };
     page(frame, Section::Pending, "Pending computers", &body)
 }
@@ -485,7 +491,7 @@ mod tests {
         let Html(text) = computers(&frame, Some(hostile), 0, 100, std::slice::from_ref(&row));
         assert!(!text.contains("<script>"), "{text}");
         assert!(text.contains("tag=a%20b%26c"), "{text}");
-        let Html(text) = pending(&frame, &[row]);
+        let Html(text) = pending(&frame, 0, 100, &[row]);
         assert!(!text.contains("<script>"), "{text}");
         let Html(text) = login(hostile, hostile, Some(hostile));
         assert!(!text.contains("<script>"), "{text}");

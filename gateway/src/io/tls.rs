@@ -159,8 +159,8 @@ impl Tls {
             }
             self.fresh = false;
             let before = buf.len();
-            // Plaintext is never longer; growing from record to record would copy it.
-            buf.reserve(have);
+            // No room is taken before it is known how much is plaintext: records may be all padding (RFC 8446 section 5.4), and
+            // a piece that is kept keeps its whole block.
             let done = self.open(&mut receive[..have], buf)?;
             self.partial.clear();
             self.partial.extend_from_slice(&receive[done..have]);

@@ -21,6 +21,7 @@ mod backends_package_orders;
 mod backends_packages;
 mod backends_pages;
 mod backends_repository;
+mod backends_resync;
 mod backends_secret;
 mod backends_upload;
 mod backends_wsl_api;

@@ -20,6 +20,7 @@ mod backends_live;
 mod backends_package_orders;
 mod backends_packages;
 mod backends_pages;
+mod backends_registration;
 mod backends_repository;
 mod backends_resync;
 mod backends_secret;

@@ -1,7 +1,7 @@
 //! Does the message system keep its promises, at its own port, with a real database behind it?
 
 use e2e::bpickle::{Pickle, d, i, l, s, t, u};
-use e2e::{Agent, Database, Raw, Service, Way, eventually};
+use e2e::{Agent, Database, Postgres, Raw, Service, Way, eventually};
 
 /// Takes what waits, as an administrator does.
 fn accept_all(database: &Database) {
@@ -10,16 +10,6 @@ fn accept_all(database: &Database) {
 
 fn set_key(database: &Database, key: &str) {
     database.sql(&format!("update account set registration_key = '{key}'"));
-}
-
-/// A computer that is accepted and has its types.
-async fn accepted(database: &Database, way: &Way<'_>, title: &str) -> Agent {
-    set_key(database, "right");
-    let mut agent = Agent::new(title);
-    agent.set_up(way, Some("right")).await;
-    agent.exchange(way).await.expect("an exchange");
-    assert_eq!(agent.types.len(), 22, "{:?}", agent.types);
-    agent
 }
 
 fn device(name: &str, address: &str) -> Pickle {
@@ -152,7 +142,7 @@ async fn interfaces_are_replaced_on_every_report_and_what_they_were_is_kept() {
     let database = Database::fresh();
     let service = Service::start("message-server", &database);
     let way = Way::Port(service.port());
-    let mut agent = accepted(&database, &way, "net").await;
+    let mut agent = Agent::accepted(&database, &way, "net").await;
     let devices = vec![device("eth0", "192.0.2.2"), device("eth1", "192.0.2.3")];
     agent.report(network(devices));
     agent.exchange(&way).await.expect("an exchange");
@@ -187,7 +177,7 @@ async fn a_repeat_after_a_lost_answer_changes_nothing() {
     let database = Database::fresh();
     let service = Service::start("message-server", &database);
     let way = Way::Port(service.port());
-    let mut agent = accepted(&database, &way, "lost").await;
+    let mut agent = Agent::accepted(&database, &way, "lost").await;
     // Taken twice, these two would leave more behind than once.
     agent.report(network(vec![device("eth0", "192.0.2.2")]));
     agent.report(network(vec![device("eth0", "192.0.2.3")]));
@@ -208,7 +198,7 @@ async fn an_agent_that_is_ahead_or_behind_finds_the_way_back() {
     let database = Database::fresh();
     let service = Service::start("message-server", &database);
     let way = Way::Port(service.port());
-    let mut agent = accepted(&database, &way, "numbers").await;
+    let mut agent = Agent::accepted(&database, &way, "numbers").await;
     let at = agent.sequence;
     // Ahead: something in between is lost, so nothing is taken and the agent is told where we are.
     agent.sequence = at + 5;
@@ -238,7 +228,7 @@ async fn orders_are_delivered_until_acknowledged_and_their_results_are_taken_onc
     let database = Database::fresh();
     let service = Service::start("message-server", &database);
     let way = Way::Port(service.port());
-    let mut agent = accepted(&database, &way, "orders").await;
+    let mut agent = Agent::accepted(&database, &way, "orders").await;
     database.sql(
         "insert into activity (computer_id, type, summary, fields) select id, type, 'x', \
          convert_to('du4:codeu4:true;', 'UTF8') \
@@ -279,7 +269,7 @@ async fn a_message_that_fails_validation_does_not_stop_the_stream() {
     let database = Database::fresh();
     let service = Service::start("message-server", &database);
     let way = Way::Port(service.port());
-    let mut agent = accepted(&database, &way, "wrong").await;
+    let mut agent = Agent::accepted(&database, &way, "wrong").await;
     let wrong = d([("devices", l([i(1)])), ("type", u("network-device"))]);
     agent.report(wrong.clone());
     agent.report(d([("type", u("of-nobody"))]));
@@ -318,11 +308,129 @@ async fn a_message_that_fails_validation_does_not_stop_the_stream() {
 }
 
 #[tokio::test]
+async fn a_message_that_cannot_be_read_does_not_stop_the_stream() {
+    let database = Database::fresh();
+    let service = Service::start("message-server", &database);
+    let way = Way::Port(service.port());
+    let mut agent = Agent::accepted(&database, &way, "spoilt").await;
+    let at = agent.sequence;
+    let deep = [vec![b'l'; 200_000], vec![b';'; 200_000]].concat();
+    let spoilt: [&[u8]; 7] = [
+        b"du12:total-memoryi99999999999999999999;u4:typeu13:computer-info;",
+        b"du12:create-usersldu4:nameu2:\xc3\x28;;u4:typeu5:users;",
+        b"du4:dataf1e400;u4:typeu13:hardware-info;",
+        b"dnnu4:typeu5:users;",
+        b"du4:typei1;;",
+        b"du9:timestampu5:neveru4:typeu5:users;",
+        &deep,
+    ];
+    for (place, bytes) in spoilt.iter().enumerate() {
+        agent.report(tagged(&format!("t{place}")));
+        agent.report(Pickle::Raw(bytes.to_vec()));
+    }
+    let mut lost = agent.clone();
+    let said = lost.exchange(&way).await.expect("an answer that is lost");
+    assert_eq!((lost.pending.len(), lost.sequence), (0, at + 14));
+    assert_eq!(database.sql("select tag from computer_tag"), "t6");
+    assert_eq!(database.sql("select refused_messages from exchange"), "7");
+    // What was lost is asked for again where its type can still be told.
+    let scopes: Vec<_> = said.iter().filter_map(|one| one.at("scopes")).collect();
+    assert_eq!(scopes, [&l([u("computer")]), &l([u("users")])]);
+
+    // The agent tries again, as it does for ever: now nothing is new, and it goes on.
+    agent.token = None;
+    agent.exchange(&way).await.expect("the repeat");
+    assert_eq!((agent.pending.len(), agent.sequence), (0, at + 14));
+    assert_eq!(database.sql("select refused_messages from exchange"), "7");
+    let metrics = Raw::tcp(service.port()).await.get("/metrics").await.text();
+    let line = "backends_messages_total{end=\"invalid\"} 7";
+    assert!(metrics.contains(line), "{metrics}");
+    let log = service.log();
+    assert_eq!(log.matches("not stored").count(), 7, "{log}");
+    assert!(log.contains("nested too deeply"), "{log}");
+
+    // A stranger's, too: it is answered, and what else it said is heard.
+    let body = b"du8:messagesldu12:account_nameu1:\xffu4:typeu8:register;n;u8:sequencei0;;";
+    let (status, answer) = way.post("/message-system", &[], body).await;
+    assert_eq!(status, 200);
+    let answer = Pickle::read(&answer);
+    let types = &answer.at("messages").expect("messages").list()[0];
+    assert_eq!(types.at("types"), Some(&l([u("register")])));
+}
+
+#[tokio::test]
+async fn more_than_can_be_read_at_once_is_taken_by_and_by() {
+    let database = Database::fresh();
+    let service = Service::start("message-server", &database);
+    let way = Way::Port(service.port());
+    let mut agent = Agent::accepted(&database, &way, "much").await;
+    // Half a million values each: two fit, and one with more than a million never will.
+    let list = |count: usize| [b"l".to_vec(), vec![b'n'; count], b";".to_vec()].concat();
+    let much = |count, tags: &str| {
+        d([
+            ("more", Pickle::Raw(list(count))),
+            ("tags", u(tags)),
+            ("type", u("computer-tags")),
+        ])
+    };
+    let at = agent.sequence;
+    for tags in ["one", "two"] {
+        agent.report(much(400_000, tags));
+    }
+    agent.report(much(1_000_001, "never"));
+    agent.report(much(400_000, "three"));
+    let tag = "select tag from computer_tag";
+    agent.exchange(&way).await.expect("an exchange");
+    assert_eq!((agent.pending.len(), agent.sequence), (1, at + 3));
+    assert_eq!(database.sql(tag), "two");
+    agent.exchange(&way).await.expect("an exchange");
+    assert_eq!((agent.pending.len(), agent.sequence), (0, at + 4));
+    assert_eq!(database.sql(tag), "three");
+    assert_eq!(database.sql("select refused_messages from exchange"), "1");
+}
+
+#[tokio::test]
+async fn an_order_is_not_delivered_before_its_time() {
+    let database = Database::fresh();
+    let service = Service::start("message-server", &database);
+    let way = Way::Port(service.port());
+    let settings = [("PINGSERVER__REFRESH", "50ms")];
+    let pings = Service::at("pingserver", &database, e2e::free_range(1), &settings);
+    let ping = Way::Port(pings.port());
+    let mut agent = Agent::accepted(&database, &way, "later").await;
+    database.sql(
+        "insert into activity (computer_id, type, summary, fields, deliver_after) \
+         select id, 'execute-script', wait, 'd;', now() + wait::interval \
+         from computer, unnest(array['1 hour', '-1 second']) as wait",
+    );
+    eventually("the agent is told that something waits", || async {
+        agent.ping(&ping).await.then_some(())
+    })
+    .await;
+    assert_eq!(agent.exchange(&way).await.expect("an exchange").len(), 1);
+    let waits = "select summary from activity where status = 'undelivered'";
+    assert_eq!(database.sql(waits), "1 hour");
+    eventually("nothing waits that is due", || async {
+        (!agent.ping(&ping).await).then_some(())
+    })
+    .await;
+    assert!(agent.exchange(&way).await.expect("an exchange").is_empty());
+    // Its time comes, and nobody tells the ping server.
+    database.sql("update activity set deliver_after = now() where status = 'undelivered'");
+    eventually("the agent is told that something is due", || async {
+        agent.ping(&ping).await.then_some(())
+    })
+    .await;
+    assert_eq!(agent.exchange(&way).await.expect("an exchange").len(), 1);
+    assert_eq!(database.sql(waits), "");
+}
+
+#[tokio::test]
 async fn a_clone_and_a_forgotten_computer_are_told_that_they_are_unknown() {
     let database = Database::fresh();
     let service = Service::start("message-server", &database);
     let way = Way::Port(service.port());
-    let mut agent = accepted(&database, &way, "twin").await;
+    let mut agent = Agent::accepted(&database, &way, "twin").await;
     let mut twin = agent.clone();
     agent.exchange(&way).await.expect("an exchange");
     agent.exchange(&way).await.expect("an exchange");
@@ -366,7 +474,7 @@ async fn every_type_that_is_taken_is_stored() {
     let database = Database::fresh();
     let service = Service::start("message-server", &database);
     let way = Way::Port(service.port());
-    let mut agent = accepted(&database, &way, "all").await;
+    let mut agent = Agent::accepted(&database, &way, "all").await;
     let float = |text: &str| Pickle::Float(text.to_owned());
     let process = d([
         ("gid", i(0)),
@@ -405,6 +513,7 @@ async fn every_type_that_is_taken_is_stored() {
     )]);
     let members = d([("staff", l([u("ada")]))]);
     for (message_type, fields) in [
+        ("resynchronize", vec![]),
         ("network-activity", vec![("activities", traffic)]),
         (
             "computer-info",
@@ -466,7 +575,6 @@ async fn every_type_that_is_taken_is_stored() {
             vec![("flag", Pickle::Bool(true)), ("packages", l([u("linux")]))],
         ),
         ("hardware-info", vec![("data", u("<list/>"))]),
-        ("resynchronize", vec![]),
         ("packages", vec![("installed", l([t([i(1), i(3)])]))]),
         (
             "package-reporter-result",
@@ -572,8 +680,8 @@ async fn an_attachment_is_given_to_a_computer_with_an_activity_that_names_it() {
     let database = Database::fresh();
     let service = Service::start("message-server", &database);
     let way = Way::Port(service.port());
-    let agent = accepted(&database, &way, "script").await;
-    let other = accepted(&database, &way, "other").await;
+    let agent = Agent::accepted(&database, &way, "script").await;
+    let other = Agent::accepted(&database, &way, "other").await;
     database.sql(
         "insert into attachment (name, content) values ('a', 'hello'); \
          insert into activity (computer_id, type, summary, fields) \
@@ -605,7 +713,7 @@ async fn a_ping_is_answered_from_memory_and_written_down_later() {
     let settings = [("PINGSERVER__REFRESH", "50ms"), ("PINGSERVER__WRITE", "1h")];
     let mut pings = Service::at("pingserver", &database, e2e::free_range(1), &settings);
     let (way, ping) = (Way::Port(messages.port()), Way::Port(pings.port()));
-    let mut agent = accepted(&database, &way, "ping").await;
+    let mut agent = Agent::accepted(&database, &way, "ping").await;
     agent
         .exchange(&way)
         .await
@@ -650,6 +758,49 @@ async fn a_ping_of_nobody_costs_no_work_in_the_database() {
     assert_eq!(database.waiting(), "0");
     let (status, _) = way.post("/ping", &[], b"hello").await;
     assert_eq!(status, 400);
+}
+
+#[tokio::test]
+async fn a_known_computers_ping_is_answered_while_the_database_is_away() {
+    let mut postgres = Postgres::start();
+    let database = postgres.database();
+    let messages = Service::start("message-server", &database);
+    let settings = [
+        ("PINGSERVER__REFRESH", "50ms"),
+        ("PINGSERVER__WRITE", "50ms"),
+        ("STORE__CONNECT_TIMEOUT", "1s"),
+    ];
+    let pings = Service::at("pingserver", &database, e2e::free_range(1), &settings);
+    let (way, ping) = (Way::Port(messages.port()), Way::Port(pings.port()));
+    let agent = Agent::accepted(&database, &way, "away").await;
+    database.sql(
+        "insert into activity (computer_id, type, summary, fields) \
+         select id, 'execute-script', 'x', 'd;' from computer",
+    );
+    eventually("the agent is told that something waits", || async {
+        agent.ping(&ping).await.then_some(())
+    })
+    .await;
+    let killed_at = database.sql("select clock_timestamp()");
+    postgres.kill();
+    eventually("the ping server has noticed", || async {
+        pings
+            .log()
+            .contains("answering from an old copy")
+            .then_some(())
+    })
+    .await;
+    for _ in 0..20 {
+        assert!(agent.ping(&ping).await, "it waits still");
+        assert!(!Agent::new("nobody").ping(&ping).await);
+    }
+    postgres.restart();
+    // Nobody pings any more: what was heard meanwhile was kept.
+    eventually("when it was heard of is written", || async {
+        let later = format!("select count(*) from computer_ping where last_at > '{killed_at}'");
+        (database.sql(&later) == "1").then_some(())
+    })
+    .await;
 }
 
 #[test]

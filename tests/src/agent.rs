@@ -4,6 +4,7 @@
 use crate::bpickle::{Pickle, d, i, s, u};
 use crate::gateway::Gateway;
 use crate::raw::Raw;
+use crate::stack::Database;
 
 /// Where an agent sends.
 pub enum Way<'a> {
@@ -75,6 +76,16 @@ impl Agent {
             understands: understands.map(str::to_owned).into(),
             ..Agent::default()
         }
+    }
+
+    /// An agent of a computer that was accepted by its key and has its types. Sets the accounts' keys.
+    pub async fn accepted(database: &Database, way: &Way<'_>, title: &str) -> Agent {
+        database.sql("update account set registration_key = 'right'");
+        let mut agent = Agent::new(title);
+        agent.set_up(way, Some("right")).await;
+        agent.exchange(way).await.expect("an exchange");
+        assert_eq!(agent.types.len(), 22, "{:?}", agent.types);
+        agent
     }
 
     /// Its registration, in the daemon's form.
@@ -207,7 +218,7 @@ impl Agent {
 }
 
 /// MD5 (RFC 1321), for the digests of lists of types.
-fn md5(input: &[u8]) -> [u8; 16] {
+pub fn md5(input: &[u8]) -> [u8; 16] {
     const SHIFTS: [[u32; 4]; 4] = [
         [7, 12, 17, 22],
         [5, 9, 14, 20],

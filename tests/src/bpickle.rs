@@ -24,6 +24,8 @@ pub enum Pickle {
     Tuple(Vec<Pickle>),
     /// `d`
     Dict(Vec<(Pickle, Pickle)>),
+    /// These bytes, whether they are a value or not. Never read.
+    Raw(Vec<u8>),
 }
 
 /// Text.
@@ -115,6 +117,7 @@ impl Pickle {
                     .iter()
                     .map(|(key, value)| [key.write(), value.write()].concat()),
             ),
+            Pickle::Raw(bytes) => bytes.clone(),
         }
     }
 
@@ -127,8 +130,12 @@ impl Pickle {
 }
 
 fn around(kind: &[u8], inner: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
-    let inner: Vec<u8> = inner.flatten().collect();
-    [kind, &inner, b";"].concat()
+    let mut all = kind.to_vec();
+    for one in inner {
+        all.extend_from_slice(&one);
+    }
+    all.push(b';');
+    all
 }
 
 fn value(bytes: &[u8]) -> (Pickle, &[u8]) {

@@ -317,11 +317,24 @@ impl Service {
         let _ = self.child.wait();
     }
 
-    /// Tells it to stop and waits until it has.
-    pub fn stop(&mut self) {
+    /// Tells it to stop.
+    pub fn terminate(&self) {
         let pid = self.child.id().to_string();
         let told = Command::new("kill").args(["-TERM", &pid]).status();
         assert!(told.is_ok_and(|status| status.success()));
+    }
+
+    /// Whether it has ended; panics where it did so with an error.
+    pub fn ended(&mut self) -> bool {
+        let status = self.child.try_wait().expect("our own child");
+        let failed = status.filter(|status| !status.success());
+        assert!(failed.is_none(), "{failed:?}\n{}", self.log());
+        status.is_some()
+    }
+
+    /// Tells it to stop and waits until it has.
+    pub fn stop(&mut self) {
+        self.terminate();
         let status = self.child.wait().expect("it ends");
         assert!(status.success(), "{status}\n{}", self.log());
     }

@@ -3,7 +3,9 @@
 //! A document is one [`Value`]. [`write`] makes the form that the agents' own writer makes (keys
 //! sorted, shortest numbers), and [`read`] takes exactly that form from strangers: it refuses what no
 //! writer writes, and everything that would cost more than it brings ([`Limits`]). What was read and
-//! written again is the same bytes, but for the order and the repetition of keys.
+//! written again is the same bytes, but for the order and the repetition of keys, keys that were bytes,
+//! and whole floats without a point. [`read_apart`] takes the entries of a list one by one, so that one
+//! that is refused spoils no other.
 //!
 //! Nothing here knows what a message means; that is `domain::message`.
 
@@ -14,6 +16,6 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use read::{Limits, Problem, Refusal, read};
+pub use read::{Envelope, Limits, Problem, Refusal, Spoilt, read, read_apart, text_at};
 pub use value::{Dict, Key, Value};
 pub use write::write;

@@ -5,12 +5,15 @@
 //! compared with what is there before anything is allocated, nesting has a bound (the reader calls
 //! itself), and so has the number of values: one byte of input can become a value of 32 bytes.
 
+use std::ops::Range;
+
 use super::value::{Dict, Key, Value};
+use super::write::float;
 
 /// Most digits of a whole number that may fit 64 bits, with its sign.
 const INT_BYTES_MAX: usize = 20;
 /// Most characters of a float; the longest shortest form has 24.
-const FLOAT_BYTES_MAX: usize = 32;
+const FLOAT_BYTES_MAX: usize = 24;
 
 /// What a document may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +23,9 @@ pub struct Limits {
     /// Most values in all, keys not counted.
     pub values_max: usize,
 }
+
+/// As many entries as fit [`Limits::values_max`] together, and how many came after them.
+type Entries = (Vec<Result<Value, Spoilt>>, usize);
 
 impl Default for Limits {
     /// Depth 64 and a million values: the largest honest report has some ten thousand.
@@ -61,6 +67,12 @@ pub enum Problem {
     /// Too many values.
     #[error("too many values")]
     Values,
+    /// No dictionary, where only one will do.
+    #[error("not a dictionary")]
+    Dict,
+    /// No list, where only one will do.
+    #[error("not a list")]
+    List,
 }
 
 /// A document that was refused.
@@ -96,6 +108,85 @@ pub fn read(bytes: &[u8], limits: Limits) -> Result<Value, Refusal> {
     })
 }
 
+/// A dictionary with a list of entries that stand each for itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Envelope {
+    /// The fields beside the list.
+    pub fields: Dict,
+    /// The list's entries, in their order. None where there is no such field.
+    pub entries: Option<Vec<Result<Value, Spoilt>>>,
+    /// So many entries came after these and were not read, because all of them would be too many values.
+    pub left: usize,
+}
+
+/// An entry that was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spoilt {
+    /// Where it stands, in bytes from the start.
+    pub place: Range<usize>,
+    /// Why.
+    pub refusal: Refusal,
+}
+
+/// Reads a dictionary whose field `list` is a list, each entry of which is read by itself: one that [`read`] would refuse
+/// takes no other along, as long as it can be told where it ends. The limits hold for the other fields together, for each
+/// entry and for all entries that are returned; the keys in entries count as values here.
+///
+/// # Errors
+///
+/// The first [`Problem`] of what is not in an entry, or that hides where an entry ends.
+pub fn read_apart(bytes: &[u8], list: &str, limits: Limits) -> Result<Envelope, Refusal> {
+    let mut reader = Reader {
+        bytes,
+        at: 0,
+        values_left: limits.values_max,
+    };
+    let envelope =
+        reader
+            .envelope(list, limits)
+            .and_then(|envelope| match reader.at == bytes.len() {
+                true => Ok(envelope),
+                false => Err(Problem::Rest),
+            });
+    envelope.map_err(|problem| Refusal {
+        at: reader.at,
+        problem,
+    })
+}
+
+/// The text that stands under `key` in a dictionary, whatever else is wrong with it. The last of two counts.
+pub fn text_at(bytes: &[u8], key: &str) -> Option<String> {
+    let mut reader = Reader {
+        bytes,
+        at: 0,
+        values_left: 0,
+    };
+    let mut found = None;
+    if reader.peek() != Ok(b'd') {
+        return None;
+    }
+    reader.at += 1;
+    while reader.ends() == Ok(false) {
+        let (Ok(name), Ok(value)) = (reader.extent(), reader.extent()) else {
+            break;
+        };
+        let string = |place: Range<usize>| match bytes.get(place.start)? {
+            b's' | b'u' => Reader {
+                at: place.start,
+                ..reader
+            }
+            .text()
+            .ok(),
+            _ => None,
+        };
+        if string(name) == Some(key) {
+            found = string(value);
+        }
+    }
+    found.map(str::to_owned)
+}
+
+#[derive(Clone, Copy)]
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -166,19 +257,12 @@ impl<'a> Reader<'a> {
 
     fn float(&mut self) -> Result<f64, Problem> {
         let text = self.up_to(b';', FLOAT_BYTES_MAX, Problem::Number)?;
-        let plain = text
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e'));
-        let begins = text
-            .strip_prefix('-')
-            .unwrap_or(text)
-            .starts_with(|first: char| first.is_ascii_digit());
-        match text {
-            "inf" => Ok(f64::INFINITY),
-            "-inf" => Ok(f64::NEG_INFINITY),
-            "nan" => Ok(f64::NAN),
-            _ if plain && begins => text.parse().map_err(|_| Problem::Number),
-            _ => Err(Problem::Number),
+        let number: f64 = text.parse().map_err(|_| Problem::Number)?;
+        // There is one way to write each float; some leave the point of a whole one out.
+        let written = float(number);
+        match written == text || written.strip_suffix(".0") == Some(text) {
+            true => Ok(number),
+            false => Err(Problem::Number),
         }
     }
 
@@ -218,15 +302,128 @@ impl<'a> Reader<'a> {
         self.at += 1;
         let mut entries = Dict::new();
         while !self.ends()? {
-            let key = match self.peek()? {
-                b'i' => Key::Int(self.int()?),
-                // Writers of an older time wrote keys as bytes; it is the same key.
-                b's' | b'u' => Key::Text(self.text()?.to_owned()),
-                _ => return Err(Problem::Key),
-            };
+            let key = self.key()?;
             entries.insert(key, self.value(depth)?);
         }
         Ok(entries)
+    }
+
+    fn key(&mut self) -> Result<Key, Problem> {
+        match self.peek()? {
+            b'i' => Ok(Key::Int(self.int()?)),
+            // Writers of an older time wrote keys as bytes; it is the same key.
+            b's' | b'u' => Ok(Key::Text(self.text()?.to_owned())),
+            _ => Err(Problem::Key),
+        }
+    }
+
+    fn envelope(&mut self, list: &str, limits: Limits) -> Result<Envelope, Problem> {
+        if self.peek()? != b'd' {
+            return Err(Problem::Dict);
+        }
+        let inner = limits.depth_max.checked_sub(1).ok_or(Problem::Depth)?;
+        let (list, mut fields, mut entries) = (Key::from(list), Dict::new(), None);
+        self.at += 1;
+        while !self.ends()? {
+            let key = self.key()?;
+            if key == list {
+                entries = Some(self.entries(limits)?);
+            } else {
+                fields.insert(key, self.value(inner)?);
+            }
+        }
+        let (entries, left) = entries.unzip();
+        Ok(Envelope {
+            fields,
+            entries,
+            left: left.unwrap_or(0),
+        })
+    }
+
+    fn entries(&mut self, limits: Limits) -> Result<Entries, Problem> {
+        if self.peek()? != b'l' {
+            return Err(Problem::List);
+        }
+        let (mut entries, mut left, mut room) = (Vec::new(), 0, limits.values_max);
+        self.at += 1;
+        while !self.ends()? {
+            let (place, values) = self.measure()?;
+            // An entry that would be too much by itself would stand in the way for ever: it is refused, and costs nothing.
+            let alone = values > limits.values_max;
+            let cost = if alone { 1 } else { values };
+            if left > 0 || cost > room {
+                left += 1;
+                continue;
+            }
+            room -= cost;
+            let entry = match alone {
+                true => Err(Refusal {
+                    at: 0,
+                    problem: Problem::Values,
+                }),
+                false => read(&self.bytes[place.clone()], limits),
+            };
+            entries.push(entry.map_err(|refusal| Spoilt {
+                refusal: Refusal {
+                    at: place.start + refusal.at,
+                    ..refusal
+                },
+                place,
+            }));
+        }
+        Ok((entries, left))
+    }
+
+    fn extent(&mut self) -> Result<Range<usize>, Problem> {
+        self.measure().map(|(place, _)| place)
+    }
+
+    /// Goes to the end of a value without reading it, and says where it stands and how many values are in it, keys counted.
+    /// Does not call itself, so that depth costs nothing: whatever holds values ends with a `;` of its own, and no value begins
+    /// with one.
+    fn measure(&mut self) -> Result<(Range<usize>, usize), Problem> {
+        let (start, mut open, mut values) = (self.at, 0_usize, 0_usize);
+        loop {
+            match self.peek()? {
+                b';' if open > 0 => {
+                    self.at += 1;
+                    open -= 1;
+                }
+                kind => {
+                    values += 1;
+                    open += self.enter(kind)?;
+                }
+            }
+            if open == 0 {
+                return Ok((start..self.at, values));
+            }
+        }
+    }
+
+    /// Goes behind a value that holds no others, or into one that does; then the answer is 1.
+    fn enter(&mut self, kind: u8) -> Result<usize, Problem> {
+        match kind {
+            b'n' => self.at += 1,
+            b'b' => {
+                self.at += 1;
+                self.peek()?;
+                self.at += 1;
+            }
+            b'i' | b'f' => {
+                let rest = &self.bytes[self.at..];
+                let length = rest.iter().position(|byte| *byte == b';');
+                self.at += length.ok_or(Problem::End)? + 1;
+            }
+            b's' | b'u' => {
+                self.string()?;
+            }
+            b'l' | b't' | b'd' => {
+                self.at += 1;
+                return Ok(1);
+            }
+            _ => return Err(Problem::Kind),
+        }
+        Ok(0)
     }
 }
 

@@ -96,6 +96,21 @@ fn what_no_writer_writes_is_refused() {
         (b"f+1.0;", Problem::Number),
         (b"finfinity;", Problem::Number),
         (b"f1e;", Problem::Number),
+        (b"f1.;", Problem::Number),
+        (b"f01.5;", Problem::Number),
+        (b"f1.50;", Problem::Number),
+        (b"f1e400;", Problem::Number),
+        (b"f1e5;", Problem::Number),
+        (b"f1e-5;", Problem::Number),
+        (b"f1e16;", Problem::Number),
+        (b"f1.0e+16;", Problem::Number),
+        (b"f1E+16;", Problem::Number),
+        (b"f10000000000000000.0;", Problem::Number),
+        (b"f0.00001;", Problem::Number),
+        (b"f0.30000000000000000001;", Problem::Number),
+        (b"f-nan;", Problem::Number),
+        (b"fNaN;", Problem::Number),
+        (b"f+inf;", Problem::Number),
         (b"s3:ab", Problem::Length),
         (b"s-1:ab", Problem::Length),
         (b"s02:ab", Problem::Length),
@@ -111,6 +126,29 @@ fn what_no_writer_writes_is_refused() {
     ] {
         assert_eq!(parse(bytes), Err(problem), "{}", bytes.escape_ascii());
     }
+}
+
+#[test]
+fn floats_are_taken_in_every_form_that_writers_give_them() {
+    for (bytes, number) in [
+        (b"f1.5;".as_slice(), 1.5),
+        (b"f-0.0;", -0.0),
+        (b"f0.0001;", 0.0001),
+        (b"f1e-05;", 0.00001),
+        (b"f1.25e-05;", 0.000_012_5),
+        (b"f1e+16;", 1e16),
+        (b"f1.7976931348623157e+308;", f64::MAX),
+        (b"f-2.2250738585072014e-308;", -f64::MIN_POSITIVE),
+        (b"f5e-324;", 5e-324),
+        (b"finf;", f64::INFINITY),
+        (b"f-inf;", f64::NEG_INFINITY),
+        (b"f1;", 1.0),
+    ] {
+        let text = bytes.escape_ascii();
+        assert_eq!(parse(bytes), Ok(Value::Float(number)), "{text}");
+    }
+    let nan = parse(b"fnan;").expect("a float");
+    assert!(nan.as_float().is_some_and(f64::is_nan));
 }
 
 #[test]
@@ -138,6 +176,119 @@ fn more_values_than_the_limit_are_refused() {
     assert!(read(&list(9), limits).is_ok());
     let refusal = read(&list(10), limits).expect_err("one too many");
     assert_eq!(refusal.problem, Problem::Values);
+}
+
+fn apart(bytes: &[u8], limits: Limits) -> Result<Envelope, Problem> {
+    read_apart(bytes, "messages", limits).map_err(|refusal| refusal.problem)
+}
+
+/// A document whose list has these entries, in bytes.
+fn around(entries: &[&[u8]]) -> Vec<u8> {
+    let list = [b"l", entries.concat().as_slice(), b";"].concat();
+    [b"du8:messages", list.as_slice(), b"u8:sequencei7;;"].concat()
+}
+
+#[test]
+fn an_entry_that_is_refused_spoils_no_other() {
+    let deep = [vec![b'l'; 100_000], vec![b';'; 100_000]].concat();
+    for (spoilt, problem) in [
+        (b"i99999999999999999999;".as_slice(), Problem::Number),
+        (b"du1:ai99999999999999999999999999;;", Problem::Number),
+        (b"du4:textu2:\xc3\x28;", Problem::Text),
+        (b"f1e400;", Problem::Number),
+        (b"b7", Problem::Number),
+        (b"dnn;", Problem::Key),
+        (b"dl;u1:a;", Problem::Key),
+        (b"di1;;", Problem::Kind),
+        (b"ds1:\xffn;", Problem::Text),
+        (&deep, Problem::Depth),
+    ] {
+        let body = around(&[b"i1;", spoilt, b"u1:a"]);
+        let envelope = apart(&body, Limits::default()).expect("its end can be told");
+        let entries = envelope.entries.expect("the list");
+        assert_eq!((entries.len(), envelope.left), (3, 0));
+        assert_eq!(
+            (&entries[0], &entries[2]),
+            (&Ok(Value::Int(1)), &Ok(text("a")))
+        );
+        let refused = entries[1].as_ref().expect_err("it is spoilt");
+        assert_eq!(
+            refused.refusal.problem,
+            problem,
+            "{}",
+            spoilt.escape_ascii()
+        );
+        assert_eq!(&body[refused.place.clone()], spoilt);
+        assert!(
+            refused.place.contains(&refused.refusal.at) || refused.refusal.at == refused.place.end
+        );
+        assert_eq!(
+            envelope.fields,
+            Dict::from([("sequence".into(), Value::Int(7))])
+        );
+    }
+}
+
+#[test]
+fn what_hides_where_an_entry_ends_is_refused_and_so_is_what_stands_around() {
+    for (body, problem) in [
+        (around(&[b"x"]), Problem::Kind),
+        (around(&[b"u9:a"]), Problem::Kind),
+        (around(&[b"u99:a"]), Problem::Length),
+        (around(&[b"s-1:"]), Problem::Length),
+        (around(&[b"l"]), Problem::End),
+        (around(&[b"i1"]), Problem::End),
+        (b"l;".to_vec(), Problem::Dict),
+        (b"du8:messagesi1;;".to_vec(), Problem::List),
+        (
+            b"du8:messagesl;u1:ai99999999999999999999;;".to_vec(),
+            Problem::Number,
+        ),
+        (b"du8:messagesl;nn;".to_vec(), Problem::Key),
+        (b"du8:messagesl;;n".to_vec(), Problem::Rest),
+        (b"du8:messagesl;".to_vec(), Problem::End),
+    ] {
+        let got = apart(&body, Limits::default());
+        assert_eq!(got, Err(problem), "{}", body.escape_ascii());
+    }
+}
+
+#[test]
+fn entries_for_which_there_is_no_room_are_left_and_one_that_is_too_much_alone_is_refused() {
+    let limits = Limits {
+        values_max: 10,
+        ..Limits::default()
+    };
+    let list = |count: usize| [b"l".to_vec(), vec![b'n'; count], b";".to_vec()].concat();
+    let (small, large) = (list(4), list(10));
+    let read = |entries: &[&[u8]]| apart(&around(entries), limits).expect("an envelope");
+    let envelope = read(&[&large, &small, &small, b"n"]);
+    let entries = envelope.entries.expect("the list");
+    assert_eq!((entries.len(), envelope.left), (2, 2));
+    let refused = entries[0].as_ref().expect_err("too much");
+    assert_eq!(refused.refusal.problem, Problem::Values);
+    assert!(entries[1].is_ok());
+    // What was left comes first the next time.
+    assert_eq!(read(&[&small, b"n"]).left, 0);
+}
+
+#[test]
+fn the_text_under_a_key_is_found_whatever_else_is_wrong() {
+    for (bytes, found) in [
+        (b"du4:bad1u1:\xffu4:typeu1:a;".as_slice(), Some("a")),
+        (b"ds4:types1:a;", Some("a")),
+        (b"du4:typeu1:au4:typeu1:b;", Some("b")),
+        (b"dnnu4:typeu1:ai1;;", Some("a")),
+        (b"du4:typei1;;", None),
+        (b"du4:typeu1:\xff;", None),
+        (b"du1:ldu4:typeu1:a;;", None),
+        (b"lu4:typeu1:a;", None),
+        (b"du4:type", None),
+        (b"", None),
+    ] {
+        let text = bytes.escape_ascii();
+        assert_eq!(text_at(bytes, "type").as_deref(), found, "{text}");
+    }
 }
 
 fn any_value() -> impl Strategy<Value = Value> {
@@ -191,7 +342,47 @@ proptest! {
     }
 
     #[test]
+    fn every_float_is_read_back_and_has_one_form(bits: u64) {
+        let number = f64::from_bits(bits);
+        let written = write(&Value::Float(number));
+        let read = parse(&written).expect("our own form").as_float().expect("a float");
+        prop_assert!(read.to_bits() == bits || (read.is_nan() && number.is_nan()));
+        prop_assert_eq!(write(&Value::Float(read)), written);
+    }
+
+    #[test]
+    fn a_float_in_any_other_form_is_refused(text in "-?[0-9]{1,4}(\\.[0-9]{0,6})?(e[-+]?[0-9]{1,3})?") {
+        let bytes = format!("f{text};").into_bytes();
+        if let Ok(value) = parse(&bytes) {
+            let written = write(&value);
+            let pointed = format!("f{text}.0;").into_bytes();
+            prop_assert!(written == bytes || written == pointed);
+        }
+    }
+
+    #[test]
+    fn entries_are_what_they_are_in_the_whole(entries in vec(any_value(), 0..6), field in any_value()) {
+        let whole = Value::dict([("messages", Value::List(entries.clone())), ("other", field.clone())]);
+        let envelope = apart(&write(&whole), Limits::default()).expect("an envelope");
+        let read: Vec<_> = envelope.entries.expect("the list").into_iter().collect::<Result<_, _>>().expect("no entry is spoilt");
+        prop_assert_eq!(read, entries);
+        prop_assert_eq!(envelope.fields, Dict::from([("other".into(), field)]));
+    }
+
+    #[test]
+    fn an_entry_that_is_spoilt_anywhere_spoils_no_other(value in any_value()) {
+        let spoilt = [b"l".to_vec(), write(&value), b"u1:\xff;".to_vec()].concat();
+        let body = around(&[b"i1;", &spoilt, b"i2;"]);
+        let entries = apart(&body, Limits::default()).expect("an envelope").entries.expect("the list");
+        prop_assert_eq!((&entries[0], &entries[2]), (&Ok(Value::Int(1)), &Ok(Value::Int(2))));
+        prop_assert_eq!(entries[1].as_ref().map_err(|spoilt| spoilt.refusal.problem), Err(Problem::Text));
+    }
+
+    #[test]
     fn no_bytes_do_harm(bytes in vec(any::<u8>(), 0..200)) {
         let _ = parse(&bytes);
+        let _ = apart(&bytes, Limits::default());
+        let _ = text_at(&bytes, "type");
+        let _ = apart(&around(&[&bytes]), Limits { depth_max: 3, values_max: 20 });
     }
 }

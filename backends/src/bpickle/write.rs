@@ -61,7 +61,8 @@ fn add_all(out: &mut Vec<u8>, kind: u8, values: &[Value]) {
     out.push(b';');
 }
 
-fn float(number: f64) -> String {
+/// The fewest digits that give the same float again.
+pub(super) fn float(number: f64) -> String {
     if number.is_nan() {
         return "nan".to_owned();
     }

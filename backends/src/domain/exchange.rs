@@ -2,8 +2,9 @@
 
 use uuid::Uuid;
 
-use super::fields::{Fields, Invalid, int, invalid};
-use crate::bpickle::{Value, write};
+use super::fields::{Fields, Invalid, NAME_CHARS_MAX, int, invalid};
+use super::message::type_of;
+use crate::bpickle::{Limits, Refusal, Spoilt, Value, read_apart, text_at, write};
 
 /// The message API that we speak.
 pub const SERVER_API: &str = "3.3";
@@ -17,8 +18,10 @@ pub struct Request {
     pub sequence: Option<i64>,
     /// The number of the message it wants from us next.
     pub wanted: i64,
-    /// Its messages.
-    pub messages: Vec<Value>,
+    /// Its messages, as many as can be read at once.
+    pub messages: Vec<Said>,
+    /// So many messages follow, which it sends again.
+    pub left: usize,
     /// Digest of the types that it believes we take.
     pub types_digest: Option<Vec<u8>>,
     /// The types it understands, sorted; only sent when we showed another digest.
@@ -27,14 +30,70 @@ pub struct Request {
     pub client_api: Option<String>,
 }
 
+/// One message as it was said.
+pub type Said = Result<Value, Unreadable>;
+
+/// A message that is no value, though it can be told where it ends: it has its number as any other.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{refusal}")]
+pub struct Unreadable {
+    /// Its type; empty where that cannot be read either.
+    pub message_type: String,
+    /// What is wrong with it.
+    pub refusal: Refusal,
+}
+
+/// The type of a message, readable or not; empty where there is none.
+pub fn type_said(said: &Said) -> &str {
+    match said {
+        Ok(message) => type_of(message),
+        Err(unreadable) => &unreadable.message_type,
+    }
+}
+
+/// Why a body is no request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoRequest {
+    /// Where its messages begin and end cannot be told, or what stands around them cannot be read.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A field does not fit.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+}
+
 impl Request {
-    /// Reads a request.
+    /// Reads a request. A message that cannot be read is none the less one of its messages.
     ///
     /// # Errors
     ///
     /// It is no dictionary, or a field does not fit. Without `messages` it is no request.
-    pub fn read(value: Value) -> Result<Self, Invalid> {
-        let fields = Fields::of(&value)?;
+    pub fn read(body: &[u8], limits: Limits) -> Result<Self, NoRequest> {
+        let envelope = read_apart(body, "messages", limits)?;
+        let entries = envelope
+            .entries
+            .ok_or_else(|| invalid("messages", "is missing"))?;
+        let messages = entries.into_iter().map(|entry| {
+            entry.map_err(|Spoilt { place, refusal }| {
+                let message_type = body.get(place).and_then(|bytes| text_at(bytes, "type"));
+                let message_type = message_type.filter(|name| name.len() <= NAME_CHARS_MAX);
+                Unreadable {
+                    message_type: message_type.unwrap_or_default(),
+                    refusal,
+                }
+            })
+        });
+        let request = Self {
+            messages: messages.collect(),
+            left: envelope.left,
+            ..Self::around(&Value::Dict(envelope.fields))?
+        };
+        Ok(request)
+    }
+
+    /// What stands around the messages.
+    fn around(value: &Value) -> Result<Self, Invalid> {
+        let fields = Fields::of(value)?;
         let sequence = fields.optional("sequence", natural)?;
         let wanted = fields.optional("next-expected-sequence", natural)?;
         let types_digest = fields.optional("accepted-types", |value| {
@@ -53,18 +112,11 @@ impl Request {
             }
         };
         let client_api = fields.optional("client-api", super::fields::name)?;
-        // Taken out rather than copied: this is where the megabytes are.
-        let messages = match value {
-            Value::Dict(mut entries) => entries.remove(&"messages".into()),
-            _ => None,
-        };
-        let Some(Value::List(messages)) = messages else {
-            return Err(invalid("messages", "a list"));
-        };
         Ok(Self {
             sequence,
             wanted: wanted.unwrap_or(0),
-            messages,
+            messages: Vec::new(),
+            left: 0,
             types_digest,
             client_types,
             client_api,
@@ -215,10 +267,9 @@ pub mod say {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bpickle::{Limits, read};
 
-    fn request(bytes: &[u8]) -> Result<Request, Invalid> {
-        Request::read(read(bytes, Limits::default()).expect("a document"))
+    fn request(bytes: &[u8]) -> Result<Request, NoRequest> {
+        Request::read(bytes, Limits::default())
     }
 
     #[test]
@@ -266,9 +317,23 @@ mod tests {
             b"du8:messagesl;u8:sequencei-1;;",
             b"du8:messagesl;u8:sequences1:1;",
             b"du21:client-accepted-typesi1;u8:messagesl;;",
+            b"du8:messagesl;u8:sequencei99999999999999999999;;",
+            b"du8:messagesl;",
+            b"",
         ] {
             assert!(request(bytes).is_err(), "{}", bytes.escape_ascii());
         }
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_read_keeps_its_place() {
+        let body = b"du8:messagesldu1:ai99999999999999999999;u4:typeu5:users;du4:typeu1:b;u1:\xff;u8:sequencei7;;";
+        let request = request(body).expect("a request");
+        assert_eq!(request.sequence, Some(7));
+        let types: Vec<_> = request.messages.iter().map(type_said).collect();
+        assert_eq!(types, ["users", "b", ""]);
+        let readable: Vec<_> = request.messages.iter().map(Result::is_ok).collect();
+        assert_eq!(readable, [false, true, false]);
     }
 
     #[test]

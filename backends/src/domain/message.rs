@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use super::fields::{Fields, Invalid, int, text, truth};
+use super::fields::{Fields, Invalid, float, int, name, text, truth};
 use super::network::{self, Interface, Traffic};
 use super::package::{self, AddPackages, Reported, ReporterResult, UnknownHashes};
 use super::report::{
@@ -94,7 +94,11 @@ pub fn type_of(value: &Value) -> &str {
 /// A type that is not taken, or a field that does not fit.
 pub fn read(value: &Value) -> Result<Message, Refusal> {
     let fields = Fields::of(value)?;
-    let message = match type_of(value) {
+    let message_type = fields.get("type", name)?;
+    // What stands in every message; its value counts for no more than when it was made.
+    fields.optional("timestamp", float)?;
+    fields.optional("api", text)?;
+    let message = match message_type.as_str() {
         "network-device" => Message::NetworkDevice(network::interfaces(fields)?),
         "network-activity" => Message::NetworkActivity(network::traffic(fields)?),
         "computer-info" => Message::ComputerInfo(report::computer_info(fields)?),
@@ -130,7 +134,7 @@ pub fn read(value: &Value) -> Result<Message, Refusal> {
         "reboot-required-info" => {
             let packages = match fields.find("packages") {
                 None => None,
-                Some(_) => Some(fields.list("packages", super::fields::name)?),
+                Some(_) => Some(fields.list("packages", name)?),
             };
             Message::RebootRequired(fields.optional("flag", truth)?, packages)
         }
@@ -161,14 +165,24 @@ mod tests {
         }
         let value = Value::dict([("type", "snaps".into())]);
         assert_eq!(read(&value), Err(Refusal::Type));
-        assert_eq!(read(&Value::dict([])), Err(Refusal::Type));
-        assert!(matches!(read(&Value::Null), Err(Refusal::Invalid(_))));
+        for value in [
+            Value::Null,
+            Value::dict([]),
+            Value::dict([("type", Value::Int(1))]),
+        ] {
+            assert!(
+                matches!(read(&value), Err(Refusal::Invalid(_))),
+                "{value:?}"
+            );
+        }
     }
 
     #[test]
     fn fields_of_a_wrong_kind_are_refused_by_name() {
         for (message_type, field, value) in [
             ("hardware-info", "data", Value::Int(1)),
+            ("resynchronize", "timestamp", "now".into()),
+            ("resynchronize", "api", Value::Int(3)),
             ("users", "create-users", Value::List(vec![Value::Null])),
             (
                 "load-average",

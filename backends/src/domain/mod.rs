@@ -26,3 +26,6 @@ pub mod token;
 pub mod types;
 pub mod version;
 pub mod wsl;
+
+#[cfg(test)]
+mod hostile;

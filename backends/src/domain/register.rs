@@ -1,5 +1,7 @@
 //! Who wants to be a computer of ours? The registration message, and what becomes of it.
 
+use uuid::Uuid;
+
 use super::fields::{Fields, Invalid, name, text};
 use super::report::tags;
 use crate::bpickle::{Value, write};
@@ -34,8 +36,8 @@ pub struct Register {
     pub hostagent_uid: Option<String>,
     /// The command that made it there.
     pub installation_request_id: Option<String>,
-    /// The identity it was told it is a clone of.
-    pub clone_secure_id: Option<String>,
+    /// The identity that it had when it was told that it is a clone.
+    pub clone_secure_id: Option<Uuid>,
 }
 
 impl Register {
@@ -69,7 +71,10 @@ impl Register {
             juju_info: fields.find("juju-info").map(write),
             hostagent_uid: short(fields.optional("hostagent_uid", text)?),
             installation_request_id: short(fields.optional("installation_request_id", text)?),
-            clone_secure_id: short(fields.optional("clone_secure_id", text)?),
+            // What is no identity of ours names nobody.
+            clone_secure_id: fields
+                .optional("clone_secure_id", text)?
+                .and_then(|text| Uuid::try_parse(&text).ok()),
         })
     }
 }

@@ -11,6 +11,36 @@ use super::fields::{
 };
 use crate::bpickle::{Key, Value};
 
+/// What a computer tells anew, and not only as it changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Anew {
+    /// Everything.
+    All,
+    /// What is in these scopes, in the agents' words.
+    Scopes(Vec<String>),
+}
+
+impl Anew {
+    /// What an order to report again asks for: one that names no scopes asks for everything.
+    pub fn ordered(fields: &Value) -> Self {
+        match fields.at("scopes").and_then(Value::as_list) {
+            None => Self::All,
+            Some(scopes) => {
+                let scopes = scopes.iter().filter_map(Value::as_text);
+                Self::Scopes(scopes.map(str::to_owned).collect())
+            }
+        }
+    }
+
+    /// Is what is in this scope told anew?
+    pub fn tells(&self, scope: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Scopes(scopes) => scopes.iter().any(|one| one == scope),
+        }
+    }
+}
+
 /// Names and sizes; only what has changed is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ComputerInfo {
@@ -26,7 +56,7 @@ pub struct ComputerInfo {
     pub machine_id: Option<String>,
 }
 
-/// The operating system; only what is known is there.
+/// The operating system, as a whole: what is not there is not known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Distribution {
     /// Who makes it, `Ubuntu`.
@@ -360,6 +390,22 @@ pub fn tags(list: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_order_to_report_again_names_scopes_or_asks_for_everything() {
+        let some = Anew::ordered(&Value::dict([(
+            "scopes",
+            Value::List(vec![
+                "users".into(),
+                Value::Null,
+                Value::Bytes(b"disk".into()),
+            ]),
+        )]));
+        let told = ["users", "disk", "package"].map(|scope| some.tells(scope));
+        assert_eq!(told, [true, true, false]);
+        assert_eq!(Anew::ordered(&Value::dict([])), Anew::All);
+        assert!(Anew::All.tells("package"));
+    }
 
     #[test]
     fn tags_are_trimmed_and_told_once() {

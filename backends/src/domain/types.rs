@@ -47,21 +47,21 @@ pub fn digest<T: AsRef<str>>(types: &[T]) -> [u8; 16] {
     Md5::digest(names.join(";")).into()
 }
 
-/// What an agent must send again after a message of this type was lost; None where nothing helps.
+/// What an agent must send again after a message of this type was lost; None where nothing helps: tags, hardware and what is
+/// known of the subscription are in no scope, agents tell them by themselves now and then.
 pub fn scope(message_type: &str) -> Option<&'static str> {
     Some(match message_type {
         "network-device" | "network-activity" => "network",
-        "computer-info" | "distribution-info" | "computer-tags" | "reboot-required-info" => {
-            "computer"
-        }
+        "computer-info" | "distribution-info" => "computer",
         "mount-info" | "free-space" => "disk",
         "processor-info" => "cpu",
         "memory-info" => "memory",
         "load-average" => "load",
         "active-process-info" => "process",
         "users" => "users",
-        "ubuntu-pro-info" => "ubuntu-pro",
-        "packages" | "unknown-package-hashes" | "add-packages" => "package",
+        "packages" | "unknown-package-hashes" | "add-packages" | "reboot-required-info" => {
+            "package"
+        }
         _ => return None,
     })
 }

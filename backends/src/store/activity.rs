@@ -94,15 +94,20 @@ pub async fn failed(tx: &Tx<'_>, id: i64, why: &str) -> Result<()> {
     Ok(())
 }
 
-/// The message's other fields, in bpickle, of an activity that the computer is at.
+/// The message's other fields, in bpickle, of an activity of this type that the computer was given, whatever became of it.
 ///
 /// # Errors
 ///
 /// The database's.
-pub async fn delivered_fields(tx: &Tx<'_>, computer: i64, id: i64) -> Result<Option<Vec<u8>>> {
-    let sql = "select fields from activity \
-               where id = $1 and computer_id = $2 and status = 'delivered'";
-    let row = find(tx, sql, &[&id, &computer]).await?;
+pub async fn delivered_fields(
+    tx: &Tx<'_>,
+    computer: i64,
+    id: i64,
+    message_type: &str,
+) -> Result<Option<Vec<u8>>> {
+    let sql = "select fields from activity where id = $1 and computer_id = $2 and type = $3 \
+               and delivered_at is not null";
+    let row = find(tx, sql, &[&id, &computer, &message_type]).await?;
     Ok(row.map(|row| row.try_get(0)).transpose()?)
 }
 

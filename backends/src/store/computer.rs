@@ -66,6 +66,10 @@ pub async fn lock(tx: &Tx<'_>, secure: Uuid) -> Result<Option<Computer>> {
 /// The computer that this registration repeats: it says the same of itself, and either waits still or
 /// was accepted by its key and never came with the identity it was given (the answer was lost).
 ///
+/// One that waits has lost its identity perhaps: it may tell now what it is (its set-up program does) or tell it no more
+/// (its daemon does not), but nothing else than before, and it may have the key by now. Nothing is known of it beyond what
+/// it said, so nobody gains by taking its place.
+///
 /// # Errors
 ///
 /// The database's.
@@ -77,9 +81,10 @@ pub async fn repeated(
 ) -> Result<Option<i64>> {
     let sql = "select id from computer left join exchange on computer_id = id \
                where account_id = $1 and title = $2 and hostname = $3 \
-                 and machine_id is not distinct from $4 \
-                 and accepted = $5 and (not accepted or expected is null) \
-               order by id limit 1";
+                 and case when accepted \
+                     then $5 and expected is null and machine_id is not distinct from $4 \
+                     else machine_id is null or $4::text is null or machine_id = $4 end \
+               order by accepted desc, (machine_id is not distinct from $4) desc, id limit 1";
     let row = find(
         tx,
         sql,
@@ -106,7 +111,7 @@ pub async fn pending(tx: &Tx<'_>, account: i64) -> Result<i64> {
 }
 
 /// Stores a registration: a new computer, or new identities for the `repeated` one, whose old
-/// identities are void.
+/// identities are void. One that waited and is `accepted` now waits no more.
 ///
 /// # Errors
 ///
@@ -131,27 +136,19 @@ pub async fn register(
                    insecure_id = ('x' || right(gen_random_uuid()::text, 12))::bit(48)::bigint, \
                    registered_at = now() where id = $1";
         run(tx, sql, &[&id]).await?;
+        if accepted {
+            accept(tx, id).await?;
+        }
         describe(tx, id, register).await?;
         outbox::put_of(tx, Topic::ComputerRegistered, id).await?;
         return ids(tx, id).await;
     }
-    let sql = "insert into computer \
-               (account_id, accepted, accepted_at, title, hostname, machine_id, clone_of) \
-               select $1, $2, case when $2 then now() end, $3, $4, $5, \
-                      (select original.id from computer original \
-                       where original.account_id = $1 and original.secure_id::text = $6) \
-               returning id";
+    let sql = "insert into computer (account_id, accepted, accepted_at, title, hostname) \
+               select $1, $2, case when $2 then now() end, $3, $4 returning id";
     let row = one(
         tx,
         sql,
-        &[
-            &account.id,
-            &accepted,
-            &register.title,
-            &register.hostname,
-            &register.machine_id,
-            &register.clone_secure_id.as_deref().unwrap_or_default(),
-        ],
+        &[&account.id, &accepted, &register.title, &register.hostname],
     )
     .await?;
     let id = row.try_get(0)?;
@@ -179,7 +176,12 @@ pub async fn describe(tx: &Tx<'_>, id: i64, register: &Register) -> Result<()> {
     let sql = "update computer set title = $2, hostname = $3, access_group = $4, vm_info = $5, \
                container_info = $6, ubuntu_pro_info = coalesce($7, ubuntu_pro_info), \
                juju_info = coalesce($8, juju_info), hostagent_uid = coalesce($9, hostagent_uid), \
-               installation_request_id = coalesce($10, installation_request_id) where id = $1";
+               installation_request_id = coalesce($10, installation_request_id), \
+               machine_id = coalesce($11, machine_id), \
+               clone_of = coalesce((select original.id from computer original \
+                   where original.secure_id = $12 and original.id <> $1 \
+                     and original.account_id = computer.account_id), clone_of) \
+               where id = $1";
     run(
         tx,
         sql,
@@ -194,6 +196,8 @@ pub async fn describe(tx: &Tx<'_>, id: i64, register: &Register) -> Result<()> {
             &register.juju_info,
             &register.hostagent_uid,
             &register.installation_request_id,
+            &register.machine_id,
+            &register.clone_secure_id,
         ],
     )
     .await?;

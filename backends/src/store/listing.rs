@@ -2,9 +2,12 @@
 
 use std::collections::HashMap;
 
-use super::{Result, Tx, find, one, outbox, rows, run};
+use super::{Result, Tx, activity, find, one, outbox, rows, run};
 use crate::domain::event::Topic;
 use crate::domain::person::Person;
+
+/// A message without further fields, in bpickle.
+const EMPTY: &[u8] = b"d;";
 
 /// A computer for clients of the API.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -282,8 +285,10 @@ pub async fn rename(tx: &Tx<'_>, id: i64, title: &str) -> Result<()> {
 ///
 /// The database's.
 pub async fn annotate(tx: &Tx<'_>, ids: &[i64], name: &str, value: &str) -> Result<()> {
-    let sql = "insert into computer_annotation select id, $2, $3 from unnest($1::bigint[]) as id \
-               on conflict (computer_id, name) do update set value = excluded.value";
+    let sql = "insert into computer_annotation (computer_id, name, value) \
+               select id, $2, $3 from unnest($1::bigint[]) as id \
+               on conflict (computer_id, name) \
+               do update set value = excluded.value, told_by_agent = false";
     run(tx, sql, &[&ids, &name, &value]).await?;
     Ok(())
 }
@@ -360,5 +365,8 @@ pub async fn replace(tx: &Tx<'_>, account: i64, waiting: i64, known: i64) -> Res
     run(tx, sql, values).await?;
     outbox::put_of(tx, Topic::ComputerRemoved, waiting).await?;
     outbox::put_of(tx, Topic::ComputerAccepted, known).await?;
+    // What the one before told only as it changed is void, but not before all of it is told anew.
+    let summary = "Report everything again";
+    activity::order(tx, known, "resynchronize", summary, EMPTY).await?;
     Ok(true)
 }

@@ -51,6 +51,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
         "accounts",
         include_str!("../../migrations/0032_accounts.sql"),
     ),
+    (
+        40,
+        "told_by_agents",
+        include_str!("../../migrations/0040_told_by_agents.sql"),
+    ),
 ];
 
 /// The version of the schema that this program works with: the number of the last migration.

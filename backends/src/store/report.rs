@@ -3,8 +3,40 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use super::{Result, Tx, run};
-use crate::domain::report::{ComputerInfo, Distribution, Mount, Processes, Processor, Users};
+use super::{Result, Tx, package, run};
+use crate::domain::report::{Anew, ComputerInfo, Distribution, Mount, Processes, Processor, Users};
+
+/// Begins anew: of what a computer tells only as it changes, what was known is void. What is told whole
+/// each time replaces what was known by itself, and samples are history.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn forget(tx: &Tx<'_>, computer: i64, anew: &Anew) -> Result<()> {
+    if anew.tells("package") {
+        package::forget(tx, computer).await?;
+    }
+    let statements: [(&str, &str); 5] = [
+        ("users", "delete from system_user where computer_id = $1"),
+        ("users", "delete from system_group where computer_id = $1"),
+        (
+            "users",
+            "delete from system_group_member where computer_id = $1",
+        ),
+        ("disk", "delete from mount where computer_id = $1"),
+        // Who has no annotations any more tells none.
+        (
+            "computer",
+            "delete from computer_annotation where computer_id = $1 and told_by_agent",
+        ),
+    ];
+    for (scope, sql) in statements {
+        if anew.tells(scope) {
+            run(tx, sql, &[&computer]).await?;
+        }
+    }
+    Ok(())
+}
 
 /// Names and sizes; what is not told stays.
 ///
@@ -33,23 +65,25 @@ pub async fn computer_info(tx: &Tx<'_>, computer: i64, info: &ComputerInfo) -> R
     };
     let names: Vec<&str> = annotations.keys().map(String::as_str).collect();
     let values: Vec<&str> = annotations.values().map(String::as_str).collect();
-    let sql = "delete from computer_annotation where computer_id = $1 and name <> all($2)";
+    let sql = "delete from computer_annotation \
+               where computer_id = $1 and told_by_agent and name <> all($2)";
     run(tx, sql, &[&computer, &names]).await?;
-    let sql = "insert into computer_annotation select $1, * from unnest($2::text[], $3::text[]) \
-               on conflict (computer_id, name) do update set value = excluded.value";
+    let sql = "insert into computer_annotation (computer_id, name, value, told_by_agent) \
+               select $1, name, value, true from unnest($2::text[], $3::text[]) as told (name, value) \
+               on conflict (computer_id, name) \
+               do update set value = excluded.value, told_by_agent = true";
     run(tx, sql, &[&computer, &names, &values]).await?;
     Ok(())
 }
 
-/// The operating system; what is not told stays.
+/// The operating system: all that is known of it.
 ///
 /// # Errors
 ///
 /// The database's.
 pub async fn distribution(tx: &Tx<'_>, computer: i64, told: &Distribution) -> Result<()> {
-    let sql = "update computer set distributor = coalesce($2, distributor), \
-               distribution = coalesce($3, distribution), release = coalesce($4, release), \
-               code_name = coalesce($5, code_name) where id = $1";
+    let sql = "update computer set distributor = $2, distribution = $3, release = $4, \
+               code_name = $5 where id = $1";
     run(
         tx,
         sql,

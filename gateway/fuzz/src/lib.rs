@@ -6,6 +6,18 @@
 pub mod bpickle;
 #[path = "../../src/config/mod.rs"]
 pub mod config;
+/// What reads agents' messages once they are values.
+#[path = "../../../backends/src/domain"]
+pub mod domain {
+    pub mod exchange;
+    pub mod fields;
+    pub mod message;
+    pub mod network;
+    pub mod package;
+    pub mod register;
+    pub mod report;
+    pub mod types;
+}
 #[path = "../../src/io/hello.rs"]
 pub mod hello;
 #[path = "../../src/http1/mod.rs"]

@@ -12,9 +12,11 @@ use uuid::Uuid;
 use super::keys::Keys;
 use super::report;
 use crate::bpickle::{self, Limits, Value, write};
-use crate::domain::exchange::{Answer, Holder, Known, Request, holder, say};
+use crate::domain::exchange::{Answer, Holder, Known, Request, Said, holder, say, type_said};
+use crate::domain::fields::NAME_CHARS_MAX;
 use crate::domain::message::{self, type_of};
 use crate::domain::register::{Decision, Register, decide};
+use crate::domain::report::Anew;
 use crate::domain::sequence::{Acknowledged, acknowledged, intake};
 use crate::domain::types;
 use crate::error::Error;
@@ -97,7 +99,7 @@ pub async fn exchange(
     let registers = request
         .messages
         .iter()
-        .any(|one| type_of(one) == "register");
+        .any(|one| type_said(one) == "register");
     let (answer, end) = match visitor.identity {
         // Told so, it forgets that identity and registers here; otherwise it would wait for ever.
         None if visitor.foreign && !registers => (
@@ -138,20 +140,20 @@ async fn stranger(
     tally: &mut Tally,
 ) -> Result<Vec<Value>, Error> {
     let mut messages = Vec::new();
-    for value in &request.messages {
-        if type_of(value) != "register" {
+    for said in &request.messages {
+        if type_said(said) != "register" {
             tally.not_taken += 1;
             continue;
         }
-        match Register::read(value) {
+        match registration(said) {
             Ok(register) => {
                 tally.stored += 1;
                 let (message, decision) = registered(tx, keys, request, &register).await?;
                 tally.decisions.push(decision);
                 messages.push(message);
             }
-            Err(invalid) => {
-                warn!(%invalid, "a registration that cannot be read");
+            Err(why) => {
+                warn!(why, "a registration that cannot be read");
                 tally.invalid += 1;
                 tally.decisions.push("invalid");
             }
@@ -164,6 +166,12 @@ async fn stranger(
         messages.push(say::accepted_types(types::taken(false)));
     }
     Ok(messages)
+}
+
+/// A registration, or why it is none.
+fn registration(said: &Said) -> Result<Register, String> {
+    let value = said.as_ref().map_err(ToString::to_string)?;
+    Register::read(value).map_err(|invalid| invalid.to_string())
 }
 
 async fn registered(
@@ -275,14 +283,19 @@ impl Desk<'_, '_> {
         let most = self.settings.messages_max;
         let new = intake(state.expected, sequence, messages.len(), most);
         tally.repeated += new.skip as u64;
-        tally.late += (messages.len() - new.skip - new.take) as u64;
+        tally.late += (messages.len() - new.skip - new.take + request.left) as u64;
         let mut wishes = Wishes {
             accepted: self.computer.accepted,
             ..Wishes::default()
         };
         let before = tally.invalid;
-        for value in messages.iter().skip(new.skip).take(new.take) {
-            self.take(value, tally, &mut wishes).await?;
+        for said in messages.iter().skip(new.skip).take(new.take) {
+            self.take(said, tally, &mut wishes).await?;
+        }
+        if wishes.set_id && wishes.accepted {
+            // An agent that is told who it is begins anew, and does not say so.
+            store::report::forget(self.tx, id, &Anew::All).await?;
+            wishes.packages = true;
         }
         if wishes.packages {
             store::package::changed(self.tx, id).await?;
@@ -335,9 +348,9 @@ impl Desk<'_, '_> {
         tally: &mut Tally,
     ) -> Result<(Answer, &'static str), Error> {
         let mut wishes = Wishes::default();
-        for value in &request.messages {
-            if type_of(value) == "register" {
-                self.take(value, tally, &mut wishes).await?;
+        for said in &request.messages {
+            if type_said(said) == "register" {
+                self.take(said, tally, &mut wishes).await?;
             } else {
                 tally.not_taken += 1;
             }
@@ -350,22 +363,17 @@ impl Desk<'_, '_> {
 
     /// Takes one new message. It is taken in any case: what cannot be stored must not stop what
     /// comes after it.
-    async fn take(
-        &self,
-        value: &Value,
-        tally: &mut Tally,
-        wishes: &mut Wishes,
-    ) -> Result<(), Error> {
+    async fn take(&self, said: &Said, tally: &mut Tally, wishes: &mut Wishes) -> Result<(), Error> {
         let id = self.ids().id;
-        if type_of(value) == "register" {
-            match Register::read(value) {
+        if type_said(said) == "register" {
+            match registration(said) {
                 Ok(register) => {
                     tally.stored += 1;
                     wishes.set_id = true;
                     return self.register_again(&register, tally, wishes).await;
                 }
-                Err(invalid) => {
-                    warn!(computer = id, %invalid, "a registration that cannot be read");
+                Err(why) => {
+                    warn!(computer = id, why, "a registration that cannot be read");
                     tally.invalid += 1;
                     return Ok(());
                 }
@@ -375,6 +383,14 @@ impl Desk<'_, '_> {
             tally.not_taken += 1;
             return Ok(());
         }
+        let value = match said {
+            Ok(value) => value,
+            Err(unreadable) => {
+                return self
+                    .lost(&unreadable.message_type, &unreadable.to_string(), tally)
+                    .await;
+            }
+        };
         match message::read(value) {
             Ok(message) => {
                 let at = report::made_at(value, SystemTime::now());
@@ -385,12 +401,21 @@ impl Desk<'_, '_> {
             }
             Err(message::Refusal::Type) => tally.not_taken += 1,
             Err(message::Refusal::Invalid(invalid)) => {
-                warn!(computer = id, message_type = type_of(value), %invalid, "not stored");
-                tally.invalid += 1;
-                self.ask_again(type_of(value)).await?;
+                self.lost(type_of(value), &invalid.to_string(), tally)
+                    .await?;
             }
         }
         Ok(())
+    }
+
+    /// A message that is taken and says nothing that can be stored.
+    async fn lost(&self, message_type: &str, why: &str, tally: &mut Tally) -> Result<(), Error> {
+        let id = self.ids().id;
+        // Its length is the agent's choice.
+        let named: String = message_type.chars().take(NAME_CHARS_MAX).collect();
+        warn!(computer = id, message_type = named, why, "not stored");
+        tally.invalid += 1;
+        self.ask_again(message_type).await
     }
 
     /// A computer of ours registers: what it says of itself is stored, and the right key of its own

@@ -27,7 +27,7 @@ impl Keys {
     /// A secret cannot be told now: nobody may be let in or refused.
     pub async fn of(request: &Request, secrets: &Secrets) -> Result<Self, Error> {
         let mut keys = BTreeMap::new();
-        let registers = request.messages.iter();
+        let registers = request.messages.iter().flatten();
         let registers = registers.filter(|value| type_of(value) == "register");
         for value in registers.take(ACCOUNTS_MAX) {
             let Ok(register) = Register::read(value) else {

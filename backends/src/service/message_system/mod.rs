@@ -16,7 +16,7 @@ use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 
 use super::Service;
-use crate::bpickle::{self, Limits};
+use crate::bpickle::Limits;
 use crate::domain::exchange as said;
 use crate::error::Error;
 use crate::front;
@@ -127,9 +127,8 @@ async fn whole(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Er
 
 async fn parse(body: Bytes) -> Result<said::Request, Error> {
     let read = |body: Bytes| {
-        let value = bpickle::read(&body, Limits::default())
-            .map_err(|refusal| Error::Malformed(refusal.to_string()))?;
-        said::Request::read(value).map_err(|invalid| Error::Malformed(invalid.to_string()))
+        said::Request::read(&body, Limits::default())
+            .map_err(|problem| Error::Malformed(problem.to_string()))
     };
     if body.len() <= ASIDE_BYTES {
         return read(body);

@@ -6,7 +6,7 @@ use crate::bpickle::{self, Limits, Value};
 use crate::domain::fields::time;
 use crate::domain::message::Message;
 use crate::domain::package::package_ids;
-use crate::domain::report::OperationResult;
+use crate::domain::report::{Anew, OperationResult};
 use crate::store::{Result, Tx, activity, computer, network, package, report};
 
 /// When a message was made: its own time, but never later than `now`.
@@ -67,12 +67,12 @@ async fn keep(tx: &Tx<'_>, id: i64, message: Message, at: SystemTime) -> Result<
         }
         // These were answered before they came here.
         Message::UnknownHashes(_) | Message::AddPackages(_) => Ok(()),
-        // Without a number the agent tells that it begins anew; what it sends then replaces. Of its
-        // packages it tells all that it has, and not what it has no more.
-        Message::Resynchronize(None) => package::forget(tx, id).await,
+        // Without a number the agent tells by itself that it begins anew. It tells all that there is then, and not what
+        // there is no more.
+        Message::Resynchronize(None) => report::forget(tx, id, &Anew::All).await,
         Message::Resynchronize(Some(operation)) => {
-            if resends_packages(tx, id, operation).await? {
-                package::forget(tx, id).await?;
+            if let Some(anew) = ordered(tx, id, operation).await? {
+                report::forget(tx, id, &anew).await?;
             }
             let result = OperationResult {
                 operation,
@@ -85,18 +85,11 @@ async fn keep(tx: &Tx<'_>, id: i64, message: Message, at: SystemTime) -> Result<
     }
 }
 
-/// Did an order to report again that is out ask for packages? One that names nothing asks for all.
-async fn resends_packages(tx: &Tx<'_>, id: i64, operation: i64) -> Result<bool> {
-    let Some(fields) = activity::delivered_fields(tx, id, operation).await? else {
-        return Ok(false);
-    };
-    let Ok(fields) = bpickle::read(&fields, Limits::default()) else {
-        return Ok(false);
-    };
-    Ok(match fields.at("scopes").and_then(Value::as_list) {
-        Some(scopes) => scopes.iter().any(|one| one.as_text() == Some("package")),
-        None => true,
-    })
+/// What an order to report again asked for; None where this computer was given no such order.
+async fn ordered(tx: &Tx<'_>, id: i64, operation: i64) -> Result<Option<Anew>> {
+    let fields = activity::delivered_fields(tx, id, operation, "resynchronize").await?;
+    let fields = fields.and_then(|fields| bpickle::read(&fields, Limits::default()).ok());
+    Ok(fields.as_ref().map(Anew::ordered))
 }
 
 async fn ended(tx: &Tx<'_>, id: i64, result: &OperationResult) -> Result<()> {

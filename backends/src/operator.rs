@@ -20,7 +20,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tokio_postgres::NoTls;
 
 use crate::secret::{Name, Secrets};
 use crate::settings::Shared;
@@ -150,17 +149,8 @@ async fn run(line: Line) -> Result<String, String> {
 }
 
 async fn migrate(settings: &Shared) -> Result<String, String> {
-    let connected = tokio_postgres::connect(&settings.store.url, NoTls).await;
-    let (mut client, connection) = connected.map_err(told)?;
-    let pump = tokio::spawn(connection);
-    let from = store::migrate(&mut client).await;
-    drop(client);
-    let _ = pump.await;
-    let mut said = format!(
-        "schema: version {} -> {}",
-        from.map_err(told)?,
-        store::VERSION
-    );
+    let from = store::migrate(&settings.store).await.map_err(told)?;
+    let mut said = format!("schema: version {from} -> {}", store::VERSION);
     let ground = Ground::open(settings).await?;
     if let Some(more) = hide_keys(&ground).await? {
         said.push('\n');

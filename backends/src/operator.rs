@@ -5,7 +5,7 @@
 //! schema migrate
 //! schema registration-key KEY [--account NAME]
 //! schema registration-key --none
-//! schema account NAME [--title TITLE]
+//! schema account NAME [--title TITLE] [--auto-accept on|off] [--pending-max COUNT]
 //! schema person EMAIL [--name NAME] [--role administrator] < password
 //! schema access-key EMAIL [--title TITLE]
 //! schema pocket ACCOUNT/DISTRIBUTION/SERIES/POCKET [--key FILE]... [--allow-unsigned]
@@ -54,14 +54,8 @@ enum Verb {
         #[arg(long, default_value = "standalone")]
         account: String,
     },
-    /// Make an account, whose computers and persons are apart from those of others; or give one another title
-    Account {
-        /// By which computers, persons and repositories name it: letters, digits and `+ - . _ ~`
-        name: String,
-        /// For people; the name, if nothing else is said
-        #[arg(long)]
-        title: Option<String>,
-    },
+    /// Make an account, whose computers and persons are apart from those of others; or change what is said of one
+    Account(persons::Account),
     /// Make somebody who may sign in, or set their password; it is read from standard input
     Person(persons::Person),
     /// Make an access key for the API; both halves are printed, the secret one only this time
@@ -132,8 +126,8 @@ async fn run(line: Line) -> Result<String, String> {
             let ground = Ground::open(&settings).await?;
             set_key(&ground, &account, key.as_deref()).await
         }
-        Verb::Account { name, title } => {
-            persons::account(&Ground::open(&settings).await?, &name, title.as_deref()).await
+        Verb::Account(account) => {
+            persons::account(&Ground::open(&settings).await?, &account).await
         }
         Verb::Person(person) => {
             let password = person.password()?;

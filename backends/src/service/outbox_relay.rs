@@ -22,7 +22,8 @@ use crate::error::Error;
 use crate::front;
 use crate::metrics::Metrics;
 use crate::serve::{Ground, Live, StartError};
-use crate::store::{self, Store, StoreError, outbox};
+use crate::store::outbox::{self, NOTES_MAX};
+use crate::store::{self, Store, StoreError};
 use crate::stub;
 use crate::worker::Worker;
 
@@ -116,12 +117,21 @@ impl Relay {
     /// Tells one batch, and returns how many notes it had; none where another relay works.
     async fn turn(&mut self) -> Result<usize, RelayError> {
         let mut connection = self.store.connection().await?;
+        let signs = self.signed.is_none_or(|at| at.elapsed() > SIGN);
+        if signs {
+            let tx = store::begin(&mut connection).await?;
+            if !outbox::lead(&tx).await? {
+                self.signed = None;
+                return Ok(0);
+            }
+            self.bound(tx).await?;
+        }
         let tx = store::begin(&mut connection).await?;
         if !outbox::lead(&tx).await? {
             self.signed = None;
             return Ok(0);
         }
-        if self.signed.is_none_or(|at| at.elapsed() > SIGN) {
+        if signs {
             self.sign(&tx).await?;
         }
         let notes = outbox::oldest(&tx, BATCH).await?;
@@ -137,18 +147,30 @@ impl Relay {
         Ok(notes.len())
     }
 
-    /// Says in the database that notes are worth keeping, where the broker is really there.
-    async fn sign(&mut self, tx: &store::Tx<'_>) -> Result<(), RelayError> {
-        let lost = outbox::bound(tx).await?;
-        let (waiting, seconds) = outbox::waiting(tx).await?;
+    /// Keeps the outbox within its bound, in a transaction of its own: it holds also, and above all, while
+    /// the broker is away. Whoever is not told of what was given up is told to look.
+    async fn bound(&self, tx: store::Tx<'_>) -> Result<(), RelayError> {
+        let lost = outbox::bound(&tx, NOTES_MAX).await?;
+        if lost > 0 {
+            outbox::put(&tx, &Event::of(Topic::Anything, "")).await?;
+        }
+        let (waiting, seconds) = outbox::waiting(&tx).await?;
+        store::commit(tx).await?;
         self.metrics.notes_waiting.set(waiting);
         self.metrics.notes_oldest.set(seconds);
+        if lost > 0 {
+            warn!(lost, "too many notes waited: everybody is told to look");
+            self.metrics.notes.with_label_values(&["lost"]).inc_by(lost);
+        }
+        Ok(())
+    }
+
+    /// Says in the database that notes are worth keeping, where the broker is really there.
+    async fn sign(&mut self, tx: &store::Tx<'_>) -> Result<(), RelayError> {
         self.services.check().await?;
         self.hostagent.check().await?;
-        let anew = outbox::seen(tx).await?;
-        if lost > 0 || anew {
-            warn!(lost, "notes were not kept: everybody is told to look");
-            self.metrics.notes.with_label_values(&["lost"]).inc_by(lost);
+        if outbox::seen(tx).await? {
+            warn!("notes were not kept: everybody is told to look");
             outbox::put(tx, &Event::of(Topic::Anything, "")).await?;
         }
         self.signed = Some(Instant::now());

@@ -21,8 +21,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::secret::{Name, Secrets};
-use crate::settings::Shared;
+use crate::broker;
+use crate::secret::{self, Name, Secrets};
+use crate::settings::{Check, Shared};
 use crate::store::{self, Store};
 
 mod persons;
@@ -91,6 +92,9 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Who looks at the settings before anything is connected.
+const CHECKS: [Check; 3] = [store::check, broker::check, secret::check];
+
 /// The database and who keeps its secrets.
 struct Ground {
     store: Store,
@@ -116,19 +120,14 @@ async fn run(line: Line) -> Result<String, String> {
     if let Verb::SigningKey { file, owner } = &line.verb {
         return repository::signing_key(file, owner);
     }
-    let settings = Shared::read(line.config, std::env::vars_os())?;
-    if settings.store.url.is_empty() {
-        return Err("store.url is not set: give it by BACKENDS_STORE__URL or --config".to_owned());
-    }
+    let settings = Shared::read(line.config, std::env::vars_os(), &CHECKS)?;
     match line.verb {
         Verb::Migrate => migrate(&settings).await,
         Verb::RegistrationKey { key, account, .. } => {
             let ground = Ground::open(&settings).await?;
             set_key(&ground, &account, key.as_deref()).await
         }
-        Verb::Account(account) => {
-            persons::account(&Ground::open(&settings).await?, &account).await
-        }
+        Verb::Account(account) => persons::account(&Ground::open(&settings).await?, &account).await,
         Verb::Person(person) => {
             let password = person.password()?;
             persons::make(&Ground::open(&settings).await?, &person, &password).await

@@ -14,14 +14,14 @@ use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use super::Service;
-use crate::broker::BrokerError;
 use crate::broker::publish::Publisher;
 use crate::broker::topology::Vhost;
+use crate::broker::{self, BrokerError};
 use crate::domain::event::{Event, Topic};
 use crate::error::Error;
 use crate::front;
 use crate::metrics::Metrics;
-use crate::serve::{Ground, Live, StartError};
+use crate::serve::{Ground, Live};
 use crate::store::outbox::{self, NOTES_MAX};
 use crate::store::{self, Store, StoreError};
 use crate::stub;
@@ -31,7 +31,8 @@ use crate::worker::Worker;
 pub const SERVICE: Service = Service {
     name: "outbox-relay",
     routes: stub::routes,
-    open: Some(|ground| async { open(ground) }.boxed()),
+    open: Some(|ground| async { Ok(open(ground)) }.boxed()),
+    check: Some(broker::check_set),
 };
 
 /// Notes in one transaction.
@@ -49,12 +50,7 @@ enum RelayError {
     Broker(#[from] BrokerError),
 }
 
-fn open(ground: Ground) -> Result<Live, StartError> {
-    for vhost in [Vhost::Services, Vhost::Hostagent] {
-        if !ground.broker.is_set(vhost) {
-            return Err(StartError::NoBroker);
-        }
-    }
+fn open(ground: Ground) -> Live {
     let relay = Relay {
         store: ground.store.clone(),
         metrics: ground.metrics.clone(),
@@ -64,10 +60,10 @@ fn open(ground: Ground) -> Result<Live, StartError> {
     };
     tokio::spawn(relay.run(ground.settings.broker.poll, ground.worker.clone()));
     let routes = Router::new().fallback(|| async { Error::NotFound });
-    Ok(Live {
+    Live {
         routes: front::around(routes, &ground.worker, &ground.metrics, &ground.store),
         last: None,
-    })
+    }
 }
 
 struct Relay {

@@ -17,6 +17,7 @@ mod backends_hostagent;
 mod backends_killed;
 mod backends_legacy_api;
 mod backends_live;
+mod backends_operation;
 mod backends_package_orders;
 mod backends_packages;
 mod backends_pages;

@@ -32,6 +32,7 @@ mod cli;
 mod client_certificates;
 mod compression;
 mod deadlines;
+mod demo;
 mod dependencies;
 mod drain;
 mod error_pages;

@@ -61,14 +61,16 @@ fn build() {
         return;
     }
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "-p", "backends", "--bins"]);
+    // Within the workspace: by themselves they would have other features, and much would be built anew.
+    cargo.args(["build", "--quiet", "--workspace"]);
+    cargo.args(programs.iter().flat_map(|program| ["--bin", program]));
     if dir.ends_with("release") {
         cargo.arg("--release");
     }
     let status = cargo.current_dir(root()).status();
     assert!(
         status.is_ok_and(|status| status.success()),
-        "the services cannot be built: run  cargo build -p backends"
+        "the services cannot be built: run  cargo build --workspace --bins"
     );
 }
 

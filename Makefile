@@ -12,11 +12,15 @@ SECONDS ?= 60
 FORM ?= quick
 BENCH_FLAGS ?=
 
+# What the demo runs. Built within the workspace: a package by itself has other features, and most would be built twice.
+DEMO_PROGRAMS := portcullis schema appserver pingserver message-server api package-search package-upload \
+                 hostagent-messenger outbox-relay
+
 .PHONY: help demo test fuzz bench setup setup-test certs build
 
 help:
 	@echo 'make demo    build, start the workers and the edge on this machine, run until Ctrl-C'
-	@echo '             PROFILE=dev|release  WORKERS=N  HTTP_PORT=80 HTTPS_PORT=443 GRPC_PORT=6554'
+	@echo '             PROFILE=dev|release  WORKERS=N  HTTP_PORT=80 HTTPS_PORT=443 GRPC_PORT=6554  SHIFT=0'
 	@echo 'make test    format, lints and every test'
 	@echo 'make fuzz    feed hostile input to every parser, SECONDS=N seconds each'
 	@echo 'make bench   compare with HAProxy, nginx, Apache and Caddy on this machine'
@@ -38,11 +42,11 @@ fuzz: setup
 	@scripts/fuzz.sh '$(SECONDS)'
 
 bench: setup
-	cargo build --release -p gateway -p loadtest --bins $(CARGO_FLAGS)
+	cargo build --release --workspace --bin portcullis --bin loadtest $(CARGO_FLAGS)
 	@FORM='$(FORM)' scripts/bench.sh $(BENCH_FLAGS)
 
 build: setup
-	cargo build --profile '$(PROFILE)' -p gateway -p backends --bins $(CARGO_FLAGS)
+	cargo build --profile '$(PROFILE)' --workspace $(addprefix --bin ,$(DEMO_PROGRAMS)) $(CARGO_FLAGS)
 
 certs: setup
 	@scripts/certs.sh

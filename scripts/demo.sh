@@ -8,12 +8,16 @@
 #   WORKERS=N        workers of each pool that has more than one port (default 2, message-system 4)
 #   PROFILE=release  which build is run: release or dev
 #   CONFIG=routes.yaml
+#   SHIFT=0          the ports of all workers and of the admin listener are so much higher, where others have them
 #   DATA=.data       where database, broker and their passwords are kept from one demo to the next
+#   LOGS=.demo/logs  where the children's logs are; those of the last demo are removed
+#   RESTART=5        seconds after which a database, broker or Vault that ended is started again; or off: it is told how
+#   READY_SECONDS=60 how long each child may take until it is ready
 #
-# Standard output tells what happens and ends its start with a line that begins with `ready`. The
-# children's logs are in .demo/logs. A worker that dies is told and the demo goes on, because that
-# is worth seeing, as is the broker's end; when the edge, the database or the last worker dies, everything is stopped and the exit is 1.
-# Only processes started here are ever stopped, by their process ids.
+# Standard output tells what happens and ends its start with a line that begins with `ready`. A worker
+# that dies is told and the demo goes on, because that is worth seeing. So is the end of PostgreSQL, RabbitMQ
+# or the Vault: the services stay up, and it is started again. When the edge or the last worker dies,
+# everything is stopped and the exit is 1. Only processes started here are ever stopped, by their process ids.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -29,20 +33,23 @@ package-upload       package-upload       9100  9100  1  /upload         works
 hostagent-messenger  hostagent-messenger  50052 50052 1  grpc            works
 outbox-relay         outbox-relay         9101  9101  1  private         works
 '
-readonly RESERVED=8070-9100,50052,53354
-readonly ADMIN_PORT=9901
-readonly LOGS=.demo/logs
-readonly READY_SECONDS=60 EDGE_STOP_SECONDS=35 WORKER_STOP_SECONDS=8
+readonly SERVERS='postgres rabbitmq vault'
+readonly EDGE_STOP_SECONDS=35 WORKER_STOP_SECONDS=8
 
 export HTTP_PORT=${HTTP_PORT:-80} HTTPS_PORT=${HTTPS_PORT:-443} GRPC_PORT=${GRPC_PORT:-6554}
 PROFILE=${PROFILE:-release}
 CONFIG=${CONFIG:-routes.yaml}
+SHIFT=${SHIFT:-0}
 DATA=${DATA:-.data}
+LOGS=${LOGS:-.demo/logs}
+RESTART=${RESTART:-5}
+READY_SECONDS=${READY_SECONDS:-60}
+admin_port=9901
 
 declare -A child_name=() child_log=()   # by process id, living children only
+declare -A server_pid=() server_port=() # by name; no process id where it has ended
 declare -a worker_pids=()
-edge_pid=
-postgres_pid= postgres_port= rabbitmq_pid= rabbitmq_port= vault_pid= vault_port= password=
+edge_pid= password=
 
 say() { printf 'demo: %s\n' "$*"; }
 problem() { printf 'demo: %s\n' "$*" >&2; }
@@ -59,9 +66,7 @@ main() {
     rm -f "$LOGS"/*.log
     trap stop_all EXIT
     trap 'say "stopping"; exit 0' INT TERM HUP
-    start_postgres
-    start_rabbitmq
-    start_vault
+    start_servers
     write_settings "$bin"
     start_workers "$bin"
     start_edge "$bin"
@@ -86,6 +91,7 @@ each_pool() {
     local name binary first last count path kind
     while read -r name binary first last count path kind; do
         [[ -n $name ]] || continue
+        first=$((first + SHIFT)) last=$((last + SHIFT))
         "$@" "$name" "$binary" "$first" "$last" "$(workers_of "$first" "$last" "$count")" "$path" "$kind" </dev/null
     done <<<"$POOLS"
 }
@@ -98,11 +104,21 @@ workers_of() {
 
 read_settings() {
     local name value
+    # The highest of the ports is 50052.
+    [[ $SHIFT =~ ^[0-9]{1,5}$ ]] && (( SHIFT <= 65535 - 50052 )) || die "SHIFT=$SHIFT is not a number from 0 to $((65535 - 50052))"
+    # RabbitMQ's mapper of ports and its node have two ports from 15672 on, which the edge would take for workers.
+    (( 9101 + SHIFT < 15672 || 8070 + SHIFT > 15799 )) || die "SHIFT=$SHIFT: RabbitMQ has ports between $((8070 + SHIFT)) and $((9101 + SHIFT)): choose another"
+    # RabbitMQ's mapper of ports and its node have two ports from 15672 on, which the edge would take for workers.
+    (( 9101 + SHIFT < 15672 || 8070 + SHIFT > 15799 )) ||
+        die "SHIFT=$SHIFT: RabbitMQ has ports between $((8070 + SHIFT)) and $((9101 + SHIFT)): choose another"
+    [[ $RESTART == off || $RESTART =~ ^[0-9]{1,4}$ ]] || die "RESTART=$RESTART is neither a number of seconds nor off"
+    [[ $READY_SECONDS =~ ^[1-9][0-9]{0,3}$ ]] || die "READY_SECONDS=$READY_SECONDS is not a number of seconds"
+    admin_port=$((admin_port + SHIFT))
     for name in HTTP_PORT HTTPS_PORT GRPC_PORT; do
         value=${!name}
         [[ $value =~ ^[1-9][0-9]{0,4}$ ]] && (( value <= 65535 )) || die "$name=$value is not a port"
         each_pool refuse_own_range "$name"
-        (( value != ADMIN_PORT )) || die "$name=$value is the port of the edge's admin listener"
+        (( value != admin_port )) || die "$name=$value is the port of the edge's admin listener"
     done
     [[ $HTTP_PORT != "$HTTPS_PORT" && $HTTP_PORT != "$GRPC_PORT" && $HTTPS_PORT != "$GRPC_PORT" ]] ||
         die "HTTP_PORT, HTTPS_PORT and GRPC_PORT must be three different ports"
@@ -113,7 +129,7 @@ read_settings() {
 refuse_own_range() {
     local variable=$1 pool=$2 first=$4 last=$5
     if (( ${!variable} >= first && ${!variable} <= last )); then
-        die "$variable=${!variable} lies in the range of $pool ($first-$last): choose a port outside 8070-9100 and 50052"
+        die "$variable=${!variable} lies in the range of $pool ($first-$last): choose another, or set SHIFT"
     fi
 }
 
@@ -133,13 +149,16 @@ check_binary() { [[ -x $1/$3 ]] || die "there is no $1/$3: run  make demo PROFIL
 # Keeps outgoing connections off the workers' ports; see deploy/sysctl.d/60-portcullis.conf.
 reserve_ports() {
     local file=/proc/sys/net/ipv4/ip_local_reserved_ports now
+    local range=$((8070 + SHIFT))-$((9100 + SHIFT))
+    local reserved=$range,$((50052 + SHIFT))
+    (( SHIFT )) || reserved+=,53354
     now=$(cat "$file" 2>/dev/null) || return 0
     # The kernel joins what overlaps, so nothing that stands there is lost.
-    if { echo "${now:+$now,}$RESERVED" >"$file"; } 2>/dev/null; then
+    if { echo "${now:+$now,}$reserved" >"$file"; } 2>/dev/null; then
         return 0
     fi
-    [[ ,$now, == *,8070-9100,* ]] ||
-        problem "warning: may not reserve the workers' ports ($RESERVED); an outgoing connection may take one"
+    [[ ,$now, == *,$range,* ]] ||
+        problem "warning: may not reserve the workers' ports ($reserved); an outgoing connection may take one"
 }
 
 check_ports() {
@@ -153,21 +172,15 @@ check_ports() {
     public_port_is_free HTTPS_PORT "$HTTPS_PORT" || taken=1
     public_port_is_free GRPC_PORT "$GRPC_PORT" || taken=1
     (( ! taken )) || problem "choose other ports, for example:  HTTP_PORT=10080 HTTPS_PORT=10443 GRPC_PORT=16554 make demo"
-    if [[ -n ${owner[$ADMIN_PORT]-} ]]; then
-        problem "port $ADMIN_PORT (admin listener of the edge) is taken by ${owner[$ADMIN_PORT]}: is another edge running?"
+    if [[ -n ${owner[$admin_port]-} ]]; then
+        problem "port $admin_port (admin listener of the edge) is taken by ${owner[$admin_port]}: is another edge running?"
         taken=1
     fi
     each_pool worker_ports_are_free
     # A database or a broker of the machine's own may have the usual port.
-    for postgres_port in {5432..5499}; do
-        [[ -n ${owner[$postgres_port]-} ]] || break
-    done
-    for rabbitmq_port in {5672..5699}; do
-        [[ -n ${owner[$rabbitmq_port]-} ]] || break
-    done
-    for vault_port in {8200..8299}; do
-        [[ -n ${owner[$vault_port]-} ]] || break
-    done
+    first_free_port postgres 5432 5499
+    first_free_port rabbitmq 5672 5699
+    first_free_port vault 8200 8299
     (( ! taken )) || exit 1
     unprivileged=$(cat /proc/sys/net/ipv4/ip_unprivileged_port_start 2>/dev/null || echo 1024)
     if (( EUID != 0 && (HTTP_PORT < unprivileged || HTTPS_PORT < unprivileged || GRPC_PORT < unprivileged) )); then
@@ -175,7 +188,19 @@ check_ports() {
     fi
 }
 
-# These two see the caller's `owner` and `taken`.
+# These three see the caller's `owner` and `taken`.
+first_free_port() {
+    local name=$1 first=$2 last=$3 port
+    for ((port = first; port <= last; port++)); do
+        if [[ -z ${owner[$port]-} ]]; then
+            server_port[$name]=$port
+            return
+        fi
+    done
+    problem "every port from $first to $last is taken, and $(title "$name") needs one: stop a process that listens there (ss -ltnp)"
+    taken=1
+}
+
 public_port_is_free() {
     [[ -n ${owner[$2]-} ]] || return 0
     problem "port $2 ($1) is taken by ${owner[$2]}"
@@ -192,7 +217,7 @@ worker_ports_are_free() {
             # The edge would find it and send it requests.
             problem "port $port (in the range of $pool) is taken by ${owner[$port]}"
         fi
-        problem "the workers' ports are those of the pools in $CONFIG: stop that process first"
+        problem "the workers' ports are those of the pools in $CONFIG: stop that process first, or set SHIFT, for example  SHIFT=1000 make demo"
         taken=1
     done
 }
@@ -206,63 +231,60 @@ worker_ports_are_free() {
 start() {
     local name=$1 log=$2
     shift 2
-    setsid setpriv --pdeathsig TERM -- "$@" </dev/null >"$log.out.log" 2>"$log.err.log" &
+    setsid setpriv --pdeathsig TERM -- "$@" </dev/null >>"$log.out.log" 2>>"$log.err.log" &
     started=$!
     child_name[$started]=$name
     child_log[$started]=$log.err.log
 }
 
-# A server of our own; what it holds is kept for the next demo.
-start_postgres() {
-    local turns url
+# How people call a server.
+title() {
+    case $1 in
+        postgres) echo PostgreSQL ;;
+        rabbitmq) echo RabbitMQ ;;
+        vault) echo 'the Vault' ;;
+    esac
+}
+
+# Servers of our own; what they hold is kept for the next demo.
+start_servers() {
+    local name
     reach_data
-    rm -f "$DATA/postgres/url"
-    start postgres "$LOGS/postgres" scripts/postgres.sh "$DATA/postgres" "$postgres_port"
-    postgres_pid=$started
-    for ((turns = READY_SECONDS * 10; turns > 0; turns--)); do
-        lives "$postgres_pid" || fail_with_log "$postgres_pid" "ended before it was ready"
-        url=$(cat "$DATA/postgres/url" 2>/dev/null || true)
-        if [[ -n $url ]] && psql -X -q -d "$url" -c 'select 1' >/dev/null 2>&1; then
-            say "PostgreSQL listens on 127.0.0.1:$postgres_port, its data are in $DATA/postgres"
-            return
-        fi
-        sleep 0.1
+    for name in $SERVERS; do
+        start_server "$name"
+        await_server "$name"
+        say "$(title "$name") is on 127.0.0.1:${server_port[$name]}, its data are in $DATA/$name"
     done
-    fail_with_log "$postgres_pid" "is not ready after $READY_SECONDS s"
 }
 
-# Its place is made ready while the database's is used; workers wait for it, not we.
-start_rabbitmq() {
-    rm -f "$DATA/rabbitmq/url" "$DATA/rabbitmq/hostagent-url"
-    start rabbitmq "$LOGS/rabbitmq" scripts/rabbitmq.sh "$DATA/rabbitmq" "$rabbitmq_port"
-    rabbitmq_pid=$started
-    local turns
-    for ((turns = READY_SECONDS * 10; turns > 0; turns--)); do
-        lives "$rabbitmq_pid" || fail_with_log "$rabbitmq_pid" "ended before it was ready"
-        if [[ -s $DATA/rabbitmq/hostagent-url ]]; then
-            say "RabbitMQ starts on 127.0.0.1:$rabbitmq_port, its data are in $DATA/rabbitmq"
-            return
-        fi
-        sleep 0.1
-    done
-    fail_with_log "$rabbitmq_pid" "is not ready after $READY_SECONDS s"
+start_server() {
+    # By these they say that they are there.
+    rm -f "$DATA/$1/url" "$DATA/$1/hostagent-url"
+    start "$1" "$LOGS/$1" "scripts/$1.sh" "$DATA/$1" "${server_port[$1]}"
+    server_pid[$1]=$started
 }
 
-# One of our own, which keeps the services' secrets; also kept for the next demo.
-start_vault() {
-    local turns
-    rm -f "$DATA/vault/url"
-    start vault "$LOGS/vault" scripts/vault.sh "$DATA/vault" "$vault_port"
-    vault_pid=$started
+await_server() {
+    local pid=${server_pid[$1]} turns
     for ((turns = READY_SECONDS * 10; turns > 0; turns--)); do
-        lives "$vault_pid" || fail_with_log "$vault_pid" "ended before it was ready"
-        if [[ -s $DATA/vault/url ]]; then
-            say "the Vault listens on 127.0.0.1:$vault_port, its data are in $DATA/vault"
-            return
-        fi
+        lives "$pid" || fail_with_log "$pid" "ended before it was ready"
+        # RabbitMQ is not waited for: workers do without for as long as it takes.
+        ! is_there "$1" begins || return 0
         sleep 0.1
     done
-    fail_with_log "$vault_pid" "is not ready after $READY_SECONDS s"
+    fail_with_log "$pid" "is not ready after $READY_SECONDS s"
+}
+
+# With a second word, whether RabbitMQ has begun; else whether it listens.
+is_there() {
+    case $1 in
+        postgres) [[ -s $DATA/postgres/url ]] && psql -X -q -d "$(<"$DATA/postgres/url")" -c 'select 1' >/dev/null 2>&1 ;;
+        rabbitmq)
+            [[ -s $DATA/rabbitmq/hostagent-url ]] || return 1
+            [[ -n ${2-} ]] || (: <"/dev/tcp/127.0.0.1/${server_port[rabbitmq]}") 2>/dev/null
+            ;;
+        vault) [[ -s $DATA/vault/url ]] ;;
+    esac
 }
 
 # Root runs PostgreSQL as the user postgres and RabbitMQ as the user rabbitmq, who may not be able to come here, as below
@@ -323,7 +345,7 @@ repository_settings() {
     mkdir -p "$DATA/repositories" "$DATA/hash-id-databases"
     printf '\n[repository]\ndirectory = %s\nsigning_key = %s\nhash_id_databases = %s\n' \
         "$DATA/repositories" "$DATA/repository.key" "$DATA/hash-id-databases"
-    printf '\n[package_search]\nurl = http://127.0.0.1:9099/v1/search\n'
+    printf '\n[package_search]\nurl = http://127.0.0.1:%s/v1/search\n' "$((9099 + SHIFT))"
 }
 
 # A key that signs, and a pocket into which nobody may upload until somebody says who. What is there stays as it is.
@@ -355,12 +377,30 @@ start_pool() {
 
 start_edge() {
     # What routes.yaml has checks for.
-    export POSTGRES_ADDRESS=127.0.0.1:$postgres_port RABBITMQ_ADDRESS=127.0.0.1:$rabbitmq_port
-    export VAULT_ADDRESS=127.0.0.1:$vault_port
+    export POSTGRES_ADDRESS=127.0.0.1:${server_port[postgres]} RABBITMQ_ADDRESS=127.0.0.1:${server_port[rabbitmq]}
+    export VAULT_ADDRESS=127.0.0.1:${server_port[vault]}
+    (( ! SHIFT )) || shift_config
     start edge "$LOGS/edge" "$1/portcullis" run -c "$CONFIG"
     edge_pid=$started
     await_line "$edge_pid" "$READY_SECONDS"
     say "the edge listens: $(grep -m1 '^ready ' "${child_log[$edge_pid]}")"
+}
+
+# The configuration with the ports that SHIFT makes of those in its pools, as they are written in routes.yaml.
+shift_config() {
+    ! grep -q '^admin:' "$CONFIG" || die "$CONFIG says where its admin listener is: SHIFT cannot move it"
+    awk -v by="$SHIFT" '
+        /^[^ #]/ { in_pools = /^pools:/ }
+        in_pools && match($0, /ports: *[0-9]+(-[0-9]+)?/) {
+            before = substr($0, 1, RSTART - 1); span = substr($0, RSTART, RLENGTH); after = substr($0, RSTART + RLENGTH)
+            sub(/ports: */, "", span)
+            count = split(span, ends, "-")
+            span = (ends[1] + by) (count > 1 ? ("-" (ends[2] + by)) : "")
+            $0 = before "ports: " span after
+        }
+        { print }' "$CONFIG" >"$DATA/routes.yaml"
+    printf 'admin: { bind: "127.0.0.1:%s" }\n' "$admin_port" >>"$DATA/routes.yaml"
+    CONFIG=$DATA/routes.yaml
 }
 
 # Waits until a child says `ready ...` on its standard error.
@@ -422,7 +462,7 @@ print_tables() {
     each_pool print_pool
     printf '\n  %-22s %s\n' LISTENER ADDRESS
     printf '  %-22s %s\n' 'HTTP' "http://localhost:$HTTP_PORT" 'HTTPS' "https://localhost:$HTTPS_PORT" \
-        'gRPC (TLS)' "localhost:$GRPC_PORT" 'admin' "http://127.0.0.1:$ADMIN_PORT/status"
+        'gRPC (TLS)' "localhost:$GRPC_PORT" 'admin' "http://127.0.0.1:$admin_port/status"
     cat <<TXT
 
   Try:
@@ -434,14 +474,23 @@ print_tables() {
     curl --cacert certs/ca.pem $web/api/v2/openapi.json
     curl --cacert certs/ca.pem $web/repository/standalone/ubuntu/dists/noble-staging/InRelease
     schema --config $DATA/services.conf pocket standalone/ubuntu/noble/staging --key YOUR.asc      (then dput; see docs/services.md)
-    curl http://127.0.0.1:$ADMIN_PORT/metrics
-    curl http://127.0.0.1:$ADMIN_PORT/status      (the pools, and whether PostgreSQL, RabbitMQ and the Vault are there)
+    curl http://127.0.0.1:$admin_port/metrics
+    curl http://127.0.0.1:$admin_port/status      (the pools, and whether PostgreSQL, RabbitMQ and the Vault are there)
     .venv/bin/python tests/clients/hostagent.py localhost:$GRPC_PORT certs/ca.pem      (a WSL host: accept it, then give it orders)
     kill ${worker_pids[2]-PID}      (${child_name[${worker_pids[2]-none}]-a worker}; the pool goes on without it)
+    kill -INT ${server_pid[postgres]}      (PostgreSQL; the services stay up. ${server_pid[rabbitmq]} is RabbitMQ, ${server_pid[vault]} the Vault; $(restarts))
 
   Logs: $LOGS   Stop: Ctrl-C
 
 TXT
+}
+
+restarts() {
+    if [[ $RESTART == off ]]; then
+        echo 'how to start it again is told'
+    else
+        echo "each is started again after $RESTART s"
+    fi
 }
 
 print_pool() {
@@ -456,30 +505,74 @@ print_pool() {
 
 # --- Watching and stopping --------------------------------------------------------------------
 
+# By looking: of several that end at once `wait -n` may tell one alone.
 watch_children() {
-    local died status name left others
+    local pid status
     while :; do
-        status=0
-        # The shell's own remark about a killed child goes nowhere: it is told below.
-        wait -n -p died "${!child_name[@]}" 2>/dev/null || status=$?
-        [[ -n ${died-} ]] || continue
-        name=${child_name[$died]}
-        if (( died == edge_pid )); then
-            fail_with_log "$died" "ended by itself (status $status)"
-        fi
-        if (( died == postgres_pid )); then
-            fail_with_log "$died" "ended by itself (status $status)"
-        fi
-        unset "child_name[$died]" "child_log[$died]"
-        # The services go on without their broker, and without their Vault.
-        (( died != vault_pid )) || vault_pid=
-        (( died != rabbitmq_pid )) || rabbitmq_pid=
-        # All but the edge and the database, the broker and the Vault.
-        others=$((2 + (rabbitmq_pid ? 1 : 0) + (vault_pid ? 1 : 0)))
-        left=$((${#child_name[@]} - others))
-        say "$name (process $died) ended (status $status); $left workers left"
-        (( left > 0 )) || die "no worker is left"
+        for pid in "${!child_name[@]}"; do
+            ! lives "$pid" || continue
+            status=0
+            # The shell's own remark about a killed child goes nowhere: it is told below.
+            wait "$pid" 2>/dev/null || status=$?
+            child_ended "$pid" "$status"
+        done
+        # A signal interrupts a wait at once, a sleep never.
+        sleep 0.5 &
+        wait $! 2>/dev/null || true
     done
+}
+
+child_ended() {
+    local died=$1 status=$2 name=${child_name[$1]}
+    [[ $name != edge ]] || fail_with_log "$died" "ended by itself (status $status)"
+    unset "child_name[$died]" "child_log[$died]"
+    case $name in
+        postgres | rabbitmq | vault) server_ended "$name" "$died" "$status" ;;
+        'pause '*) server_again "${name#* }" ;;
+        'look '*) (( status )) || say "$(title "${name#* }") is back" ;;
+        *) worker_ended "$name" "$died" "$status" ;;
+    esac
+}
+
+worker_ended() {
+    local pid left=0
+    for pid in "${worker_pids[@]}"; do
+        [[ -z ${child_name[$pid]-} ]] || left=$((left + 1))
+    done
+    say "$1 (process $2) ended (status $3); $left workers left"
+    (( left > 0 )) || die "no worker is left"
+}
+
+# The services go on without it, and find it again by themselves.
+server_ended() {
+    local name=$1 command
+    server_pid[$name]=
+    say "$(title "$name") (process $2) ended (status $3): the services stay up; its log is $LOGS/$name.err.log"
+    command="scripts/$name.sh $DATA/$name ${server_port[$name]}"
+    if [[ $RESTART == off ]]; then
+        say "start it again with  $command"
+        return
+    fi
+    say "it is started again in $RESTART s"
+    sleep "$RESTART" &
+    child_name[$!]="pause $name"
+}
+
+# Beside us, a look whether it is there. It may end again: a database that was killed may still hold what it needs.
+server_again() {
+    local name=$1 pid turns
+    start_server "$name"
+    pid=${server_pid[$name]}
+    say "$(title "$name") is started again (process $pid)"
+    (
+        for ((turns = READY_SECONDS * 5; turns > 0; turns--)); do
+            lives "$pid" || exit 1
+            ! is_there "$name" || exit 0
+            sleep 0.2
+        done
+        exit 1
+    ) &
+    child_name[$!]="look $name"
 }
 
 # Living, and still a child of ours: a process id that the kernel has given to somebody else is not.
@@ -488,7 +581,8 @@ lives() {
     while read -r line; do
         case $line in
             State:*Z*) return 1 ;;
-            PPid:*) parent=${line#PPid:} ;;
+            # It stands behind the state.
+            PPid:*) parent=${line#PPid:}; break ;;
         esac
     done 2>/dev/null <"/proc/$1/status"
     # Said in full: inside a trap a bare `return` gives the status from before the trap.
@@ -506,24 +600,29 @@ stop_all() {
         stop_group "$EDGE_STOP_SECONDS" "$edge_pid"
         unset "child_name[$edge_pid]"
     fi
-    # Database and broker last: workers write down what they still know.
-    if [[ -n $postgres_pid ]]; then
-        unset "child_name[$postgres_pid]"
-        [[ -z $rabbitmq_pid ]] || unset "child_name[$rabbitmq_pid]"
-        stop_group "$WORKER_STOP_SECONDS" "${!child_name[@]}"
-        child_name[$postgres_pid]=postgres
-        (( ! ${rabbitmq_pid:-0} )) || child_name[$rabbitmq_pid]=rabbitmq
-    fi
-    stop_group "$WORKER_STOP_SECONDS" "${!child_name[@]}"
+    # Database, broker and Vault last: workers write down what they still know.
+    local pid
+    local -a servers=() others=()
+    for pid in "${!child_name[@]}"; do
+        case ${child_name[$pid]} in
+            postgres | rabbitmq | vault) servers+=("$pid") ;;
+            *) others+=("$pid") ;;
+        esac
+    done
+    stop_group "$WORKER_STOP_SECONDS" "${others[@]}"
+    stop_group "$WORKER_STOP_SECONDS" "${servers[@]}"
     say "everything started here is stopped"
     exit "$status"
 }
 
 stop_group() {
-    local turns pid
+    local turns pid signal
     local -a left=("${@:2}")
     for pid in "${left[@]}"; do
-        if lives "$pid"; then kill -TERM "$pid" 2>/dev/null || true; fi
+        signal=TERM
+        # At TERM it would wait for whoever is still connected.
+        [[ ${child_name[$pid]-} != postgres ]] || signal=INT
+        if lives "$pid"; then kill -"$signal" "$pid" 2>/dev/null || true; fi
     done
     for ((turns = $1 * 20; turns > 0; turns--)); do
         any_lives "${left[@]}" || return 0

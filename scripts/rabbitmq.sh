@@ -76,11 +76,16 @@ done
 
 end=TERM
 [[ $mode != fleeting ]] || end=KILL
-# The first free port above the node's own, or above the one that was taken last.
-next=$(( port + 10000 > 60000 ? 30000 : port + 10000 ))
+# The first free port above the node's own, or above the one that was taken last; below those from which the kernel takes
+# the ports of outgoing connections, one of which could have it before the node does.
+read -r outgoing _ </proc/sys/net/ipv4/ip_local_port_range || outgoing=32768
+next=$(( port + 10000 ))
+(( next < outgoing )) || next=$(( outgoing - 2768 + port % 2700 ))
+(( next > 1024 )) || next=$(( port + 10000 > 60000 ? 30000 : port + 10000 ))
 free_port() {
     local taken
-    taken=$(ss -Hltn | awk '{ sub(/.*:/, "", $4); print $4 }')
+    # Also of connections, and of those that ended a moment ago.
+    taken=$(ss -Htan | awk '{ sub(/.*:/, "", $4); print $4 }')
     while grep -qx "$next" <<<"$taken"; do next=$(( next + 1 )); done
     (( next < 65535 )) || die 'no free port is left for the node'
     free=$next

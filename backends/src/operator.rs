@@ -5,7 +5,7 @@
 //! schema migrate
 //! schema registration-key KEY [--account NAME]
 //! schema registration-key --none
-//! schema account NAME [--title TITLE]
+//! schema account NAME [--title TITLE] [--auto-accept on|off] [--pending-max COUNT]
 //! schema person EMAIL [--name NAME] [--role administrator] < password
 //! schema access-key EMAIL [--title TITLE]
 //! schema pocket ACCOUNT/DISTRIBUTION/SERIES/POCKET [--key FILE]... [--allow-unsigned]
@@ -20,10 +20,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tokio_postgres::NoTls;
 
-use crate::secret::{Name, Secrets};
-use crate::settings::Shared;
+use crate::broker;
+use crate::secret::{self, Name, Secrets};
+use crate::settings::{Check, Shared};
 use crate::store::{self, Store};
 
 mod persons;
@@ -55,14 +55,8 @@ enum Verb {
         #[arg(long, default_value = "standalone")]
         account: String,
     },
-    /// Make an account, whose computers and persons are apart from those of others; or give one another title
-    Account {
-        /// By which computers, persons and repositories name it: letters, digits and `+ - . _ ~`
-        name: String,
-        /// For people; the name, if nothing else is said
-        #[arg(long)]
-        title: Option<String>,
-    },
+    /// Make an account, whose computers and persons are apart from those of others; or change what is said of one
+    Account(persons::Account),
     /// Make somebody who may sign in, or set their password; it is read from standard input
     Person(persons::Person),
     /// Make an access key for the API; both halves are printed, the secret one only this time
@@ -98,6 +92,9 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Who looks at the settings before anything is connected.
+const CHECKS: [Check; 3] = [store::check, broker::check, secret::check];
+
 /// The database and who keeps its secrets.
 struct Ground {
     store: Store,
@@ -123,19 +120,14 @@ async fn run(line: Line) -> Result<String, String> {
     if let Verb::SigningKey { file, owner } = &line.verb {
         return repository::signing_key(file, owner);
     }
-    let settings = Shared::read(line.config, std::env::vars_os())?;
-    if settings.store.url.is_empty() {
-        return Err("store.url is not set: give it by BACKENDS_STORE__URL or --config".to_owned());
-    }
+    let settings = Shared::read(line.config, std::env::vars_os(), &CHECKS)?;
     match line.verb {
         Verb::Migrate => migrate(&settings).await,
         Verb::RegistrationKey { key, account, .. } => {
             let ground = Ground::open(&settings).await?;
             set_key(&ground, &account, key.as_deref()).await
         }
-        Verb::Account { name, title } => {
-            persons::account(&Ground::open(&settings).await?, &name, title.as_deref()).await
-        }
+        Verb::Account(account) => persons::account(&Ground::open(&settings).await?, &account).await,
         Verb::Person(person) => {
             let password = person.password()?;
             persons::make(&Ground::open(&settings).await?, &person, &password).await
@@ -150,17 +142,8 @@ async fn run(line: Line) -> Result<String, String> {
 }
 
 async fn migrate(settings: &Shared) -> Result<String, String> {
-    let connected = tokio_postgres::connect(&settings.store.url, NoTls).await;
-    let (mut client, connection) = connected.map_err(told)?;
-    let pump = tokio::spawn(connection);
-    let from = store::migrate(&mut client).await;
-    drop(client);
-    let _ = pump.await;
-    let mut said = format!(
-        "schema: version {} -> {}",
-        from.map_err(told)?,
-        store::VERSION
-    );
+    let from = store::migrate(&settings.store).await.map_err(told)?;
+    let mut said = format!("schema: version {from} -> {}", store::VERSION);
     let ground = Ground::open(settings).await?;
     if let Some(more) = hide_keys(&ground).await? {
         said.push('\n');

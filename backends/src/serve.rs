@@ -15,12 +15,11 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
-use crate::broker::Broker;
+use crate::broker::{self, Broker};
 use crate::metrics::Metrics;
-use crate::secret::{SecretError, Secrets};
-use crate::service::Service;
-use crate::settings::{Settings, Shared};
-use crate::store::{Store, StoreError};
+use crate::secret::{self, SecretError, Secrets};
+use crate::settings::{Check, Settings, Shared};
+use crate::store::{self, Store, StoreError};
 use crate::worker::Worker;
 
 /// Connections that may wait to be accepted.
@@ -43,25 +42,13 @@ pub enum StartError {
         /// What the kernel said.
         cause: io::Error,
     },
-    /// A service that needs a database was given none.
-    #[error(
-        "store.url is not set: give it by BACKENDS_STORE__URL or in the file of --config; \
-         --stub needs no database"
-    )]
-    NoStore,
-    /// A service that is about the broker was given none.
-    #[error(
-        "broker.url and broker.hostagent_url are not both set: give them by BACKENDS_BROKER__URL and \
-         BACKENDS_BROKER__HOSTAGENT_URL or in the file of --config"
-    )]
-    NoBroker,
     /// The database is away or not ours.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Secrets are not to be had as the settings say.
     #[error(transparent)]
     Secret(#[from] SecretError),
-    /// A setting that this service needs is missing or wrong.
+    /// A setting cannot be done as it says.
     #[error("{0}.{1}")]
     Setting(&'static str, String),
     /// The metrics contradict each other.
@@ -70,6 +57,30 @@ pub enum StartError {
     /// The process could not be set up.
     #[error("cannot start: {0}")]
     Process(#[from] io::Error),
+}
+
+/// A service: what it is called and how a worker of it answers.
+#[derive(Clone, Copy, Debug)]
+pub struct Service {
+    /// Its name, which is the name of its pool at the edge.
+    pub name: &'static str,
+    /// The routes of a worker that is a stub.
+    pub routes: fn(&Worker) -> Router,
+    /// How a worker begins that is none; None where the service is not written yet.
+    pub open: Option<Open>,
+    /// What it needs of its settings besides what all need.
+    pub check: Option<Check>,
+}
+
+impl Service {
+    /// Who looks at its settings before anything is connected.
+    fn checks(&self) -> Vec<Check> {
+        let of_all: [Check; 3] = [store::check, broker::check, secret::check];
+        match self.open {
+            Some(_) => of_all.into_iter().chain(self.check).collect(),
+            None => Vec::new(),
+        }
+    }
 }
 
 /// A service that is about to be served.
@@ -101,10 +112,10 @@ pub type Open = fn(Ground) -> BoxFuture<'static, Result<Live, StartError>>;
 
 /// The whole life of a worker's process: command line, log, service, signals. For `main`.
 pub fn main(service: &Service) -> ExitCode {
-    let settings = Settings::of_this_process();
+    let settings = Settings::of_this_process(&service.checks());
     // Ten thousand streams need as many descriptors; where they may not be had, connections beyond wait.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
-    start_log();
+    start_log(&settings.log);
     match live(service, settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
@@ -153,10 +164,9 @@ pub async fn run(listener: TcpListener, routes: Router, worker: &Worker) -> io::
         .await
 }
 
-/// Sends events to standard error as JSON, one a line; `RUST_LOG` says which.
-pub fn start_log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+/// Sends events to standard error as JSON, one a line; the filter, which was checked, says which.
+fn start_log(filter: &str) {
+    let filter = tracing_subscriber::EnvFilter::new(filter);
     tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
@@ -214,9 +224,6 @@ async fn open(
             last: None,
         });
     };
-    if settings.store.url.is_empty() {
-        return Err(StartError::NoStore);
-    }
     let store = Store::open(&settings.store).await?;
     let ground = Ground {
         worker: worker.clone(),

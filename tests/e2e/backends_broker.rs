@@ -224,6 +224,22 @@ async fn fifty_thousand_computers_ping_one_worker() {
     .await;
 }
 
+/// An outgoing connection of anybody could have such a port before the node does, which then does not start.
+#[test]
+fn a_node_of_ours_takes_no_port_that_the_kernel_gives_to_others() {
+    let node = Node::start();
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
+    let range = range.expect("it is told");
+    let first: u16 = range
+        .split_whitespace()
+        .next()
+        .and_then(|port| port.parse().ok())
+        .expect("two ports");
+    // Where they begin too low for anybody there is no other choice.
+    let port = node.distribution_port();
+    assert!(port < first || first < 4000, "{port}, {range}");
+}
+
 #[test]
 fn a_relay_without_a_broker_says_what_is_missing() {
     let database = Database::fresh();

@@ -398,6 +398,80 @@ async fn a_vault_is_spoken_to_over_tls_and_only_when_its_authority_is_ours() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_authority_that_is_replaced_is_trusted_without_a_new_start() {
+    let vault = Vault::start().await;
+    let (before, now) = (Authority::new("Before"), Authority::new("Now"));
+    let shown = now.issue(&Leaf::server(&["127.0.0.1"]));
+    let front = TlsFront::start(vault.port(), &shown, Front::default()).await;
+    let dir = TempDir::new();
+    let replace = |text: &str| {
+        let fresh = dir.write("fresh", text);
+        std::fs::rename(fresh, dir.path().join("ca.pem")).expect("our own directory");
+    };
+    replace(&before.pem);
+    let mut settings = vault.settings();
+    settings.retain(|(key, _)| *key != "SECRET__VAULT_URL");
+    let url = format!("https://127.0.0.1:{}", front.port());
+    settings.push(("SECRET__VAULT_URL", url));
+    let ca = dir.path().join("ca.pem").display().to_string();
+    settings.push(("SECRET__VAULT_CA", ca));
+    let database = Database::fresh();
+    let service = Service::at("api", &database, free_range(1), &pairs(&settings));
+    says(&service, "vault: TLS: ").await;
+    replace(&now.pem);
+    says(&service, "vault: ok").await;
+    // Half of one takes the place of nothing.
+    replace(&now.pem[..now.pem.len() / 2]);
+    eventually("it is told", || async {
+        let log = service.log();
+        log.contains("those before serve on").then_some(())
+    })
+    .await;
+    says(&service, "vault: ok").await;
+}
+
+#[tokio::test]
+async fn a_token_that_is_replaced_in_its_file_is_taken_before_the_old_one_ends() {
+    let vault = Vault::start().await;
+    let dir = TempDir::new();
+    let replace = |token: &str| {
+        let fresh = dir.write("fresh", token);
+        std::fs::rename(fresh, dir.path().join("token")).expect("our own directory");
+    };
+    // It ends in ten seconds, and nobody can renew it.
+    replace(&vault.token(10, false).await);
+    let mut settings = vault.settings();
+    let login = ["SECRET__VAULT_ROLE_ID", "SECRET__VAULT_SECRET_ID_FILE"];
+    settings.retain(|(key, _)| !login.contains(key));
+    let file = dir.path().join("token").display().to_string();
+    settings.push(("SECRET__VAULT_TOKEN_FILE", file));
+    settings.push(("SECRET__CACHE", "1ms".to_owned()));
+    let database = Database::fresh();
+    let service = Service::at(
+        "message-server",
+        &database,
+        free_range(1),
+        &pairs(&settings),
+    );
+    says(&service, "vault: ok").await;
+    replace(&vault.token(3600, false).await);
+    eventually("the new one is taken", || async {
+        let log = service.log();
+        log.contains("logged in to the Vault anew").then_some(())
+    })
+    .await;
+    // More than the life of the old one.
+    for_a_while(Duration::from_secs(11)).await;
+    vault.put("registration-key/standalone", "right").await;
+    let way = Way::Port(service.port());
+    Agent::new("after").set_up(&way, Some("right")).await;
+    let sql = "select accepted from computer where title = 'after'";
+    assert_eq!(database.sql(sql), "t", "what is written now is read");
+    says(&service, "vault: ok").await;
+    assert!(!service.log().contains("refuses us"), "{}", service.log());
+}
+
 #[tokio::test]
 async fn a_vault_elsewhere_without_tls_is_warned_of() {
     let vault = Vault::start().await;

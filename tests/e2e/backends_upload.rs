@@ -232,6 +232,16 @@ async fn a_changes_that_is_not_right_brings_nothing_in_and_says_why() {
         .find_map(|line| line.strip_suffix(&format!(" net optional {name}")));
     let md5 = md5.expect("a line of Files").trim().split(' ').next();
     let zeros = right.replace(md5.expect("a digest"), &"0".repeat(32));
+    let sha1 = right.lines().skip_while(|line| *line != "Checksums-Sha1:");
+    let sha1 = sha1.skip(1).find_map(|line| line.trim().split(' ').next());
+    let other_sha1 = right.replace(sha1.expect("a digest"), &"0".repeat(40));
+    let (size, longer) = (deb.len(), deb.len() + 1);
+    let other_size = right.replace(&format!(" {size} "), &format!(" {longer} "));
+    let of_files = format!(" {size} net optional ");
+    let two_sizes = right.replace(&of_files, &format!(" {longer} net optional "));
+    for wrong in [&zeros, &other_sha1, &other_size, &two_sizes] {
+        assert_ne!(*wrong, right);
+    }
     for (text, said) in [
         (
             right.replace("noble-staging", "noble-proposed"),
@@ -247,6 +257,9 @@ async fn a_changes_that_is_not_right_brings_nothing_in_and_says_why() {
         ),
         (right.replace(&name, "../hello.deb"), "no plain file name"),
         (zeros, "size or checksums differ"),
+        (other_sha1, "size or checksums differ"),
+        (other_size, "size or checksums differ"),
+        (two_sizes, "two sizes of"),
         (
             house.changes(&[&name, &other]),
             "absent_1.0-1_all.deb did not come",
@@ -315,6 +328,61 @@ async fn only_those_whose_certificate_is_known_upload() {
     )
     .await;
     assert_eq!(reply.status(), 403);
+}
+
+#[tokio::test]
+async fn a_key_that_has_expired_or_was_revoked_uploads_no_more() {
+    let house = House::new();
+    let (good, revoked) = (Uploader::new("good"), Uploader::new("revoked"));
+    let old = Uploader::of_2020("old", "never");
+    let expired = Uploader::of_2020("expired", "1y");
+    let pocket = |uploader: &Uploader| {
+        let file = uploader.certificate().display().to_string();
+        schema(&house.database, &["pocket", POCKET, "--key", &file])
+    };
+    // One that was good when the operator named it, and is what it is now.
+    let becomes = |uploader: &Uploader| {
+        let certificate = std::fs::read_to_string(uploader.certificate()).expect("exported");
+        let sql = "update repository_uploader set certificate =";
+        house.database.sql(&format!("{sql} '{certificate}'"));
+    };
+    pocket(&good);
+    let worker = house.worker(&[]);
+    let name = house.deb(&Deb::default());
+    let reply = put(worker.port(), &at(&name), &house.bytes(&name)).await;
+    assert_eq!(reply.status(), 201);
+    let text = house.changes(&[&name]);
+    let upload = async |signed: &str| {
+        let reply = put(worker.port(), &at("a.changes"), signed.as_bytes()).await;
+        (reply.status(), reply.text())
+    };
+
+    becomes(&expired);
+    let (status, said) = upload(&expired.sign(&text)).await;
+    assert_eq!(status, 403, "{said}");
+    assert!(said.contains("by a key that may upload here"), "{said}");
+    let by_revoked = revoked.sign(&text);
+    revoked.revoke();
+    becomes(&revoked);
+    assert_eq!(upload(&by_revoked).await.0, 403);
+    assert_eq!((house.in_pool(), house.offered().len()), (0, 0));
+    // The operator is told at once.
+    for uploader in [&expired, &revoked] {
+        let output = std::process::Command::new(e2e::stack::program("schema"))
+            .args(["pocket", POCKET, "--key"])
+            .arg(uploader.certificate())
+            .env("BACKENDS_STORE__URL", house.database.url())
+            .output()
+            .expect("it can be started");
+        let said = String::from_utf8_lossy(&output.stderr);
+        let told = said.contains("no key of the certificate may sign now");
+        assert!(!output.status.success() && told, "{said}");
+    }
+    // A key of the same age that has no end, and a signature of the same age, are good.
+    pocket(&old);
+    let (status, said) = upload(&old.sign(&text)).await;
+    assert_eq!(status, 201, "{said}");
+    assert_eq!(house.offered(), ["hello 1.0-1"]);
 }
 
 #[tokio::test]

@@ -93,6 +93,17 @@ impl Node {
         self.port
     }
 
+    /// The port by which it would speak to other nodes.
+    pub fn distribution_port(&self) -> u16 {
+        let file = format!("/proc/{}/environ", self.child.id());
+        let environment = std::fs::read(file).expect("it lives");
+        let environment = String::from_utf8_lossy(&environment).into_owned();
+        let mut variables = environment.split('\0');
+        let port = variables.find_map(|one| one.strip_prefix("RABBITMQ_DIST_PORT="));
+        port.and_then(|port| port.parse().ok())
+            .expect("the script names one")
+    }
+
     /// What it wrote into its log.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.with_extension("log")).unwrap_or_default()

@@ -109,14 +109,26 @@ pub fn changes(dir: &Path, suite: &str, files: &[&str]) -> String {
 pub struct Uploader {
     home: TempDir,
     name: String,
+    /// When all of it happens, as GnuPG writes it; None: now.
+    when: Option<&'static str>,
 }
 
 impl Uploader {
     /// A new key; the certificate lies in the file [`Uploader::certificate`].
     pub fn new(name: &str) -> Uploader {
+        Uploader::made(name, None, "never")
+    }
+
+    /// A key that was made on New Year's Day of 2020, and whose owner signs on that day; it ends `1y` later, or `never`.
+    pub fn of_2020(name: &str, ends: &str) -> Uploader {
+        Uploader::made(name, Some("20200101T000000"), ends)
+    }
+
+    fn made(name: &str, when: Option<&'static str>, ends: &str) -> Uploader {
         let uploader = Uploader {
             home: TempDir::new(),
             name: name.to_owned(),
+            when,
         };
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
         std::fs::set_permissions(uploader.home.path(), mode).expect("our own directory");
@@ -127,11 +139,29 @@ impl Uploader {
             &format!("{name} <{name}@example.com>"),
             "rsa2048",
             "sign",
-            "never",
+            ends,
         ]));
-        let armored = run(uploader.gpg().args(["--armor", "--export"]));
-        uploader.home.write("certificate.asc", &armored);
+        uploader.export();
         uploader
+    }
+
+    fn export(&self) {
+        let armored = run(self.gpg().args(["--armor", "--export"]));
+        self.home.write("certificate.asc", &armored);
+    }
+
+    /// Revokes the key, by what GnuPG made for this when it made the key. The certificate tells it then.
+    pub fn revoke(&self) {
+        let folder = self.home.path().join("openpgp-revocs.d");
+        let mut files = std::fs::read_dir(folder).expect("GnuPG made it");
+        let file = files.next().expect("one for the key").expect("readable");
+        let text = std::fs::read_to_string(file.path()).expect("it is text");
+        // A colon keeps it from being used by mistake.
+        let (_, armored) = text.split_once(":-----BEGIN").expect("armored");
+        let armored = format!("-----BEGIN{armored}");
+        let file = self.home.write("revocation.asc", &armored);
+        run(self.gpg().arg("--import").arg(file));
+        self.export();
     }
 
     fn gpg(&self) -> Command {
@@ -139,6 +169,9 @@ impl Uploader {
         command
             .args(["--batch", "--quiet", "--no-tty", "--homedir"])
             .arg(self.home.path());
+        if let Some(when) = self.when {
+            command.args(["--faked-system-time", when]);
+        }
         command
     }
 

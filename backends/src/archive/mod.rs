@@ -17,12 +17,33 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
+use crate::settings::{Shared, Wrong};
+
 pub mod deb;
 pub mod digests;
 pub mod incoming;
 pub mod openpgp;
 pub mod pool;
 pub mod suite;
+
+/// What is wrong with the folders of the settings: what is not there is made, or comes.
+pub fn check(settings: &Shared) -> Vec<Wrong> {
+    let repository = &settings.repository;
+    let folders = [
+        ("directory", &repository.directory),
+        ("hash_id_databases", &repository.hash_id_databases),
+    ];
+    let wrong = folders.into_iter().filter_map(|(key, folder)| {
+        let folder = folder.as_ref()?;
+        let is_else = folder.metadata().is_ok_and(|it| !it.is_dir());
+        is_else.then(|| Wrong {
+            section: "repository",
+            key,
+            what: format!("`{key}`: {} is no folder", folder.display()),
+        })
+    });
+    wrong.collect()
+}
 
 /// Makes what a folder lists last beyond a loss of power.
 fn sync_dir(dir: &Path) -> io::Result<()> {
@@ -32,4 +53,27 @@ fn sync_dir(dir: &Path) -> io::Result<()> {
 /// A name that nobody else uses.
 fn fresh_name() -> String {
     format!("{:032x}", fastrand::u128(..))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_folder_is_told() {
+        let file = std::env::temp_dir().join(format!("backends-folder-{}", fresh_name()));
+        std::fs::write(&file, "").expect("a file");
+        let read = |folder: &Path| {
+            let set = ["DIRECTORY", "HASH_ID_DATABASES"].map(|key| {
+                let name = format!("BACKENDS_REPOSITORY__{key}");
+                (name.into(), folder.as_os_str().to_owned())
+            });
+            Shared::read(None, set, &[check])
+        };
+        let told = read(&file).expect_err("a file");
+        std::fs::remove_file(&file).expect("it is there");
+        assert_eq!(told.matches("is no folder").count(), 2, "{told}");
+        assert!(read(&std::env::temp_dir()).is_ok());
+        assert!(read(&file).is_ok(), "what is not there is made, or comes");
+    }
 }

@@ -8,10 +8,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
 use tokio::time::timeout;
 
-use crate::settings;
+use crate::settings::{self, Shared, Wrong};
 use crate::worker::Worker;
 
 pub mod consume;
@@ -40,6 +41,44 @@ pub enum BrokerError {
     /// It did not take a message.
     #[error("the broker did not take a message")]
     Refused,
+}
+
+/// What is wrong with the addresses of the broker; there need be none.
+pub fn check(settings: &Shared) -> Vec<Wrong> {
+    let broker = &settings.broker;
+    let urls = [
+        ("url", "landscape", &broker.url),
+        (
+            "hostagent_url",
+            "landscape-hostagent",
+            &broker.hostagent_url,
+        ),
+    ];
+    let wrong = urls.into_iter().filter(|(_, _, url)| {
+        let right = url
+            .parse::<AMQPUri>()
+            .is_ok_and(|uri| !uri.authority.host.is_empty());
+        !url.is_empty() && !right
+    });
+    // Without the address, and what the parser says of it, which may hold a password.
+    let told = wrong.map(|(key, vhost, _)| Wrong {
+        section: "broker",
+        key,
+        what: format!("`{key}` is no address of the form amqp://user:password@host:port/{vhost}"),
+    });
+    told.collect()
+}
+
+/// What is missing for a program that is about the broker.
+pub fn check_set(settings: &Shared) -> Vec<Wrong> {
+    let broker = &settings.broker;
+    let urls = [
+        ("url", &broker.url),
+        ("hostagent_url", &broker.hostagent_url),
+    ];
+    let missing = urls.into_iter().filter(|(_, url)| url.is_empty());
+    let told = missing.map(|(key, _)| Wrong::missing("broker", key, ""));
+    told.collect()
 }
 
 /// The broker as the settings name it, or none. Cheap to clone.
@@ -120,6 +159,32 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_that_is_none_is_told_without_the_password_in_it() {
+        let read = |url: &str| {
+            let set = [("BACKENDS_BROKER__URL".into(), url.into())];
+            Shared::read(None, set, &[check])
+        };
+        for url in [
+            "amqp://u:s3cret@h:port/v",
+            "amqp://u:s3cret@/v",
+            "amqp://u:s3cret@h h/v",
+        ] {
+            let told = read(url).expect_err(url);
+            let place = "BACKENDS_BROKER__URL: `url` is no address of the form";
+            assert!(
+                told.starts_with(place) && !told.contains("s3cret"),
+                "{told}"
+            );
+        }
+        assert!(read("amqp://u:p@127.0.0.1:5672/landscape").is_ok());
+        assert!(read("").is_ok());
+        let none = Shared::read(None, [], &[check, check_set]).expect_err("none is set");
+        for key in ["broker.url is not set", "broker.hostagent_url is not set"] {
+            assert!(none.contains(key), "{none}");
+        }
+    }
 
     #[test]
     fn tries_come_seldom_but_never_stop() {

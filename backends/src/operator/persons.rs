@@ -74,8 +74,34 @@ impl Person {
     }
 }
 
-/// Makes an account, or gives one another title.
-pub async fn account(ground: &Ground, name: &str, title: Option<&str>) -> Result<String, String> {
+/// What is said of an account.
+#[derive(Debug, Args)]
+pub struct Account {
+    /// By which computers, persons and repositories name it: letters, digits and `+ - . _ ~`
+    name: String,
+    /// For people; the name, if nothing else is said
+    #[arg(long)]
+    title: Option<String>,
+    /// Does the registration key make a computer or a WSL host count at once (as at first)? With `off` an
+    /// administrator accepts it
+    #[arg(long, value_name = "on|off", value_parser = switch)]
+    auto_accept: Option<bool>,
+    /// How many computers, and how many WSL hosts, may wait to be accepted; 1000 at first
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(i32).range(1..))]
+    pending_max: Option<i32>,
+}
+
+fn switch(word: &str) -> Result<bool, String> {
+    match word {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("it is on or off".to_owned()),
+    }
+}
+
+/// Makes an account, or changes what is said of one.
+pub async fn account(ground: &Ground, wanted: &Account) -> Result<String, String> {
+    let (name, title) = (&wanted.name, wanted.title.as_deref());
     // It stands in paths of repositories and of secrets.
     if !is_plain(name) {
         return Err(format!(
@@ -91,12 +117,28 @@ pub async fn account(ground: &Ground, name: &str, title: Option<&str>) -> Result
     let tx = store::begin(&mut connection).await.map_err(told)?;
     let new = store::account::put(&tx, name, title.map(str::trim)).await;
     let new = new.map_err(told)?;
+    let (auto_accept, pending_max) = (wanted.auto_accept, wanted.pending_max);
+    let now = store::account::allow(&tx, name, auto_accept, pending_max).await;
+    let now = now.map_err(told)?;
+    let now = now.ok_or_else(|| format!("there is no account {name}"))?;
     store::commit(tx).await.map_err(told)?;
-    Ok(match (new, title) {
+    let mut said = match (new, title) {
         (true, _) => format!("schema: account {name} is there"),
         (false, Some(_)) => format!("schema: account {name} has another title"),
         (false, None) => format!("schema: account {name} was there already"),
-    })
+    };
+    if auto_accept.is_some() || pending_max.is_some() {
+        let with_the_key = match now.auto_accept {
+            true => "at once",
+            false => "when an administrator accepts it",
+        };
+        let more = format!(
+            "\nschema: who registers with its key counts {with_the_key}; {} may wait",
+            now.pending_max
+        );
+        said.push_str(&more);
+    }
+    Ok(said)
 }
 
 /// Makes a person, or sets the password of one who is there.

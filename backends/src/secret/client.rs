@@ -1,22 +1,30 @@
 //! How is a Vault spoken to? Its HTTP interface, as far as we need it; blocking, within a deadline.
 //!
 //! Keys and values of engine version 1 and 2, which of them it is, login by AppRole, renewal of a token, and whether it is
-//! sealed. Redirects are not followed: our token is for the server that was named.
+//! sealed. Redirects are not followed: our token is for the server that was named. The files of the authority and of the
+//! login may be replaced: that is looked for, and what stands in them then counts.
 
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::RootCertStore;
 use serde_json::{Value, json};
+use tracing::{info, warn};
 use ureq::Agent;
-use ureq::http::Request;
-use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::http::{Request, Uri};
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
+use super::file::Watched;
 use super::trouble::{Trouble, said};
-use crate::settings::{Login, Vault as Settings};
+use crate::settings::{Login, Source, Vault as Settings};
 
 /// Largest answer, bytes.
 const ANSWER_BYTES_MAX: u64 = 1024 * 1024;
+/// Tries to write where others write at the same time.
+const WRITES_MAX: usize = 4;
+/// What version 2 says when a value is not of the version that we had seen.
+const MISMATCH: &str = "did not match the current version";
 
 /// A token, and for how long it is good.
 #[derive(Clone)]
@@ -29,11 +37,64 @@ pub struct Token {
 
 /// One Vault.
 pub struct Client {
-    agent: Agent,
+    /// What speaks, with the authorities that were read last.
+    agent: Mutex<Agent>,
+    authorities: Option<Watched>,
+    secret: LoginSecret,
     settings: Settings,
 }
 
+/// The secret by which we log in.
+enum LoginSecret {
+    Text(Arc<str>),
+    File(Watched),
+}
+
 type Answer<T> = Result<T, Trouble>;
+
+/// What of a Vault tells whether its engine is of the version that the settings say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// It is, or the server knows no way to tell.
+    Fits,
+    /// Not to us: the policy hides it, or the login is no longer good.
+    Hidden,
+}
+
+/// The certificates of authorities in a PEM text.
+fn authorities(pem: &[u8]) -> Result<Vec<Certificate<'static>>, String> {
+    let mut roots = Vec::new();
+    for item in parse_pem(pem) {
+        if let PemItem::Certificate(root) = item.map_err(|cause| cause.to_string())? {
+            roots.push(root);
+        }
+    }
+    let ders = roots.iter().map(|root| root.der().to_vec().into());
+    let (usable, _) = RootCertStore::empty().add_parsable_certificates(ders);
+    match usable {
+        0 => Err("no certificate of an authority in it (PEM)".to_owned()),
+        _ => Ok(roots),
+    }
+}
+
+/// What is wrong with the file of the authorities.
+pub fn check_authorities(file: &Path) -> Result<(), String> {
+    read_authorities(&Watched::new(file)).map(drop)
+}
+
+/// Can requests be made to this address?
+pub fn is_address(url: &str) -> bool {
+    let Ok(uri) = format!("{url}/v1/sys").parse::<Uri>() else {
+        return false;
+    };
+    let Some(authority) = uri.authority() else {
+        return false;
+    };
+    // What stands behind the host is a port; the brackets of IPv6 belong to the host.
+    let host = authority.host();
+    let ends = authority.as_str().ends_with(host);
+    !host.is_empty() && (ends || authority.port_u16().is_some())
+}
 
 impl Client {
     /// A client; nothing is asked yet.
@@ -42,38 +103,69 @@ impl Client {
     ///
     /// The authority's file is none.
     pub fn new(settings: Settings) -> Result<Self, String> {
-        let mut config = Agent::config_builder()
-            .timeout_global(Some(settings.timeout))
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(None);
-        if let Some(file) = &settings.ca {
-            let told = |cause: &dyn std::fmt::Display| {
-                format!("secret.vault_ca: {}: {cause}", file.display())
-            };
-            let text = std::fs::read(file).map_err(|cause| told(&cause))?;
-            let mut roots = Vec::new();
-            for item in parse_pem(&text) {
-                if let PemItem::Certificate(root) = item.map_err(|cause| told(&cause))? {
-                    roots.push(root);
-                }
+        let watched = settings.ca.as_deref().map(Watched::new);
+        let secret = match &settings.login {
+            Login::Token(source) | Login::AppRole { secret: source, .. } => match source {
+                Source::Text(text) => LoginSecret::Text(text.show().into()),
+                Source::File(path) => LoginSecret::File(Watched::new(path)),
+            },
+        };
+        let agent = match &watched {
+            None => agent(&settings, None),
+            Some(file) => {
+                let told = read_authorities(file);
+                let roots = told.map_err(|problem| format!("secret.vault_ca: {problem}"))?;
+                agent(&settings, Some(roots))
             }
-            let ders = roots.iter().map(|root| root.der().to_vec().into());
-            let (usable, _) = RootCertStore::empty().add_parsable_certificates(ders);
-            if usable == 0 {
-                return Err(told(&"no certificate of an authority in it (PEM)"));
-            }
-            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-            let tls = TlsConfig::builder()
-                .root_certs(RootCerts::Specific(Arc::new(roots)))
-                .unversioned_rustls_crypto_provider(provider);
-            config = config.tls_config(tls.build());
-        }
+        };
         Ok(Self {
-            agent: config.build().into(),
+            agent: Mutex::new(agent),
+            authorities: watched,
+            secret,
             settings,
         })
+    }
+
+    /// Sees whether the file of the authorities was replaced, and takes what is new. One that is broken or
+    /// half written is told; those before serve on.
+    pub fn refresh(&self) {
+        let Some(file) = self.authorities.as_ref().filter(|file| file.is_changed()) else {
+            return;
+        };
+        match read_authorities(file) {
+            Ok(roots) => {
+                let fresh = agent(&self.settings, Some(roots));
+                *self.agent.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+                info!("the authorities of the Vault were read again");
+            }
+            Err(problem) => warn!(
+                problem,
+                "`secret.vault_ca` was not taken: those before serve on"
+            ),
+        }
+    }
+
+    /// Was the file by which we log in replaced since we did?
+    pub fn has_another_login(&self) -> bool {
+        matches!(&self.secret, LoginSecret::File(file) if file.is_changed())
+    }
+
+    /// The secret by which we log in, as it stands now.
+    fn login_secret(&self) -> Answer<Arc<str>> {
+        let file = match &self.secret {
+            LoginSecret::Text(text) => return Ok(Arc::clone(text)),
+            LoginSecret::File(file) => file,
+        };
+        let wrong = |what: &str| {
+            let path = file.path().display();
+            Trouble::Settings(format!("the file of our login, {path}: {what}"))
+        };
+        let bytes = file.read().map_err(|cause| wrong(&cause.to_string()))?;
+        let text = String::from_utf8(bytes).map_err(|_| wrong("not UTF-8"))?;
+        match text.trim() {
+            "" => Err(wrong("it is empty")),
+            text => Ok(text.into()),
+        }
     }
 
     /// Asks; the status, and the body as text.
@@ -95,7 +187,12 @@ impl Client {
             .header("Content-Type", "application/json")
             .body(body)
             .map_err(|cause| Trouble::Away(cause.to_string()))?;
-        let mut response = self.agent.run(request)?;
+        let agent = self
+            .agent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let mut response = agent.run(request)?;
         let status = response.status().as_u16();
         let text = response
             .body_mut()
@@ -141,9 +238,9 @@ impl Client {
     /// What is in the way.
     pub fn log_in(&self) -> Answer<Token> {
         match &self.settings.login {
-            Login::Token(text) => {
+            Login::Token(_) => {
                 let mut token = Token {
-                    text: text.show().into(),
+                    text: self.login_secret()?,
                     lifetime: None,
                 };
                 let answer = self.told("GET", "auth/token/lookup-self", Some(&token), None)?;
@@ -151,12 +248,9 @@ impl Client {
                 token.lifetime = seconds(&answer["data"]["ttl"]);
                 Ok(token)
             }
-            Login::AppRole {
-                mount,
-                role,
-                secret,
-            } => {
-                let body = json!({"role_id": role, "secret_id": secret.show()});
+            Login::AppRole { mount, role, .. } => {
+                let secret = self.login_secret()?;
+                let body = json!({"role_id": role, "secret_id": &*secret});
                 let path = format!("auth/{mount}/login");
                 // What is wrong with the login is told as 400, too.
                 let answer = match self.told("POST", &path, None, Some(&body)) {
@@ -185,26 +279,28 @@ impl Client {
     /// # Errors
     ///
     /// It is of the other, or there is trouble.
-    pub fn fits(&self, token: &Token) -> Answer<()> {
+    pub fn fits(&self, token: &Token) -> Answer<Engine> {
         let Settings { mount, version, .. } = &self.settings;
         let path = format!("sys/internal/ui/mounts/{mount}");
         let answer = match self.told("GET", &path, Some(token), None) {
             Ok(Some(answer)) => answer,
-            // Older servers do not know it, and a policy may hide it.
-            Ok(None) | Err(Trouble::Refused | Trouble::Odd(..)) => return Ok(()),
+            // Older servers do not know it.
+            Ok(None) | Err(Trouble::Odd(..)) => return Ok(Engine::Fits),
+            // A policy may hide it; but that is also the answer to a token that was revoked.
+            Err(Trouble::Refused) => return Ok(Engine::Hidden),
             Err(trouble) => return Err(trouble),
         };
         let engine = &answer["data"];
         let there = match (engine["type"].as_str(), &engine["options"]["version"]) {
             (Some("kv" | "generic"), Value::Null) => "1",
             (Some("kv" | "generic"), told) => told.as_str().unwrap_or_default(),
-            _ => return Ok(()),
+            _ => return Ok(Engine::Fits),
         };
         match there.parse() {
             Ok(there @ 1..=2) if there != *version => Err(Trouble::Settings(format!(
                 "the engine at `{mount}` is of version {there}: set `secret.vault_kv` to {there}"
             ))),
-            _ => Ok(()),
+            _ => Ok(Engine::Fits),
         }
     }
 
@@ -224,20 +320,45 @@ impl Client {
         Ok(data["value"].as_str().map(str::to_owned))
     }
 
-    /// Puts a value under a name.
+    /// Puts a value under a name, in place of what is there. With version 2 it says which version it takes
+    /// the place of, as a mount may require (`cas_required`); where somebody else was faster, ours comes
+    /// after theirs.
     ///
     /// # Errors
     ///
     /// What is in the way.
     pub fn write(&self, token: &Token, name: &str, value: &str) -> Answer<()> {
-        let value = json!({"value": value});
-        let body = match self.settings.version {
-            1 => value,
-            _ => json!({"data": value}),
-        };
-        let path = self.path("data", name);
-        let done = self.told("POST", &path, Some(token), Some(&body))?;
+        let (path, value) = (self.path("data", name), json!({"value": value}));
+        if self.settings.version == 1 {
+            return self.post(token, &path, &value);
+        }
+        let mut tries = 0;
+        loop {
+            let version = self.version(token, &path)?;
+            let body = json!({"data": value, "options": {"cas": version}});
+            let done = self.post(token, &path, &body);
+            tries += 1;
+            let late = matches!(&done, Err(Trouble::Odd(400, said)) if said.contains(MISMATCH));
+            if !late || tries == WRITES_MAX {
+                return done;
+            }
+        }
+    }
+
+    fn post(&self, token: &Token, path: &str, body: &Value) -> Answer<()> {
+        let done = self.told("POST", path, Some(token), Some(body))?;
         done.map(drop).ok_or_else(nobody)
+    }
+
+    /// The version of what lies there, deleted or not; 0 where nothing ever did.
+    fn version(&self, token: &Token, path: &str) -> Answer<u64> {
+        let answer = match self.ask("GET", path, Some(token), None)? {
+            (200..=299, text) => text,
+            (404, text) if said(&text).is_none() => text,
+            (status, text) => return Err(Trouble::of(status, &text)),
+        };
+        let answer: Value = serde_json::from_str(&answer).unwrap_or(Value::Null);
+        Ok(answer["data"]["metadata"]["version"].as_u64().unwrap_or(0))
     }
 
     /// Forgets what is under a name, all its versions.
@@ -258,6 +379,29 @@ impl Client {
             _ => format!("{mount}/{part}/{prefix}/{name}"),
         }
     }
+}
+
+fn agent(settings: &Settings, authorities: Option<Vec<Certificate<'static>>>) -> Agent {
+    let mut config = Agent::config_builder()
+        .timeout_global(Some(settings.timeout))
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(None);
+    if let Some(roots) = authorities {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = TlsConfig::builder()
+            .root_certs(RootCerts::Specific(Arc::new(roots)))
+            .unversioned_rustls_crypto_provider(provider);
+        config = config.tls_config(tls.build());
+    }
+    config.build().into()
+}
+
+fn read_authorities(file: &Watched) -> Result<Vec<Certificate<'static>>, String> {
+    let at = |problem: String| format!("{}: {problem}", file.path().display());
+    let pem = file.read().map_err(|cause| at(cause.to_string()))?;
+    authorities(&pem).map_err(at)
 }
 
 /// Nobody serves what we asked for.
@@ -293,6 +437,13 @@ mod tests {
 
     /// Answers one request after the other as a Vault does, and gives back what was asked.
     fn spoken(answers: &'static [&'static str]) -> (Client, JoinHandle<Vec<String>>) {
+        spoken_by(Source::Text(Hidden::new("t0ken")), answers)
+    }
+
+    fn spoken_by(
+        token: Source,
+        answers: &'static [&'static str],
+    ) -> (Client, JoinHandle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let heard = std::thread::spawn(move || {
@@ -330,7 +481,7 @@ mod tests {
             mount: "kv".to_owned(),
             version: 2,
             prefix: "p".to_owned(),
-            login: Login::Token(Hidden::new("t0ken")),
+            login: Login::Token(token),
             timeout: Duration::from_secs(10),
         };
         (Client::new(settings).expect("a client"), heard)
@@ -342,7 +493,8 @@ mod tests {
             r#"200 {"data":{"ttl":3600,"renewable":true}}"#,
             r#"200 {"data":{"data":{"value":"v"},"metadata":{"version":1}}}"#,
             r#"404 {"errors":[]}"#,
-            r#"200 {"data":{"version":2}}"#,
+            r#"200 {"data":{"data":{"value":"v"},"metadata":{"version":7}}}"#,
+            r#"200 {"data":{"version":8}}"#,
             "204 ",
             r#"200 {"auth":{"client_token":"t0ken","lease_duration":60}}"#,
         ]);
@@ -359,9 +511,10 @@ mod tests {
             ("GET /v1/auth/token/lookup-self HTTP/1.1", ""),
             ("GET /v1/kv/data/p/a/b HTTP/1.1", ""),
             ("GET /v1/kv/data/p/a/c HTTP/1.1", ""),
+            ("GET /v1/kv/data/p/a/b HTTP/1.1", ""),
             (
                 "POST /v1/kv/data/p/a/b HTTP/1.1",
-                r#"{"data":{"value":"w"}}"#,
+                r#"{"data":{"value":"w"},"options":{"cas":7}}"#,
             ),
             ("DELETE /v1/kv/metadata/p/a/b HTTP/1.1", ""),
             ("POST /v1/auth/token/renew-self HTTP/1.1", "{}"),
@@ -372,6 +525,67 @@ mod tests {
                 "{asked}"
             );
         }
+    }
+
+    #[test]
+    fn a_write_says_which_version_it_takes_the_place_of_and_comes_after_who_was_faster() {
+        let (client, heard) = spoken(&[
+            // Nothing was ever there.
+            r#"404 {"errors":[]}"#,
+            r#"200 {"data":{"version":1}}"#,
+            // What was there is deleted.
+            r#"404 {"data":{"data":null,"metadata":{"deletion_time":"2026-01-01T00:00:00Z","version":4}}}"#,
+            r#"400 {"errors":["check-and-set parameter did not match the current version"]}"#,
+            r#"200 {"data":{"data":{"value":"theirs"},"metadata":{"version":5}}}"#,
+            r#"200 {"data":{"version":6}}"#,
+            // No right to look.
+            r#"403 {"errors":["permission denied"]}"#,
+            r#"404 {"errors":["no handler for route 'kv/data/p/d'"]}"#,
+        ]);
+        let token = Token {
+            text: "t0ken".into(),
+            lifetime: None,
+        };
+        assert_eq!(client.write(&token, "a", "w"), Ok(()));
+        assert_eq!(client.write(&token, "b", "w"), Ok(()));
+        assert_eq!(client.write(&token, "c", "w"), Err(Trouble::Refused));
+        let nobody = client.write(&token, "d", "w").expect_err("no engine");
+        assert!(nobody.to_string().contains("no handler"), "{nobody}");
+        let heard = heard.join().expect("it answered all");
+        let said: Vec<&str> = heard
+            .iter()
+            .filter(|asked| asked.starts_with("POST "))
+            .filter_map(|asked| asked.rsplit("\r\n").next())
+            .collect();
+        let wanted = [0, 4, 5];
+        let wanted = wanted
+            .map(|version| format!(r#"{{"data":{{"value":"w"}},"options":{{"cas":{version}}}}}"#));
+        assert_eq!(said, wanted);
+    }
+
+    #[test]
+    fn a_token_is_read_again_from_its_file_at_each_login() {
+        let file = std::env::temp_dir().join(format!("backends-token-{}", fastrand::u64(..)));
+        std::fs::write(&file, "first\n").expect("a file");
+        let (client, heard) = spoken_by(
+            Source::File(file.clone()),
+            &[r#"200 {"data":{"ttl":60}}"#, r#"200 {"data":{"ttl":60}}"#],
+        );
+        client.log_in().expect("a token");
+        assert!(!client.has_another_login());
+        std::fs::write(&file, "second\n").expect("a file");
+        assert!(client.has_another_login());
+        let token = client.log_in().expect("a token");
+        assert_eq!(&*token.text, "second");
+        assert!(!client.has_another_login());
+        std::fs::write(&file, "").expect("a file");
+        let told = client.log_in().err().expect("nothing in it").to_string();
+        assert!(told.contains("it is empty"), "{told}");
+        std::fs::remove_file(&file).expect("it is there");
+        let told = client.log_in().err().expect("no file").to_string();
+        assert!(told.contains(&file.display().to_string()), "{told}");
+        let heard = heard.join().expect("it answered all");
+        assert!(heard[1].to_lowercase().contains("x-vault-token: second"));
     }
 
     #[test]
@@ -393,7 +607,7 @@ mod tests {
                 mount: "kv".to_owned(),
                 version: 2,
                 prefix: "p".to_owned(),
-                login: Login::Token(Hidden::new("t0ken")),
+                login: Login::Token(Source::Text(Hidden::new("t0ken"))),
                 timeout: Duration::from_secs(10),
             });
             let problem = told_now.err().expect("refused");
@@ -442,12 +656,12 @@ mod tests {
             "the engine at `kv` is of version 1: set `secret.vault_kv` to 1".to_owned(),
         ));
         for told in [
-            Ok(()),
+            Ok(Engine::Fits),
             other.clone(),
             other,
-            Ok(()),
-            Ok(()),
-            Ok(()),
+            Ok(Engine::Fits),
+            Ok(Engine::Hidden),
+            Ok(Engine::Fits),
             Err(Trouble::Sealed),
         ] {
             assert_eq!(client.fits(&token), told);

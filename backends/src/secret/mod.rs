@@ -11,12 +11,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::settings;
+use crate::settings::{self, Shared, Wrong};
 use crate::store::{self, Store, StoreError, sealed};
 use crate::worker::Worker;
 
 mod cache;
 mod client;
+mod file;
 mod seal;
 mod trouble;
 mod vault;
@@ -79,6 +80,44 @@ fn plain(name: &str) -> String {
     utf8_percent_encode(name, PLAIN)
         .to_string()
         .replace('%', "=")
+}
+
+/// What is wrong with what the settings say of who keeps secrets; nobody need.
+pub fn check(settings: &Shared) -> Vec<Wrong> {
+    let wrong = |key, what| Wrong {
+        section: "secret",
+        key,
+        what,
+    };
+    match &settings.secret.keeper {
+        settings::Keeper::Nobody => Vec::new(),
+        settings::Keeper::Database(keys) => {
+            let problem = seal::Keys::read(keys.show()).err();
+            problem.map(|told| wrong("key", told)).into_iter().collect()
+        }
+        settings::Keeper::Vault(vault) => {
+            let file = vault.ca.as_deref();
+            let ca = file.and_then(|file| client::check_authorities(file).err());
+            let ca = ca.map(|told| wrong("vault_ca", format!("`vault_ca`: {told}")));
+            let url = (!client::is_address(&vault.url)).then(|| {
+                let told = "`vault_url` is no address of the form https://vault.example.com:8200";
+                wrong("vault_url", told.to_owned())
+            });
+            ca.into_iter().chain(url).collect()
+        }
+    }
+}
+
+/// What is missing for a service that cannot do without.
+pub fn check_kept(settings: &Shared) -> Vec<Wrong> {
+    match &settings.secret.keeper {
+        settings::Keeper::Nobody => vec![Wrong {
+            section: "secret",
+            key: "key_file",
+            what: SecretError::Nobody.to_string(),
+        }],
+        _ => Vec::new(),
+    }
 }
 
 /// Whoever keeps the secrets. Cheap to clone.
@@ -262,6 +301,47 @@ pub fn random<const COUNT: usize>() -> Result<[u8; COUNT], SecretError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_keeps_no_secret_is_told_before_anything_is_connected() {
+        let ca = std::env::temp_dir().join(format!("backends-ca-{}", fastrand::u64(..)));
+        std::fs::write(&ca, "nothing").expect("a file");
+        let ca_told = format!(
+            "BACKENDS_SECRET__VAULT_CA: `vault_ca`: {}: no cert",
+            ca.display()
+        );
+        let ca_name = ca.display().to_string();
+        let short = &*"0".repeat(63);
+        for (set, told) in [
+            (vec![], "nobody keeps secrets"),
+            (
+                vec![("KEY", short)],
+                "BACKENDS_SECRET__KEY: secret.key: line 1 is no key of 64 hexadecimal digits",
+            ),
+            (
+                vec![
+                    ("VAULT_URL", "https://v"),
+                    ("VAULT_TOKEN", "t"),
+                    ("VAULT_CA", &ca_name),
+                ],
+                &ca_told,
+            ),
+            (
+                vec![("VAULT_URL", "http://v:port"), ("VAULT_TOKEN", "t")],
+                "`vault_url` is no address",
+            ),
+            (vec![("VAULT_URL", "http://v")], "needs `vault_token`"),
+        ] {
+            let set = set.into_iter().map(|(key, value)| {
+                let name = format!("BACKENDS_SECRET__{key}");
+                (name.into(), value.into())
+            });
+            let problems = Shared::read(None, set, &[check, check_kept]).expect_err(told);
+            assert!(problems.contains(told), "{told}: {problems}");
+            assert_eq!(problems.lines().count(), 1, "{problems}");
+        }
+        std::fs::remove_file(&ca).expect("it is there");
+    }
 
     #[test]
     fn a_name_never_leaves_its_folder() {

@@ -98,7 +98,7 @@ fn handshake(cause: &rustls::Error) -> String {
     };
     match wrong {
         Wrong::UnknownIssuer => "the certificate it shows is of an authority that `secret.vault_ca` does not name: put the \
-             certificate of the Vault's authority into that file (PEM) and start again"
+             certificate of the Vault's authority into that file (PEM)"
             .to_owned(),
         Wrong::NotValidForName | Wrong::NotValidForNameContext { .. } => {
             format!("{wrong}: name the Vault in `secret.vault_url` as its certificate does")

@@ -2,9 +2,8 @@
 //!
 //! A value is asked for again when it is no longer fresh. While the Vault gives none, the old value
 //! serves on, nobody waits for it more than once in [`REST`], and `/health` says so. A task keeps the
-//! token alive and sees when the Vault is back.
+//! token alive, sees when the Vault is back, and when the files of our login and of its authority were replaced.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,7 @@ use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use super::cache::{Cache, Known};
-use super::client::{Client, Token};
+use super::client::{Client, Engine, Token};
 use super::trouble::Trouble;
 use super::{Name, SecretError};
 use crate::settings;
@@ -33,8 +32,8 @@ pub struct Vault {
     questions: Semaphore,
     cache: Mutex<Cache>,
     token: Mutex<Option<(Token, Instant)>>,
-    /// The engine is of the version that the settings say, as far as it tells.
-    fits: AtomicBool,
+    /// What the Vault told of its engine's version: to whoever is logged in where it hides it, else for good.
+    engine: Mutex<Option<Engine>>,
     condition: Mutex<Condition>,
     worker: Option<Worker>,
 }
@@ -68,7 +67,7 @@ impl Vault {
             questions: Semaphore::new(QUESTIONS_MAX),
             cache: Mutex::new(Cache::new(fresh)),
             token: Mutex::new(None),
-            fits: AtomicBool::new(false),
+            engine: Mutex::new(None),
             condition: Mutex::new(Condition {
                 trouble: None,
                 at: Instant::now(),
@@ -175,8 +174,8 @@ impl Vault {
         let token = self.token()?;
         match question(&self.client, &token) {
             Err(Trouble::Refused) => {
-                let fresh = self.log_in()?;
-                question(&self.client, &fresh)
+                self.log_in()?;
+                question(&self.client, &self.token()?)
             }
             other => other,
         }
@@ -188,9 +187,9 @@ impl Vault {
             Some((token, _)) => token,
             None => self.log_in()?,
         };
-        if !self.fits.load(Ordering::Relaxed) {
-            self.client.fits(&token)?;
-            self.fits.store(true, Ordering::Relaxed);
+        if lock(&self.engine).is_none() {
+            let told = self.client.fits(&token)?;
+            *lock(&self.engine) = Some(told);
         }
         Ok(token)
     }
@@ -198,6 +197,12 @@ impl Vault {
     fn log_in(&self) -> Result<Token, Trouble> {
         let token = self.client.log_in()?;
         *lock(&self.token) = Some((token.clone(), Instant::now()));
+        // Another login may be told what was hidden from the one before, which may have been revoked.
+        let mut engine = lock(&self.engine);
+        if *engine == Some(Engine::Hidden) {
+            *engine = None;
+        }
+        drop(engine);
         Ok(token)
     }
 
@@ -225,30 +230,41 @@ impl Vault {
         }
     }
 
+    /// Keeps the token alive, or gets one.
+    fn keep_token(&self) -> Result<(), Trouble> {
+        let held = lock(&self.token).clone();
+        let Some((token, since)) = held else {
+            return self.token().map(drop);
+        };
+        if self.client.has_another_login() {
+            match self.log_in() {
+                Ok(_) => info!("logged in to the Vault anew: the file of our login was replaced"),
+                // It may be half written. The one before serves as long as it is good.
+                Err(trouble) => warn!(%trouble, "the new login to the Vault was not taken"),
+            }
+            return self.token().map(drop);
+        }
+        match token.lifetime {
+            Some(lifetime) if since.elapsed() > lifetime / 2 => match self.client.renew(&token) {
+                Ok(token) => {
+                    *lock(&self.token) = Some((token, Instant::now()));
+                    Ok(())
+                }
+                // One that may not be renewed comes to its end: a new login takes its place.
+                Err(_) => self.log_in().map(drop),
+            },
+            _ => self.token().map(drop),
+        }
+    }
+
     /// Sees how it is, and keeps the token alive.
     fn look(&self) {
+        self.client.refresh();
         if let Err(trouble) = self.client.check() {
             self.note(Some(&trouble));
             return;
         }
-        let held = lock(&self.token).clone();
-        let kept = match held {
-            None => self.token().map(drop),
-            Some((token, since)) => match token.lifetime {
-                Some(lifetime) if since.elapsed() > lifetime / 2 => {
-                    let renewed = self.client.renew(&token);
-                    // One that may not be renewed comes to its end: a new login takes its place.
-                    match renewed {
-                        Ok(token) => {
-                            *lock(&self.token) = Some((token, Instant::now()));
-                            Ok(())
-                        }
-                        Err(_) => self.log_in().map(drop),
-                    }
-                }
-                _ => self.token().map(drop),
-            },
-        };
+        let kept = self.keep_token();
         // One that is open and knows us may still tell nothing: trouble is over when it has told something.
         let troubled = lock(&self.condition).trouble.is_some();
         let proven = kept.and_then(|()| match troubled {
@@ -281,28 +297,45 @@ mod tests {
     use std::io::{BufRead, BufReader, Write};
     use std::net::TcpListener;
 
-    use super::*;
-    use crate::settings::{Hidden, Login};
+    use std::sync::atomic::{AtomicBool, Ordering};
 
-    /// Is open and knows us, and tells values only while it is good; for ever.
-    fn standby(good: Arc<AtomicBool>) -> String {
+    use super::*;
+    use crate::settings::{Hidden, Login, Source};
+
+    fn settings(url: String, token: Source) -> settings::Vault {
+        settings::Vault {
+            url,
+            ca: None,
+            mount: "kv".to_owned(),
+            version: 2,
+            prefix: "p".to_owned(),
+            login: Login::Token(token),
+            timeout: Duration::from_secs(10),
+        }
+    }
+
+    /// Answers each request, told its path and token, for ever.
+    fn vault(
+        answer: impl Fn(&str, &str) -> (u16, &'static str) + Send + 'static,
+    ) -> (String, Arc<Mutex<Vec<String>>>) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&asked);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let stream = stream.expect("a connection");
                 let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
-                let asked = lines.next().unwrap_or_default();
-                let _head = lines.take_while(|line| !line.is_empty()).count();
-                let (status, body) = match asked.split(' ').nth(1).unwrap_or_default() {
-                    "/v1/sys/seal-status" => (200, r#"{"sealed":false}"#),
-                    "/v1/auth/token/lookup-self" => (200, r#"{"data":{"ttl":0}}"#),
-                    path if path.starts_with("/v1/kv/") => match good.load(Ordering::SeqCst) {
-                        true => (404, r#"{"errors":[]}"#),
-                        false => (307, ""),
-                    },
-                    _ => (404, ""),
-                };
+                let line = lines.next().unwrap_or_default();
+                let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+                let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+                let token = head.iter().find_map(|line| {
+                    let (name, value) = line.split_once(": ")?;
+                    name.eq_ignore_ascii_case("x-vault-token").then_some(value)
+                });
+                let token = token.unwrap_or_default();
+                lock(&heard).push(format!("{path} {token}"));
+                let (status, body) = answer(&path, token);
                 let length = body.len();
                 let answer = format!(
                     "HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
@@ -311,21 +344,41 @@ mod tests {
                 let _ = (&stream).write_all(answer.as_bytes());
             }
         });
-        url
+        (url, asked)
+    }
+
+    /// Is open and knows us, and tells values only while it is good.
+    fn standby(good: Arc<AtomicBool>) -> String {
+        let answer = move |path: &str, _: &str| match path {
+            "/v1/sys/seal-status" => (200, r#"{"sealed":false}"#),
+            "/v1/auth/token/lookup-self" => (200, r#"{"data":{"ttl":0}}"#),
+            path if path.starts_with("/v1/kv/") => match good.load(Ordering::SeqCst) {
+                true => (404, r#"{"errors":[]}"#),
+                false => (307, ""),
+            },
+            _ => (404, ""),
+        };
+        vault(answer).0
+    }
+
+    /// Knows the one token that is good now, and tells those who show it that the engine is of version 1.
+    fn of_version_1(good: Arc<Mutex<&'static str>>) -> (String, Arc<Mutex<Vec<String>>>) {
+        vault(move |path, token| match path {
+            "/v1/sys/seal-status" => (200, r#"{"sealed":false}"#),
+            _ if token != *lock(&good) => (403, r#"{"errors":["permission denied"]}"#),
+            "/v1/auth/token/lookup-self" => (200, r#"{"data":{"ttl":0}}"#),
+            "/v1/sys/internal/ui/mounts/kv" => {
+                (200, r#"{"data":{"type":"kv","options":{"version":"1"}}}"#)
+            }
+            _ => (404, r#"{"errors":[]}"#),
+        })
     }
 
     #[tokio::test]
     async fn trouble_lasts_until_something_is_told() {
         let good = Arc::new(AtomicBool::new(true));
-        let settings = settings::Vault {
-            url: standby(Arc::clone(&good)),
-            ca: None,
-            mount: "kv".to_owned(),
-            version: 2,
-            prefix: "p".to_owned(),
-            login: Login::Token(Hidden::new("t0ken")),
-            timeout: Duration::from_secs(10),
-        };
+        let token = Source::Text(Hidden::new("t0ken"));
+        let settings = settings(standby(Arc::clone(&good)), token);
         let vault = Vault::open(settings, Duration::ZERO, None).expect("a vault");
         let trouble = || lock(&vault.condition).trouble.clone();
         let look = async || {
@@ -345,5 +398,73 @@ mod tests {
         look().await;
         assert_eq!(trouble(), None);
         assert!(matches!(vault.get("a").await, Ok(None)));
+    }
+
+    #[tokio::test]
+    async fn a_token_that_was_revoked_hides_nothing_for_good() {
+        let file = std::env::temp_dir().join(format!("backends-vault-{}", fastrand::u64(..)));
+        std::fs::write(&file, "second").expect("a file");
+        let good = Arc::new(Mutex::new("second"));
+        let (url, _) = of_version_1(Arc::clone(&good));
+        let vault = Vault::open(
+            settings(url, Source::File(file.clone())),
+            Duration::ZERO,
+            None,
+        );
+        let vault = vault.expect("a vault");
+        // As if it had been given before, and was revoked since.
+        let revoked = Token {
+            text: "first".into(),
+            lifetime: None,
+        };
+        *lock(&vault.token) = Some((revoked, Instant::now()));
+        let asked = Arc::clone(&vault);
+        let told = tokio::task::spawn_blocking(move || {
+            asked.with_token(|client, token| client.read(token, "a"))
+        });
+        let told = told.await.expect("it asks");
+        std::fs::remove_file(&file).expect("it is there");
+        // A look of the task may have been faster; either way the version was asked by whoever is known.
+        assert!(matches!(told, Err(Trouble::Settings(_))), "{told:?}");
+    }
+
+    #[tokio::test]
+    async fn a_login_whose_file_is_replaced_is_made_anew() {
+        let file = std::env::temp_dir().join(format!("backends-vault-{}", fastrand::u64(..)));
+        std::fs::write(&file, "first").expect("a file");
+        let good = Arc::new(Mutex::new("first"));
+        let known = Arc::clone(&good);
+        let (url, asked) = vault(move |path, token| match path {
+            "/v1/sys/seal-status" => (200, r#"{"sealed":false}"#),
+            _ if token != *lock(&known) => (403, r#"{"errors":["permission denied"]}"#),
+            "/v1/auth/token/lookup-self" => (200, r#"{"data":{"ttl":0}}"#),
+            _ => (404, r#"{"errors":[]}"#),
+        });
+        let settings = settings(url, Source::File(file.clone()));
+        let vault = Vault::open(settings, Duration::ZERO, None).expect("a vault");
+        let look = async || {
+            let looked_at = Arc::clone(&vault);
+            tokio::task::spawn_blocking(move || looked_at.look())
+                .await
+                .expect("it looks");
+            let held = lock(&vault.token).clone();
+            held.map(|(token, _)| token.text.to_string())
+        };
+        assert_eq!(look().await.as_deref(), Some("first"));
+        // One that is not good, as half of one is not, takes no place.
+        std::fs::write(&file, "sec").expect("a file");
+        assert_eq!(look().await.as_deref(), Some("first"));
+        *lock(&good) = "second";
+        std::fs::write(&file, "second").expect("a file");
+        // The task looks, too, and may be about to take it.
+        let mut looks = 0;
+        while look().await.as_deref() != Some("second") {
+            looks += 1;
+            assert!(looks < 1000, "it is never taken");
+        }
+        std::fs::remove_file(&file).expect("it is there");
+        assert!(matches!(vault.get("a").await, Ok(None)));
+        let last = lock(&asked).last().cloned();
+        assert_eq!(last.as_deref(), Some("/v1/kv/data/p/a second"));
     }
 }

@@ -14,15 +14,16 @@ use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use super::Service;
-use crate::broker::BrokerError;
 use crate::broker::publish::Publisher;
 use crate::broker::topology::Vhost;
+use crate::broker::{self, BrokerError};
 use crate::domain::event::{Event, Topic};
 use crate::error::Error;
 use crate::front;
 use crate::metrics::Metrics;
-use crate::serve::{Ground, Live, StartError};
-use crate::store::{self, Store, StoreError, outbox};
+use crate::serve::{Ground, Live};
+use crate::store::outbox::{self, NOTES_MAX};
+use crate::store::{self, Store, StoreError};
 use crate::stub;
 use crate::worker::Worker;
 
@@ -30,7 +31,8 @@ use crate::worker::Worker;
 pub const SERVICE: Service = Service {
     name: "outbox-relay",
     routes: stub::routes,
-    open: Some(|ground| async { open(ground) }.boxed()),
+    open: Some(|ground| async { Ok(open(ground)) }.boxed()),
+    check: Some(broker::check_set),
 };
 
 /// Notes in one transaction.
@@ -48,12 +50,7 @@ enum RelayError {
     Broker(#[from] BrokerError),
 }
 
-fn open(ground: Ground) -> Result<Live, StartError> {
-    for vhost in [Vhost::Services, Vhost::Hostagent] {
-        if !ground.broker.is_set(vhost) {
-            return Err(StartError::NoBroker);
-        }
-    }
+fn open(ground: Ground) -> Live {
     let relay = Relay {
         store: ground.store.clone(),
         metrics: ground.metrics.clone(),
@@ -63,10 +60,10 @@ fn open(ground: Ground) -> Result<Live, StartError> {
     };
     tokio::spawn(relay.run(ground.settings.broker.poll, ground.worker.clone()));
     let routes = Router::new().fallback(|| async { Error::NotFound });
-    Ok(Live {
+    Live {
         routes: front::around(routes, &ground.worker, &ground.metrics, &ground.store),
         last: None,
-    })
+    }
 }
 
 struct Relay {
@@ -116,12 +113,21 @@ impl Relay {
     /// Tells one batch, and returns how many notes it had; none where another relay works.
     async fn turn(&mut self) -> Result<usize, RelayError> {
         let mut connection = self.store.connection().await?;
+        let signs = self.signed.is_none_or(|at| at.elapsed() > SIGN);
+        if signs {
+            let tx = store::begin(&mut connection).await?;
+            if !outbox::lead(&tx).await? {
+                self.signed = None;
+                return Ok(0);
+            }
+            self.bound(tx).await?;
+        }
         let tx = store::begin(&mut connection).await?;
         if !outbox::lead(&tx).await? {
             self.signed = None;
             return Ok(0);
         }
-        if self.signed.is_none_or(|at| at.elapsed() > SIGN) {
+        if signs {
             self.sign(&tx).await?;
         }
         let notes = outbox::oldest(&tx, BATCH).await?;
@@ -137,18 +143,30 @@ impl Relay {
         Ok(notes.len())
     }
 
-    /// Says in the database that notes are worth keeping, where the broker is really there.
-    async fn sign(&mut self, tx: &store::Tx<'_>) -> Result<(), RelayError> {
-        let lost = outbox::bound(tx).await?;
-        let (waiting, seconds) = outbox::waiting(tx).await?;
+    /// Keeps the outbox within its bound, in a transaction of its own: it holds also, and above all, while
+    /// the broker is away. Whoever is not told of what was given up is told to look.
+    async fn bound(&self, tx: store::Tx<'_>) -> Result<(), RelayError> {
+        let lost = outbox::bound(&tx, NOTES_MAX).await?;
+        if lost > 0 {
+            outbox::put(&tx, &Event::of(Topic::Anything, "")).await?;
+        }
+        let (waiting, seconds) = outbox::waiting(&tx).await?;
+        store::commit(tx).await?;
         self.metrics.notes_waiting.set(waiting);
         self.metrics.notes_oldest.set(seconds);
+        if lost > 0 {
+            warn!(lost, "too many notes waited: everybody is told to look");
+            self.metrics.notes.with_label_values(&["lost"]).inc_by(lost);
+        }
+        Ok(())
+    }
+
+    /// Says in the database that notes are worth keeping, where the broker is really there.
+    async fn sign(&mut self, tx: &store::Tx<'_>) -> Result<(), RelayError> {
         self.services.check().await?;
         self.hostagent.check().await?;
-        let anew = outbox::seen(tx).await?;
-        if lost > 0 || anew {
-            warn!(lost, "notes were not kept: everybody is told to look");
-            self.metrics.notes.with_label_values(&["lost"]).inc_by(lost);
+        if outbox::seen(tx).await? {
+            warn!("notes were not kept: everybody is told to look");
             outbox::put(tx, &Event::of(Topic::Anything, "")).await?;
         }
         self.signed = Some(Instant::now());

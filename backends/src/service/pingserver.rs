@@ -39,6 +39,7 @@ pub const SERVICE: Service = Service {
     name: "pingserver",
     routes: stub::routes,
     open: Some(|ground| open(ground).boxed()),
+    check: None,
 };
 
 /// Largest ping, bytes.

@@ -8,10 +8,12 @@
 //!
 //! The environment wins. Every mistake is kept with its place, and all of them are told at the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
 use std::time::Duration;
+
+use super::Wrong;
 
 const PREFIX: &str = "BACKENDS_";
 /// Variables that are no keys: the file's own name.
@@ -24,9 +26,18 @@ const DURATION_MAX: Duration = Duration::from_secs(24 * 3600);
 pub struct Keys {
     /// Value and place by section and key.
     written: BTreeMap<(String, String), (String, String)>,
-    known: Vec<(&'static str, &'static str)>,
+    known: Vec<Key>,
+    /// Where what was asked for stood.
+    places: BTreeMap<Key, String>,
+    /// Of which a mistake is told already; what follows from it is none.
+    blamed: BTreeSet<Key>,
+    /// The file was not to be read: nothing is known to be missing.
+    unread: bool,
     problems: Vec<String>,
 }
+
+/// Section and key.
+type Key = (&'static str, &'static str);
 
 impl Keys {
     /// Adds the lines of a file.
@@ -81,6 +92,45 @@ impl Keys {
         self.problems.push(format!("{place}: {what}"));
     }
 
+    /// The file cannot be read.
+    pub fn unread(&mut self, file: &str, cause: &std::io::Error) {
+        self.problem(file, &cause.to_string());
+        self.unread = true;
+    }
+
+    /// A mistake in what a key says, where it stands; none where one of the same key is told already.
+    pub fn wrong(&mut self, section: &'static str, key: &'static str, what: &str) {
+        if self.blame(section, key) {
+            let place = self.place(section, key);
+            self.problem(&place, what);
+        }
+    }
+
+    /// A mistake that somebody else found.
+    pub fn found(&mut self, wrong: &Wrong) {
+        let Wrong { section, key, what } = wrong;
+        let missing = !self.places.keys().any(|at| names(at, section, key));
+        match missing {
+            true if self.unread => {}
+            // Its text names the key: there is no place to point at.
+            true if self.blame(section, key) => self.problems.push(what.clone()),
+            true => {}
+            false => self.wrong(section, key, what),
+        }
+    }
+
+    /// From now on nothing more is told of this key. True where nothing was told yet.
+    pub fn blame(&mut self, section: &'static str, key: &'static str) -> bool {
+        self.blamed.insert((section, key))
+    }
+
+    /// Where a key stands, or the one of the file that holds what it would say; else its section.
+    pub fn place(&self, section: &str, key: &str) -> String {
+        let mut places = self.places.iter();
+        let found = places.find(|(at, _)| names(at, section, key));
+        found.map_or_else(|| format!("[{section}]"), |(_, place)| place.clone())
+    }
+
     /// A key with any text.
     pub fn text(&mut self, section: &'static str, key: &'static str, default: &str) -> String {
         self.take(section, key)
@@ -101,6 +151,7 @@ impl Keys {
         if !value.is_empty() && rest.strip_prefix("://").is_none_or(str::is_empty) {
             // Without the value, which may hold a password.
             let what = format!("`{key}` is no address that begins with `{scheme}://`");
+            self.blame(section, key);
             self.problem(&place, &what);
         }
         value
@@ -172,8 +223,15 @@ impl Keys {
 
     fn take(&mut self, section: &'static str, key: &'static str) -> Option<(String, String)> {
         self.known.push((section, key));
-        self.written.remove(&(section.to_owned(), key.to_owned()))
+        let found = self.written.remove(&(section.to_owned(), key.to_owned()))?;
+        self.places.insert((section, key), found.1.clone());
+        Some(found)
     }
+}
+
+/// Is this the key that is meant, or that of the file in its place?
+fn names(at: &Key, section: &str, key: &str) -> bool {
+    at.0 == section && (at.1 == key || at.1.strip_suffix("_file") == Some(key))
 }
 
 fn duration(text: &str) -> Option<Duration> {
@@ -198,7 +256,7 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("backends-settings-{}", fastrand::u64(..)));
         std::fs::write(&dir, file).expect("a file");
         let variables = variables.iter().map(|(a, b)| (a.into(), b.into()));
-        let read = Shared::read(Some(dir.clone()), variables);
+        let read = Shared::read(Some(dir.clone()), variables, &[]);
         std::fs::remove_file(&dir).expect("it is there");
         read.map_err(|problem| problem.replace(&dir.display().to_string(), "f"))
     }

@@ -3,23 +3,52 @@
 //! A worker's place is `--port`, or `--base` and `--index` where a supervisor starts many of the
 //! same kind and counts them. What workers share stands in a file (`--config`, or `BACKENDS_CONFIG`)
 //! of sections and keys; each key may be set by the environment instead, `BACKENDS_STORE__URL` for
-//! `url` in `[store]`. All mistakes are told at once, each with its place.
+//! `url` in `[store]`. All mistakes that can be known before anything is connected are told at once, each
+//! with its place: those of the command line, of the file, of the environment, and those that only
+//! whoever uses a setting can see ([`Check`]).
 
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser;
-
 mod keys;
+mod line;
+mod log;
 mod package_search;
 mod repository;
 mod secret;
 
 pub use package_search::PackageSearch;
 pub use repository::Repository;
-pub use secret::{Hidden, Keeper, Login, Secret, Vault};
+pub use secret::{Hidden, Keeper, Login, Secret, Source, Vault};
+
+/// A mistake that only whoever uses a setting can see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// The section.
+    pub section: &'static str,
+    /// The key in it.
+    pub key: &'static str,
+    /// What is wrong, and what mends it. It names the key, which may stand nowhere.
+    pub what: String,
+}
+
+impl Wrong {
+    /// A key that is needed and not set.
+    pub fn missing(section: &'static str, key: &'static str, why: &str) -> Self {
+        let what = format!(
+            "{section}.{key} is not set: give it by BACKENDS_{}__{}, or as `{key}` in [{section}] of the \
+             file of --config{why}",
+            section.to_ascii_uppercase(),
+            key.to_ascii_uppercase()
+        );
+        Self { section, key, what }
+    }
+}
+
+/// Looks for mistakes in settings. It may read files, and connects to nobody.
+pub type Check = fn(&Shared) -> Vec<Wrong>;
 
 /// What a worker is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +59,8 @@ pub struct Settings {
     pub drain_deadline: Duration,
     /// Be a stub: answer any request by telling what was seen, and need nothing.
     pub stub: bool,
+    /// Which events are logged, in the form of `RUST_LOG`.
+    pub log: String,
     /// What all workers of a deployment share.
     pub shared: Shared,
 }
@@ -127,70 +158,52 @@ pub struct HostagentMessenger {
     pub poll: Duration,
 }
 
-/// The command line as written.
-#[derive(Debug, Parser)]
-#[command(version, about = "One worker behind the edge")]
-struct Raw {
-    /// Port to listen on
-    #[arg(long, required_unless_present = "base", conflicts_with_all = ["base", "index"])]
-    port: Option<u16>,
-    /// First port of the range; with --index it gives the port
-    #[arg(long, requires = "index")]
-    base: Option<u16>,
-    /// Which port of the range, from 0
-    #[arg(long, requires = "base")]
-    index: Option<u16>,
-    /// Address to listen on
-    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
-    host: IpAddr,
-    /// How long work in flight may go on after SIGTERM, in seconds
-    #[arg(long, default_value_t = 5, value_name = "SECONDS")]
-    drain: u16,
-    /// File of settings; BACKENDS_CONFIG says the same
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Answer any request by telling what was seen; needs no database
-    #[arg(long)]
-    stub: bool,
-}
-
 impl Settings {
     /// Reads the process's own command line, file and environment. On a mistake it says what is
     /// wrong and exits with 2; `--help` and `--version` are answered and exit with 0.
-    pub fn of_this_process() -> Self {
-        Self::read(std::env::args_os(), std::env::vars_os())
+    pub fn of_this_process(checks: &[Check]) -> Self {
+        Self::read(std::env::args_os(), std::env::vars_os(), checks)
             .unwrap_or_else(|problem| problem.exit())
     }
 
-    /// Reads a command line, the program's name first, the file it names, and the environment.
+    /// Reads a command line, the program's name first, the file it names, and the environment. What the
+    /// checks find counts where the worker is no stub.
     ///
     /// # Errors
     ///
-    /// What is missing, unknown, contradictory or beyond its bound.
-    pub fn read<W, V>(words: W, environment: V) -> Result<Self, clap::Error>
+    /// All that is missing, unknown, contradictory or beyond its bound, one line each.
+    pub fn read<W, V>(words: W, environment: V, checks: &[Check]) -> Result<Self, clap::Error>
     where
         W: IntoIterator,
-        W::Item: Into<OsString> + Clone,
+        W::Item: Into<OsString>,
         V: IntoIterator<Item = (OsString, OsString)>,
     {
-        let raw = Raw::try_parse_from(words)?;
-        let port = match (raw.port, raw.base, raw.index) {
-            (Some(port), _, _) => Some(port),
-            (None, Some(base), Some(index)) => base.checked_add(index),
-            _ => None,
-        };
-        let port = port.ok_or_else(|| refuse("--base plus --index is beyond port 65535"))?;
-        Ok(Self {
-            address: SocketAddr::new(raw.host, port),
-            drain_deadline: Duration::from_secs(raw.drain.into()),
-            stub: raw.stub,
-            shared: Shared::read(raw.config, environment).map_err(|problem| refuse(&problem))?,
-        })
+        let environment: Vec<_> = environment.into_iter().collect();
+        let (told, mut problems) = line::read(words)?;
+        let log = log::filter(&environment);
+        let checks: &[Check] = if told.stub { &[] } else { checks };
+        let shared = Shared::read(told.config, environment, checks);
+        problems.extend(log.as_ref().err().cloned());
+        problems.extend(shared.as_ref().err().cloned());
+        match (shared, log) {
+            (Ok(shared), Ok(log)) if problems.is_empty() => Ok(Self {
+                address: told.address,
+                drain_deadline: told.drain_deadline,
+                stub: told.stub,
+                log,
+                shared,
+            }),
+            _ => {
+                let text = format!("{}\n", problems.join("\n"));
+                let kind = clap::error::ErrorKind::ValueValidation;
+                Err(clap::Error::raw(kind, text))
+            }
+        }
     }
 }
 
 impl Shared {
-    /// Reads the file, where one is named, and the environment.
+    /// Reads the file, where one is named, and the environment, and has the checks look at them.
     ///
     /// # Errors
     ///
@@ -198,6 +211,7 @@ impl Shared {
     pub fn read(
         file: Option<PathBuf>,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
+        checks: &[Check],
     ) -> Result<Self, String> {
         let mut keys = keys::Keys::default();
         let environment: Vec<_> = environment.into_iter().collect();
@@ -209,10 +223,19 @@ impl Shared {
             let place = path.display().to_string();
             match std::fs::read_to_string(path) {
                 Ok(text) => keys.add_file(&place, &text),
-                Err(cause) => keys.problem(&place, &cause.to_string()),
+                Err(cause) => keys.unread(&place, &cause),
             }
         }
         keys.add_environment(environment);
+        let shared = Self::of(&mut keys);
+        for wrong in checks.iter().flat_map(|check| check(&shared)) {
+            keys.found(&wrong);
+        }
+        keys.finish().map(|()| shared)
+    }
+
+    /// What the keys say.
+    fn of(keys: &mut keys::Keys) -> Self {
         let seconds = Duration::from_secs;
         let shared = Self {
             store: Store {
@@ -252,28 +275,46 @@ impl Shared {
             hostagent_messenger: HostagentMessenger {
                 poll: keys.duration("hostagent_messenger", "poll", seconds(5)),
             },
-            secret: secret::read(&mut keys),
-            repository: repository::read(&mut keys),
-            package_search: package_search::read(&mut keys),
+            secret: secret::read(keys),
+            repository: repository::read(keys),
+            package_search: package_search::read(keys),
         };
         if shared.broker.prefix.len() > 64 {
-            keys.problem("broker.prefix", "a name has at most 64 bytes");
+            keys.wrong("broker", "prefix", "`prefix` has at most 64 bytes");
         }
-        keys.finish().map(|()| shared)
+        shared
     }
-}
-
-fn refuse(what: &str) -> clap::Error {
-    clap::Error::raw(clap::error::ErrorKind::ValueValidation, format!("{what}\n"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(line: &str) -> Result<Settings, String> {
+    fn read(
+        line: &str,
+        variables: &[(&str, &str)],
+        checks: &[Check],
+    ) -> Result<Settings, Vec<String>> {
         let words = std::iter::once("worker").chain(line.split_whitespace());
-        Settings::read(words, []).map_err(|problem| problem.to_string())
+        let variables = variables.iter().map(|(a, b)| (a.into(), b.into()));
+        Settings::read(words, variables, checks).map_err(|problem| {
+            let text = problem.to_string();
+            let text = text.strip_prefix("error: ").expect("said by clap");
+            text.trim_end().lines().map(str::to_owned).collect()
+        })
+    }
+
+    fn nothing_is_there(shared: &Shared) -> Vec<Wrong> {
+        let mut wrong = Vec::new();
+        if shared.store.url.is_empty() {
+            wrong.push(Wrong::missing("store", "url", ""));
+        }
+        wrong.push(Wrong {
+            section: "broker",
+            key: "url",
+            what: "broker.url: nobody is there".to_owned(),
+        });
+        wrong
     }
 
     #[test]
@@ -284,26 +325,61 @@ mod tests {
             ("--port 0 --host ::1", "[::1]:0"),
             ("--port 65535 --host 0.0.0.0", "0.0.0.0:65535"),
         ] {
-            let settings = read(line).expect(line);
+            let settings = read(line, &[], &[]).expect(line);
             assert_eq!(settings.address.to_string(), place, "{line}");
         }
     }
 
     #[test]
-    fn a_wrong_command_line_is_refused_with_the_reason() {
-        for (line, reason) in [
-            ("", "--port"),
-            ("--base 8070", "--index"),
-            ("--index 1", "--base"),
-            ("--port 1 --base 2 --index 3", "cannot be used with"),
-            ("--port 70000", "70000"),
-            ("--base 65535 --index 1", "beyond port 65535"),
-            ("--port 1 --host here", "here"),
-            ("--port 1 --colour red", "--colour"),
-            ("--port 1 --config /nowhere/x", "/nowhere/x: "),
-        ] {
-            let problem = read(line).expect_err(line);
-            assert!(problem.contains(reason), "{line}: {problem}");
+    fn mistakes_of_every_kind_are_told_in_one_message() {
+        let variables = [
+            ("BACKENDS_BROKER__URL", "amqp://x"),
+            ("BACKENDS_PINGSERVER__WRITE", "soon"),
+            ("RUST_LOG", "backends=loud"),
+        ];
+        let line = "--colour red --port 70000 --drain soon";
+        let problems = read(line, &variables, &[nothing_is_there]).expect_err("wrong");
+        let told = [
+            "command line: unexpected argument '--colour' found",
+            "command line: --port ",
+            "command line: --drain ",
+            "RUST_LOG: ",
+            "BACKENDS_PINGSERVER__WRITE: `write`",
+            "store.url is not set: give it by BACKENDS_STORE__URL, or as `url` in [store]",
+            "BACKENDS_BROKER__URL: broker.url: nobody is there",
+        ];
+        assert_eq!(problems.len(), told.len(), "{problems:#?}");
+        for part in told {
+            let is_told = problems.iter().any(|problem| problem.starts_with(part));
+            assert!(is_told, "{part}: {problems:#?}");
         }
+    }
+
+    #[test]
+    fn what_follows_from_a_mistake_is_none() {
+        let broken = [("BACKENDS_BROKER__URL", "http://x")];
+        let url = [("BACKENDS_STORE__URL", "x")];
+        let variables = [broken, url].concat();
+        let problems = read("--port 1", &variables, &[nothing_is_there]).expect_err("wrong");
+        assert_eq!(problems.len(), 1, "{problems:#?}");
+        assert!(
+            problems[0].contains("begins with `amqp://`"),
+            "{problems:#?}"
+        );
+    }
+
+    #[test]
+    fn what_a_file_may_say_that_cannot_be_read_is_not_missing() {
+        let line = "--port 1 --config /nowhere/x";
+        let needed: Check = |_| vec![Wrong::missing("store", "url", "")];
+        let problems = read(line, &[], &[needed]).expect_err("wrong");
+        assert_eq!(problems.len(), 1, "{problems:#?}");
+        assert!(problems[0].starts_with("/nowhere/x: "), "{problems:#?}");
+    }
+
+    #[test]
+    fn a_stub_needs_nothing() {
+        let settings = read("--port 1 --stub", &[], &[nothing_is_there]);
+        assert!(settings.expect("right").stub);
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn read(keys: &mut Keys) -> PackageSearch {
     });
     if url.is_none() && !written.is_empty() {
         let what = format!("`url` is of the form http://127.0.0.1:9099/v1/search, not `{written}`");
-        keys.problem("[package_search]", &what);
+        keys.wrong(section, "url", &what);
     }
     PackageSearch {
         url,

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use super::keys::Keys;
 
+const SECTION: &str = "secret";
+
 /// A text that is never printed with the rest of the settings.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Hidden(String);
@@ -27,6 +29,15 @@ impl fmt::Debug for Hidden {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("(hidden)")
     }
+}
+
+/// Where a secret of ours stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// In the settings.
+    Text(Hidden),
+    /// In a file, which somebody may replace while we run.
+    File(PathBuf),
 }
 
 /// `[secret]`
@@ -56,7 +67,7 @@ pub enum Keeper {
 pub struct Vault {
     /// `vault_url`: `http://host:8200` or `https://`.
     pub url: String,
-    /// `vault_ca`: PEM file of the authority that https trusts.
+    /// `vault_ca`: PEM file of the authority that https trusts. One that is replaced is read again.
     pub ca: Option<PathBuf>,
     /// `vault_mount`: where the engine of keys and values is mounted. Default `secret`.
     pub mount: String,
@@ -99,7 +110,7 @@ impl Vault {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Login {
     /// `vault_token` or `vault_token_file`.
-    Token(Hidden),
+    Token(Source),
     /// `vault_role_id`, `vault_secret_id` or `vault_secret_id_file`, and `vault_approle`, where that way
     /// is mounted. Default `approle`.
     AppRole {
@@ -108,103 +119,130 @@ pub enum Login {
         /// The role.
         role: String,
         /// Its secret.
-        secret: Hidden,
+        secret: Source,
     },
 }
 
 /// Reads the section.
 pub fn read(keys: &mut Keys) -> Secret {
-    let key = text_or_file(keys, "key", "key_file");
+    let key = one_of(keys, "key", "key_file").map(|source| match source {
+        Source::Text(text) => text,
+        // It was read a moment ago.
+        Source::File(path) => Hidden::new(std::fs::read_to_string(path).unwrap_or_default()),
+    });
     let vault = vault(keys);
-    let keeper = match (key.is_empty(), vault) {
-        (true, None) => Keeper::Nobody,
-        (false, None) => Keeper::Database(Hidden::new(key)),
-        (true, Some(vault)) => Keeper::Vault(vault),
-        (false, Some(_)) => {
-            let what = "`key` (or `key_file`) and `vault_url` exclude each other: remove one";
-            keys.problem("[secret]", what);
+    let keeper = match (key, vault) {
+        (None, None) => Keeper::Nobody,
+        (Some(key), None) => Keeper::Database(key),
+        (None, Some(vault)) => Keeper::Vault(vault),
+        (Some(_), Some(_)) => {
+            let key = keys.place(SECTION, "key");
+            let what = format!(
+                "`vault_url` and `key` or `key_file` ({key}) exclude each other: remove one"
+            );
+            wrong(keys, "vault_url", &what);
             Keeper::Nobody
         }
     };
     Secret {
         keeper,
-        cache: keys.duration("secret", "cache", Duration::from_secs(30)),
+        cache: keys.duration(SECTION, "cache", Duration::from_secs(30)),
     }
+}
+
+/// A mistake in here. Whoever is missing for it is not told besides.
+fn wrong(keys: &mut Keys, key: &'static str, what: &str) {
+    keys.wrong(SECTION, key, what);
+    keys.blame(SECTION, "key_file");
 }
 
 fn vault(keys: &mut Keys) -> Option<Vault> {
-    let url = keys.text("secret", "vault_url", "");
-    let ca = keys.text("secret", "vault_ca", "");
-    let token = text_or_file(keys, "vault_token", "vault_token_file");
-    let role = keys.text("secret", "vault_role_id", "");
-    let secret = text_or_file(keys, "vault_secret_id", "vault_secret_id_file");
-    let mount = keys.text("secret", "vault_approle", "approle");
-    let login = match (token.is_empty(), role.is_empty()) {
-        (false, _) => Login::Token(Hidden::new(token)),
-        (true, _) => Login::AppRole {
-            mount,
-            role: role.clone(),
-            secret: Hidden::new(secret.clone()),
-        },
-    };
-    let vault = Vault {
-        ca: (!ca.is_empty()).then(|| ca.into()),
-        mount: keys.text("secret", "vault_mount", "secret"),
-        version: keys.count("secret", "vault_kv", 1..=2, 2),
-        prefix: keys.text("secret", "vault_prefix", "landscape"),
-        timeout: keys.duration("secret", "vault_timeout", Duration::from_secs(3)),
-        url: url.trim_end_matches('/').to_owned(),
-        login,
-    };
+    let url = keys.text(SECTION, "vault_url", "");
+    let ca = keys.text(SECTION, "vault_ca", "");
+    let login = login(keys, !url.is_empty());
+    let mount = keys.text(SECTION, "vault_mount", "secret");
+    let version = keys.count(SECTION, "vault_kv", 1..=2, 2);
+    let prefix = keys.text(SECTION, "vault_prefix", "landscape");
+    let timeout = keys.duration(SECTION, "vault_timeout", Duration::from_secs(3));
     if url.is_empty() {
         return None;
     }
-    let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
-    let problem = match (&vault.login, scheme) {
-        (_, "https") if vault.ca.is_none() => {
+    let problem = match url.split_once("://").map_or("", |(scheme, _)| scheme) {
+        "https" if ca.is_empty() => {
             "`vault_url` is https: name its authority by `vault_ca`, a PEM file (those of the system: \
              /etc/ssl/certs/ca-certificates.crt)"
         }
-        (_, "http") if vault.ca.is_some() => {
+        "http" if !ca.is_empty() => {
             "`vault_ca` is of no use to a `vault_url` of http://: begin it with https://"
         }
-        (_, "http" | "https") => match &vault.login {
-            Login::AppRole { .. } if role.is_empty() || secret.is_empty() => {
-                "`vault_url` needs `vault_token`, or `vault_role_id` and `vault_secret_id`"
-            }
-            Login::Token(_) if !role.is_empty() => {
-                "`vault_token` and `vault_role_id` exclude each other: remove one"
-            }
-            _ => return Some(vault),
-        },
+        "http" | "https" => {
+            return Some(Vault {
+                url: url.trim_end_matches('/').to_owned(),
+                ca: (!ca.is_empty()).then(|| ca.into()),
+                mount,
+                version,
+                prefix,
+                login: login?,
+                timeout,
+            });
+        }
         _ => "`vault_url` begins with http:// or https://",
     };
-    keys.problem("[secret]", problem);
+    wrong(keys, "vault_url", problem);
     None
 }
 
-/// A key, or what stands in the file that another key names.
-fn text_or_file(keys: &mut Keys, text: &'static str, file: &'static str) -> String {
-    let (told, path) = (keys.text("secret", text, ""), keys.text("secret", file, ""));
+/// How to log in; something also where nobody has to, and None where that is told wrongly.
+fn login(keys: &mut Keys, needed: bool) -> Option<Login> {
+    let mount = keys.text(SECTION, "vault_approle", "approle");
+    let role = keys.text(SECTION, "vault_role_id", "");
+    let token = one_of(keys, "vault_token", "vault_token_file");
+    let secret = one_of(keys, "vault_secret_id", "vault_secret_id_file");
+    let none = || Source::Text(Hidden::new(""));
+    match (token, secret) {
+        (Some(_), _) if !role.is_empty() => {
+            let what = "`vault_token` and `vault_role_id` exclude each other: remove one";
+            wrong(keys, "vault_role_id", what);
+            None
+        }
+        (Some(token), _) => Some(Login::Token(token)),
+        (None, Some(secret)) if !role.is_empty() => Some(Login::AppRole {
+            mount,
+            role,
+            secret,
+        }),
+        _ if needed => {
+            let what = "`vault_url` needs `vault_token`, or `vault_role_id` and `vault_secret_id`";
+            // Beside what is wrong about its address; and none where that of a file is told already.
+            if keys.blame(SECTION, "vault_token") && keys.blame(SECTION, "vault_secret_id") {
+                let place = keys.place(SECTION, "vault_url");
+                keys.problem(&place, what);
+                keys.blame(SECTION, "key_file");
+            }
+            None
+        }
+        _ => Some(Login::Token(none())),
+    }
+}
+
+/// A key, or the file that another key names, which can be read and is not empty.
+fn one_of(keys: &mut Keys, text: &'static str, file: &'static str) -> Option<Source> {
+    let (told, path) = (keys.text(SECTION, text, ""), keys.text(SECTION, file, ""));
     if path.is_empty() {
-        return told;
+        return (!told.is_empty()).then(|| Source::Text(Hidden::new(told)));
     }
-    if !told.is_empty() {
-        let what = format!("`{text}` and `{file}` exclude each other: remove one");
-        keys.problem("[secret]", &what);
-        return String::new();
-    }
-    match std::fs::read_to_string(&path) {
-        Ok(content) if !content.trim().is_empty() => content.trim().to_owned(),
-        Ok(_) => {
-            keys.problem(&path, &format!("the file of `{file}` is empty"));
-            String::new()
+    let problem = if !told.is_empty() {
+        format!("`{text}` and `{file}` exclude each other: remove one")
+    } else {
+        match std::fs::read_to_string(&path) {
+            Ok(content) if !content.trim().is_empty() => return Some(Source::File(path.into())),
+            Ok(_) => format!("`{file}`: {path}: it is empty"),
+            Err(cause) => format!("`{file}`: {path}: {cause}"),
         }
-        Err(cause) => {
-            keys.problem(&path, &format!("the file of `{file}`: {cause}"));
-            String::new()
-        }
-    }
+    };
+    wrong(keys, file, &problem);
+    keys.blame(SECTION, text);
+    None
 }
 
 #[cfg(test)]
@@ -230,7 +268,26 @@ mod tests {
         };
         assert_eq!(vault.url, "http://127.0.0.1:8200");
         let printed = format!("{vault:?}");
-        assert!(printed.contains("secret: (hidden)"), "{printed}");
+        assert!(printed.contains("secret: Text((hidden))"), "{printed}");
+    }
+
+    #[test]
+    fn every_mistake_is_told_where_it_stands_and_what_follows_from_one_is_not() {
+        let text = "vault_url = v:8200\nvault_kv = 3\nvault_secret_id_file = /nowhere/x\n\
+                    vault_role_id = r\nkey = 00\nkey_file = /x\n";
+        let problems = read_text(text).expect_err("wrong");
+        for told in [
+            "f:2: `vault_url` begins with http",
+            "f:3: `vault_kv` is a number",
+            "f:4: `vault_secret_id_file`: /nowhere/x: ",
+            "f:7: `key` and `key_file` exclude each other",
+        ] {
+            assert!(problems.contains(told), "{told}\n{problems}");
+        }
+        assert_eq!(problems.lines().count(), 4, "{problems}");
+        let problems = read_text("vault_url = https://v\n").expect_err("wrong");
+        assert!(problems.contains("needs `vault_token`"), "{problems}");
+        assert!(problems.contains("`vault_ca`"), "{problems}");
     }
 
     #[test]

@@ -48,6 +48,25 @@ pub async fn put(tx: &Tx<'_>, name: &str, title: Option<&str>) -> Result<bool> {
     Ok(one(tx, sql, &[&name, &title]).await?.try_get(0)?)
 }
 
+/// Says of an account whether the key makes a registration count at once, and how many computers may wait;
+/// what is not said stays. What it is then; None where there is no such account.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn allow(
+    tx: &Tx<'_>,
+    name: &str,
+    auto_accept: Option<bool>,
+    pending_max: Option<i32>,
+) -> Result<Option<Account>> {
+    let sql = "update account set auto_accept = coalesce($2::boolean, auto_accept), \
+               pending_max = coalesce($3::integer, pending_max) where name = $1 \
+               returning id, registration_key, auto_accept, pending_max";
+    let row = super::find(tx, sql, &[&name, &auto_accept, &pending_max]).await?;
+    row.as_ref().map(account).transpose()
+}
+
 /// Is there an account of this name?
 ///
 /// # Errors

@@ -3,9 +3,13 @@
 //! Several programs may try at once: one does the work, the others wait for it. A migration that was
 //! applied never changes; a schema of a later program is left alone and told.
 
-use tokio_postgres::{Client, GenericClient};
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tokio_postgres::{Client, GenericClient, NoTls};
 
 use super::Result;
+use crate::settings;
 
 /// Every migration: its number, its name and what it does. In the order of their numbers, which may
 /// leave gaps.
@@ -88,14 +92,31 @@ pub enum MigrationError {
     /// The database is away.
     #[error("the database: {}", super::told(.0))]
     Database(#[from] tokio_postgres::Error),
+    /// It does not answer.
+    #[error("the database did not answer within {0:?}")]
+    Late(Duration),
 }
 
-/// Brings the schema to [`VERSION`] and returns the version that was there.
+/// Connects, brings the schema to [`VERSION`] and returns the version that was there. A step takes as
+/// long as it takes.
 ///
 /// # Errors
 ///
 /// See [`MigrationError`]. What was applied before the error stays.
-pub async fn migrate(client: &mut Client) -> std::result::Result<i32, MigrationError> {
+pub async fn migrate(settings: &settings::Store) -> std::result::Result<i32, MigrationError> {
+    let patience = settings.connect_timeout;
+    let connecting = tokio_postgres::connect(&settings.url, NoTls);
+    let connected = timeout(patience, connecting).await;
+    let (mut client, connection) = connected.map_err(|_| MigrationError::Late(patience))??;
+    let pump = tokio::spawn(connection);
+    let done = locked(&mut client).await;
+    drop(client);
+    // It ends with its client; what it met was told by what was asked.
+    let _ = pump.await;
+    done
+}
+
+async fn locked(client: &mut Client) -> std::result::Result<i32, MigrationError> {
     // Held by the session, so that it ends with the process however that ends.
     client
         .execute("select pg_advisory_lock($1)", &[&LOCK])

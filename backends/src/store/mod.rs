@@ -7,10 +7,11 @@
 use std::time::Duration;
 
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use tokio_postgres::config::SslMode;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{NoTls, Row};
 
-use crate::settings;
+use crate::settings::{self, Shared, Wrong};
 
 pub mod account;
 pub mod activity;
@@ -78,6 +79,37 @@ pub type Tx<'a> = deadpool_postgres::Transaction<'a>;
 
 /// A connection out of the pool, to begin a transaction on.
 pub type Connection = deadpool_postgres::Client;
+
+/// What is wrong with the address of the database.
+pub fn check(settings: &Shared) -> Vec<Wrong> {
+    let url = &settings.store.url;
+    if url.is_empty() {
+        let why = "; a worker with --stub needs none";
+        return vec![Wrong::missing("store", "url", why)];
+    }
+    // Without the address, which may hold a password.
+    let wrong = |why: &str| Wrong {
+        section: "store",
+        key: "url",
+        what: format!(
+            "`url` is no address of a database, postgres://user:password@host:port/database: {why}"
+        ),
+    };
+    let config: tokio_postgres::Config = match url.parse() {
+        Ok(config) => config,
+        Err(problem) => return vec![wrong(&told(&problem))],
+    };
+    let mut found = Vec::new();
+    if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+        found.push(wrong("it names no host"));
+    }
+    if config.get_ssl_mode() == SslMode::Require {
+        found.push(wrong(
+            "`sslmode=require`, and TLS is not spoken: leave it out",
+        ));
+    }
+    found
+}
 
 /// The database.
 #[derive(Clone)]
@@ -184,4 +216,36 @@ async fn one(tx: &Tx<'_>, sql: &str, values: Values<'_>) -> Result<Row> {
 async fn run(tx: &Tx<'_>, sql: &str, values: Values<'_>) -> Result<u64> {
     let statement = tx.prepare_cached(sql).await?;
     Ok(tx.execute(&statement, values).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_none_is_told_without_the_password_in_it() {
+        for (url, told) in [
+            ("", "store.url is not set"),
+            ("postgres://u:s3cret@h:port/d", "`url` is no address"),
+            ("s3cret", "`url` is no address"),
+            ("http://u:s3cret@h/d", "`url` is no address"),
+            ("postgres:///d", "names no host"),
+            (
+                "postgres://u:s3cret@h/d?sslmode=require",
+                "TLS is not spoken",
+            ),
+            ("postgres://u:s3cret@h/d?colour=red", "colour"),
+        ] {
+            let file = std::env::temp_dir().join(format!("backends-store-{}", fastrand::u64(..)));
+            std::fs::write(&file, format!("[store]\nurl = {url}\n")).expect("a file");
+            let problems = Shared::read(Some(file.clone()), [], &[check]).expect_err(url);
+            std::fs::remove_file(&file).expect("it is there");
+            assert!(problems.contains(told), "{url}: {problems}");
+            assert!(problems.contains(":2: "), "its place: {problems}");
+            assert!(!problems.contains("s3cret"), "{problems}");
+        }
+        let url = "postgres://u:p@127.0.0.1:5432/d?connect_timeout=3";
+        let set = [("BACKENDS_STORE__URL".into(), url.into())];
+        assert!(Shared::read(None, set, &[check]).is_ok());
+    }
 }

@@ -13,7 +13,7 @@ use crate::domain::event::{Event, Topic};
 /// So long after a relay last had the broker, notes are not kept any more.
 pub const STALE: Duration = Duration::from_secs(600);
 /// Most notes that wait; the oldest are given up.
-const NOTES_MAX: i64 = 200_000;
+pub const NOTES_MAX: i64 = 200_000;
 /// Held by the relay that works: "the outbox of the backends", as a number of our own.
 const LOCK: i64 = 0x6f75_7462_6f78;
 
@@ -88,15 +88,17 @@ pub async fn told(tx: &Tx<'_>, notes: &[Note]) -> Result<()> {
     Ok(())
 }
 
-/// Gives up the oldest notes above the bound, and returns how many.
+/// Gives up the oldest notes where there are more than so many, with room for the one that tells of it.
+/// How many it were.
 ///
 /// # Errors
 ///
 /// The database's.
-pub async fn bound(tx: &Tx<'_>) -> Result<u64> {
+pub async fn bound(tx: &Tx<'_>, most: i64) -> Result<u64> {
     let sql = "delete from outbox where id <= ( \
-               select id from outbox order by id desc offset $1 limit 1)";
-    run(tx, sql, &[&NOTES_MAX]).await
+                   select id from outbox order by id desc offset $1::bigint - 1 limit 1) \
+               and exists (select from outbox order by id desc offset $1::bigint limit 1)";
+    run(tx, sql, &[&most]).await
 }
 
 /// A relay has the broker. True where none had it for so long that notes were not kept.

@@ -20,6 +20,7 @@ use self::page::Frame;
 use super::packages::Packages;
 use super::sign_in::Judge;
 use super::{Service, admission};
+use crate::archive;
 use crate::domain::person::Role;
 use crate::error::Error;
 use crate::front;
@@ -42,6 +43,7 @@ pub const SERVICE: Service = Service {
     name: "appserver",
     routes: demo::routes,
     open: Some(|ground| async { Ok(open(ground)) }.boxed()),
+    check: Some(archive::check),
 };
 
 /// Computers on one page.

@@ -39,6 +39,7 @@ pub const SERVICE: Service = Service {
     name: "hostagent-messenger",
     routes: echo::routes,
     open: Some(|ground| open(ground).boxed()),
+    check: None,
 };
 
 /// The service's name in gRPC.

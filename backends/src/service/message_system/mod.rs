@@ -36,6 +36,7 @@ pub const SERVICE: Service = Service {
     name: "message-system",
     routes: stub::routes,
     open: Some(|ground| async { Ok(open(ground)) }.boxed()),
+    check: None,
 };
 
 /// Bodies above this are read beside the other requests, bytes.

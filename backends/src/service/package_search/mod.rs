@@ -40,6 +40,7 @@ pub const SERVICE: Service = Service {
     name: "package-search",
     routes: stub::routes,
     open: Some(|ground| async { Ok(open(ground)) }.boxed()),
+    check: None,
 };
 
 /// Largest question, bytes.
@@ -89,7 +90,7 @@ fn open(ground: Ground) -> Live {
         .route("/v1/search", post(search))
         .route("/v1/invalidate", post(invalidate))
         .with_state(desk.clone());
-    let health = get(health).with_state(desk);
+    let health = get(health).with_state((desk, ground.worker.clone()));
     Live {
         routes: front::around_with(routes, &ground.worker, &ground.metrics, health),
         last: None,
@@ -102,9 +103,9 @@ fn problem(status: StatusCode, message: &str) -> Response {
     (status, body).into_response()
 }
 
-async fn health(State(desk): State<Desk>) -> Response {
+async fn health(State((desk, worker)): State<(Desk, Worker)>) -> Response {
     match desk.is_fresh() {
-        true => "ok\n".into_response(),
+        true => format!("ok\n{}", worker.conditions()).into_response(),
         false => (StatusCode::SERVICE_UNAVAILABLE, "not loaded\n").into_response(),
     }
 }

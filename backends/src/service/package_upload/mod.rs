@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::Service;
+use crate::archive;
 use crate::archive::incoming::Incoming;
 use crate::archive::openpgp::Signer;
 use crate::domain::repository::{Place, is_plain};
@@ -30,7 +31,7 @@ use crate::error::Error;
 use crate::front;
 use crate::metrics::Metrics;
 use crate::serve::{Ground, Live, StartError};
-use crate::settings::Repository;
+use crate::settings::{Repository, Shared, Wrong};
 use crate::store::{self, Store};
 use crate::stub;
 
@@ -43,6 +44,7 @@ pub const SERVICE: Service = Service {
     name: "package-upload",
     routes: stub::routes,
     open: Some(|ground| async { open(ground) }.boxed()),
+    check: Some(check),
 };
 
 #[derive(Clone)]
@@ -56,19 +58,41 @@ struct Desk {
     free: Arc<Semaphore>,
 }
 
+/// What it needs of its settings.
+fn check(settings: &Shared) -> Vec<Wrong> {
+    let repository = &settings.repository;
+    let mut wrong = archive::check(settings);
+    if repository.directory.is_none() {
+        wrong.push(Wrong::missing("repository", "directory", ""));
+    }
+    if let Err(problem) = signer(repository) {
+        wrong.push(Wrong {
+            section: "repository",
+            key: "signing_key",
+            what: format!(
+                "`signing_key`: {problem}; `schema signing-key FILE` makes one, without one nothing is signed"
+            ),
+        });
+    }
+    wrong
+}
+
+/// The key that signs, if there is to be one.
+fn signer(settings: &Repository) -> Result<Option<Signer>, String> {
+    let Some(path) = &settings.signing_key else {
+        return Ok(None);
+    };
+    let at = |problem: String| format!("{}: {problem}", path.display());
+    let armored = std::fs::read_to_string(path).map_err(|cause| at(cause.to_string()))?;
+    Signer::read(&armored).map(Some).map_err(at)
+}
+
 fn open(ground: Ground) -> Result<Live, StartError> {
     let settings = ground.settings.repository;
     let wrong = |what: String| StartError::Setting("repository", what);
-    let directory = settings.directory.clone();
-    let directory = directory.ok_or_else(|| wrong("directory is not set".to_owned()))?;
-    let signer = match &settings.signing_key {
-        None => None,
-        Some(path) => {
-            let at = |problem: String| wrong(format!("signing_key: {}: {problem}", path.display()));
-            let armored = std::fs::read_to_string(path).map_err(|cause| at(cause.to_string()))?;
-            Some(Arc::new(Signer::read(&armored).map_err(at)?))
-        }
-    };
+    // That there is one was checked.
+    let directory = settings.directory.clone().unwrap_or_default();
+    let signer = signer(&settings).map_err(|problem| wrong(format!("signing_key: {problem}")))?;
     std::fs::create_dir_all(&directory)
         .map_err(|cause| wrong(format!("directory: {}: {cause}", directory.display())))?;
     let desk = Desk {
@@ -76,7 +100,7 @@ fn open(ground: Ground) -> Result<Live, StartError> {
         metrics: ground.metrics.clone(),
         incoming: Incoming::below(&directory),
         directory,
-        signer,
+        signer: signer.map(Arc::new),
         free: Arc::new(Semaphore::new(settings.uploads_max)),
         settings,
     };

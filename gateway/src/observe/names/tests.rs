@@ -217,6 +217,23 @@ fn the_dashboard_asks_for_what_there_is() {
         .map(|target| target["expr"].as_str().unwrap())
         .collect();
     assert!(exprs.len() > 40, "{}", exprs.len());
+    // What an operator looks for first, of each kind of thing that can be down.
+    for name in [
+        "portcullis_pool_workers_live",
+        "portcullis_dependency_up",
+        "portcullis_certificate_expiry_timestamp_seconds",
+    ] {
+        let shown = exprs.iter().any(|expr| names_in(expr).contains(name));
+        assert!(shown, "no panel shows {name}");
+    }
+    let mut ids: Vec<_> = panels.iter().map(|panel| panel["id"].as_u64()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(
+        ids.len(),
+        panels.len(),
+        "each panel has a number of its own"
+    );
     for expr in exprs {
         let names = names_in(expr);
         assert!(!names.is_empty(), "{expr}");

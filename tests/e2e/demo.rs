@@ -1,0 +1,408 @@
+//! Does the demo start, live through the loss of what it needs, and leave nothing behind? And do the other scripts do
+//! what an operator expects of them?
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use e2e::{TempDir, eventually, free_range, patience};
+
+fn root() -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests
+        .parent()
+        .expect("the crate lies in the workspace")
+        .to_owned()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The demo as `make demo` runs it, with the programs that were built with this test, on ports of its own.
+struct Demo {
+    child: Child,
+    said: Arc<Mutex<Vec<String>>>,
+    /// Not below the directory of a test: other users must be able to go there.
+    dir: PathBuf,
+    https: u16,
+    mark: String,
+}
+
+impl Demo {
+    fn start() -> Demo {
+        let mark = format!(
+            "portcullis-demo-{}-{:08x}",
+            std::process::id(),
+            fastrand::u32(..)
+        );
+        let dir = std::env::temp_dir().join(&mark);
+        let https = free_range(1);
+        let mut child = command(&dir, &mark, https)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("scripts/demo.sh can be started");
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let (out, error) = (child.stdout.take(), child.stderr.take());
+        listen(out.expect("piped"), &said);
+        listen(error.expect("piped"), &said);
+        Demo {
+            child,
+            said,
+            dir,
+            https,
+            mark,
+        }
+    }
+
+    fn said(&self) -> String {
+        let lines = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.join("\n")
+    }
+
+    /// Waits for a part of what it says; building up all of it takes its time.
+    async fn until_said(&mut self, part: &str) {
+        let end = Instant::now() + patience() * 10;
+        while !self.said().contains(part) {
+            let ended = self.child.try_wait().expect("our own child");
+            let waits = ended.is_none() && Instant::now() < end;
+            assert!(
+                waits,
+                "`{part}` is never said ({ended:?}):\n{}",
+                self.said()
+            );
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The process that it names before these words.
+    fn process_before(&self, words: &str) -> String {
+        let said = self.said();
+        let (before, _) = said.split_once(words).expect(words);
+        let digits = before.trim_end_matches(|c: char| !c.is_ascii_digit());
+        let number = digits.rsplit(|c: char| !c.is_ascii_digit()).next();
+        number.expect("a number").to_owned()
+    }
+
+    /// Asks through the edge; the status and the answer.
+    fn ask(&self, path: &str, more: &[&str]) -> (String, String) {
+        let output = Command::new("curl")
+            .args(["-sS", "--max-time", "20", "--cacert", "certs/ca.pem"])
+            .args(["-w", "\n%{http_code}"])
+            .args(more)
+            .arg(format!("https://localhost:{}{path}", self.https))
+            .current_dir(root())
+            .output()
+            .expect("curl: run  scripts/setup.sh");
+        let said = text(&output.stdout);
+        let (answer, status) = said.rsplit_once('\n').unwrap_or_default();
+        (status.to_owned(), answer.to_owned())
+    }
+
+    /// Signs in, which needs the database and the secret of the Vault.
+    fn signs_in(&self) -> Option<()> {
+        let password =
+            std::fs::read_to_string(self.dir.join("data/admin-password")).expect("it was made");
+        let body = format!(
+            r#"{{"email": "admin@localhost", "password": "{}"}}"#,
+            password.trim()
+        );
+        let more = ["-H", "Content-Type: application/json", "-d", &body];
+        let (status, answer) = self.ask("/api/v2/login", &more);
+        (status == "200" && answer.contains("token")).then_some(())
+    }
+
+    /// Processes that it started, or that one of them did: they live in its directory, or know its name.
+    fn processes(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir("/proc").expect("it is mounted").flatten() {
+            let at = entry.path();
+            let lives_there =
+                std::fs::read_link(at.join("cwd")).is_ok_and(|it| it.starts_with(&self.dir));
+            let environment = std::fs::read(at.join("environ")).unwrap_or_default();
+            if lives_there || text(&environment).contains(&self.mark) {
+                let words = std::fs::read(at.join("cmdline")).unwrap_or_default();
+                found.push(format!(
+                    "{} {}",
+                    at.display(),
+                    text(&words).replace('\0', " ")
+                ));
+            }
+        }
+        found
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        // What it started hears of its end from the kernel.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn listen(from: impl std::io::Read + Send + 'static, said: &Arc<Mutex<Vec<String>>>) {
+    let said = Arc::clone(said);
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            said.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(line);
+        }
+    });
+}
+
+/// By how much the demo's ports must be higher so that nobody has one of them. Other tests take theirs elsewhere.
+fn free_shift() -> u16 {
+    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let mut shifts = std::iter::repeat_with(|| fastrand::u16(1000..6000)).take(100);
+    let all_free = |shift: &u16| {
+        let mut ports = (8070..=9101).chain([9901, 50052]);
+        ports.all(|port| is_free(port + shift))
+    };
+    shifts.find(all_free).expect("1000 free ports side by side")
+}
+
+fn command(dir: &Path, mark: &str, https: u16) -> Command {
+    let test = std::env::current_exe().expect("a running program knows its file");
+    let built = test
+        .parent()
+        .and_then(Path::parent)
+        .expect("tests run in target/*/deps");
+    let name = built.file_name().expect("a directory").to_string_lossy();
+    let profile = if name == "debug" { "dev" } else { &*name };
+    let shift = free_shift().to_string();
+    let mut command = Command::new(root().join("scripts/demo.sh"));
+    command
+        .current_dir(root())
+        .env("PROFILE", profile)
+        .env("CARGO_TARGET_DIR", built.parent().expect("target"))
+        .env("HTTP_PORT", free_range(1).to_string())
+        .env("HTTPS_PORT", https.to_string())
+        .env("GRPC_PORT", free_range(1).to_string())
+        .env("SHIFT", shift)
+        .env("WORKERS", "1")
+        .env("DATA", dir.join("data"))
+        .env("LOGS", dir.join("logs"))
+        .env("RESTART", "1")
+        .env("READY_SECONDS", "300")
+        .env("RUNTIME_DIRECTORY", dir)
+        .env("DEMO_MARK", mark)
+        .stdin(Stdio::null());
+    command
+}
+
+/// The certificates, which `make demo` makes before; they are left alone where they are good.
+fn certificates() {
+    let made = Command::new(root().join("scripts/certs.sh")).output();
+    let made = made.expect("scripts/certs.sh can be started");
+    assert!(made.status.success(), "{}", text(&made.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_demo_lives_through_the_end_of_what_it_needs_and_leaves_nothing_behind() {
+    certificates();
+    e2e::stack::program("schema");
+    refuses_where_no_port_is_left();
+    let mut demo = Demo::start();
+    demo.until_said("ready http=localhost:").await;
+    demo.signs_in().expect("all of it is there");
+
+    let servers = [
+        ("PostgreSQL", "      (PostgreSQL;"),
+        ("RabbitMQ", " is RabbitMQ"),
+        ("the Vault", " the Vault;"),
+    ];
+    for (_, words) in servers {
+        let process = demo.process_before(words);
+        let killed = Command::new("kill").args(["-KILL", &process]).status();
+        assert!(
+            killed.is_ok_and(|status| status.success()),
+            "{process}: {}",
+            demo.said()
+        );
+    }
+    for (name, _) in servers {
+        demo.until_said(&format!("demo: {name} (process ")).await;
+    }
+    // The edge and the services stay up, and answer what they can.
+    let (status, answer) = demo.ask("/ping", &["-d", "insecure_id=1"]);
+    assert_eq!(status, "200", "{answer}\n{}", demo.said());
+    for (name, _) in servers {
+        demo.until_said(&format!("demo: {name} is back")).await;
+    }
+    eventually("all of it is there again", || async { demo.signs_in() }).await;
+    assert!(!demo.said().contains("workers left"), "{}", demo.said());
+
+    assert!(demo.processes().len() > 10, "{:#?}", demo.processes());
+    let process = demo.child.id().to_string();
+    let told = Command::new("kill").args(["-TERM", &process]).status();
+    assert!(told.is_ok_and(|status| status.success()));
+    demo.until_said("everything started here is stopped").await;
+    let status = demo.child.wait().expect("our own child");
+    assert!(status.success(), "{status}: {}", demo.said());
+    eventually("no process is left over", || async {
+        demo.processes().is_empty().then_some(())
+    })
+    .await;
+}
+
+/// Where every port that a database may have is taken, it says so and starts nothing.
+fn refuses_where_no_port_is_left() {
+    // Those that somebody has are taken as well.
+    let _taken: Vec<_> = (5432..=5499)
+        .map(|port| TcpListener::bind(("127.0.0.1", port)))
+        .collect();
+    let dir = TempDir::new();
+    let output = command(dir.path(), "none", free_range(1)).output();
+    let output = output.expect("scripts/demo.sh can be started");
+    let said = text(&output.stderr);
+    assert!(!output.status.success(), "{said}");
+    let told = "every port from 5432 to 5499 is taken, and PostgreSQL needs one";
+    assert!(said.contains(told), "{said}");
+}
+
+#[test]
+fn what_the_demo_is_asked_for_wrongly_is_told() {
+    for (name, value, told) in [
+        (
+            "SHIFT",
+            "20000",
+            "SHIFT=20000 is not a number from 0 to 15483",
+        ),
+        (
+            "SHIFT",
+            "7000",
+            "RabbitMQ has ports between 15070 and 16101: choose another",
+        ),
+        (
+            "RESTART",
+            "soon",
+            "RESTART=soon is neither a number of seconds nor off",
+        ),
+        (
+            "READY_SECONDS",
+            "0",
+            "READY_SECONDS=0 is not a number of seconds",
+        ),
+        ("WORKERS", "none", "WORKERS=none is not a number"),
+        ("HTTPS_PORT", "70000", "HTTPS_PORT=70000 is not a port"),
+        ("CONFIG", "/nowhere/x", "there is no /nowhere/x"),
+    ] {
+        let dir = TempDir::new();
+        let output = command(dir.path(), "none", free_range(1))
+            .env(name, value)
+            .output();
+        let output = output.expect("scripts/demo.sh can be started");
+        let said = text(&output.stderr);
+        assert!(
+            !output.status.success() && said.contains(told),
+            "{told}: {said}"
+        );
+    }
+}
+
+#[test]
+fn every_script_is_read_by_the_shell_without_a_complaint() {
+    let mut count = 0;
+    for entry in std::fs::read_dir(root().join("scripts"))
+        .expect("it is there")
+        .flatten()
+    {
+        let path = entry.path();
+        let first = std::fs::read_to_string(&path).expect("a script is text");
+        assert!(
+            first.starts_with("#!/usr/bin/env bash\n"),
+            "{}",
+            path.display()
+        );
+        let mode = path.metadata().expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o111, 0o111, "{} can be run", path.display());
+        let output = Command::new("bash").arg("-n").arg(&path).output();
+        let output = output.expect("bash is there");
+        let quiet = output.status.success() && output.stderr.is_empty();
+        assert!(quiet, "{}", text(&output.stderr));
+        count += 1;
+    }
+    assert!(count > 8, "{count} scripts");
+}
+
+fn set_up(path: &Path) -> Output {
+    let mut command = Command::new(root().join("scripts/setup.sh"));
+    let output = command.current_dir(root()).env("PATH", path).output();
+    output.expect("scripts/setup.sh can be started")
+}
+
+/// `make test` has installed all of it before.
+#[test]
+fn the_set_up_asks_for_what_is_missing_and_nothing_else() {
+    let dir = TempDir::new();
+    let path = std::env::var_os("PATH").expect("a PATH");
+    for folder in std::env::split_paths(&path) {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            // The first of a name counts; the others are there already.
+            let _ = symlink(entry.path(), dir.path().join(entry.file_name()));
+        }
+    }
+    let asked = dir.path().join("asked");
+    let apt = dir.path().join("apt-get");
+    let _ = std::fs::remove_file(&apt);
+    let script = format!("#!/bin/sh\necho \"$*\" >>{}\n", asked.display());
+    std::fs::write(&apt, script).expect("a program that is asked in place of Debian's");
+    let all = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&apt, all).expect("our own file");
+
+    let output = set_up(dir.path());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), "setup: all there\n");
+    assert!(!asked.exists(), "nothing is missing");
+
+    std::fs::remove_file(dir.path().join("cmake")).expect("it is installed");
+    let output = set_up(dir.path());
+    let id = Command::new("id").arg("-u").output().expect("id is there");
+    if text(&id.stdout).trim() == "0" {
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert_eq!(
+            text(&output.stdout),
+            "setup: installing cmake\nsetup: all there\n"
+        );
+        let asked = std::fs::read_to_string(&asked).expect("it was asked");
+        assert_eq!(asked, "install -y --no-install-recommends cmake\n");
+    } else {
+        let said = text(&output.stderr);
+        assert!(
+            said.contains("missing: as root run  apt-get install cmake"),
+            "{said}"
+        );
+        assert!(!output.status.success() && !asked.exists());
+    }
+}
+
+/// A package by itself has other features than within the workspace, so that most of what is below is built again.
+#[test]
+fn what_make_builds_has_the_features_of_the_whole_workspace() {
+    let mut make = Command::new("make");
+    make.args(["--dry-run", "--no-print-directory", "demo", "bench", "test"]);
+    let output = make.current_dir(root()).output().expect("make is there");
+    let said = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let builds: Vec<&str> = said
+        .lines()
+        .filter(|line| line.starts_with("cargo build"))
+        .collect();
+    assert_eq!(builds.len(), 3, "{said}");
+    for line in builds {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert!(words.contains(&"--workspace"), "{line}");
+        assert!(
+            !words.contains(&"-p") && !words.contains(&"--package"),
+            "{line}"
+        );
+    }
+}

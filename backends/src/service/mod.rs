@@ -16,6 +16,7 @@ pub mod package_search;
 pub mod package_upload;
 pub mod packages;
 pub mod pingserver;
+pub mod session_cookie;
 pub mod sign_in;
 
 /// A service: what it is called and how a worker of it answers.

@@ -80,6 +80,14 @@ impl Wanted {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn nothing_that_is_asked_breaks_it(text in "(status|computer|id|parent|:|-?[0-9]{0,20}|é| |\\PC){0,30}") {
+            let _ = Wanted::read(&text);
+        }
+    }
 
     #[test]
     fn queries_are_read() {

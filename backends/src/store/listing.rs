@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
+use super::search;
 use super::{Result, Tx, find, one, outbox, rows, run};
+use crate::domain::alert::Alert;
 use crate::domain::event::Topic;
 use crate::domain::person::Person;
 
@@ -85,7 +87,7 @@ pub async fn computers(
              array(select tag from computer_tag where computer_id = computer.id order by tag), \
              access_group, distributor, distribution, release, code_name, vm_info, \
              container_info, clone_of, ubuntu_pro_info, \
-             to_char(registered_at at time zone 'UTC', {ISO}), hostagent_uid is not null, \
+             to_char(registered_at at time zone 'UTC', {ISO}), coalesce(hostagent_uid, '') <> '', \
              case when $3 then hardware_info end \
          from unnest($2::bigint[]) with ordinality as wanted (id, place) \
          join computer on computer.id = wanted.id \
@@ -160,6 +162,80 @@ pub async fn annotations(tx: &Tx<'_>, ids: &[i64]) -> Result<HashMap<i64, Vec<(S
     for row in rows(tx, sql, &[&ids]).await? {
         let pair = (row.try_get(1)?, row.try_get(2)?);
         all.entry(row.try_get(0)?).or_default().push(pair);
+    }
+    Ok(all)
+}
+
+/// The alerts that computers have, by computer.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn alerts(tx: &Tx<'_>, ids: &[i64]) -> Result<HashMap<i64, Vec<Alert>>> {
+    let conditions = Alert::ALL.map(search::alert).join(", ");
+    let sql = format!("select id, {conditions} from computer where id = any($1)");
+    let mut all = HashMap::new();
+    for row in rows(tx, &sql, &[&ids]).await? {
+        let mut alerts = Vec::new();
+        for (column, alert) in (1_usize..).zip(Alert::ALL) {
+            if row.try_get(column)? {
+                alerts.push(alert);
+            }
+        }
+        all.insert(row.try_get(0)?, alerts);
+    }
+    Ok(all)
+}
+
+/// How many accepted computers of an account have which alert.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn alerted(tx: &Tx<'_>, account: i64) -> Result<Vec<(Alert, i64)>> {
+    let counts = Alert::ALL.map(|one| format!("count(*) filter (where {})", search::alert(one)));
+    let sql = format!(
+        "select {} from computer where account_id = $1 and accepted",
+        counts.join(", ")
+    );
+    let row = one(tx, &sql, &[&account]).await?;
+    let counted = Alert::ALL.into_iter().enumerate();
+    counted
+        .map(|(column, alert)| Ok((alert, row.try_get(column)?)))
+        .collect()
+}
+
+/// How many packages of a computer can be upgraded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Upgrades {
+    /// To versions that mend no weakness.
+    pub regular: i64,
+    /// To ones that do.
+    pub security: i64,
+}
+
+/// How many packages can be upgraded, by computer; without those that never told of their packages.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn upgrades(tx: &Tx<'_>, ids: &[i64]) -> Result<HashMap<i64, Upgrades>> {
+    // A package may have several newer versions, and counts once.
+    let sql = "select told.computer_id, \
+                   count(name) filter (where not mends), count(name) filter (where mends) \
+               from computer_packages told left join lateral ( \
+                   select name, bool_or(package.id <@ told.security) as mends \
+                   from unnest(told.upgrades) as span join package \
+                       on package.id >= lower(span) and package.id < upper(span) \
+                   group by name) as newer on true \
+               where told.computer_id = any($1) group by told.computer_id";
+    let mut all = HashMap::new();
+    for row in rows(tx, sql, &[&ids]).await? {
+        let upgrades = Upgrades {
+            regular: row.try_get(1)?,
+            security: row.try_get(2)?,
+        };
+        all.insert(row.try_get(0)?, upgrades);
     }
     Ok(all)
 }

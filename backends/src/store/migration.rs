@@ -51,6 +51,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
         "accounts",
         include_str!("../../migrations/0032_accounts.sql"),
     ),
+    (
+        50,
+        "wsl_numbers",
+        include_str!("../../migrations/0050_wsl_numbers.sql"),
+    ),
 ];
 
 /// The version of the schema that this program works with: the number of the last migration.

@@ -503,7 +503,10 @@ async fn those_who_wait_are_accepted_take_a_place_or_are_rejected() {
     let (new, instead) = (ids[0], ids[1]);
     assert_eq!(
         notes(&house),
-        format!("computer.accepted|{new}\ncomputer.removed|{instead}\ncomputer.accepted|{old_id}")
+        format!(
+            "computer.accepted|{new}\ncomputer.removed|{instead}\ncomputer.accepted|{old_id}\n\
+             computer.changed|{new}\ncomputer.changed|{old_id}"
+        )
     );
     let body = json!({"computer_ids": [ids[2]]});
     let (status, _) = described

@@ -199,6 +199,51 @@ async fn every_term_of_a_query_is_true_of_those_that_it_says_and_of_no_others() 
 }
 
 #[tokio::test]
+async fn words_are_found_in_whatever_letters_they_are_written() {
+    let two = Two::there().await;
+    let described = Described::behind(&two.house.gateway).await;
+    let rest = two.house.rest().await;
+    let title = "\u{dc}berwachung B\u{fc}cherei";
+    let renamed = format!("computer_titles.{}", two.db);
+    let (status, _) = two.signed("RenameComputers", &[(&renamed, title)]).await;
+    assert_eq!(status, 200);
+    let annotation = [
+        ("query", "title:web-1"),
+        ("key", "Ort"),
+        ("value", "K\u{d6}LN"),
+    ];
+    assert_eq!(
+        two.signed("AddAnnotationToComputers", &annotation).await.0,
+        200
+    );
+    for (query, found) in [
+        ("\u{dc}berwachung", title),
+        ("\"\u{dc}BER\" b\u{fc}CHEREI", title),
+        ("\u{dc}BERWACHUNG", title),
+        ("b\u{fc}cher", title),
+        ("annotation:Ort:\u{d6}", "web-1"),
+        ("annotation:Ort:k\u{d6}ln", "web-1"),
+    ] {
+        let path = format!("/computers?query={}", e2e::person::escaped(query));
+        let (_, page) = described.get(&rest, &path).await;
+        let expected: BTreeSet<String> = [found.to_owned()].into();
+        assert_eq!(titles(&page["results"]), expected, "{query}");
+    }
+    let script = json!({"title": "Pr\u{fc}fung \u{c4}", "code": "#!/bin/sh\nid\n"});
+    let (_, script) = described.post(&rest, "/scripts", &script).await;
+    let path = format!("/scripts/{}/execute", script["id"]);
+    described
+        .post(&rest, &path, &json!({"computer_ids": [two.web.1]}))
+        .await;
+    let path = format!(
+        "/activities?query={}",
+        e2e::person::escaped("pr\u{fc}FUNG \u{c4}")
+    );
+    let (_, page) = described.get(&rest, &path).await;
+    assert_eq!(page["count"], 2, "the group and its child: {page}");
+}
+
+#[tokio::test]
 async fn what_is_asked_of_computers_beyond_the_usual_is_told() {
     let two = Two::there().await;
     let described = Described::behind(&two.house.gateway).await;
@@ -807,4 +852,44 @@ async fn a_browser_that_is_signed_in_asks_without_a_token_and_no_other_site_does
     );
     let nobody = Rest::stranger(gateway);
     assert_eq!(nobody.get("/person").await.0, 401);
+}
+
+#[tokio::test]
+async fn whatever_a_program_changes_of_computers_is_noted_for_open_pages() {
+    let two = Two::there().await;
+    let (web, database) = (two.web.1, &two.house.database);
+    let query = ("query", "title:web-1");
+    let title = format!("computer_titles.{web}");
+    let notes = "select topic, subject from outbox where topic <> 'pings.heard' order by id";
+    for (action, arguments) in [
+        ("AddTagsToComputers", vec![query, ("tags.1", "new")]),
+        ("RemoveTagsFromComputers", vec![query, ("tags.1", "new")]),
+        (
+            "AddAnnotationToComputers",
+            vec![query, ("key", "a"), ("value", "b")],
+        ),
+        ("RemoveAnnotationFromComputers", vec![query, ("key", "a")]),
+        (
+            "ChangeComputersAccessGroup",
+            vec![query, ("access_group", "attic")],
+        ),
+        ("RenameComputers", vec![(title.as_str(), "other")]),
+    ] {
+        // As if a relay were there: notes are kept from now on.
+        database.sql("delete from outbox; update outbox_relay set seen_at = now()");
+        let (status, answer) = two.signed(action, &arguments).await;
+        assert_eq!(status, 200, "{action}: {answer}");
+        let expected = format!("computer.changed|{web}");
+        assert_eq!(database.sql(notes), expected, "{action}");
+    }
+    // Many are told of together.
+    database.sql(
+        "insert into computer (account_id, accepted, title, hostname) \
+         select 1, true, 'many', 'many' from generate_series(1, 101); \
+         delete from outbox",
+    );
+    let many = [("query", "title:many"), ("tags.1", "new")];
+    let (status, answer) = two.signed("AddTagsToComputers", &many).await;
+    assert_eq!((status, answer.as_array().map(Vec::len)), (200, Some(101)));
+    assert_eq!(database.sql(notes), "computer.changed|");
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::search;
 use super::{Result, Tx, find, one, outbox, rows, run};
 use crate::domain::alert::Alert;
-use crate::domain::event::Topic;
+use crate::domain::event::{Event, Topic};
 use crate::domain::person::Person;
 
 /// A computer for clients of the API.
@@ -302,6 +302,20 @@ pub async fn pending(
     Ok((count, waiting))
 }
 
+/// Computers that are told of by name when people change something of them; more are told of together.
+const NAMED_MAX: usize = 100;
+
+/// Notes that people changed something of these computers.
+async fn changed(tx: &Tx<'_>, ids: &[i64]) -> Result<()> {
+    if ids.len() > NAMED_MAX {
+        return outbox::put(tx, &Event::of(Topic::ComputerChanged, "")).await;
+    }
+    for id in ids {
+        outbox::put_of(tx, Topic::ComputerChanged, *id).await?;
+    }
+    Ok(())
+}
+
 /// Puts a tag on computers.
 ///
 /// # Errors
@@ -312,7 +326,7 @@ pub async fn add_tags(tx: &Tx<'_>, ids: &[i64], tags: &[String]) -> Result<()> {
                from unnest($1::bigint[]) as id cross join unnest($2::text[]) as tag \
                on conflict do nothing";
     run(tx, sql, &[&ids, &tags]).await?;
-    Ok(())
+    changed(tx, ids).await
 }
 
 /// Takes tags off computers.
@@ -323,7 +337,7 @@ pub async fn add_tags(tx: &Tx<'_>, ids: &[i64], tags: &[String]) -> Result<()> {
 pub async fn remove_tags(tx: &Tx<'_>, ids: &[i64], tags: &[String]) -> Result<()> {
     let sql = "delete from computer_tag where computer_id = any($1) and tag = any($2)";
     run(tx, sql, &[&ids, &tags]).await?;
-    Ok(())
+    changed(tx, ids).await
 }
 
 /// Moves computers into an access group.
@@ -334,7 +348,7 @@ pub async fn remove_tags(tx: &Tx<'_>, ids: &[i64], tags: &[String]) -> Result<()
 pub async fn set_access_group(tx: &Tx<'_>, ids: &[i64], group: &str) -> Result<()> {
     let sql = "update computer set access_group = $2 where id = any($1)";
     run(tx, sql, &[&ids, &group]).await?;
-    Ok(())
+    changed(tx, ids).await
 }
 
 /// Gives a computer another title.
@@ -343,13 +357,9 @@ pub async fn set_access_group(tx: &Tx<'_>, ids: &[i64], group: &str) -> Result<(
 ///
 /// The database's.
 pub async fn rename(tx: &Tx<'_>, id: i64, title: &str) -> Result<()> {
-    run(
-        tx,
-        "update computer set title = $2 where id = $1",
-        &[&id, &title],
-    )
-    .await?;
-    Ok(())
+    let sql = "update computer set title = $2 where id = $1";
+    run(tx, sql, &[&id, &title]).await?;
+    changed(tx, &[id]).await
 }
 
 /// Notes something of computers under a name.
@@ -361,7 +371,7 @@ pub async fn annotate(tx: &Tx<'_>, ids: &[i64], name: &str, value: &str) -> Resu
     let sql = "insert into computer_annotation select id, $2, $3 from unnest($1::bigint[]) as id \
                on conflict (computer_id, name) do update set value = excluded.value";
     run(tx, sql, &[&ids, &name, &value]).await?;
-    Ok(())
+    changed(tx, ids).await
 }
 
 /// Takes a note away.
@@ -372,7 +382,7 @@ pub async fn annotate(tx: &Tx<'_>, ids: &[i64], name: &str, value: &str) -> Resu
 pub async fn unannotate(tx: &Tx<'_>, ids: &[i64], name: &str) -> Result<()> {
     let sql = "delete from computer_annotation where computer_id = any($1) and name = $2";
     run(tx, sql, &[&ids, &name]).await?;
-    Ok(())
+    changed(tx, ids).await
 }
 
 /// Forgets computers with all they reported.

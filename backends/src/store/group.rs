@@ -95,7 +95,7 @@ fn from() -> String {
 const CONDITION: &str = "($2::boolean is false or computer_id is null) \
     and ($3::bigint is null or parent_id = $3) and ($4::bigint is null or computer_id = $4) \
     and ($5::text is null or status = $5) and ($6::bigint[] is null or id = any($6)) \
-    and ($7::text is null or strpos(lower(summary), $7) > 0)";
+    and ($7::text is null or strpos(lower(summary), lower($7)) > 0)";
 
 /// Activities, the latest first, `most` from `offset`, and how many there are.
 ///

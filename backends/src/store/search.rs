@@ -46,6 +46,13 @@ impl Where {
         format!("${}", self.values.len())
     }
 
+    /// A value in lower case, by the database's rules: what it compares with is lowered by the same, which
+    /// know letters beyond ASCII or not.
+    fn lower(&mut self, text: &str) -> String {
+        let n = self.push(text.to_owned());
+        format!("lower({n}::text)")
+    }
+
     fn condition(&mut self, condition: &Condition) -> String {
         let sql = self.term(&condition.term);
         match condition.not {
@@ -57,7 +64,7 @@ impl Where {
     fn term(&mut self, term: &Term) -> String {
         match term {
             Term::Word(word) => {
-                let n = self.push(word.to_lowercase());
+                let n = self.lower(word);
                 format!("(strpos(lower(title), {n}) > 0 or strpos(lower(hostname), {n}) > 0)")
             }
             Term::Tag(tag) => {
@@ -68,14 +75,14 @@ impl Where {
                 )
             }
             Term::Distribution(name) => {
-                let n = self.push(name.to_lowercase());
+                let n = self.lower(name);
                 format!(
                     "{n} in (lower(release), lower(code_name), lower(distribution), \
                      lower(distributor))"
                 )
             }
             Term::Hostname(name) => {
-                let n = self.push(name.to_lowercase());
+                let n = self.lower(name);
                 format!("{n} in (lower(hostname), split_part(lower(hostname), '.', 1))")
             }
             Term::Title(title) => {
@@ -93,7 +100,7 @@ impl Where {
                 format!("computer.id = {n}")
             }
             Term::Mac(address) => {
-                let n = self.push(address.to_lowercase());
+                let n = self.lower(address);
                 interface(&format!("strpos(lower(mac_address), {n}) > 0"))
             }
             Term::Ip(part) => {
@@ -107,7 +114,7 @@ impl Where {
                 let n = self.push(name.clone());
                 let holds = match text {
                     Some(text) => {
-                        let n = self.push(text.to_lowercase());
+                        let n = self.lower(text);
                         format!(" and strpos(lower(value), {n}) > 0")
                     }
                     None => String::new(),

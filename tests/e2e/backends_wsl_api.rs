@@ -3,7 +3,8 @@
 use e2e::hostagent::{Cmd, Install, Instance, Named, Nothing};
 use e2e::person::EMAIL;
 use e2e::{
-    Agent, Broker, Database, Gateway, HostAgent, Raw, Rest, Service, Way, eventually, free_range,
+    AccessKey, Agent, Broker, Database, Gateway, HostAgent, Raw, Rest, Service, Way, eventually,
+    free_range,
 };
 use serde_json::{Value, json};
 
@@ -154,7 +155,7 @@ async fn a_host_is_found_with_its_instances_and_does_what_is_ordered() {
 
     // An instance is installed with its first configuration, which comes in base64, and two go.
     let children = format!("/computers/{id}/children");
-    let body = json!({"computer_name": "Ubuntu-24.04", "cloud_init": "I2Nsb3VkLWNvbmZpZwo=",
+    let body = json!({"computer_name": "Ubuntu-24.04", "cloud_init": "I2Nsb3Vk\nLWNvbmZpZwo=\n",
                       "rootfs_url": "https://files.test/rootfs.tar.gz"});
     let (status, order) = described.post(&rest, &children, &body).await;
     assert_eq!(
@@ -203,6 +204,21 @@ async fn a_host_is_found_with_its_instances_and_does_what_is_ordered() {
     let command = agent.command().await.expect("an order");
     assert_eq!(command.cmd, Some(Cmd::ShutdownHost(Nothing {})));
     assert_eq!(order["request_id"], command.request_id);
+
+    // In pages, the last one first.
+    let (_, page) = described.get(&rest, &format!("{orders}?limit=2")).await;
+    assert_eq!(
+        (&page["count"], &page["results"][0]["request_id"]),
+        (&json!(5), &json!(command.request_id))
+    );
+    let next = page["next"].as_str().expect("more");
+    let next = next.strip_prefix("https://edge.test/api/v2");
+    let (_, page) = described.get(&rest, next.expect("of this site")).await;
+    let what: Vec<&Value> = [0_usize, 1]
+        .map(|at| &page["results"][at]["instance"])
+        .into();
+    assert_eq!(what, [&json!("Ubuntu"), &json!("Ubuntu-24.04")]);
+    assert!(page["next"].is_string() && page["previous"].is_string());
 }
 
 #[tokio::test]
@@ -525,6 +541,16 @@ async fn lists_hold_roots_of_families_or_whichever_members_are_asked_for() {
             "{answer}"
         );
     }
+
+    // The older form knows computers alone, whoever's children they are.
+    let key = AccessKey::of(&family.house.database, &[], EMAIL);
+    let (status, list) = key.call(gateway, "GetComputers", &[]).await;
+    assert_eq!(status, 200, "{list}");
+    let list = list.as_array().expect("a list").iter();
+    let list: Vec<&str> = list
+        .map(|one| one["title"].as_str().expect("a title"))
+        .collect();
+    assert_eq!(list, ["dev", "scratch", "server", "stray"]);
 
     // A host that went is an alert after a while.
     let offline = "/computers?query=alert:computer-offline&with_alerts=true&wsl_parents=true";

@@ -257,12 +257,31 @@ pub async fn instances(tx: &Tx<'_>, uid: Uuid) -> Result<Vec<Instance>> {
 ///
 /// The database's.
 pub async fn ordered(tx: &Tx<'_>, uid: Uuid, most: i64) -> Result<Vec<Ordered>> {
+    orders(tx, uid, 0, most).await
+}
+
+/// How many orders a host was given.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn order_count(tx: &Tx<'_>, uid: Uuid) -> Result<i64> {
+    let sql = "select count(*) from wsl_command where host_uid = $1";
+    Ok(one(tx, sql, &[&uid]).await?.try_get(0)?)
+}
+
+/// Orders to a host, the latest first, `most` from `offset`.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn orders(tx: &Tx<'_>, uid: Uuid, offset: i64, most: i64) -> Result<Vec<Ordered>> {
     let sql = "select request_id, kind, instance_id, state, left(error, 2000), \
                to_char(created_at, 'YYYY-MM-DD HH24:MI:SS'), \
                to_char(changed_at, 'YYYY-MM-DD HH24:MI:SS') \
-               from wsl_command where host_uid = $1 order by number desc limit $2";
+               from wsl_command where host_uid = $1 order by number desc offset $2 limit $3";
     let mut ordered = Vec::new();
-    for row in rows(tx, sql, &[&uid, &most]).await? {
+    for row in rows(tx, sql, &[&uid, &offset, &most]).await? {
         ordered.push(Ordered {
             request_id: row.try_get(0)?,
             kind: row.try_get(1)?,

@@ -3,6 +3,8 @@
 
 use std::time::SystemTime;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -131,9 +133,26 @@ pub fn time_of(text: &str) -> Answer<SystemTime> {
     }
 }
 
+/// Bytes as clients write them: base64, also in lines, as the program of that name makes them. None for anything else.
+pub fn bytes_of(text: &str) -> Option<Vec<u8>> {
+    let whole: String = text.split_ascii_whitespace().collect();
+    STANDARD.decode(whole).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_come_in_base64_in_lines_or_not() {
+        for text in ["aGVsbG8=", "aGVs\nbG8=\n", " aGVs\r\nbG8= "] {
+            assert_eq!(bytes_of(text), Some(b"hello".to_vec()), "{text:?}");
+        }
+        assert_eq!(bytes_of(""), Some(Vec::new()));
+        for wrong in ["aGVsbG8", "!", "aGVs\u{a0}bG8="] {
+            assert_eq!(bytes_of(wrong), None, "{wrong:?}");
+        }
+    }
 
     #[test]
     fn times_are_read_with_and_without_a_zone() {

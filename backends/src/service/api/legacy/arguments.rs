@@ -4,9 +4,6 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
 use super::super::refusal::{Answer, Refusal};
 use super::super::view;
 use crate::domain::query::Query;
@@ -200,7 +197,7 @@ impl Arguments {
     pub fn needed_file(&self, name: &str) -> Answer<(&str, Vec<u8>)> {
         let text = self.needed(name)?;
         let file = text.split_once("$$");
-        let file = file.and_then(|(file, content)| Some((file, STANDARD.decode(content).ok()?)));
+        let file = file.and_then(|(file, content)| Some((file, view::bytes_of(content)?)));
         match file {
             Some((file, content)) if is_plain(file) => Ok((file, content)),
             _ => wrong(name, "a file, `name$$base64`, whose name is plain"),

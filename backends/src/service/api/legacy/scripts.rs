@@ -1,7 +1,5 @@
 //! Scripts: kept, changed, run.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use futures_util::FutureExt;
 use serde_json::Value;
 
@@ -59,7 +57,7 @@ async fn code(asked: Asked) -> Answer<Value> {
 
 /// The text of `code`, which is base64 of UTF-8.
 fn decoded(code: &str) -> Answer<String> {
-    let bytes = STANDARD.decode(code).ok();
+    let bytes = view::bytes_of(code);
     let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
     let text = text.filter(|text| !text.contains('\0'));
     text.ok_or_else(|| Refusal::argument("ScriptEncoding", "`code` is base64 of UTF-8"))

@@ -7,15 +7,13 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::super::Desk;
 use super::super::caller::{Asked, Span};
 use super::super::machine::{self, With, iso};
 use super::super::refusal::{Answer, Refusal};
+use super::super::{Desk, view};
 use crate::domain::person::{Person, Role};
 use crate::domain::wsl::{CLOUDINIT_BYTES_MAX, Order};
 use crate::store::wsl_page::{self, Instance, Listed, Numbered, Ordered};
@@ -158,9 +156,10 @@ pub async fn orders(
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
     let found = get(&tx, &asked, &id).await?;
-    let orders = wsl_page::ordered(&tx, found.uid, span.limit).await?;
-    let results: Vec<Value> = orders.iter().map(ordered).collect();
-    Ok(Json(json!({"count": results.len(), "results": results})))
+    let count = wsl_page::order_count(&tx, found.uid).await?;
+    let orders = wsl_page::orders(&tx, found.uid, span.offset, span.limit).await?;
+    let results = orders.iter().map(ordered).collect();
+    Ok(Json(asked.page(span, count, results)))
 }
 
 /// `POST /computers/wsl-hosts/{id}/accept`
@@ -203,7 +202,7 @@ fn cloud_init(asked: &Asked) -> Answer<Option<String>> {
     let Some(coded) = asked.text("cloud_init")? else {
         return Ok(None);
     };
-    let text = STANDARD.decode(coded).ok();
+    let text = view::bytes_of(coded);
     let text = text.and_then(|bytes| String::from_utf8(bytes).ok());
     let text = text.filter(|text| !text.contains('\0') && text.len() <= CLOUDINIT_BYTES_MAX);
     let told = || format!("`cloud_init` is base64 of at most {CLOUDINIT_BYTES_MAX} bytes of UTF-8");

@@ -186,6 +186,8 @@ async fn the_newer_api_tells_and_changes_nothing_of_another_account() {
     for path in [
         "/computers?with_network=true&with_annotations=true",
         "/computers?query=secret",
+        "/computers?root_only=false&with_alerts=true&with_upgrades=true",
+        "/computers?wsl_parents=true",
         "/pending-computers",
         "/activities",
         "/activities/parents",
@@ -256,6 +258,11 @@ async fn the_newer_api_tells_and_changes_nothing_of_another_account() {
             format!("/computers/wsl-hosts/{host}/accept"),
             &empty,
         ),
+        (
+            "POST",
+            "/activities/revert".to_owned(),
+            &json!({"activity_ids": [group]}),
+        ),
         ("DELETE", format!("/computers/wsl-hosts/{host}"), &empty),
         (
             "POST",
@@ -317,6 +324,14 @@ async fn signed_calls_tell_and_change_nothing_of_another_account() {
             "AddAnnotationToComputers",
             vec![("query", ""), ("key", "a")],
         ),
+        (
+            "RemoveTagsFromComputers",
+            vec![("query", ""), ("tags.1", "blue")],
+        ),
+        (
+            "RemoveAnnotationFromComputers",
+            vec![("query", ""), ("key", "a")],
+        ),
     ] {
         let before = others.state();
         let (status, answer) = eve.call(gateway, action, &arguments).await;
@@ -355,7 +370,32 @@ async fn signed_calls_tell_and_change_nothing_of_another_account() {
             "RejectPendingComputers",
             vec![("computer_ids.1", waiting.as_str())],
         ),
+        (
+            "ShutdownComputers",
+            vec![("computer_ids.1", computer.as_str())],
+        ),
         ("GetScriptCode", vec![("script_id", script.as_str())]),
+        (
+            "EditScript",
+            vec![("script_id", script.as_str()), ("title", "hers")],
+        ),
+        (
+            "CopyScript",
+            vec![("script_id", script.as_str()), ("title", "hers")],
+        ),
+        (
+            "CreateScriptAttachment",
+            vec![("script_id", script.as_str()), ("file", "a$$aGk=")],
+        ),
+        (
+            "RemoveScriptAttachment",
+            vec![("script_id", script.as_str()), ("filename", "a")],
+        ),
+        (
+            "RemovePackages",
+            vec![("query", ""), ("packages.1", "secret-package")],
+        ),
+        ("UpgradePackages", vec![("query", "")]),
         ("RemoveScript", vec![("script_id", script.as_str())]),
         (
             "ExecuteScript",
@@ -368,6 +408,16 @@ async fn signed_calls_tell_and_change_nothing_of_another_account() {
     ] {
         let (status, answer) = eve.call(gateway, action, &arguments).await;
         assert_eq!(status, 404, "{action}: {answer}");
+        assert!(!answer.to_string().contains("secret-web"), "{answer}");
+    }
+    let group = format!("id:{} id:{}", others.group, others.group + 1);
+    for action in ["CancelActivities", "ApproveActivities"] {
+        let (status, answer) = eve.call(gateway, action, &[("query", &group)]).await;
+        assert_eq!(
+            (status, &answer["error"]),
+            (400, &json!("InvalidActivityStatusChange")),
+            "{action}"
+        );
     }
     assert_eq!(others.state(), before);
 }
@@ -392,7 +442,8 @@ async fn a_computer_belongs_to_the_account_that_it_named_and_only_that_ones_key_
     let ada = house.rest().await;
     let titles = |answer: &Value| answer["results"][0]["title"].clone();
     assert_eq!(titles(&eve.get("/computers").await.1), "hers");
-    assert_eq!(ada.get("/computers").await.1["count"], 1);
+    // Its own computer, and its host.
+    assert_eq!(ada.get("/computers").await.1["count"], 2);
     let browser = Browser::sign_in(&house.gateway, EVE).await;
     let page = browser.get("/computers").await.text();
     assert!(

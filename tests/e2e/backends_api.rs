@@ -3,7 +3,7 @@
 use e2e::bpickle::{Pickle, d, i, u};
 use e2e::house::network;
 use e2e::person::EMAIL;
-use e2e::{Gateway, House, Rest, eventually, within};
+use e2e::{Agent, Gateway, House, Rest, eventually, within};
 use serde_json::{Value, json};
 
 /// The description that is served, and what it says of answers.
@@ -464,6 +464,16 @@ async fn those_who_wait_are_accepted_take_a_place_or_are_rejected() {
         .map(|one| one["id"].as_i64().expect("a number"))
         .collect();
 
+    // Two cannot take one place.
+    let both = json!({ids[0].to_string(): old_id, ids[1].to_string(): old_id});
+    let body = json!({"computer_ids": [ids[0], ids[1]], "existing_ids": both});
+    let (status, answer) = described
+        .post(&rest, "/pending-computers/accept", &body)
+        .await;
+    assert_eq!(
+        (status, answer["error"].as_str()),
+        (400, Some("InvalidParameter"))
+    );
     let body = json!({"computer_ids": [ids[0], 777]});
     let (status, answer) = described
         .post(&rest, "/pending-computers/accept", &body)
@@ -495,7 +505,10 @@ async fn those_who_wait_are_accepted_take_a_place_or_are_rejected() {
         notes(&house),
         format!(
             "computer.accepted|{new}\ncomputer.removed|{instead}\ncomputer.accepted|{old_id}\n\
-             activity.ordered|{old_id}"
+             activity.ordered|{old_id}
+\
+             computer.changed|{new}
+computer.changed|{old_id}"
         )
     );
     let body = json!({"computer_ids": [ids[2]]});
@@ -616,6 +629,211 @@ async fn orders_wait_for_their_time_are_taken_back_and_given_again() {
 }
 
 #[tokio::test]
+async fn a_restart_and_a_shutdown_are_delivered_and_their_results_kept() {
+    let house = House::start().await;
+    let described = Described::by(&house).await;
+    let rest = house.rest().await;
+    let mut agent = Agent::new("web-1");
+    agent.understands.push("shutdown".to_owned());
+    agent.set_up(&house.way(), None).await;
+    house
+        .database
+        .sql("update computer set accepted = true, accepted_at = now()");
+    agent.exchange(&house.way()).await.expect("an exchange");
+    let id = house.database.sql("select id from computer");
+    for (order, kind, reboot, status, code, ends) in [
+        ("restart", "RestartRequest", true, 6, None, "succeeded"),
+        ("shutdown", "ShutdownRequest", false, 6, None, "succeeded"),
+        ("shutdown", "ShutdownRequest", false, 5, Some(1), "failed"),
+    ] {
+        let path = format!("/computers/{id}/{order}");
+        let (answered, group) = described.post(&rest, &path, &json!({})).await;
+        assert_eq!(
+            (answered, &group["activity_status"]),
+            (200, &json!("undelivered")),
+            "{group}"
+        );
+        assert_eq!(group["type"], "ActivityGroup");
+        eventually("a ping says yes", || async {
+            agent.ping(&house.way()).await.then_some(())
+        })
+        .await;
+        let told = agent.exchange(&house.way()).await.expect("an exchange");
+        let is = |one: &&Pickle| one.at("type") == Some(&u("shutdown"));
+        let told = told.iter().find(is).expect("the order");
+        assert_eq!(told.at("reboot"), Some(&Pickle::Bool(reboot)), "{order}");
+        let operation = told.at("operation-id").expect("a number").int();
+        let path = format!("/activities/{}", group["id"]);
+        let (_, seen) = described.get(&rest, &path).await;
+        assert_eq!(
+            (&seen["activity_status"], &seen["children"][0]["type"]),
+            (&json!("delivered"), &json!(kind))
+        );
+
+        let mut result = vec![
+            (u("operation-id"), i(operation)),
+            (u("result-text"), u("so it was")),
+            (u("status"), i(status)),
+            (u("type"), u("operation-result")),
+        ];
+        result.extend(code.map(|code| (u("result-code"), i(code))));
+        agent.report(Pickle::Dict(result));
+        agent.exchange(&house.way()).await.expect("an exchange");
+        let (_, seen) = described.get(&rest, &path).await;
+        assert_eq!(seen["activity_status"], ends, "{seen}");
+        let child = &seen["children"][0];
+        assert_eq!(child["id"], operation);
+        assert_eq!(
+            (&child["activity_status"], &child["result_text"]),
+            (&json!(ends), &json!("so it was"))
+        );
+        assert_eq!(child["result_code"], json!(code));
+        assert!(child["delivery_time"].is_string() && child["completion_time"].is_string());
+        let stored = format!("select status, result_text from activity where id = {operation}");
+        assert_eq!(house.database.sql(&stored), format!("{ends}|so it was"));
+    }
+    // Later, and each at a moment of its own, as the body says or the URL.
+    let when = json!({"deliver_after": "2099-01-01T00:00", "deliver_delay_window": 60});
+    let path = format!("/computers/{id}/restart");
+    let by_url = format!("{path}?deliver_after=2099-01-01T00:00:00Z&deliver_delay_window=60");
+    for (path, body) in [(&path, &when), (&by_url, &json!({}))] {
+        let (status, group) = described.post(&rest, path, body).await;
+        assert_eq!(status, 200, "{group}");
+        assert_eq!(
+            (
+                &group["activity_status"],
+                &group["deliver_delay_window"],
+                &group["deliver_after_time"]
+            ),
+            (
+                &json!("scheduled"),
+                &json!(60),
+                &json!("2099-01-01T00:00:00Z")
+            )
+        );
+    }
+    let wrong = format!("{path}?deliver_delay_window=soon");
+    let (status, answer) = described.post(&rest, &wrong, &json!({})).await;
+    assert_eq!(
+        (status, &answer["error"]),
+        (400, &json!("InvalidParameter"))
+    );
+}
+
+#[tokio::test]
+async fn a_person_logs_in_at_both_paths_and_switches_only_to_the_account_that_is_theirs() {
+    let house = House::start().await;
+    let described = Described::by(&house).await;
+    let right = json!({"email": EMAIL, "password": "correct horse"});
+    let stranger = Rest::stranger(&house.gateway);
+    let (status, answer) = described.post(&stranger, "/login", &right).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(
+        (
+            &answer["email"],
+            &answer["name"],
+            &answer["current_account"]
+        ),
+        (&json!(EMAIL), &json!("Ada"), &json!("standalone"))
+    );
+    let account = json!([{"name": "standalone", "title": "Standalone", "default": true}]);
+    assert_eq!(answer["accounts"], account);
+
+    // The path of older clients answers the same.
+    let older = async |body: &Value| {
+        let kind = "Content-Type: application/json";
+        let mut raw = house.gateway.https().await;
+        let reply = raw
+            .ask("POST", "/api/login", &[kind], body.to_string().as_bytes())
+            .await;
+        let answer: Value = serde_json::from_slice(&reply.body).expect("JSON");
+        described.check("POST", "/login", reply.status(), &answer);
+        (reply.status(), answer)
+    };
+    let (status, told) = older(&right).await;
+    assert_eq!((status, &told["accounts"]), (200, &account));
+    let token = told["token"].as_str().expect("a token").to_owned();
+    for (body, expected) in [
+        (
+            json!({"email": EMAIL, "password": "wrong horse"}),
+            (401, "InvalidCredentials"),
+        ),
+        (
+            json!({"email": "nobody@edge.test", "password": "correct horse"}),
+            (401, "InvalidCredentials"),
+        ),
+        (json!({"email": EMAIL}), (400, "MissingParameter")),
+        (
+            json!({"password": "correct horse"}),
+            (400, "MissingParameter"),
+        ),
+        (
+            json!({"email": EMAIL, "password": 7}),
+            (400, "InvalidParameter"),
+        ),
+    ] {
+        let (status, answer) = older(&body).await;
+        assert_eq!(
+            (status, answer["error"].as_str().expect("a code")),
+            expected,
+            "{body}"
+        );
+    }
+
+    let mut rest = Rest::stranger(&house.gateway);
+    rest.token = Some(token);
+    assert_eq!(described.get(&rest, "/person").await.0, 200);
+    house
+        .database
+        .schema(&[], &["account", "acme", "--title", "Acme"], "");
+    for name in ["account", "account_name"] {
+        let body = json!({name: "standalone", "expiry_minutes": 5});
+        let (status, switched) = described.post(&rest, "/switch-account", &body).await;
+        assert_eq!(
+            (status, &switched["current_account"]),
+            (200, &json!("standalone")),
+            "{switched}"
+        );
+        let mut other = Rest::stranger(&house.gateway);
+        other.token = switched["token"].as_str().map(str::to_owned);
+        let (status, me) = described.get(&other, "/person").await;
+        assert_eq!((status, &me["email"]), (200, &json!(EMAIL)));
+        for account in ["acme", "nowhere"] {
+            let body = json!({name: account});
+            let (status, answer) = described.post(&rest, "/switch-account", &body).await;
+            assert_eq!(
+                (status, &answer["error"]),
+                (403, &json!("Unauthorised")),
+                "{account}"
+            );
+        }
+    }
+    for (body, expected) in [
+        (json!({}), (400, "MissingParameter")),
+        (json!({"account": 7}), (400, "InvalidParameter")),
+        (
+            json!({"account": "standalone", "expiry_minutes": 44_641}),
+            (400, "InvalidParameter"),
+        ),
+    ] {
+        let (status, answer) = described.post(&rest, "/switch-account", &body).await;
+        assert_eq!(
+            (status, answer["error"].as_str().expect("a code")),
+            expected,
+            "{body}"
+        );
+    }
+    // Voided, the token switches to nothing.
+    described
+        .post(&rest, "/tokens/invalidate-me", &json!({}))
+        .await;
+    let (status, _) = described
+        .post(&rest, "/switch-account", &json!({"account": "standalone"}))
+        .await;
+    assert_eq!(status, 401);
+}
+
+#[tokio::test]
 async fn an_access_key_is_told_once_and_opens_until_it_is_removed() {
     let house = House::start().await;
     let described = Described::by(&house).await;
@@ -701,6 +919,35 @@ async fn scripts_are_kept_changed_and_forgotten() {
     assert_eq!(list["count"], 1);
     assert_eq!(rest.ask("DELETE", &path, Some(&json!({}))).await.0, 204);
     assert_eq!(described.get(&rest, &path).await.0, 404);
+}
+
+#[tokio::test]
+async fn whatever_is_refused_is_told_in_json() {
+    let house = House::start().await;
+    let api = house.services[3].port();
+    for (method, path, status) in [
+        ("GET", "/api/v2/computers/%ff", 400),
+        ("GET", "/api/v2/scripts/%c3", 400),
+        ("GET", "/api/v2/nothing", 404),
+        ("GET", "/nothing", 404),
+        ("PUT", "/api/v2/computers", 405),
+        ("PUT", "/api/", 405),
+        ("GET", "/api/?action=%ff", 400),
+        ("GET", "/api/v2/computers", 401),
+        ("POST", "/api/v2/login", 415),
+    ] {
+        let mut raw = e2e::Raw::tcp(api).await;
+        let reply = raw.ask(method, path, &[], b"").await;
+        assert_eq!(reply.status(), status, "{method} {path}");
+        assert_eq!(
+            reply.field("content-type"),
+            Some("application/json"),
+            "{path}"
+        );
+        let told: Value = serde_json::from_slice(&reply.body).expect("JSON");
+        let text = |field: &str| told[field].as_str().is_some_and(|text| !text.is_empty());
+        assert!(text("error") && text("message"), "{path}: {told}");
+    }
 }
 
 #[tokio::test]

@@ -418,7 +418,8 @@ async fn a_script_with_an_attachment_runs_and_its_result_is_seen() {
     let (house, key) = house().await;
     let gateway = &house.gateway;
     let (mut agent, id) = house.computer("web-1").await;
-    let code = "IyEvYmluL3NoCmNhdCBmaWxlCg==";
+    // In lines, as programs write it.
+    let code = "IyEvYmluL3NoCmNh\ndCBmaWxlCg==\n";
     let arguments = [
         ("title", "Cat"),
         ("time_limit", "60"),

@@ -630,3 +630,143 @@ async fn the_newer_form_orders_the_same_and_says_what_else_may_be_done() {
     }
     assert_eq!(described.get(&viewer, "/packages").await.0, 200);
 }
+
+#[tokio::test]
+async fn what_was_installed_is_removed_again_and_what_was_removed_is_installed() {
+    let mut two = Two::with(&[]).await;
+    let (house, ids) = (&two.house, &two.ids);
+    let described = Described::behind(&house.gateway).await;
+    let rest = house.rest().await;
+    let (hello, bye) = (ids["hello 1.10-1"], ids["bye 1.0"]);
+    for (path, name, done, undone, summary) in [
+        (
+            "/packages/install",
+            "hello",
+            "install",
+            format!("u6:policyi1;u6:removeli{hello};;"),
+            "Remove package hello",
+        ),
+        (
+            "/packages/remove",
+            "bye",
+            "remove",
+            format!("u7:installli{bye};;u6:policyi1;"),
+            "Install package bye",
+        ),
+    ] {
+        let body = json!({"query": "web", "packages": [name]});
+        let (_, group) = described.post(&rest, path, &body).await;
+        let activity = json!({"activity_ids": [group["id"]]});
+        let (status, answer) = described.post(&rest, "/activities/revert", &activity).await;
+        let expected = (400, &json!("InvalidActivityStatusChange"));
+        assert_eq!(
+            (status, &answer["error"]),
+            expected,
+            "it is not done: {answer}"
+        );
+        let agent = &mut two.first.0;
+        let (operation, received) = fetch(house, agent).await;
+        assert!(received.contains(done), "{received}");
+        result(house, agent, operation, 1, "").await;
+
+        let (status, answer) = described.post(&rest, "/activities/revert", &activity).await;
+        assert_eq!((status, &answer["count"]), (200, &json!(1)), "{answer}");
+        let reverted = &answer["results"][0];
+        assert_eq!(
+            (&reverted["summary"], &reverted["activity_status"]),
+            (&json!(summary), &json!("undelivered"))
+        );
+        let (operation, received) = fetch(house, agent).await;
+        let rest_of = received
+            .replacen(&format!("u12:operation-idi{operation};"), "", 1)
+            .replacen("u4:typeu15:change-packages", "", 1);
+        assert_eq!(rest_of, format!("d{undone};"));
+        result(house, agent, operation, 1, "").await;
+        let (_, seen) = described
+            .get(&rest, &format!("/activities/{}", reverted["id"]))
+            .await;
+        assert_eq!(seen["activity_status"], "succeeded");
+    }
+    let count = || house.database.sql("select count(*) from activity");
+    let before = count();
+    // What replaced what is not known, and a restart is over: nothing is ordered, also not the rest of the call.
+    let upgrade = json!({"query": "web", "packages": ["bye"]});
+    has(house, &mut two.first.0, &[("installed", &[bye])]).await;
+    let (_, upgrade) = described.post(&rest, "/packages/upgrade", &upgrade).await;
+    let agent = &mut two.first.0;
+    let (operation, _) = fetch(house, agent).await;
+    result(house, agent, operation, 1, "").await;
+    let path = format!("/computers/{}/restart", two.first.1);
+    let (_, restart) = described.post(&rest, &path, &json!({})).await;
+    let done = house.database.sql("select parent_id from activity where summary = 'Remove package hello' and parent_id is not null");
+    let done: i64 = done.parse().expect("a number");
+    let grown = count();
+    assert_ne!(before, grown);
+    for (ids, expected) in [
+        (json!([upgrade["id"]]), (400, "InvalidActivityType")),
+        (json!([done, restart["id"]]), (400, "InvalidActivityType")),
+        (json!([done, 777_777]), (404, "UnknownActivity")),
+        (json!([]), (400, "MissingParameter")),
+        (json!("x"), (400, "InvalidParameter")),
+    ] {
+        let body = json!({"activity_ids": ids});
+        let (status, answer) = described.post(&rest, "/activities/revert", &body).await;
+        assert_eq!((status, code(&answer)), expected, "{body}");
+    }
+    house.database.person("vera@edge.test", "viewer");
+    house.database.schema(&[], &["account", "acme"], "");
+    house
+        .database
+        .person_of("acme", "eve@edge.test", "administrator");
+    for (email, expected) in [("vera@edge.test", 403), ("eve@edge.test", 404)] {
+        let other = Rest::log_in(&house.gateway, email).await;
+        let body = json!({"activity_ids": [done]});
+        assert_eq!(
+            described.post(&other, "/activities/revert", &body).await.0,
+            expected,
+            "{email}"
+        );
+    }
+    assert_eq!(count(), grown);
+}
+
+#[tokio::test]
+async fn a_package_search_that_takes_questions_and_answers_none_leaves_the_answer_to_the_database()
+{
+    // It takes connections and says nothing; how long it is waited for is what the settings say by themselves.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = silent.local_addr().expect("an address").port();
+    let url = format!("http://127.0.0.1:{port}/v1/search");
+    let two = Two::with(&[("PACKAGE_SEARCH__URL", url.as_str())]).await;
+    let (house, gateway) = (&two.house, &two.house.gateway);
+    let key = AccessKey::of(&house.database, &house.settings(), EMAIL);
+    let arguments = [("query", "title:web-2"), ("installed", "true")];
+    let (status, answer) = key.call(gateway, "GetPackages", &arguments).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(
+        (&answer[0]["name"], &answer[0]["version"]),
+        (&json!("hello"), &json!("1.9-1"))
+    );
+    let described = Described::behind(gateway).await;
+    let (status, page) = described
+        .get(&house.rest().await, "/packages?names=kept&held=true")
+        .await;
+    assert_eq!((status, &page["count"]), (200, &json!(1)), "{page}");
+    assert_eq!(page["results"][0]["id"], two.ids["kept 1"]);
+    let api = &house.services[3];
+    let metrics = Raw::tcp(api.port()).await.get("/metrics").await.text();
+    assert!(
+        metrics.contains("backends_package_questions_total{by=\"sql\"} 2"),
+        "{metrics}"
+    );
+    assert!(!metrics.contains("{by=\"index\"}"), "{metrics}");
+    assert_eq!(
+        api.log().matches("no answer in time").count(),
+        2,
+        "{}",
+        api.log()
+    );
+    // It was asked: each question waits in a connection of its own.
+    silent.set_nonblocking(true).expect("a socket");
+    assert!(silent.accept().is_ok() && silent.accept().is_ok());
+}

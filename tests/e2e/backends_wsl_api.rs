@@ -1,8 +1,11 @@
 //! Do programs find WSL hosts behind the edge, and does what they order reach the host and come back?
 
-use e2e::hostagent::{Cmd, Install, Named, Nothing};
+use e2e::hostagent::{Cmd, Install, Instance, Named, Nothing};
 use e2e::person::EMAIL;
-use e2e::{Broker, Database, Gateway, HostAgent, Raw, Rest, Service, eventually, free_range};
+use e2e::{
+    AccessKey, Agent, Broker, Database, Gateway, HostAgent, Raw, Rest, Service, Way, eventually,
+    free_range,
+};
 use serde_json::{Value, json};
 
 use crate::backends_api::Described;
@@ -99,14 +102,15 @@ async fn a_host_is_found_with_its_instances_and_does_what_is_ordered() {
         (&json!(true), &json!(1), &json!(0))
     );
     assert_eq!(host["default_child"], "Ubuntu");
-    let id = host["id"].as_str().expect("an identity");
+    let id = host["uid"].as_str().expect("an identity");
     assert_eq!(id, agent.info.uid);
     let path = format!("/computers/wsl-hosts/{id}");
     let (_, whole) = described.get(&rest, &path).await;
     let (_, children) = described
         .get(&rest, &format!("/computers/{id}/children"))
         .await;
-    assert_eq!(whole["children"], children["children"]);
+    assert_eq!(whole["instances"], children["children"]);
+    assert_eq!(whole["children"], json!([]), "none has registered");
     let child = &children["children"][0];
     assert_eq!(
         (
@@ -145,13 +149,13 @@ async fn a_host_is_found_with_its_instances_and_does_what_is_ordered() {
     agent.tell().await;
     eventually("it is seen to run", || async {
         let (_, whole) = described.get(&rest, &path).await;
-        (whole["children"][0]["is_running"] == true && whole["num_running"] == 1).then_some(())
+        (whole["instances"][0]["is_running"] == true && whole["num_running"] == 1).then_some(())
     })
     .await;
 
     // An instance is installed with its first configuration, which comes in base64, and two go.
     let children = format!("/computers/{id}/children");
-    let body = json!({"computer_name": "Ubuntu-24.04", "cloud_init": "I2Nsb3VkLWNvbmZpZwo=",
+    let body = json!({"computer_name": "Ubuntu-24.04", "cloud_init": "I2Nsb3Vk\nLWNvbmZpZwo=\n",
                       "rootfs_url": "https://files.test/rootfs.tar.gz"});
     let (status, order) = described.post(&rest, &children, &body).await;
     assert_eq!(
@@ -200,6 +204,21 @@ async fn a_host_is_found_with_its_instances_and_does_what_is_ordered() {
     let command = agent.command().await.expect("an order");
     assert_eq!(command.cmd, Some(Cmd::ShutdownHost(Nothing {})));
     assert_eq!(order["request_id"], command.request_id);
+
+    // In pages, the last one first.
+    let (_, page) = described.get(&rest, &format!("{orders}?limit=2")).await;
+    assert_eq!(
+        (&page["count"], &page["results"][0]["request_id"]),
+        (&json!(5), &json!(command.request_id))
+    );
+    let next = page["next"].as_str().expect("more");
+    let next = next.strip_prefix("https://edge.test/api/v2");
+    let (_, page) = described.get(&rest, next.expect("of this site")).await;
+    let what: Vec<&Value> = [0_usize, 1]
+        .map(|at| &page["results"][at]["instance"])
+        .into();
+    assert_eq!(what, [&json!("Ubuntu"), &json!("Ubuntu-24.04")]);
+    assert!(page["next"].is_string() && page["previous"].is_string());
 }
 
 #[tokio::test]
@@ -210,7 +229,7 @@ async fn a_host_that_waits_is_accepted_and_forgotten_by_those_who_may() {
     let mut agent = house.host("stranger", None).await;
     let host = seen(&rest, &described, "stranger", true).await;
     assert_eq!(host["accepted"], false);
-    let id = host["id"].as_str().expect("an identity");
+    let id = host["uid"].as_str().expect("an identity");
     let path = format!("/computers/wsl-hosts/{id}");
     let orders = format!("{path}/orders");
     let start = json!({"order": "start", "instance": "Ubuntu"});
@@ -283,4 +302,347 @@ async fn a_host_that_waits_is_accepted_and_forgotten_by_those_who_may() {
     assert_eq!(status, 204);
     agent.until_over().await;
     assert_eq!(described.get(&rest, &path).await.0, 404);
+}
+
+/// A computer registers with what a host agent wrote into its configuration; its number.
+async fn registered(house: &House, way: &Way<'_>, title: &str, says: &[(&str, &str)]) -> i64 {
+    let mut agent = Agent::new(title);
+    let owned = |(name, text): &(&str, &str)| ((*name).to_owned(), (*text).to_owned());
+    agent.says = says.iter().map(owned).collect();
+    agent.set_up(way, Some("right")).await;
+    let sql = format!("select id from computer where accepted and title = '{title}'");
+    house.database.sql(&sql).parse().expect("a number")
+}
+
+/// The titles of a list, and how many it says there are.
+async fn titles(rest: &Rest<'_>, described: &Described, switches: &str) -> (i64, String) {
+    let (status, page) = described.get(rest, &format!("/computers?{switches}")).await;
+    assert_eq!(status, 200, "{switches}: {page}");
+    let results = page["results"].as_array().expect("results").iter();
+    let titles: Vec<&str> = results
+        .map(|one| one["title"].as_str().expect("a title"))
+        .collect();
+    (page["count"].as_i64().expect("a count"), titles.join(" "))
+}
+
+/// A host with an instance that its order installed, one that it did not, and two computers that live nowhere here.
+struct Family {
+    house: House,
+    _messages: Service,
+    agent: HostAgent,
+    host: i64,
+    installed: i64,
+    by_hand: i64,
+    stray: i64,
+    server: i64,
+}
+
+impl Family {
+    async fn there() -> Family {
+        let house = House::start().await;
+        let messages = Service::at("message-server", &house.database, free_range(1), &[]);
+        let way = Way::Port(messages.port());
+        let described = Described::behind(&house.gateway).await;
+        let rest = Rest::log_in(&house.gateway, EMAIL).await;
+        let mut agent = house.host("laptop", Some("right")).await;
+        let host = seen(&rest, &described, "laptop", true).await;
+        let number = host["id"].as_i64().expect("a number");
+        let body = json!({"computer_name": "Ubuntu-24.04"});
+        let path = format!("/computers/{number}/children");
+        let (status, order) = described.post(&rest, &path, &body).await;
+        assert_eq!(status, 201, "{order}");
+        let command = agent.command().await.expect("an order");
+        let uid = agent.info.uid.clone();
+        let on_it = ("hostagent_uid", uid.as_str());
+        let by_order = [on_it, ("installation_request_id", &command.request_id)];
+        let elsewhere = [("hostagent_uid", "5f0f3c4e-0000-4000-8000-000000000000")];
+        let installed = registered(&house, &way, "dev", &by_order).await;
+        let by_hand = registered(&house, &way, "scratch", &[on_it]).await;
+        let stray = registered(&house, &way, "stray", &elsewhere).await;
+        let server = registered(&house, &way, "server", &[]).await;
+        agent.info.default_instance_id = Some("Ubuntu-24.04".to_owned());
+        agent.info.instances.push(Instance {
+            id: "Ubuntu-24.04".to_owned(),
+            name: "Ubuntu 24.04".to_owned(),
+            version_id: "24.04".to_owned(),
+            state: 1,
+        });
+        agent.tell().await;
+        eventually("the host has told of its instance", || async {
+            let (_, told) = described.get(&rest, &format!("/computers/{number}")).await;
+            (told["num_child"] == 2 && told["default_child"] == "Ubuntu-24.04").then_some(())
+        })
+        .await;
+        Family {
+            house,
+            _messages: messages,
+            agent,
+            host: number,
+            installed,
+            by_hand,
+            stray,
+            server,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_host_is_the_parent_of_the_computers_that_registered_on_it() {
+    let family = Family::there().await;
+    let gateway = &family.house.gateway;
+    let described = Described::behind(gateway).await;
+    let rest = Rest::log_in(gateway, EMAIL).await;
+    let computer = async |id: i64| {
+        let (status, told) = described.get(&rest, &format!("/computers/{id}")).await;
+        assert_eq!(status, 200, "{told}");
+        told
+    };
+    let host = computer(family.host).await;
+    let children = |host: &Value| -> Value {
+        let all = host["children"].as_array().expect("children").iter();
+        all.map(|one| json!([one["id"], one["title"], one["is_default_child"]]))
+            .collect()
+    };
+    let expected = json!([
+        [family.installed, "dev", true],
+        [family.by_hand, "scratch", null]
+    ]);
+    assert_eq!(children(&host), expected, "{host}");
+    assert_eq!(
+        (
+            &host["title"],
+            &host["parent"],
+            &host["is_wsl_instance"],
+            &host["is_default_child"]
+        ),
+        (&json!("laptop"), &Value::Null, &json!(false), &Value::Null)
+    );
+    for path in [
+        format!("/computers?query=id:{}", family.host),
+        "/computers/wsl-hosts".to_owned(),
+    ] {
+        let (_, page) = described.get(&rest, &path).await;
+        assert_eq!(page["results"][0]["children"], host["children"], "{path}");
+        assert_eq!(page["results"][0]["id"], family.host, "{path}");
+    }
+    // A path names a host by its number or its own identity.
+    let by_number = format!("/computers/wsl-hosts/{}", family.host);
+    let by_identity = format!("/computers/wsl-hosts/{}", family.agent.info.uid);
+    let (_, whole) = described.get(&rest, &by_number).await;
+    assert_eq!(whole, described.get(&rest, &by_identity).await.1);
+    assert_eq!(whole["uid"], family.agent.info.uid);
+    assert_eq!(whole["instances"][1]["computer_id"], family.installed);
+
+    for (id, parent, default, instance) in [
+        (family.installed, json!(family.host), json!(true), true),
+        (family.by_hand, json!(family.host), Value::Null, true),
+        // Nobody knows the host that it names.
+        (family.stray, Value::Null, Value::Null, true),
+        (family.server, Value::Null, Value::Null, false),
+    ] {
+        let told = computer(id).await;
+        assert_eq!(told["parent"]["id"], parent, "{told}");
+        assert_eq!(told["is_default_child"], default, "{told}");
+        assert_eq!(told["is_wsl_instance"], instance, "{told}");
+        assert_eq!(
+            (&told["children"], &told["num_child"]),
+            (&json!([]), &json!(0))
+        );
+    }
+    // Another default instance.
+    let (mut agent, installed) = (family.agent, family.installed);
+    agent.info.default_instance_id = Some("Ubuntu".to_owned());
+    agent.tell().await;
+    eventually("it is the default no more", || async {
+        let (_, told) = described
+            .get(&rest, &format!("/computers/{}", installed))
+            .await;
+        (told["is_default_child"] == false && told["parent"]["default_child"] == "Ubuntu")
+            .then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn lists_hold_roots_of_families_or_whichever_members_are_asked_for() {
+    let family = Family::there().await;
+    let gateway = &family.house.gateway;
+    let described = Described::behind(gateway).await;
+    let rest = Rest::log_in(gateway, EMAIL).await;
+    for (switches, expected) in [
+        ("", "laptop server stray"),
+        ("root_only=true", "laptop server stray"),
+        ("root_only=false", "dev laptop scratch server stray"),
+        (
+            "root_only=False&wsl_parents=false",
+            "dev laptop scratch server stray",
+        ),
+        ("wsl_parents=true", "laptop"),
+        ("wsl_parents=true&root_only=false", "laptop"),
+        ("wsl_children=true&root_only=false", "dev scratch stray"),
+        (
+            "wsl_children=true&wsl_parents=true&root_only=false",
+            "dev laptop scratch stray",
+        ),
+        // Conditions are of hosts, too.
+        ("query=lap", "laptop"),
+        (
+            "query=title:laptop+hostname:laptop+access-group:global",
+            "laptop",
+        ),
+        ("query=NOT+lap", "server stray"),
+        ("query=lap+tag:blue", ""),
+        (
+            "query=lap+OR+tag:blue&root_only=false",
+            "dev laptop scratch server stray",
+        ),
+        ("query=alert:computer-offline&root_only=false", ""),
+        ("query=dev", ""),
+        ("query=dev&root_only=false", "dev"),
+    ] {
+        let told = titles(&rest, &described, switches).await;
+        let count = expected.split_whitespace().count();
+        assert_eq!(
+            told,
+            (count.try_into().expect("few"), expected.to_owned()),
+            "{switches}"
+        );
+    }
+    // In pages, across both.
+    let (_, page) = described
+        .get(&rest, "/computers?root_only=false&limit=2&offset=1")
+        .await;
+    assert_eq!(
+        (&page["count"], &page["results"][0]["title"]),
+        (&json!(5), &json!("laptop"))
+    );
+    assert_eq!(page["results"][1]["parent"]["id"], family.host);
+    assert!(
+        page["next"]
+            .as_str()
+            .expect("more")
+            .contains("root%5Fonly=false"),
+        "{page}"
+    );
+    for (wrong, told) in [
+        ("wsl_children=true", "`root_only=false`"),
+        ("wsl_children=true&wsl_parents=true", "`root_only=false`"),
+        ("root_only=1", "`root_only` is true or false, not `1`"),
+        ("wsl_parents=yes", "`wsl_parents` is true or false"),
+    ] {
+        let (status, answer) = described.get(&rest, &format!("/computers?{wrong}")).await;
+        assert_eq!(
+            (status, &answer["error"]),
+            (400, &json!("InvalidParameter")),
+            "{wrong}"
+        );
+        assert!(
+            answer["message"].as_str().expect("text").contains(told),
+            "{answer}"
+        );
+    }
+
+    // The older form knows computers alone, whoever's children they are.
+    let key = AccessKey::of(&family.house.database, &[], EMAIL);
+    let (status, list) = key.call(gateway, "GetComputers", &[]).await;
+    assert_eq!(status, 200, "{list}");
+    let list = list.as_array().expect("a list").iter();
+    let list: Vec<&str> = list
+        .map(|one| one["title"].as_str().expect("a title"))
+        .collect();
+    assert_eq!(list, ["dev", "scratch", "server", "stray"]);
+
+    // A host that went is an alert after a while.
+    let offline = "/computers?query=alert:computer-offline&with_alerts=true&wsl_parents=true";
+    let (_, page) = described
+        .get(&rest, "/computers?wsl_parents=true&with_alerts=true")
+        .await;
+    assert_eq!(page["results"][0]["alerts"], json!([]));
+    family
+        .house
+        .database
+        .sql("update wsl_host set stream = null, disconnected_at = now() - interval '6 minutes'");
+    let (_, page) = described.get(&rest, offline).await;
+    assert_eq!(
+        page["results"][0]["alerts"][0]["type"], "ComputerOfflineAlert",
+        "{page}"
+    );
+    // One that is not accepted, or not any more, is nobody's parent.
+    family
+        .house
+        .database
+        .sql("update wsl_host set accepted = false");
+    let told = titles(&rest, &described, "").await;
+    assert_eq!(told, (4, "dev scratch server stray".to_owned()));
+    let (_, told) = described
+        .get(&rest, &format!("/computers/{}", family.installed))
+        .await;
+    assert_eq!(told["parent"], Value::Null);
+}
+
+#[tokio::test]
+async fn nobody_sees_a_family_of_another_account_or_puts_a_computer_into_one() {
+    let family = Family::there().await;
+    let (house, gateway) = (&family.house, &family.house.gateway);
+    house.database.schema(&[], &["account", "acme"], "");
+    house
+        .database
+        .person_of("acme", "eve@edge.test", "administrator");
+    // Of another account, and says that it lives on the host.
+    house.database.sql(
+        "update computer set account_id = (select id from account where name = 'acme') \
+         where title = 'scratch'",
+    );
+    let described = Described::behind(gateway).await;
+    let ada = Rest::log_in(gateway, EMAIL).await;
+    let eve = Rest::log_in(gateway, "eve@edge.test").await;
+    let (_, host) = described
+        .get(&ada, &format!("/computers/{}", family.host))
+        .await;
+    assert_eq!(host["children"].as_array().map(Vec::len), Some(1), "{host}");
+    assert_eq!(host["children"][0]["id"], family.installed);
+    let told = titles(&eve, &described, "root_only=false").await;
+    assert_eq!(told, (1, "scratch".to_owned()));
+    let (_, hers) = described
+        .get(&eve, &format!("/computers/{}", family.by_hand))
+        .await;
+    assert_eq!(
+        (&hers["parent"], &hers["title"]),
+        (&Value::Null, &json!("scratch"))
+    );
+    let number = family.host;
+    for path in [
+        format!("/computers/{number}"),
+        format!("/computers/{number}/children"),
+        format!("/computers/wsl-hosts/{number}"),
+        format!("/computers/wsl-hosts/{number}/orders"),
+    ] {
+        assert_eq!(described.get(&eve, &path).await.0, 404, "{path}");
+    }
+    let before = house.database.sql("select count(*) from wsl_command");
+    for (path, body) in [
+        (
+            format!("/computers/{number}/children"),
+            json!({"computer_name": "a"}),
+        ),
+        (
+            format!("/computers/{number}/delete-children"),
+            json!({"computer_names": ["Ubuntu"]}),
+        ),
+        (
+            format!("/computers/wsl-hosts/{number}/orders"),
+            json!({"order": "shutdown_host"}),
+        ),
+        (format!("/computers/wsl-hosts/{number}/accept"), json!({})),
+    ] {
+        let (status, answer) = described.post(&eve, &path, &body).await;
+        assert_eq!(status, 404, "{path}: {answer}");
+    }
+    let path = format!("/computers/wsl-hosts/{number}");
+    assert_eq!(eve.ask("DELETE", &path, Some(&json!({}))).await.0, 404);
+    let after = house.database.sql("select count(*) from wsl_command");
+    assert_eq!(
+        (after, house.database.sql("select count(*) from wsl_host")),
+        (before, "1".to_owned())
+    );
 }

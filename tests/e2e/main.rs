@@ -7,6 +7,7 @@ mod admin_api;
 mod backends;
 mod backends_accounts;
 mod backends_api;
+mod backends_api_computers;
 mod backends_broker;
 mod backends_browser;
 mod backends_clients;

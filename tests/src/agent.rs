@@ -58,6 +58,8 @@ pub struct Agent {
     pub pending: Vec<Pickle>,
     /// Types that it understands, told when the digest differs.
     pub understands: Vec<String>,
+    /// Texts that its registration says besides.
+    pub says: Vec<(String, String)>,
     seen_digest: Vec<u8>,
 }
 
@@ -90,7 +92,7 @@ impl Agent {
 
     /// Its registration, in the daemon's form.
     pub fn register(&self, key: Option<&str>) -> Pickle {
-        d([
+        let own = [
             ("account_name", u(&self.account)),
             ("computer_title", u(&self.title)),
             ("container-info", u("")),
@@ -99,7 +101,10 @@ impl Agent {
             ("tags", u("blue, green")),
             ("type", u("register")),
             ("vm-info", s("kvm")),
-        ])
+        ];
+        let own = own.map(|(name, value)| (u(name), value));
+        let more = self.says.iter().map(|(name, text)| (u(name), u(text)));
+        Pickle::Dict(own.into_iter().chain(more).collect())
     }
 
     /// Registers as the set-up program does: one request without numbers. The messages of the answer.

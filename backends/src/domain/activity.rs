@@ -27,7 +27,7 @@ pub struct Wanted {
     pub status: Option<String>,
     /// With these numbers.
     pub ids: Option<Vec<i64>>,
-    /// With this in the summary, in lower case.
+    /// With this in the summary, in upper or lower case.
     pub word: Option<String>,
 }
 
@@ -50,7 +50,7 @@ impl Wanted {
                     .map_err(|_| format!("`{part}` takes a number"))
             };
             match part.split_once(':') {
-                None => words.push(part.to_lowercase()),
+                None => words.push(part),
                 Some(("status", value)) if STATUSES.contains(&value) => {
                     wanted.status = Some(value.to_owned());
                 }
@@ -80,6 +80,14 @@ impl Wanted {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn nothing_that_is_asked_breaks_it(text in "(status|computer|id|parent|:|-?[0-9]{0,20}|é| |\\PC){0,30}") {
+            let _ = Wanted::read(&text);
+        }
+    }
 
     #[test]
     fn queries_are_read() {
@@ -92,7 +100,7 @@ mod tests {
                 computer: Some(7),
                 status: Some("failed".to_owned()),
                 ids: Some(vec![1, 2]),
-                word: Some("run script".to_owned()),
+                word: Some("Run script".to_owned()),
             }
         );
         assert_eq!(Wanted::read(" ").expect("all"), Wanted::default());

@@ -24,6 +24,8 @@ pub enum Topic {
     ComputerRemoved,
     /// A computer reported about itself.
     ComputerReported,
+    /// People changed what is known of a computer: its title, tags, notes or group. Nobody is named where it was many.
+    ComputerChanged,
     /// A computer's network interfaces are others.
     InterfacesChanged,
     /// A computer told what changed among its packages.
@@ -39,7 +41,7 @@ pub enum Topic {
 }
 
 /// Every topic with its name on the wire and in the database.
-const TOPICS: [(Topic, &str); 13] = [
+const TOPICS: [(Topic, &str); 14] = [
     (Topic::Anything, "anything"),
     (Topic::ActivityOrdered, "activity.ordered"),
     (Topic::ActivityChanged, "activity.changed"),
@@ -47,6 +49,7 @@ const TOPICS: [(Topic, &str); 13] = [
     (Topic::ComputerAccepted, "computer.accepted"),
     (Topic::ComputerRemoved, "computer.removed"),
     (Topic::ComputerReported, "computer.reported"),
+    (Topic::ComputerChanged, "computer.changed"),
     (Topic::InterfacesChanged, "computer.interfaces"),
     (Topic::PackagesChanged, "computer.packages"),
     (Topic::PingsHeard, "pings.heard"),

@@ -3,11 +3,13 @@
 //! Nothing here waits, reads a clock or knows SQL or HTTP.
 
 pub mod activity;
+pub mod alert;
 pub mod changes;
 pub mod control;
 pub mod event;
 pub mod exchange;
 pub mod fields;
+pub mod hardware;
 pub mod message;
 pub mod network;
 pub mod order;
@@ -26,6 +28,7 @@ pub mod token;
 pub mod types;
 pub mod version;
 pub mod wsl;
+pub mod xml;
 
 #[cfg(test)]
 mod hostile;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::package_order::{Deed, Policy};
-use crate::bpickle::{Key, Value, write};
+use crate::bpickle::{Key, Limits, Value, read, write};
 
 /// Longest code of a script, bytes.
 pub const CODE_BYTES_MAX: usize = 1024 * 1024;
@@ -114,6 +114,30 @@ impl Order {
     }
 }
 
+/// What undoes an activity, by its message's type, fields and summary: whoever was told to install packages
+/// is told to remove these very ones, and the other way round. None where nothing does: what an upgrade
+/// replaced is not known, a restart is over, and what a script did it knows itself.
+pub fn contrary(message_type: &str, summary: &str, fields: &[u8]) -> Option<Order> {
+    if message_type != "change-packages" {
+        return None;
+    }
+    let (word, rest) = summary.split_once(' ')?;
+    let (field, deed, contrary) = match word {
+        "Install" => ("install", Deed::Remove, "Remove"),
+        "Remove" => ("remove", Deed::Install, "Install"),
+        _ => return None,
+    };
+    let told = read(fields, Limits::default()).ok()?;
+    let ids = told.at(field)?.as_list()?;
+    let ids: Option<Vec<i64>> = ids.iter().map(Value::as_int).collect();
+    Some(Order::Packages(Packages {
+        summary: format!("{contrary} {rest}"),
+        deed,
+        ids: Some(ids?),
+        policy: Policy::AllowInstalls,
+    }))
+}
+
 /// What clients of the API call an activity, by its message and summary.
 pub fn api_type(message_type: &str, summary: &str) -> &'static str {
     match message_type {
@@ -219,6 +243,37 @@ mod tests {
             assert!(
                 API_TYPES.contains(&name) && name.ends_with("Request"),
                 "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_was_installed_is_removed_and_what_was_removed_is_installed() {
+        let order = |deed, summary: &str, ids| {
+            Order::Packages(Packages {
+                summary: summary.to_owned(),
+                deed,
+                ids,
+                policy: Policy::AllowInstalls,
+            })
+        };
+        let of = |order: &Order| contrary(order.message_type(), &order.summary(), &order.fields());
+        let install = order(Deed::Install, "Install packages a, b", Some(vec![7, 9]));
+        let remove = order(Deed::Remove, "Remove packages a, b", Some(vec![7, 9]));
+        assert_eq!(of(&install), Some(remove.clone()));
+        assert_eq!(of(&remove), Some(install.clone()));
+        for other in [
+            order(Deed::Upgrade, "Upgrade package a", Some(vec![7])),
+            order(Deed::Upgrade, "Upgrade all packages", None),
+            Order::Restart,
+            Order::Shutdown,
+        ] {
+            assert_eq!(of(&other), None, "{other:?}");
+        }
+        for fields in [&b""[..], b"d;", b"du7:installi7;;", b"du7:installlu1:a;;;"] {
+            assert_eq!(
+                contrary("change-packages", "Install package a", fields),
+                None
             );
         }
     }

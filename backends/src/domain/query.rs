@@ -4,6 +4,8 @@
 //! `web tag:a OR tag:b` means `web` and one of the tags. `NOT` is of the next term. A value with spaces
 //! stands in quotes.
 
+use super::alert::Alert;
+
 /// Longest query, characters.
 const CHARS_MAX: usize = 4096;
 /// Most terms.
@@ -22,13 +24,13 @@ pub enum Term {
     Hostname(String),
     /// This is its title.
     Title(String),
-    /// It does not ping.
-    Offline,
+    /// It has this alert.
+    Alert(Alert),
     /// It is in this access group.
     AccessGroup(String),
     /// This is its number.
     Id(i64),
-    /// One of its interfaces has this hardware address.
+    /// The hardware address of one of its interfaces has this in it.
     Mac(String),
     /// An address of its has this in it.
     Ip(String),
@@ -178,10 +180,11 @@ impl Term {
                 _ => return wrong(format!("`needs:` takes reboot or license, not `{value}`")),
             },
             "license-id" => Self::Nothing,
-            "alert" => match value {
-                "computer-offline" => Self::Offline,
-                "computer-reboot" => Self::NeedsReboot,
-                _ => return wrong(format!("there is no alert `{value}`")),
+            "alert" => match (Alert::of(value), value) {
+                (Some(alert), _) => Self::Alert(alert),
+                // There are no profiles that packages could differ from.
+                (None, "package-profiles") => Self::Nothing,
+                (None, _) => return wrong(format!("there is no alert `{value}`")),
             },
             "search" => return wrong(format!("there is no saved search `{value}`")),
             "annotation" => match value.split_once(':') {
@@ -234,6 +237,9 @@ mod tests {
             ("annotation:a:b:c", r#"Annotation("a", Some("b:c"))"#),
             ("annotation:a", r#"Annotation("a", None)"#),
             ("needs:reboot", "NeedsReboot"),
+            ("needs:license OR license-id:none", "Nothing | Nothing"),
+            ("alert:computer-offline", "Alert(ComputerOffline)"),
+            ("alert:package-profiles", "Nothing"),
             ("mac:02:fc:00:00:00:01", r#"Mac("02:fc:00:00:00:01")"#),
             ("or not", r#"Word("or") & Word("not")"#),
         ] {
@@ -254,6 +260,7 @@ mod tests {
             ("\"\"", "empty"),
             ("colour:red", "no key `colour:`"),
             ("search:x", "no saved search"),
+            ("alert:fire", "no alert `fire`"),
             (&*"a ".repeat(65), "at most 64"),
             (&*"a".repeat(4097), "at most 4096"),
         ] {
@@ -269,6 +276,21 @@ mod tests {
         #[test]
         fn nothing_that_is_asked_breaks_it(text in "(OR|NOT|tag:|id:|[a-z:\"\\\\ ]){0,40}") {
             let _ = Query::read(&text);
+        }
+
+        #[test]
+        fn whatever_stands_in_it_a_query_is_taken_or_told_what_is_wrong(text in "\\PC{0,80}|(.|\\n|\\x00){0,40}") {
+            match Query::read(&text) {
+                Ok(query) => prop_assert!(query.all.iter().all(|any| !any.is_empty())),
+                Err(wrong) => prop_assert!(!wrong.to_string().is_empty()),
+            }
+        }
+
+        #[test]
+        fn a_value_in_quotes_is_taken_as_it_is(value in "[^\"\\x00]{1,40}") {
+            let query = Query::read(&format!("title:\"{value}\"")).expect("a query");
+            let term = Term::Title(value);
+            prop_assert_eq!(query.all, vec![vec![Condition { not: false, term }]]);
         }
     }
 }

@@ -108,6 +108,37 @@ pub fn seconds(timestamp: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn nothing_that_is_sent_breaks_it(
+            text in "(a|b\\.1|=|&|%[0-9a-fA-F]{0,2}|\\+|é|\\PC|\\x00){0,60}",
+            signature in "\\PC{0,60}|[A-Za-z0-9+/=]{0,60}",
+            host in "\\PC{0,20}",
+            time in "\\PC{0,30}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{0,12}Z?",
+        ) {
+            let _ = seconds(&time);
+            if let Ok(parameters) = parameters(&text) {
+                let call = Call { method: "GET", host: &host, path: &text, parameters: &parameters };
+                prop_assert!(!call.is_signed("secret", &signature), "nobody guesses it");
+                let right = sign("secret", &call.text(&host));
+                prop_assert!(call.is_signed("secret", &right));
+            }
+        }
+
+        #[test]
+        fn parameters_are_read_as_they_were_meant(
+            pairs in prop::collection::btree_map("[^\\x00]{1,10}", "[^\\x00]{0,20}", 0..8)
+        ) {
+            let coded = |text: &str| utf8_percent_encode(text, RESERVED).to_string();
+            let joined: Vec<String> = pairs
+                .iter()
+                .map(|(name, value)| format!("{}={}", coded(name), coded(value)))
+                .collect();
+            prop_assert_eq!(parameters(&joined.join("&")), Ok(pairs));
+        }
+    }
 
     fn call(parameters: &Parameters) -> Call<'_> {
         Call {

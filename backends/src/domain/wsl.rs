@@ -140,6 +140,23 @@ pub struct Command {
     pub order: Order,
 }
 
+/// Which of hosts and computers a list holds: a host is the root of a family, and the instances on it that
+/// registered as computers are its children.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Family {
+    /// Hosts, and computers that live on none.
+    #[default]
+    Roots,
+    /// Hosts and all computers.
+    All,
+    /// Hosts alone.
+    Hosts,
+    /// Computers on hosts alone.
+    Instances,
+    /// Both of these.
+    HostsAndInstances,
+}
+
 /// How far an order is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {

@@ -11,6 +11,7 @@ pub mod package_search;
 pub mod package_upload;
 pub mod packages;
 pub mod pingserver;
+pub mod session_cookie;
 pub mod sign_in;
 
 pub use crate::serve::Service;

@@ -6,6 +6,9 @@ use axum::http::Uri;
 
 use super::keys::Keys;
 
+/// How long others wait for package search, if nothing else is said, before they ask the database.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
 /// What package search and those who ask it are told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackageSearch {
@@ -29,7 +32,26 @@ pub(super) fn read(keys: &mut Keys) -> PackageSearch {
     }
     PackageSearch {
         url,
-        timeout: keys.duration(section, "timeout", Duration::from_secs(2)),
+        timeout: keys.duration(section, "timeout", TIMEOUT),
         refresh: keys.duration(section, "refresh", Duration::from_secs(5)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_database_is_asked_two_seconds_later_where_nothing_else_is_said() {
+        let told = |pairs: &[(&str, &str)]| {
+            let mut keys = Keys::default();
+            let owned = |(name, value): &(&str, &str)| ((*name).into(), (*value).into());
+            keys.add_environment(pairs.iter().map(owned).collect::<Vec<_>>());
+            let settings = read(&mut keys);
+            keys.finish().map(|()| settings.timeout)
+        };
+        assert_eq!(told(&[]), Ok(Duration::from_secs(2)));
+        let sooner = [("BACKENDS_PACKAGE_SEARCH__TIMEOUT", "100ms")];
+        assert_eq!(told(&sooner), Ok(Duration::from_millis(100)));
     }
 }

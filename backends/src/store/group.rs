@@ -62,6 +62,7 @@ const ISO: &str = "'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'";
 const STATUS: &str = "case \
     when activity.status = 'undelivered' and activity.deliver_after > now() then 'scheduled' \
     when activity.status <> 'group' then activity.status \
+    when waiting > 0 and waiting = total and activity.deliver_after > now() then 'scheduled' \
     when waiting > 0 and waiting = total then 'undelivered' \
     when waiting + running > 0 then 'delivered' \
     when failed > 0 then 'failed' \
@@ -94,7 +95,7 @@ fn from() -> String {
 const CONDITION: &str = "($2::boolean is false or computer_id is null) \
     and ($3::bigint is null or parent_id = $3) and ($4::bigint is null or computer_id = $4) \
     and ($5::text is null or status = $5) and ($6::bigint[] is null or id = any($6)) \
-    and ($7::text is null or strpos(lower(summary), $7) > 0)";
+    and ($7::text is null or strpos(lower(summary), lower($7)) > 0)";
 
 /// Activities, the latest first, `most` from `offset`, and how many there are.
 ///
@@ -137,6 +138,30 @@ pub async fn list(
     let found = rows(tx, &sql, values).await?;
     let activities = found.iter().map(activity_of).collect::<Result<_>>()?;
     Ok((count, activities))
+}
+
+/// The numbers of activities, the latest first, `most` of them.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn matching(tx: &Tx<'_>, account: i64, wanted: &Wanted, most: i64) -> Result<Vec<i64>> {
+    let values: super::Values<'_> = &[
+        &account,
+        &wanted.parents,
+        &wanted.parent,
+        &wanted.computer,
+        &wanted.status,
+        &wanted.ids,
+        &wanted.word,
+        &most,
+    ];
+    let sql = format!(
+        "select id from {} where {CONDITION} order by id desc limit $8",
+        from()
+    );
+    let found = rows(tx, &sql, values).await?;
+    found.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
 fn activity_of(row: &tokio_postgres::Row) -> Result<Activity> {
@@ -293,6 +318,44 @@ pub async fn again(tx: &Tx<'_>, person: &Person, id: i64) -> Result<Option<i64>>
         run(tx, sql, &[&old, &new]).await?;
     }
     Ok(Some(group))
+}
+
+/// What a computer was told to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The computer.
+    pub computer: i64,
+    /// The type of the message.
+    pub message_type: String,
+    /// What it does.
+    pub summary: String,
+    /// The message's other fields, in bpickle.
+    pub fields: Vec<u8>,
+    /// It was done.
+    pub succeeded: bool,
+}
+
+/// What an activity told its computer, or the children of a group theirs; computers that are gone left out.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn told(tx: &Tx<'_>, account: i64, id: i64) -> Result<Vec<Told>> {
+    let sql = "select computer_id, type, summary, fields, status = 'succeeded' \
+               from activity join computer on computer.id = computer_id \
+               where account_id = $1 and accepted and (activity.id = $2 or parent_id = $2) \
+               order by activity.id";
+    let mut told = Vec::new();
+    for row in rows(tx, sql, &[&account, &id]).await? {
+        told.push(Told {
+            computer: row.try_get(0)?,
+            message_type: row.try_get(1)?,
+            summary: row.try_get(2)?,
+            fields: row.try_get(3)?,
+            succeeded: row.try_get(4)?,
+        });
+    }
+    Ok(told)
 }
 
 /// One activity of an account.

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::{Result, Tx, activity, find, one, outbox, rows, run};
-use crate::domain::event::Topic;
+use super::{Result, Tx, activity, find, one, outbox, rows, run, search};
+use crate::domain::alert::Alert;
+use crate::domain::event::{Event, Topic};
 use crate::domain::person::Person;
 
 /// A message without further fields, in bpickle.
@@ -88,7 +89,7 @@ pub async fn computers(
              array(select tag from computer_tag where computer_id = computer.id order by tag), \
              access_group, distributor, distribution, release, code_name, vm_info, \
              container_info, clone_of, ubuntu_pro_info, \
-             to_char(registered_at at time zone 'UTC', {ISO}), hostagent_uid is not null, \
+             to_char(registered_at at time zone 'UTC', {ISO}), coalesce(hostagent_uid, '') <> '', \
              case when $3 then hardware_info end \
          from unnest($2::bigint[]) with ordinality as wanted (id, place) \
          join computer on computer.id = wanted.id \
@@ -167,6 +168,80 @@ pub async fn annotations(tx: &Tx<'_>, ids: &[i64]) -> Result<HashMap<i64, Vec<(S
     Ok(all)
 }
 
+/// The alerts that computers have, by computer.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn alerts(tx: &Tx<'_>, ids: &[i64]) -> Result<HashMap<i64, Vec<Alert>>> {
+    let conditions = Alert::ALL.map(search::alert).join(", ");
+    let sql = format!("select id, {conditions} from computer where id = any($1)");
+    let mut all = HashMap::new();
+    for row in rows(tx, &sql, &[&ids]).await? {
+        let mut alerts = Vec::new();
+        for (column, alert) in (1_usize..).zip(Alert::ALL) {
+            if row.try_get(column)? {
+                alerts.push(alert);
+            }
+        }
+        all.insert(row.try_get(0)?, alerts);
+    }
+    Ok(all)
+}
+
+/// How many accepted computers of an account have which alert.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn alerted(tx: &Tx<'_>, account: i64) -> Result<Vec<(Alert, i64)>> {
+    let counts = Alert::ALL.map(|one| format!("count(*) filter (where {})", search::alert(one)));
+    let sql = format!(
+        "select {} from computer where account_id = $1 and accepted",
+        counts.join(", ")
+    );
+    let row = one(tx, &sql, &[&account]).await?;
+    let counted = Alert::ALL.into_iter().enumerate();
+    counted
+        .map(|(column, alert)| Ok((alert, row.try_get(column)?)))
+        .collect()
+}
+
+/// How many packages of a computer can be upgraded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Upgrades {
+    /// To versions that mend no weakness.
+    pub regular: i64,
+    /// To ones that do.
+    pub security: i64,
+}
+
+/// How many packages can be upgraded, by computer; without those that never told of their packages.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn upgrades(tx: &Tx<'_>, ids: &[i64]) -> Result<HashMap<i64, Upgrades>> {
+    // A package may have several newer versions, and counts once.
+    let sql = "select told.computer_id, \
+                   count(name) filter (where not mends), count(name) filter (where mends) \
+               from computer_packages told left join lateral ( \
+                   select name, bool_or(package.id <@ told.security) as mends \
+                   from unnest(told.upgrades) as span join package \
+                       on package.id >= lower(span) and package.id < upper(span) \
+                   group by name) as newer on true \
+               where told.computer_id = any($1) group by told.computer_id";
+    let mut all = HashMap::new();
+    for row in rows(tx, sql, &[&ids]).await? {
+        let upgrades = Upgrades {
+            regular: row.try_get(1)?,
+            security: row.try_get(2)?,
+        };
+        all.insert(row.try_get(0)?, upgrades);
+    }
+    Ok(all)
+}
+
 /// Which of these numbers are accepted computers of an account, in the order given.
 ///
 /// # Errors
@@ -229,6 +304,20 @@ pub async fn pending(
     Ok((count, waiting))
 }
 
+/// Computers that are told of by name when people change something of them; more are told of together.
+const NAMED_MAX: usize = 100;
+
+/// Notes that people changed something of these computers.
+async fn changed(tx: &Tx<'_>, ids: &[i64]) -> Result<()> {
+    if ids.len() > NAMED_MAX {
+        return outbox::put(tx, &Event::of(Topic::ComputerChanged, "")).await;
+    }
+    for id in ids {
+        outbox::put_of(tx, Topic::ComputerChanged, *id).await?;
+    }
+    Ok(())
+}
+
 /// Puts a tag on computers.
 ///
 /// # Errors
@@ -239,7 +328,7 @@ pub async fn add_tags(tx: &Tx<'_>, ids: &[i64], tags: &[String]) -> Result<()> {
                from unnest($1::bigint[]) as id cross join unnest($2::text[]) as tag \
                on conflict do nothing";
     run(tx, sql, &[&ids, &tags]).await?;
-    Ok(())
+    changed(tx, ids).await
 }
 
 /// Takes tags off computers.
@@ -250,7 +339,7 @@ pub async fn add_tags(tx: &Tx<'_>, ids: &[i64], tags: &[String]) -> Result<()> {
 pub async fn remove_tags(tx: &Tx<'_>, ids: &[i64], tags: &[String]) -> Result<()> {
     let sql = "delete from computer_tag where computer_id = any($1) and tag = any($2)";
     run(tx, sql, &[&ids, &tags]).await?;
-    Ok(())
+    changed(tx, ids).await
 }
 
 /// Moves computers into an access group.
@@ -261,7 +350,7 @@ pub async fn remove_tags(tx: &Tx<'_>, ids: &[i64], tags: &[String]) -> Result<()
 pub async fn set_access_group(tx: &Tx<'_>, ids: &[i64], group: &str) -> Result<()> {
     let sql = "update computer set access_group = $2 where id = any($1)";
     run(tx, sql, &[&ids, &group]).await?;
-    Ok(())
+    changed(tx, ids).await
 }
 
 /// Gives a computer another title.
@@ -270,13 +359,9 @@ pub async fn set_access_group(tx: &Tx<'_>, ids: &[i64], group: &str) -> Result<(
 ///
 /// The database's.
 pub async fn rename(tx: &Tx<'_>, id: i64, title: &str) -> Result<()> {
-    run(
-        tx,
-        "update computer set title = $2 where id = $1",
-        &[&id, &title],
-    )
-    .await?;
-    Ok(())
+    let sql = "update computer set title = $2 where id = $1";
+    run(tx, sql, &[&id, &title]).await?;
+    changed(tx, &[id]).await
 }
 
 /// Notes something of computers under a name.
@@ -290,7 +375,7 @@ pub async fn annotate(tx: &Tx<'_>, ids: &[i64], name: &str, value: &str) -> Resu
                on conflict (computer_id, name) \
                do update set value = excluded.value, told_by_agent = false";
     run(tx, sql, &[&ids, &name, &value]).await?;
-    Ok(())
+    changed(tx, ids).await
 }
 
 /// Takes a note away.
@@ -301,7 +386,7 @@ pub async fn annotate(tx: &Tx<'_>, ids: &[i64], name: &str, value: &str) -> Resu
 pub async fn unannotate(tx: &Tx<'_>, ids: &[i64], name: &str) -> Result<()> {
     let sql = "delete from computer_annotation where computer_id = any($1) and name = $2";
     run(tx, sql, &[&ids, &name]).await?;
-    Ok(())
+    changed(tx, ids).await
 }
 
 /// Forgets computers with all they reported.

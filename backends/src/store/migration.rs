@@ -60,6 +60,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
         "told_by_agents",
         include_str!("../../migrations/0040_told_by_agents.sql"),
     ),
+    (
+        50,
+        "wsl_numbers",
+        include_str!("../../migrations/0050_wsl_numbers.sql"),
+    ),
 ];
 
 /// The version of the schema that this program works with: the number of the last migration.

@@ -122,6 +122,101 @@ pub async fn host(tx: &Tx<'_>, account: i64, uid: Uuid) -> Result<Option<Listed>
     row.as_ref().map(listed).transpose()
 }
 
+/// The host of this number in an account.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn numbered(tx: &Tx<'_>, account: i64, number: i64) -> Result<Option<Uuid>> {
+    let sql = "select uid from wsl_host where account_id = $1 and number = $2";
+    let row = find(tx, sql, &[&account, &number]).await?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?)
+}
+
+/// A host as a computer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Numbered {
+    /// As in the list.
+    pub listed: Listed,
+    /// Its number, which no computer has.
+    pub number: i64,
+    /// It has had no stream for a while.
+    pub offline: bool,
+}
+
+/// These hosts of an account.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn these(tx: &Tx<'_>, account: i64, uids: &[Uuid]) -> Result<Vec<Numbered>> {
+    let sql = format!(
+        "select {LISTED}, number, stream is null \
+             and coalesce(disconnected_at, registered_at) < now() - interval '5 minutes' \
+         from wsl_host where account_id = $1 and uid = any($2)"
+    );
+    let mut found = Vec::new();
+    for row in rows(tx, &sql, &[&account, &uids]).await? {
+        found.push(Numbered {
+            listed: listed(&row)?,
+            number: row.try_get(10)?,
+            offline: row.try_get(11)?,
+        });
+    }
+    Ok(found)
+}
+
+/// A computer and the host that it lives on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tie {
+    /// The computer's number.
+    pub computer: i64,
+    /// The host.
+    pub host: Uuid,
+    /// Which instance of the host the computer is, where it was installed by an order.
+    pub instance: Option<String>,
+}
+
+/// Both are accepted, and of one account: what a computer of another says counts nothing. `$1` is the account.
+fn ties(condition: &str) -> String {
+    format!(
+        "select computer.id, uid, instance_id from wsl_host join computer \
+             on hostagent_uid = uid::text and computer.account_id = wsl_host.account_id \
+         left join wsl_command on wsl_command.host_uid = uid and kind = 'install' \
+             and request_id::text = installation_request_id \
+         where wsl_host.account_id = $1 and wsl_host.accepted and computer.accepted \
+             and {condition} order by title, computer.id"
+    )
+}
+
+fn tie(row: &tokio_postgres::Row) -> Result<Tie> {
+    Ok(Tie {
+        computer: row.try_get(0)?,
+        host: row.try_get(1)?,
+        instance: row.try_get(2)?,
+    })
+}
+
+/// The hosts that these computers of an account live on.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn parents(tx: &Tx<'_>, account: i64, computers: &[i64]) -> Result<Vec<Tie>> {
+    let found = rows(tx, &ties("computer.id = any($2)"), &[&account, &computers]).await?;
+    found.iter().map(tie).collect()
+}
+
+/// The computers that live on these hosts of an account, by title.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn children(tx: &Tx<'_>, account: i64, uids: &[Uuid]) -> Result<Vec<Tie>> {
+    let found = rows(tx, &ties("uid = any($2)"), &[&account, &uids]).await?;
+    found.iter().map(tie).collect()
+}
+
 /// The instances of a host. One that registered as a computer names the order that installed it; what a computer
 /// of another account says counts nothing.
 ///
@@ -162,12 +257,31 @@ pub async fn instances(tx: &Tx<'_>, uid: Uuid) -> Result<Vec<Instance>> {
 ///
 /// The database's.
 pub async fn ordered(tx: &Tx<'_>, uid: Uuid, most: i64) -> Result<Vec<Ordered>> {
+    orders(tx, uid, 0, most).await
+}
+
+/// How many orders a host was given.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn order_count(tx: &Tx<'_>, uid: Uuid) -> Result<i64> {
+    let sql = "select count(*) from wsl_command where host_uid = $1";
+    Ok(one(tx, sql, &[&uid]).await?.try_get(0)?)
+}
+
+/// Orders to a host, the latest first, `most` from `offset`.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn orders(tx: &Tx<'_>, uid: Uuid, offset: i64, most: i64) -> Result<Vec<Ordered>> {
     let sql = "select request_id, kind, instance_id, state, left(error, 2000), \
                to_char(created_at, 'YYYY-MM-DD HH24:MI:SS'), \
                to_char(changed_at, 'YYYY-MM-DD HH24:MI:SS') \
-               from wsl_command where host_uid = $1 order by number desc limit $2";
+               from wsl_command where host_uid = $1 order by number desc offset $2 limit $3";
     let mut ordered = Vec::new();
-    for row in rows(tx, sql, &[&uid, &most]).await? {
+    for row in rows(tx, sql, &[&uid, &offset, &most]).await? {
         ordered.push(Ordered {
             request_id: row.try_get(0)?,
             kind: row.try_get(1)?,

@@ -1,4 +1,4 @@
-//! Who calls, and with what? A person by token, and the request as handlers want it.
+//! Who calls, and with what? A person by token or by a browser's session, and the request as handlers want it.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,15 @@ use serde_json::{Value, json};
 
 use super::Desk;
 use super::ROWS_MAX;
-use super::refusal::{Answer, Refusal};
+use super::package_order::window;
+use super::refusal::{Answer, Mistakes, Refusal};
+use super::view;
 use crate::domain::person::{Person, Role};
 use crate::domain::signature::{Parameters, parameters};
 use crate::domain::{query::Query, token};
+use crate::service::session_cookie::{cookie, digest_of, is_ours};
 use crate::store;
+use crate::store::group::Timing;
 
 /// The person whose token stands in `Authorization: Bearer`; None where there is no such field.
 ///
@@ -46,6 +50,38 @@ pub async fn bearer(desk: &Desk, headers: &HeaderMap) -> Answer<Option<Person>> 
     }
 }
 
+/// The person whose browser is signed in at the pages; None where no session is shown, or one that is over.
+///
+/// A browser shows it whoever lured it into asking. What changes something must be no GET, which a link can
+/// be, and come from a page of ours.
+///
+/// # Errors
+///
+/// Another site asks for a change, or it cannot be told now.
+pub async fn by_session(
+    desk: &Desk,
+    headers: &HeaderMap,
+    change: Option<&Method>,
+) -> Answer<Option<Person>> {
+    let Some(cookie) = cookie(headers) else {
+        return Ok(None);
+    };
+    let session = {
+        let mut connection = desk.store.connection().await?;
+        let tx = store::begin(&mut connection).await?;
+        store::person::session(&tx, &digest_of(cookie)).await?
+    };
+    match (session, change) {
+        (Some(_), Some(method))
+            if matches!(*method, Method::GET | Method::HEAD) || !is_ours(headers) =>
+        {
+            let message = "with a session, a page of this site asks for changes, by POST";
+            Err(Refusal::new(StatusCode::FORBIDDEN, "Unauthorised", message))
+        }
+        (session, _) => Ok(session.map(|session| session.person)),
+    }
+}
+
 /// A request of version 2.
 pub struct Asked {
     /// Who asks.
@@ -63,14 +99,19 @@ impl FromRequest<Desk> for Asked {
 
     async fn from_request(request: Request, desk: &Desk) -> Answer<Self> {
         let (head, body) = request.into_parts();
-        let person = bearer(desk, &head.headers).await?;
+        let changes = !matches!(head.method, Method::GET | Method::HEAD);
+        let change = changes.then_some(&head.method);
+        let person = match bearer(desk, &head.headers).await? {
+            None => by_session(desk, &head.headers, change).await?,
+            person => person,
+        };
         let person = person.ok_or_else(|| Refusal::nobody("log in first"))?;
         // A `+` of a query is a space, as browsers and most libraries write it.
         let query = head.uri.query().unwrap_or_default().replace('+', "%20");
         let query = parameters(&query).map_err(|told| Refusal::argument("InvalidQuery", told))?;
-        let body = match head.method {
-            Method::GET | Method::HEAD => Value::Null,
-            _ => json_body(&head.headers, body, desk.settings.body_bytes_max).await?,
+        let body = match changes {
+            false => Value::Null,
+            true => json_body(&head.headers, body, desk.settings.body_bytes_max).await?,
         };
         let url = url(&head.headers, &head.extensions, head.uri.path());
         Ok(Self {
@@ -126,7 +167,7 @@ pub async fn json_body(headers: &HeaderMap, body: Body, most: usize) -> Answer<V
 }
 
 /// Which rows are asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
     /// From which on.
     pub offset: i64,
@@ -149,10 +190,12 @@ impl Span {
             let told = || format!("`{name}` is a number of at least {least}, not `{text}`");
             number.ok_or_else(|| Refusal::argument("InvalidParameter", told()))
         };
-        Ok(Self {
-            offset: number("offset", 0, 0)?,
-            limit: number("limit", 1, ROWS_MAX)?.min(ROWS_MAX),
-        })
+        let mut mistakes = Mistakes::default();
+        let span = Self {
+            offset: mistakes.keep(number("offset", 0, 0)),
+            limit: mistakes.keep(number("limit", 1, ROWS_MAX)).min(ROWS_MAX),
+        };
+        mistakes.none().map(|()| span)
     }
 }
 
@@ -166,9 +209,13 @@ impl Asked {
         at_least(&self.person, role)
     }
 
-    /// Is a switch of the query on?
-    pub fn flag(&self, name: &str) -> bool {
-        self.query.get(name).is_some_and(|value| value == "true")
+    /// Is a switch of the query on? None is off.
+    ///
+    /// # Errors
+    ///
+    /// It is neither on nor off.
+    pub fn flag(&self, name: &str) -> Answer<bool> {
+        Ok(self.choice(name)?.unwrap_or(false))
     }
 
     /// A switch of the query, where it is given.
@@ -179,10 +226,32 @@ impl Asked {
     pub fn choice(&self, name: &str) -> Answer<Option<bool>> {
         match self.query.get(name).map_or("", String::as_str) {
             "" => Ok(None),
-            "true" => Ok(Some(true)),
-            "false" => Ok(Some(false)),
-            _ => Err(wrong(name, "true or false")),
+            text if text.eq_ignore_ascii_case("true") => Ok(Some(true)),
+            text if text.eq_ignore_ascii_case("false") => Ok(Some(false)),
+            text => Err(wrong(name, &format!("true or false, not `{text}`"))),
         }
+    }
+
+    /// When an order is delivered: `deliver_after` and `deliver_delay_window` of the body, or of the URL.
+    ///
+    /// # Errors
+    ///
+    /// One of them is none.
+    pub fn timing(&self) -> Answer<Timing> {
+        let of_url = |name: &str| self.query.get(name).filter(|text| !text.is_empty());
+        let mut mistakes = Mistakes::default();
+        let after = mistakes.keep(self.text("deliver_after"));
+        let after = after.or_else(|| of_url("deliver_after").map(String::as_str));
+        let minutes = match mistakes.keep(self.number("deliver_delay_window")) {
+            // No number is told as one that is out of its range.
+            None => of_url("deliver_delay_window").map(|text| text.parse().unwrap_or(-1)),
+            told => told,
+        };
+        let timing = Timing {
+            after: mistakes.keep(after.map(view::time_of).transpose()),
+            window: mistakes.keep(window(minutes)),
+        };
+        mistakes.none().map(|()| timing)
     }
 
     /// A list of the query: `name.1=a&name.2=b`, or `name=a,b`.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::StatusCode;
-use axum::middleware::{Next, from_fn_with_state};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::FutureExt;
@@ -28,6 +28,7 @@ use crate::stub;
 
 mod caller;
 mod legacy;
+mod machine;
 mod meant;
 mod package_order;
 mod refusal;
@@ -94,6 +95,7 @@ fn open(ground: Ground) -> Live {
         .nest("/api/v2", v2::routes())
         .fallback(nothing)
         .method_not_allowed_fallback(not_so)
+        .layer(from_fn(in_json))
         .layer(limit)
         .layer(from_fn_with_state(desk.clone(), within_bounds))
         .with_state(desk);
@@ -108,6 +110,20 @@ async fn within_bounds(State(desk): State<Desk>, request: Request, next: Next) -
     match desk.free.try_acquire() {
         Ok(_place) => next.run(request).await,
         Err(_) => refusal::Refusal::later("too many requests at once").into_response(),
+    }
+}
+
+/// A path that cannot be read is refused before any handler is asked; programs are told so as of all else.
+async fn in_json(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let json = HeaderValue::from_static("application/json");
+    let told = response.headers().get(header::CONTENT_TYPE) == Some(&json);
+    match response.status() {
+        status if status.is_client_error() && !told => {
+            let message = "the path cannot be read";
+            refusal::Refusal::new(status, "InvalidParameter", message).into_response()
+        }
+        _ => response,
     }
 }
 

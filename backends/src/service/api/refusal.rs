@@ -1,5 +1,5 @@
 //! What is said when a call is not served? One JSON object with a code for programs and a text for
-//! people; the log has the reason.
+//! people; the log has the reason. Several mistakes of one call are told together.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -19,6 +19,8 @@ pub struct Refusal {
     pub code: &'static str,
     /// For people.
     pub message: String,
+    /// Each of several mistakes; none where it is one.
+    pub several: Vec<Refusal>,
 }
 
 /// What a handler answers.
@@ -32,6 +34,7 @@ impl Refusal {
             status,
             code,
             message,
+            several: Vec::new(),
         }
     }
 
@@ -72,10 +75,58 @@ impl Refusal {
     }
 }
 
+/// What is wrong with a call, gathered so that all of it is told at once.
+#[derive(Debug, Default)]
+pub struct Mistakes(Vec<Refusal>);
+
+impl Mistakes {
+    /// What was read; where that is a mistake, something in its place, and the mistake is kept.
+    pub fn keep<T: Default>(&mut self, read: Answer<T>) -> T {
+        read.unwrap_or_else(|mistake| {
+            self.0.push(mistake);
+            T::default()
+        })
+    }
+
+    /// Goes on where there were none.
+    ///
+    /// # Errors
+    ///
+    /// The only mistake, or `MultiError` with all of them.
+    pub fn none(mut self) -> Answer<()> {
+        // Two that gathered the same arguments tell the same.
+        let mut all: Vec<Refusal> = Vec::new();
+        for mistake in self.0.drain(..) {
+            let single = match mistake.several.is_empty() {
+                true => vec![mistake],
+                false => mistake.several,
+            };
+            for one in single {
+                if !all.contains(&one) {
+                    all.push(one);
+                }
+            }
+        }
+        if all.len() < 2 {
+            return all.pop().map_or(Ok(()), Err);
+        }
+        let told: Vec<&str> = all.iter().map(|one| one.message.as_str()).collect();
+        let message = format!("{} mistakes: {}", all.len(), told.join("; "));
+        let mut refusal = Refusal::argument("MultiError", message);
+        refusal.several = all;
+        Err(refusal)
+    }
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         tracing::info!(code = self.code, message = %self.message, "refused");
-        let said = json!({"error": self.code, "message": self.message}).to_string();
+        let view = |one: &Self| json!({"error": one.code, "message": one.message});
+        let mut said = view(&self);
+        if !self.several.is_empty() {
+            said["errors"] = self.several.iter().map(view).collect();
+        }
+        let said = said.to_string();
         let kind = [(header::CONTENT_TYPE, "application/json")];
         let mut response = (self.status, kind, said).into_response();
         let fields = response.headers_mut();
@@ -126,5 +177,42 @@ impl From<Denied> for Refusal {
             Denied::Busy => Self::later("too many sign in at once: try again"),
             Denied::Store(problem) => problem.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_mistake_is_told_as_it_is_and_more_are_told_together_each_once() {
+        let mut mistakes = Mistakes::default();
+        assert_eq!(mistakes.keep(Ok(7)), 7);
+        assert_eq!(mistakes.none(), Ok(()));
+
+        let wrong = |name: &str| Refusal::missing(name);
+        let mut mistakes = Mistakes::default();
+        assert_eq!(mistakes.keep::<i64>(Err(wrong("a"))), 0);
+        let one = mistakes.none().expect_err("a mistake");
+        assert_eq!((one.code, one.several.len()), ("MissingParameter", 0));
+
+        let mut mistakes = Mistakes::default();
+        for name in ["a", "b", "a"] {
+            mistakes.keep::<i64>(Err(wrong(name)));
+        }
+        let two = mistakes.none().expect_err("mistakes");
+        assert_eq!(
+            (two.status, two.code),
+            (StatusCode::BAD_REQUEST, "MultiError")
+        );
+        assert_eq!(two.several, [wrong("a"), wrong("b")]);
+        assert!(two.message.contains("`a`") && two.message.contains("`b`"));
+
+        // Gathered within what is gathered, they stand beside the others.
+        let mut outer = Mistakes::default();
+        outer.keep::<i64>(Err(two));
+        outer.keep::<i64>(Err(wrong("c")));
+        let three = outer.none().expect_err("mistakes");
+        assert_eq!(three.several, [wrong("a"), wrong("b"), wrong("c")]);
     }
 }

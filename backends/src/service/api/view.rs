@@ -1,159 +1,23 @@
-//! How does a thing look in an answer? Computers, activities and scripts as JSON, in the fields that
-//! both forms of the API share and those that the newer one adds.
+//! How does a thing look in an answer? Activities, scripts and those who wait as JSON, in the fields that
+//! both forms of the API share and those that the newer one adds. Computers are in `machine`.
 
-use std::collections::HashMap;
 use std::time::SystemTime;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::refusal::{Answer, Refusal};
 use crate::domain::order::api_type;
-use crate::domain::person::Person;
 use crate::store::group::Activity;
-use crate::store::listing::{self, Computer, Interface, Pending};
+use crate::store::listing::Pending;
 use crate::store::script::Script;
-use crate::store::{Result, Tx};
-
-/// What is told of computers beyond the usual.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct With {
-    /// Their interfaces.
-    pub network: bool,
-    /// Their annotations.
-    pub annotations: bool,
-    /// What they are made of.
-    pub hardware: bool,
-}
-
-/// These computers as JSON; `newer` adds the fields of version 2.
-///
-/// # Errors
-///
-/// The database's.
-pub async fn computers(
-    tx: &Tx<'_>,
-    person: &Person,
-    ids: &[i64],
-    with: With,
-    newer: bool,
-) -> Result<Vec<Value>> {
-    let found = listing::computers(tx, person.account, ids, with.hardware).await?;
-    let mut interfaces = HashMap::new();
-    if with.network {
-        interfaces = listing::interfaces(tx, ids).await?;
-    }
-    let mut annotations = HashMap::new();
-    if with.annotations {
-        annotations = listing::annotations(tx, ids).await?;
-    }
-    let whole = |one: &Computer| {
-        let mut view = computer(one);
-        if newer {
-            add_newer(&mut view, one);
-        }
-        if with.network {
-            let own = interfaces.get(&one.id).map_or(&[][..], Vec::as_slice);
-            let devices: Vec<Value> = own.iter().map(interface).collect();
-            view.insert("network_devices".to_owned(), devices.into());
-        }
-        if with.annotations {
-            let own = annotations.get(&one.id).map_or(&[][..], Vec::as_slice);
-            let notes: Map<String, Value> = own
-                .iter()
-                .map(|(name, value)| (name.clone(), value.clone().into()))
-                .collect();
-            view.insert("annotations".to_owned(), notes.into());
-        }
-        if with.hardware {
-            view.insert("hardware".to_owned(), json!(one.hardware));
-        }
-        Value::Object(view)
-    };
-    Ok(found.iter().map(whole).collect())
-}
 
 /// The access group's name for clients.
 pub fn access_group(name: &str) -> &str {
     if name.is_empty() { "global" } else { name }
-}
-
-fn computer(one: &Computer) -> Map<String, Value> {
-    let [_, description, release, _] = &one.distribution;
-    let view = json!({
-        "id": one.id,
-        "title": one.title,
-        "comment": one.comment,
-        "hostname": one.hostname,
-        "total_memory": one.total_memory,
-        "total_swap": one.total_swap,
-        "reboot_required_flag": one.reboot_required,
-        "update_manager_prompt": null,
-        "last_ping_time": one.last_ping,
-        "last_exchange_time": one.last_exchange,
-        "tags": one.tags,
-        "access_group": access_group(&one.access_group),
-        "distribution": release.as_ref().or(description.as_ref()),
-        "cloud_instance_metadata": {},
-        "vm_info": one.vm_info,
-        "container_info": one.container_info,
-    });
-    match view {
-        Value::Object(view) => view,
-        _ => Map::new(),
-    }
-}
-
-fn add_newer(view: &mut Map<String, Value>, one: &Computer) {
-    let pro = one.ubuntu_pro_info.as_deref();
-    let pro: Option<Value> = pro.and_then(|text| serde_json::from_str(text).ok());
-    for (name, value) in [
-        ("clone_id", json!(one.clone_of)),
-        ("children", json!([])),
-        ("parent", Value::Null),
-        ("is_wsl_instance", json!(one.is_wsl)),
-        ("default_child", Value::Null),
-        ("is_default_child", Value::Null),
-        ("ubuntu_pro_info", pro.unwrap_or(Value::Null)),
-        ("registered_at", json!(one.registered)),
-    ] {
-        view.insert(name.to_owned(), value);
-    }
-}
-
-/// What one computer alone tells beyond a list.
-pub fn add_single(view: &mut Value, one: &Computer) {
-    let [distributor, description, release, code_name] = &one.distribution;
-    let distribution = json!({
-        "distributor": distributor,
-        "description": description,
-        "release": release,
-        "code_name": code_name,
-    });
-    if let Value::Object(view) = view {
-        for (name, value) in [
-            ("archived", json!(false)),
-            ("cloud_init", json!({})),
-            ("distribution_info", distribution),
-            ("employee_id", Value::Null),
-            ("livepatch_info", Value::Null),
-            ("num_child", json!(0)),
-            ("profiles", json!([])),
-        ] {
-            view.insert(name.to_owned(), value);
-        }
-    }
-}
-
-fn interface(one: &Interface) -> Value {
-    json!({
-        "interface": one.name,
-        "ip_address": one.ip_address,
-        "mac_address": one.mac_address,
-        "broadcast_address": one.broadcast_address,
-        "netmask": one.netmask,
-    })
 }
 
 /// A computer that waits.
@@ -243,14 +107,23 @@ pub fn whole_script(one: &Script) -> Value {
     view
 }
 
-/// A time as clients write it: ISO 8601, in UTC where no zone is named.
+/// A time as clients write it: ISO 8601, in UTC where no zone is named, on the minute where no seconds are.
 ///
 /// # Errors
 ///
 /// It is none.
 pub fn time_of(text: &str) -> Answer<SystemTime> {
-    let read = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
-    let time = read(text).or_else(|| read(&format!("{text}Z")));
+    /// `YYYY-MM-DDTHH:MM`
+    const MINUTE: usize = 16;
+    let read = |text: &str| {
+        let time = OffsetDateTime::parse(text, &Rfc3339).ok();
+        time.or_else(|| OffsetDateTime::parse(&format!("{text}Z"), &Rfc3339).ok())
+    };
+    let on_the_minute = || {
+        let (minute, zone) = text.split_at_checked(MINUTE)?;
+        read(&format!("{minute}:00{zone}"))
+    };
+    let time = read(text).or_else(on_the_minute);
     let told = || format!("`{text}` is no time like 2026-11-23T04:04:51Z");
     let time = time.ok_or_else(|| Refusal::argument("InvalidTime", told()))?;
     // Beyond these years a database has no times.
@@ -260,9 +133,26 @@ pub fn time_of(text: &str) -> Answer<SystemTime> {
     }
 }
 
+/// Bytes as clients write them: base64, also in lines, as the program of that name makes them. None for anything else.
+pub fn bytes_of(text: &str) -> Option<Vec<u8>> {
+    let whole: String = text.split_ascii_whitespace().collect();
+    STANDARD.decode(whole).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_come_in_base64_in_lines_or_not() {
+        for text in ["aGVsbG8=", "aGVs\nbG8=\n", " aGVs\r\nbG8= "] {
+            assert_eq!(bytes_of(text), Some(b"hello".to_vec()), "{text:?}");
+        }
+        assert_eq!(bytes_of(""), Some(Vec::new()));
+        for wrong in ["aGVsbG8", "!", "aGVs\u{a0}bG8="] {
+            assert_eq!(bytes_of(wrong), None, "{wrong:?}");
+        }
+    }
 
     #[test]
     fn times_are_read_with_and_without_a_zone() {
@@ -271,10 +161,22 @@ mod tests {
             "1970-01-01T00:01:00Z",
             "1970-01-01T00:01:00",
             "1970-01-01T01:01:00+01:00",
+            "1970-01-01T00:01:00.000Z",
+            "1970-01-01T00:01",
+            "1970-01-01T00:01Z",
+            "1970-01-01T02:01+02:00",
         ] {
             assert_eq!(time_of(text).expect(text), minute);
         }
-        for text in ["", "now", "1970-01-01", "1969-12-31T00:00:00Z"] {
+        for text in [
+            "",
+            "now",
+            "1970-01-01",
+            "1970-01-01T00:01:",
+            "1970-01-01T00:61",
+            "1970-01-01T00:01é",
+            "1969-12-31T00:00:00Z",
+        ] {
             assert_eq!(time_of(text).expect_err(text).code, "InvalidTime");
         }
     }

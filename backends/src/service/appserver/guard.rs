@@ -4,7 +4,6 @@
 //! its digest alone. What changes something is asked where it comes from, and shows a word that only
 //! pages of this session hold.
 
-use aws_lc_rs::digest::{SHA256, digest};
 use axum::extract::{Form, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -18,12 +17,12 @@ use super::{Desk, page};
 use crate::domain::person::{Person, Role};
 use crate::error::Error;
 use crate::secret::random;
+pub use crate::service::session_cookie::is_ours;
+use crate::service::session_cookie::{COOKIE, cookie, digest_of};
 use crate::service::sign_in::Denied;
 use crate::store;
 use crate::store::person::Session;
 
-/// The prefix binds a cookie to its host and to https (RFC 6265bis, section 4.1.3.2).
-const COOKIE: &str = "__Host-session";
 /// The field of every form that changes something.
 pub const FORM_TOKEN: &str = "form_token";
 
@@ -53,21 +52,6 @@ async fn session(desk: &Desk, headers: &HeaderMap) -> Result<Option<Session>, Er
     Ok(store::person::session(&tx, &digest_of(cookie)).await?)
 }
 
-fn digest_of(cookie: &str) -> Vec<u8> {
-    digest(&SHA256, cookie.as_bytes()).as_ref().to_vec()
-}
-
-/// The session's cookie of a request.
-fn cookie(headers: &HeaderMap) -> Option<&str> {
-    let fields = headers.get_all(header::COOKIE).into_iter();
-    let fields = fields.filter_map(|field| field.to_str().ok());
-    let mut pairs = fields.flat_map(|field| field.split(';'));
-    pairs.find_map(|pair| {
-        let (name, value) = pair.trim().split_once('=')?;
-        (name == COOKIE && !value.is_empty()).then_some(value)
-    })
-}
-
 /// What a form of ours says besides its own fields.
 #[derive(Deserialize)]
 pub struct Shown {
@@ -95,20 +79,6 @@ pub fn check<'a>(
     match session.person.role >= role {
         true => Ok(&session.person),
         false => Err(Error::Denied("not in this role")),
-    }
-}
-
-/// Does a request that changes something come from a page of ours? Browsers say where it comes from;
-/// a program that says nothing was not lured into asking.
-pub fn is_ours(headers: &HeaderMap) -> bool {
-    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    match (text("origin"), text("sec-fetch-site")) {
-        (Some(origin), _) => {
-            let from = origin.split_once("://").map(|(_, authority)| authority);
-            from.is_some() && from == text("host")
-        }
-        (None, Some(site)) => site == "same-origin" || site == "none",
-        (None, None) => true,
     }
 }
 
@@ -196,25 +166,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_form_of_another_site_is_not_ours() {
-        for (fields, ours) in [
-            (vec![("host", "a")], true),
-            (vec![("host", "a:8"), ("origin", "https://a:8")], true),
-            (vec![("host", "a"), ("origin", "https://b")], false),
-            (vec![("host", "a"), ("origin", "null")], false),
-            (vec![("origin", "https://a")], false),
-            (vec![("host", "a"), ("sec-fetch-site", "same-origin")], true),
-            (vec![("host", "a"), ("sec-fetch-site", "cross-site")], false),
-        ] {
-            let mut headers = HeaderMap::new();
-            for (name, value) in &fields {
-                headers.insert(*name, HeaderValue::from_static(value));
-            }
-            assert_eq!(is_ours(&headers), ours, "{fields:?}");
-        }
-    }
-
-    #[test]
     fn nobody_is_sent_to_another_site() {
         for (next, path) in [
             ("/computers?tag=a", "/computers?tag=a"),
@@ -226,20 +177,5 @@ mod tests {
         ] {
             assert_eq!(own_path(next), path, "{next:?}");
         }
-    }
-
-    #[test]
-    fn the_cookie_is_found_among_others() {
-        let mut headers = HeaderMap::new();
-        headers.append(
-            header::COOKIE,
-            HeaderValue::from_static("a=b; x__Host-session=no"),
-        );
-        assert_eq!(cookie(&headers), None);
-        headers.append(
-            header::COOKIE,
-            HeaderValue::from_static("c=d; __Host-session=yes"),
-        );
-        assert_eq!(cookie(&headers), Some("yes"));
     }
 }

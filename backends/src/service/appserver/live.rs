@@ -42,13 +42,14 @@ const MESSAGE_BYTES_MAX: usize = 1024;
 const GOING_AWAY: u16 = 1001;
 
 /// Everything that a page may show.
-static TOPICS: [Topic; 10] = [
+static TOPICS: [Topic; 11] = [
     Topic::ActivityOrdered,
     Topic::ActivityChanged,
     Topic::ComputerRegistered,
     Topic::ComputerAccepted,
     Topic::ComputerRemoved,
     Topic::ComputerReported,
+    Topic::ComputerChanged,
     Topic::InterfacesChanged,
     Topic::PackagesChanged,
     Topic::PingsHeard,

@@ -3,12 +3,15 @@
 use futures_util::FutureExt;
 use serde_json::{Value, json};
 
-use super::super::refusal::{Answer, Refusal};
-use super::super::{ROWS_MAX, view};
+use super::super::refusal::{Answer, Mistakes, Refusal};
+use super::super::view;
 use super::{Action, Asked};
 use crate::domain::activity::Wanted;
 use crate::domain::order::API_TYPES;
 use crate::store;
+
+/// Activities that one call may take back.
+const CANCELED_MAX: i64 = 100_000;
 
 pub(super) fn action(name: &str) -> Option<Action> {
     match name {
@@ -26,8 +29,10 @@ fn wanted(query: &str) -> Answer<Wanted> {
 
 async fn get(asked: Asked) -> Answer<Value> {
     let (arguments, person) = (&asked.arguments, &asked.person);
-    let wanted = wanted(arguments.text("query").unwrap_or_default())?;
-    let span = arguments.span()?;
+    let mut mistakes = Mistakes::default();
+    let wanted = mistakes.keep(wanted(arguments.text("query").unwrap_or_default()));
+    let span = mistakes.keep(arguments.span());
+    mistakes.none()?;
     let mut connection = asked.desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
     let (_, found) =
@@ -40,8 +45,7 @@ async fn cancel(asked: Asked) -> Answer<Value> {
     let account = asked.person.account;
     let mut connection = asked.desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
-    let (_, found) = store::group::list(&tx, account, &wanted, 0, ROWS_MAX).await?;
-    let ids: Vec<i64> = found.iter().map(|one| one.id).collect();
+    let ids = store::group::matching(&tx, account, &wanted, CANCELED_MAX).await?;
     let canceled = store::group::cancel(&tx, account, &ids).await?;
     if canceled.is_empty() {
         let message = "none of them waits to be delivered";

@@ -4,9 +4,6 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
 use super::super::refusal::{Answer, Refusal};
 use super::super::view;
 use crate::domain::query::Query;
@@ -96,22 +93,32 @@ impl Arguments {
     }
 
     /// A list, in the order of its numbers.
-    pub fn list(&self, name: &str) -> Vec<&str> {
-        let mut entries: Vec<(u64, &str)> = self
-            .entries(name)
-            .filter_map(|(key, value)| Some((key.parse().ok()?, value)))
-            .collect();
-        entries.sort_by_key(|(number, _)| *number);
-        entries.into_iter().map(|(_, value)| value).collect()
+    ///
+    /// # Errors
+    ///
+    /// It is written otherwise.
+    pub fn list(&self, name: &str) -> Answer<Vec<&str>> {
+        let numbered = self.entries(name).map(|(key, value)| match key.parse() {
+            Ok(number) => Some((number, value)),
+            Err(_) => None,
+        });
+        let numbered: Option<Vec<(u64, &str)>> = numbered.collect();
+        match (numbered, self.0.contains_key(name)) {
+            (Some(mut entries), false) => {
+                entries.sort_by_key(|(number, _)| *number);
+                Ok(entries.into_iter().map(|(_, value)| value).collect())
+            }
+            _ => wrong(name, &format!("a list, `{name}.1=a&{name}.2=b`")),
+        }
     }
 
     /// A list that must not be empty.
     ///
     /// # Errors
     ///
-    /// It is missing.
+    /// It is missing, or written otherwise.
     pub fn needed_list(&self, name: &str) -> Answer<Vec<&str>> {
-        match self.list(name) {
+        match self.list(name)? {
             list if list.is_empty() => Err(Refusal::missing(name)),
             list => Ok(list),
         }
@@ -190,7 +197,7 @@ impl Arguments {
     pub fn needed_file(&self, name: &str) -> Answer<(&str, Vec<u8>)> {
         let text = self.needed(name)?;
         let file = text.split_once("$$");
-        let file = file.and_then(|(file, content)| Some((file, STANDARD.decode(content).ok()?)));
+        let file = file.and_then(|(file, content)| Some((file, view::bytes_of(content)?)));
         match file {
             Some((file, content)) if is_plain(file) => Ok((file, content)),
             _ => wrong(name, "a file, `name$$base64`, whose name is plain"),
@@ -211,6 +218,26 @@ fn is_plain(name: &str) -> bool {
 mod tests {
     use super::*;
     use crate::domain::signature::parameters;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn nothing_that_is_sent_breaks_it(
+            key in "(\\.|[0-9]{1,25}|-|é|\\PC){0,4}",
+            value in "(true|\\$|[0-9]{1,25}|-|T|:|Z|[A-Za-z+/=]{4}|é|\\PC){0,12}",
+        ) {
+            let both = [("a".to_owned(), value.clone()), (format!("a{key}"), value)];
+            let told = Arguments::new(both.into());
+            let _ = (told.flag("a"), told.choice("a"), told.number("a"), told.time("a"));
+            let _ = (told.list("a"), told.needed_numbers("a"), told.map("a"));
+            let _ = (told.needed_file("a"), told.span(), told.query_or_all());
+            let limits = [("limit", "a"), ("offset", "a")];
+            let limits = limits.map(|(name, from)| (name.to_owned(), told.0[from].clone()));
+            if let Ok(span) = Arguments::new(limits.into()).span() {
+                prop_assert!(span.offset >= 0 && (1..=1000).contains(&span.limit));
+            }
+        }
+    }
 
     fn of(text: &str) -> Arguments {
         Arguments::new(parameters(text).expect("parameters"))
@@ -219,7 +246,8 @@ mod tests {
     #[test]
     fn arguments_are_read() {
         let told = of("tags.2=b&tags.10=c&tags.1=a&t.30=x&t.2=y&yes=true&n=-7&f=a.txt$$aGk=&q=");
-        assert_eq!(told.list("tags"), ["a", "b", "c"]);
+        assert_eq!(told.list("tags").expect("a list"), ["a", "b", "c"]);
+        assert!(told.list("none").expect("no list").is_empty());
         assert_eq!(
             told.map("t").expect("numbers"),
             BTreeMap::from([(2, "y"), (30, "x")])
@@ -240,6 +268,20 @@ mod tests {
             told.needed_numbers("tags").expect_err("text").code,
             "InvalidParameter"
         );
+        for wrong in [
+            "tags=a",
+            "tags=",
+            "tags.x=a",
+            "tags.=a",
+            "tags.1=a&tags.-1=b",
+        ] {
+            let refusal = of(wrong).needed_list("tags").expect_err(wrong);
+            assert_eq!(refusal.code, "InvalidParameter", "{wrong}");
+            assert!(
+                refusal.message.contains("`tags.1=a&tags.2=b`"),
+                "{refusal:?}"
+            );
+        }
         for wrong in ["f=a", "f=../x$$aGk=", "f=$$aGk=", "f=a$$!"] {
             assert!(of(wrong).needed_file("f").is_err(), "{wrong}");
         }

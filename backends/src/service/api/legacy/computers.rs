@@ -1,14 +1,19 @@
 //! Computers: found, changed, let in.
 
+use std::collections::BTreeMap;
+
 use futures_util::FutureExt;
 use serde_json::{Value, json};
 
-use super::super::refusal::{Answer, Refusal};
+use super::super::machine::{self, With};
+use super::super::refusal::{Answer, Mistakes, Refusal};
 use super::super::script_text::titled;
-use super::super::{ROWS_MAX, view};
+use super::super::{ROWS_MAX, meant, view};
 use super::{Action, Asked};
 use crate::domain::order::Order;
+use crate::domain::query::Query;
 use crate::service::admission;
+use crate::store::group::Timing;
 use crate::store::{self, Tx, listing};
 
 /// Longest tag, note and name of a note, characters.
@@ -37,24 +42,26 @@ pub(super) fn action(name: &str) -> Option<Action> {
 
 async fn get(asked: Asked) -> Answer<Value> {
     let (arguments, person) = (&asked.arguments, &asked.person);
-    let (query, span) = (arguments.query_or_all()?, arguments.span()?);
-    let with = view::With {
-        network: arguments.flag("with_network")?,
-        annotations: arguments.flag("with_annotations")?,
-        hardware: arguments.flag("with_hardware")?,
+    let mut mistakes = Mistakes::default();
+    let query = mistakes.keep(arguments.query_or_all());
+    let span = mistakes.keep(arguments.span());
+    let mut flag = |name: &str| mistakes.keep(arguments.flag(name));
+    let with = With {
+        network: flag("with_network"),
+        annotations: flag("with_annotations"),
+        hardware: flag("with_hardware"),
+        ..With::default()
     };
+    mistakes.none()?;
     let mut connection = asked.desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
     let ids = store::search::ids(&tx, person.account, &query, span.offset, span.limit).await?;
-    Ok(view::computers(&tx, person, &ids, with, false)
-        .await?
-        .into())
+    Ok(machine::computers(&tx, person, &ids, with).await?.into())
 }
 
 /// The computers that a call's query means.
-async fn meant(tx: &Tx<'_>, asked: &Asked) -> Answer<Vec<i64>> {
-    let query = asked.arguments.query()?;
-    Ok(store::search::ids(tx, asked.person.account, &query, 0, CHANGED_MAX).await?)
+async fn those(tx: &Tx<'_>, asked: &Asked, query: &Query) -> Answer<Vec<i64>> {
+    Ok(store::search::ids(tx, asked.person.account, query, 0, CHANGED_MAX).await?)
 }
 
 /// The answer of a call that changed these.
@@ -62,27 +69,26 @@ async fn changed(tx: &Tx<'_>, asked: &Asked, ids: &[i64]) -> Answer<Value> {
     let shown = usize::try_from(ROWS_MAX)
         .unwrap_or(usize::MAX)
         .min(ids.len());
-    let with = view::With::default();
-    Ok(
-        view::computers(tx, &asked.person, &ids[..shown], with, false)
-            .await?
-            .into(),
-    )
+    let views = machine::computers(tx, &asked.person, &ids[..shown], With::default());
+    Ok(views.await?.into())
 }
 
 async fn tag(asked: Asked, add: bool) -> Answer<Value> {
+    let mut mistakes = Mistakes::default();
+    let query = mistakes.keep(asked.arguments.query());
     let mut tags = Vec::new();
-    for tag in asked.arguments.needed_list("tags")? {
+    for tag in mistakes.keep(asked.arguments.needed_list("tags")) {
         let fits = (1..=CHARS_MAX).contains(&tag.chars().count());
         if !fits || tag.contains([',', ' ', '\t', '\n']) {
             let message = format!("`{tag}` is no tag: one word of at most {CHARS_MAX} characters");
-            return Err(Refusal::argument("InvalidTag", message));
+            mistakes.keep::<()>(Err(Refusal::argument("InvalidTag", message)));
         }
         tags.push(tag.to_owned());
     }
+    mistakes.none()?;
     let mut connection = asked.desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
-    let ids = meant(&tx, &asked).await?;
+    let ids = those(&tx, &asked, &query).await?;
     match add {
         true => listing::add_tags(&tx, &ids, &tags).await?,
         false => listing::remove_tags(&tx, &ids, &tags).await?,
@@ -93,7 +99,10 @@ async fn tag(asked: Asked, add: bool) -> Answer<Value> {
 }
 
 async fn move_to(asked: Asked) -> Answer<Value> {
-    let group = asked.arguments.needed("access_group")?;
+    let mut mistakes = Mistakes::default();
+    let query = mistakes.keep(asked.arguments.query());
+    let group = mistakes.keep(asked.arguments.needed("access_group"));
+    mistakes.none()?;
     if group.chars().count() > CHARS_MAX {
         let message = format!("an access group has at most {CHARS_MAX} characters");
         return Err(Refusal::argument("UnknownAccessGroup", message));
@@ -101,7 +110,7 @@ async fn move_to(asked: Asked) -> Answer<Value> {
     let group = if group == "global" { "" } else { group };
     let mut connection = asked.desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
-    let ids = meant(&tx, &asked).await?;
+    let ids = those(&tx, &asked, &query).await?;
     listing::set_access_group(&tx, &ids, group).await?;
     let view = changed(&tx, &asked, &ids).await?;
     store::commit(tx).await?;
@@ -126,7 +135,10 @@ async fn rename(asked: Asked) -> Answer<Value> {
 }
 
 async fn annotate(asked: Asked, add: bool) -> Answer<Value> {
-    let key = asked.arguments.needed("key")?;
+    let mut mistakes = Mistakes::default();
+    let query = mistakes.keep(asked.arguments.query());
+    let key = mistakes.keep(asked.arguments.needed("key"));
+    mistakes.none()?;
     let value = asked.arguments.text("value").unwrap_or_default();
     if key.chars().count() > CHARS_MAX || value.len() > 64 * 1024 {
         let message = "the annotation is too long";
@@ -134,7 +146,7 @@ async fn annotate(asked: Asked, add: bool) -> Answer<Value> {
     }
     let mut connection = asked.desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
-    let ids = meant(&tx, &asked).await?;
+    let ids = those(&tx, &asked, &query).await?;
     match add {
         true => listing::annotate(&tx, &ids, key, value).await?,
         false => listing::unannotate(&tx, &ids, key).await?,
@@ -169,27 +181,16 @@ async fn remove(asked: Asked) -> Answer<Value> {
 }
 
 async fn tell(asked: Asked, order: Order) -> Answer<Value> {
-    let ids = asked.arguments.needed_numbers("computer_ids")?;
-    let after = asked.arguments.time("deliver_after")?;
+    let mut mistakes = Mistakes::default();
+    let ids = mistakes.keep(asked.arguments.needed_numbers("computer_ids"));
+    let after = mistakes.keep(asked.arguments.time("deliver_after"));
+    mistakes.none()?;
     let mut connection = asked.desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
     all_known(&tx, &asked, &ids, true).await?;
-    let view = ordered(&tx, &asked, &ids, &order, after).await?;
+    let timing = Timing { after, window: 0 };
+    let made = meant::order(&tx, &asked.person, &ids, &order, timing).await?;
     store::commit(tx).await?;
-    Ok(view)
-}
-
-/// Orders something, and tells of the group.
-pub(super) async fn ordered(
-    tx: &Tx<'_>,
-    asked: &Asked,
-    ids: &[i64],
-    order: &Order,
-    after: Option<std::time::SystemTime>,
-) -> Answer<Value> {
-    let group = store::group::order(tx, &asked.person, ids, order, after).await?;
-    let made = store::group::get(tx, asked.person.account, group).await?;
-    let made = made.ok_or_else(|| Refusal::later("the order was not kept"))?;
     Ok(view::activity(&made))
 }
 
@@ -203,15 +204,10 @@ async fn pending(asked: Asked) -> Answer<Value> {
 }
 
 async fn accept(asked: Asked) -> Answer<Value> {
-    let ids = asked.arguments.needed_numbers("computer_ids")?;
-    let mut existing = std::collections::BTreeMap::new();
-    for (waiting, known) in asked.arguments.map("existing_ids")? {
-        let known = known.parse().map_err(|_| {
-            let message = "`existing_ids` is a map of numbers";
-            Refusal::argument("InvalidParameter", message)
-        })?;
-        existing.insert(waiting, known);
-    }
+    let mut mistakes = Mistakes::default();
+    let ids = mistakes.keep(asked.arguments.needed_numbers("computer_ids"));
+    let existing = mistakes.keep(existing(&asked).and_then(meant::places));
+    mistakes.none()?;
     let mut connection = asked.desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
     let group = asked.arguments.text("access_group");
@@ -220,6 +216,17 @@ async fn accept(asked: Asked) -> Answer<Value> {
     let view = changed(&tx, &asked, &accepted).await?;
     store::commit(tx).await?;
     Ok(view)
+}
+
+/// Which computer each of those who wait takes the place of.
+fn existing(asked: &Asked) -> Answer<BTreeMap<i64, i64>> {
+    let told = asked.arguments.map("existing_ids")?.into_iter();
+    let numbers = told.map(|(waiting, known)| Some((waiting, known.parse().ok()?)));
+    let numbers: Option<BTreeMap<i64, i64>> = numbers.collect();
+    numbers.ok_or_else(|| {
+        let message = "`existing_ids` is a map of numbers";
+        Refusal::argument("InvalidParameter", message)
+    })
 }
 
 async fn reject(asked: Asked) -> Answer<Value> {

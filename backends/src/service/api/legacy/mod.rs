@@ -1,6 +1,7 @@
 //! The older API: one path, an `action`, and a signature over all of it.
 //!
-//! A call is a GET or a POST of a form. Who calls is known by access key and signature, or by a token.
+//! A call is a GET or a POST of a form. Who calls is known by access key and signature, by a token, or by the
+//! session of a browser.
 //! A call that changes something counts once: its signature is remembered for as long as its time is
 //! taken.
 
@@ -15,8 +16,8 @@ use serde_json::Value;
 
 use self::arguments::Arguments;
 use super::Desk;
-use super::caller::{at_least, bearer};
-use super::refusal::{Answer, Refusal};
+use super::caller::{at_least, bearer, by_session};
+use super::refusal::{Answer, Mistakes, Refusal};
 use crate::domain::person::{Person, Role};
 use crate::domain::signature::{Call, Parameters, parameters, seconds};
 use crate::secret::Name;
@@ -91,14 +92,20 @@ pub async fn call(
         told.push_str(body.trim_end());
     }
     let parameters = parameters(&told).map_err(malformed)?;
-    let name = parameters.get("action");
-    let name = name.ok_or_else(|| Refusal::missing("action"))?;
-    versioned(&parameters)?;
+    let mut mistakes = Mistakes::default();
+    let name = parameters.get("action").map(String::as_str);
+    let name = mistakes.keep(name.ok_or_else(|| Refusal::missing("action")));
+    mistakes.keep(versioned(&parameters));
+    mistakes.none()?;
     let action = action(name);
     let changes = action
         .as_ref()
         .is_none_or(|action| action.role > Role::Viewer);
-    let person = match bearer(&desk, &headers).await? {
+    let mut person = bearer(&desk, &headers).await?;
+    if person.is_none() && !parameters.contains_key("signature") {
+        person = by_session(&desk, &headers, changes.then_some(&method)).await?;
+    }
+    let person = match person {
         Some(person) => person,
         None => {
             let host = headers.get("host").and_then(|host| host.to_str().ok());
@@ -145,22 +152,26 @@ fn versioned(parameters: &Parameters) -> Answer<()> {
 /// Who signed a call.
 async fn signed(desk: &Desk, call: &Call<'_>, changes: bool) -> Answer<Person> {
     let needed = |name: &str| {
-        call.parameters
-            .get(name)
-            .ok_or_else(|| Refusal::missing(name))
+        let told = call.parameters.get(name).map(String::as_str);
+        told.ok_or_else(|| Refusal::missing(name))
     };
-    let (key, signature) = (needed("access_key_id")?, needed("signature")?);
+    let mut mistakes = Mistakes::default();
+    let key = mistakes.keep(needed("access_key_id"));
+    let signature = mistakes.keep(needed("signature"));
+    let timestamp = mistakes.keep(needed("timestamp"));
     for (name, value) in [
         ("signature_method", "HmacSHA256"),
         ("signature_version", "2"),
     ] {
-        let told = needed(name)?;
-        if told != value {
-            let message = format!("`{name}` is `{value}` here, not `{told}`");
-            return Err(Refusal::argument("InvalidParameter", message));
-        }
+        mistakes.keep(needed(name).and_then(|told| match told == value {
+            true => Ok(()),
+            false => {
+                let message = format!("`{name}` is `{value}` here, not `{told}`");
+                Err(Refusal::argument("InvalidParameter", message))
+            }
+        }));
     }
-    let timestamp = needed("timestamp")?;
+    mistakes.none()?;
     let failed = |message: String| Refusal::new(StatusCode::FORBIDDEN, "AuthFailure", message);
     let at = seconds(timestamp);
     let at = at.ok_or_else(|| {

@@ -4,7 +4,7 @@ use futures_util::FutureExt;
 use serde_json::{Value, json};
 
 use super::super::package_order::{self, window};
-use super::super::refusal::Answer;
+use super::super::refusal::{Answer, Mistakes, Refusal};
 use super::super::{meant, view};
 use super::{Action, Asked};
 use crate::domain::package_order::Deed;
@@ -24,26 +24,28 @@ pub(super) fn action(name: &str) -> Option<Action> {
 
 async fn get(asked: Asked) -> Answer<Value> {
     let arguments = &asked.arguments;
-    let (query, span) = (arguments.query()?, arguments.span()?);
-    let names: Vec<String> = arguments
-        .list("names")
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
+    let mut mistakes = Mistakes::default();
+    let query = mistakes.keep(arguments.query());
+    let span = mistakes.keep(arguments.span());
+    let names = mistakes.keep(arguments.list("names")).into_iter();
+    let names: Vec<String> = names.map(str::to_owned).collect();
     let account = asked.person.account;
-    let question = Question {
+    let mut choice = |name: &str| mistakes.keep(arguments.choice(name));
+    let mut question = Question {
         account_id: account,
-        computer_ids: asked.desk.scope(account, &query).await?,
+        computer_ids: None,
         text: arguments.text("search").map(str::to_owned),
         names: (!names.is_empty()).then_some(names),
-        installed: arguments.choice("installed")?,
-        available: arguments.choice("available")?,
-        upgrade: arguments.choice("upgrade")?,
-        held: arguments.choice("held")?,
+        installed: choice("installed"),
+        available: choice("available"),
+        upgrade: choice("upgrade"),
+        held: choice("held"),
         security: None,
         limit: span.limit,
         offset: span.offset,
     };
+    mistakes.none()?;
+    question.computer_ids = asked.desk.scope(account, &query).await?;
     let answer = asked.desk.packages.ask(&question).await?;
     let view = |one: &Found| {
         json!({
@@ -58,15 +60,23 @@ async fn get(asked: Asked) -> Answer<Value> {
 
 async fn order(asked: Asked, deed: Deed) -> Answer<Value> {
     let arguments = &asked.arguments;
+    let mut mistakes = Mistakes::default();
+    let query = mistakes.keep(arguments.query());
+    let security_only = deed == Deed::Upgrade && mistakes.keep(arguments.flag("security_only"));
     let names = arguments.list("packages");
-    let names = names.into_iter().map(str::to_owned).collect();
-    let security_only = deed == Deed::Upgrade && arguments.flag("security_only")?;
-    let wanted = package_order::wanted(deed, names, security_only, None)?;
+    let wanted = names.and_then(|names| {
+        let names = names.into_iter().map(str::to_owned).collect();
+        package_order::wanted(deed, names, security_only, None).map(Some)
+    });
+    let wanted = mistakes.keep(wanted);
+    let minutes = arguments.number("deliver_delay_window");
     let timing = Timing {
-        after: arguments.time("deliver_after")?,
-        window: window(arguments.number("deliver_delay_window")?)?,
+        after: mistakes.keep(arguments.time("deliver_after")),
+        window: mistakes.keep(minutes.and_then(window)),
     };
-    let query = arguments.query()?;
+    mistakes.none()?;
+    // None only beside a mistake.
+    let wanted = wanted.ok_or_else(|| Refusal::missing("packages"))?;
     let person = &asked.person;
     let mut connection = asked.desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;

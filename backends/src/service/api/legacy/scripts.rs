@@ -1,19 +1,19 @@
 //! Scripts: kept, changed, run.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use futures_util::FutureExt;
 use serde_json::Value;
 
-use super::super::refusal::{Answer, Refusal};
+use super::super::refusal::{Answer, Mistakes, Refusal};
 use super::super::script_text::{self, Text};
 use super::super::{meant, view};
-use super::computers::ordered;
 use super::{Action, Asked};
 use crate::domain::order::Order;
+use crate::store::group::Timing;
 use crate::store::script::{New, Script};
 use crate::store::{self, Tx};
 
+/// Seconds that a script may take, if nothing else is asked for.
+const TIME_LIMIT: i64 = 300;
 /// Attachments of a script.
 const ATTACHMENTS_MAX: usize = 20;
 
@@ -57,7 +57,7 @@ async fn code(asked: Asked) -> Answer<Value> {
 
 /// The text of `code`, which is base64 of UTF-8.
 fn decoded(code: &str) -> Answer<String> {
-    let bytes = STANDARD.decode(code).ok();
+    let bytes = view::bytes_of(code);
     let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
     let text = text.filter(|text| !text.contains('\0'));
     text.ok_or_else(|| Refusal::argument("ScriptEncoding", "`code` is base64 of UTF-8"))
@@ -65,15 +65,22 @@ fn decoded(code: &str) -> Answer<String> {
 
 async fn create(asked: Asked) -> Answer<Value> {
     let arguments = &asked.arguments;
-    let code = decoded(arguments.text("code").unwrap_or_default())?;
-    let text = Text::read(arguments.needed("title")?, &code)?;
+    let mut mistakes = Mistakes::default();
+    let title = mistakes.keep(arguments.needed("title"));
+    let code = mistakes.keep(decoded(arguments.text("code").unwrap_or_default()));
+    let time_limit = arguments.number("time_limit");
+    let time_limit =
+        time_limit.and_then(|limit| script_text::time_limit(limit.or(Some(TIME_LIMIT))));
+    let time_limit = mistakes.keep(time_limit);
+    mistakes.none()?;
+    let text = Text::read(title, &code)?;
     let group = arguments.text("access_group").unwrap_or_default();
     let new = New {
         title: &text.title,
         interpreter: &text.interpreter,
         code: &text.code,
         username: arguments.text("username").unwrap_or("root"),
-        time_limit: script_text::time_limit(Some(arguments.number("time_limit")?.unwrap_or(300)))?,
+        time_limit,
         access_group: if group == "global" { "" } else { group },
     };
     let mut connection = asked.desk.store.connection().await?;
@@ -182,14 +189,19 @@ async fn detach(asked: Asked) -> Answer<Value> {
 
 async fn execute(asked: Asked) -> Answer<Value> {
     let arguments = &asked.arguments;
-    let (query, after) = (arguments.query()?, arguments.time("deliver_after")?);
+    let mut mistakes = Mistakes::default();
+    let query = mistakes.keep(arguments.query());
+    let after = mistakes.keep(arguments.time("deliver_after"));
+    mistakes.keep(arguments.needed_number("script_id"));
+    mistakes.none()?;
     let mut connection = asked.desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
     let script = get(&tx, &asked).await?;
     let account = asked.person.account;
     let ids = meant::by_query(&tx, account, &query).await?;
     let order = Order::Script(script.to_order(arguments.text("username")));
-    let view = ordered(&tx, &asked, &ids, &order, after).await?;
+    let timing = Timing { after, window: 0 };
+    let made = meant::order(&tx, &asked.person, &ids, &order, timing).await?;
     store::commit(tx).await?;
-    Ok(view)
+    Ok(view::activity(&made))
 }

@@ -1,17 +1,20 @@
 //! What was ordered, and what became of it?
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use serde_json::{Value, json};
 
 use super::super::caller::{Asked, Span};
-use super::super::refusal::{Answer, Refusal};
+use super::super::refusal::{Answer, Mistakes, Refusal};
 use super::super::{Desk, ROWS_MAX, view};
 use crate::domain::activity::Wanted;
+use crate::domain::order::{self, Order};
 use crate::domain::person::Role;
 use crate::store;
 
-/// Most activities that are ordered again by one call.
+/// Most activities that are ordered again, or undone, by one call.
 const AGAIN_MAX: usize = 100;
 
 fn wanted(asked: &Asked) -> Answer<Wanted> {
@@ -19,18 +22,26 @@ fn wanted(asked: &Asked) -> Answer<Wanted> {
     Wanted::read(query).map_err(|told| Refusal::argument("InvalidQuery", told))
 }
 
+/// Which activities of a list, and how many of these.
+fn which(asked: &Asked) -> Answer<(Span, Wanted)> {
+    let mut mistakes = Mistakes::default();
+    let span = mistakes.keep(Span::of(&asked.query));
+    let wanted = mistakes.keep(wanted(asked));
+    mistakes.none().map(|()| (span, wanted))
+}
+
 /// `GET /activities`
 pub async fn list(State(desk): State<Desk>, asked: Asked) -> Answer<Json<Value>> {
-    let (span, wanted) = (Span::of(&asked.query)?, wanted(&asked)?);
+    let (span, wanted) = which(&asked)?;
     found(&desk, &asked, span, &wanted, view::activity).await
 }
 
 /// `GET /activities/parents`
 pub async fn parents(State(desk): State<Desk>, asked: Asked) -> Answer<Json<Value>> {
-    let span = Span::of(&asked.query)?;
+    let (span, wanted) = which(&asked)?;
     let wanted = Wanted {
         parents: true,
-        ..wanted(&asked)?
+        ..wanted
     };
     found(&desk, &asked, span, &wanted, view::parent).await
 }
@@ -101,11 +112,7 @@ pub async fn cancel(State(desk): State<Desk>, asked: Asked) -> Answer<Json<Value
 /// `POST /activities/reapply`
 pub async fn reapply(State(desk): State<Desk>, asked: Asked) -> Answer<Json<Value>> {
     let person = asked.as_at_least(Role::Operator)?;
-    let ids = asked.numbers("activity_ids")?;
-    if ids.len() > AGAIN_MAX {
-        let message = format!("at most {AGAIN_MAX} activities at once");
-        return Err(Refusal::argument("InvalidParameter", message));
-    }
+    let ids = some(&asked)?;
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
     let mut views = Vec::new();
@@ -120,10 +127,74 @@ pub async fn reapply(State(desk): State<Desk>, asked: Asked) -> Answer<Json<Valu
     Ok(Json(json!({"count": views.len(), "results": views})))
 }
 
-/// `POST /activities/revert`: what runs here has no contrary.
-pub async fn revert(asked: Asked) -> Answer<Json<Value>> {
-    asked.as_at_least(Role::Operator)?;
-    asked.numbers("activity_ids")?;
-    let message = "activities of these types cannot be reverted";
-    Err(Refusal::argument("InvalidActivityType", message))
+/// The numbers of activities that a call is about.
+fn some(asked: &Asked) -> Answer<Vec<i64>> {
+    let ids = asked.numbers("activity_ids")?;
+    match ids.len() {
+        0 => Err(Refusal::missing("activity_ids")),
+        1..=AGAIN_MAX => Ok(ids),
+        _ => {
+            let message = format!("at most {AGAIN_MAX} activities at once");
+            Err(Refusal::argument("InvalidParameter", message))
+        }
+    }
+}
+
+/// `POST /activities/revert`: packages that were installed are removed, and the other way round. All or none.
+pub async fn revert(State(desk): State<Desk>, asked: Asked) -> Answer<Json<Value>> {
+    let person = asked.as_at_least(Role::Operator)?;
+    let ids = some(&asked)?;
+    let mut connection = desk.store.connection().await?;
+    let tx = store::begin(&mut connection).await?;
+    let mut views = Vec::new();
+    for id in ids {
+        let told = store::group::told(&tx, person.account, id).await?;
+        let orders = contrary(id, &told)?;
+        let mut orders = orders.iter().peekable();
+        let summary = orders.peek().map(|(order, _)| order.summary());
+        let timing = store::group::Timing::default();
+        let group = store::group::begin(&tx, person, &summary.unwrap_or_default(), timing).await?;
+        for (order, computers) in orders {
+            store::group::add(&tx, person, group, computers, order, timing).await?;
+        }
+        let made = store::group::get(&tx, person.account, group).await?;
+        let made = made.ok_or_else(|| Refusal::later("the order was not kept"))?;
+        views.push(view::activity(&made));
+    }
+    store::commit(tx).await?;
+    Ok(Json(json!({"count": views.len(), "results": views})))
+}
+
+/// What undoes what was done, with the computers that it is ordered of.
+fn contrary(id: i64, told: &[store::group::Told]) -> Answer<Vec<(Order, Vec<i64>)>> {
+    if told.is_empty() {
+        return Err(Refusal::unknown(
+            "UnknownActivity",
+            format!("there is no activity {id}"),
+        ));
+    }
+    let mut orders: BTreeMap<Vec<u8>, (Order, Vec<i64>)> = BTreeMap::new();
+    let mut known = false;
+    for one in told {
+        let Some(order) = order::contrary(&one.message_type, &one.summary, &one.fields) else {
+            continue;
+        };
+        known = true;
+        if one.succeeded {
+            let of = orders.entry(order.fields()).or_insert((order, Vec::new()));
+            of.1.push(one.computer);
+        }
+    }
+    match (orders.is_empty(), known) {
+        (false, _) => Ok(orders.into_values().collect()),
+        (true, true) => {
+            let message = format!("activity {id} did not succeed: there is nothing to revert");
+            Err(Refusal::argument("InvalidActivityStatusChange", message))
+        }
+        (true, false) => {
+            let message =
+                format!("activity {id} installs and removes no packages: nothing reverts it");
+            Err(Refusal::argument("InvalidActivityType", message))
+        }
+    }
 }

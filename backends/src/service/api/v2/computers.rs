@@ -6,35 +6,69 @@ use axum::http::StatusCode;
 use serde_json::Value;
 
 use super::super::caller::{Asked, Span};
-use super::super::refusal::{Answer, Refusal};
+use super::super::machine::{self, With};
+use super::super::refusal::{Answer, Mistakes, Refusal};
 use super::super::{Desk, meant, view};
 use crate::domain::order::Order;
 use crate::domain::person::Role;
 use crate::domain::query::Query;
+use crate::domain::wsl::Family;
 use crate::store::{self, Tx};
 
 /// What the switches of the query ask for.
-fn with(asked: &Asked) -> view::With {
-    view::With {
-        network: asked.flag("with_network") || asked.flag("with_all_network"),
-        annotations: asked.flag("with_annotations"),
-        hardware: asked.flag("with_hardware"),
+fn with(asked: &Asked) -> Answer<With> {
+    let mut mistakes = Mistakes::default();
+    let mut flag = |name: &str| mistakes.keep(asked.flag(name));
+    let (network, all_network) = (flag("with_network"), flag("with_all_network"));
+    let with = With {
+        network: network || all_network,
+        annotations: flag("with_annotations"),
+        hardware: flag("with_hardware"),
+        grouped_hardware: flag("with_grouped_hardware"),
+        alerts: flag("with_alerts"),
+        upgrades: flag("with_upgrades"),
+    };
+    mistakes.none().map(|()| with)
+}
+
+/// Which members of families the switches of the query ask for.
+fn family(asked: &Asked) -> Answer<Family> {
+    let mut mistakes = Mistakes::default();
+    let roots = mistakes.keep(asked.choice("root_only")).unwrap_or(true);
+    let parents = mistakes.keep(asked.flag("wsl_parents"));
+    let children = mistakes.keep(asked.flag("wsl_children"));
+    mistakes.none()?;
+    match (roots, parents, children) {
+        (true, _, true) => {
+            let message = "`wsl_children` is false, or true with `root_only=false`: none is a root";
+            Err(Refusal::argument("InvalidParameter", message))
+        }
+        (true, false, false) => Ok(Family::Roots),
+        (false, false, false) => Ok(Family::All),
+        (_, true, false) => Ok(Family::Hosts),
+        (false, false, true) => Ok(Family::Instances),
+        (false, true, true) => Ok(Family::HostsAndInstances),
     }
 }
 
 /// `GET /computers`
 pub async fn list(State(desk): State<Desk>, asked: Asked) -> Answer<Json<Value>> {
-    let (span, query) = (Span::of(&asked.query)?, asked.computers()?);
+    let mut mistakes = Mistakes::default();
+    let span = mistakes.keep(Span::of(&asked.query));
+    let query = mistakes.keep(asked.computers());
+    let (with, family) = (mistakes.keep(with(&asked)), mistakes.keep(family(&asked)));
+    let archived = mistakes.keep(asked.flag("archived_only"));
+    mistakes.none()?;
+    // Nothing is archived here: who is removed is forgotten.
+    if archived {
+        return Ok(Json(asked.page(span, 0, Vec::new())));
+    }
     let account = asked.person.account;
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
-    // Nothing is archived here: who is removed is forgotten.
-    if asked.flag("archived_only") {
-        return Ok(Json(asked.page(span, 0, Vec::new())));
-    }
-    let count = store::search::count(&tx, account, &query).await?;
-    let ids = store::search::ids(&tx, account, &query, span.offset, span.limit).await?;
-    let results = view::computers(&tx, &asked.person, &ids, with(&asked), true).await?;
+    let found = store::search::families(&tx, account, &query, family, span.offset, span.limit);
+    let (count, found) = found.await?;
+    let results = machine::members(&tx, &asked.person, &found, with).await?;
     Ok(Json(asked.page(span, count, results)))
 }
 
@@ -44,16 +78,29 @@ pub async fn one(
     Path(id): Path<String>,
     asked: Asked,
 ) -> Answer<Json<Value>> {
-    let id = number(&id)?;
+    let (id, with) = (number(&id)?, with(&asked)?);
+    let (person, account) = (&asked.person, asked.person.account);
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
-    let known = store::listing::known(&tx, asked.person.account, &[id], true).await?;
-    let mut views = view::computers(&tx, &asked.person, &known, with(&asked), true).await?;
-    let mut found = store::listing::computers(&tx, asked.person.account, &known, false).await?;
-    match (views.pop(), found.pop()) {
-        (Some(mut view), Some(one)) => {
-            view::add_single(&mut view, &one);
-            Ok(Json(view))
+    if let Some(uid) = store::wsl_page::numbered(&tx, account, id).await? {
+        let found = machine::hosts(&tx, person, &[uid], with).await?.pop();
+        let (host, mut view) = found.ok_or_else(|| no_computer(id))?;
+        machine::add_single(
+            &mut view,
+            &[None, None, None, None],
+            host.listed.instances.0,
+        );
+        return Ok(Json(view.into()));
+    }
+    let known = store::listing::known(&tx, account, &[id], true).await?;
+    let found = store::listing::computers(&tx, account, &known, false).await?;
+    let view = machine::newer_computers(&tx, person, &known, with)
+        .await?
+        .pop();
+    match (view, found.first()) {
+        (Some(Value::Object(mut view)), Some(one)) => {
+            machine::add_single(&mut view, &one.distribution, 0);
+            Ok(Json(view.into()))
         }
         _ => Err(no_computer(id)),
     }
@@ -102,29 +149,25 @@ pub async fn shutdown(
 
 async fn tell(desk: &Desk, asked: &Asked, id: i64, order: &Order) -> Answer<Json<Value>> {
     let person = asked.as_at_least(Role::Operator)?;
-    let after = asked
-        .text("deliver_after")?
-        .map(view::time_of)
-        .transpose()?;
+    let timing = asked.timing()?;
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
-    if store::listing::known(&tx, person.account, &[id], true)
-        .await?
-        .is_empty()
-    {
+    let known = store::listing::known(&tx, person.account, &[id], true).await?;
+    if known.is_empty() {
         return Err(no_computer(id));
     }
-    let group = store::group::order(&tx, person, &[id], order, after).await?;
-    let made = store::group::get(&tx, person.account, group).await?;
+    let made = meant::order(&tx, person, &known, order, timing).await?;
     store::commit(tx).await?;
-    made.map(|made| Json(view::activity(&made)))
-        .ok_or_else(|| Refusal::later("the order was not kept"))
+    Ok(Json(view::activity(&made)))
 }
 
 /// `POST /computers:delete`
 pub async fn remove(State(desk): State<Desk>, asked: Asked) -> Answer<StatusCode> {
     let person = asked.as_at_least(Role::Operator)?;
     let ids = asked.numbers("computer_ids")?;
+    if ids.is_empty() {
+        return Err(Refusal::missing("computer_ids"));
+    }
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
     let known = store::listing::known(&tx, person.account, &ids, true).await?;

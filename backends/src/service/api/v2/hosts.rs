@@ -1,23 +1,22 @@
 //! Windows machines with WSL instances: which are there, and what shall they do?
 //!
-//! A host has an identity of its own, a UUID, where a computer has a number; an instance that registered
-//! as a computer tells which. What is ordered from a host is no activity: it goes down the host's stream,
-//! in the order in which it was given, and its state is that of the order.
+//! A host is the root of a family of computers: it has a number as they have, besides its own identity, a
+//! UUID; paths take either. What is ordered from a host is no activity: it goes down the host's stream, in
+//! the order in which it was given, and its state is that of the order.
 
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::super::Desk;
 use super::super::caller::{Asked, Span};
+use super::super::machine::{self, With, iso};
 use super::super::refusal::{Answer, Refusal};
+use super::super::{Desk, view};
 use crate::domain::person::{Person, Role};
 use crate::domain::wsl::{CLOUDINIT_BYTES_MAX, Order};
-use crate::store::wsl_page::{self, Instance, Listed, Ordered};
+use crate::store::wsl_page::{self, Instance, Listed, Numbered, Ordered};
 use crate::store::{self, Tx, wsl};
 
 /// Orders that one call may give.
@@ -27,29 +26,43 @@ fn no_host(id: &str) -> Refusal {
     Refusal::unknown("UnknownComputer", format!("there is no WSL host {id}"))
 }
 
-fn identity(id: &str) -> Answer<Uuid> {
-    Uuid::try_parse(id).map_err(|_| no_host(id))
+/// The identity of the host that a path names by it, or by its number.
+async fn identity(tx: &Tx<'_>, person: &Person, id: &str) -> Answer<Uuid> {
+    let uid = match (Uuid::try_parse(id), id.parse()) {
+        (Ok(uid), _) => Some(uid),
+        (Err(_), Ok(number)) => wsl_page::numbered(tx, person.account, number).await?,
+        _ => None,
+    };
+    uid.ok_or_else(|| no_host(id))
 }
 
-/// A time of the store's pages, which are UTC, as answers have it: ISO 8601.
-fn iso(time: &str) -> String {
-    format!("{}Z", time.replace(' ', "T"))
-}
-
-fn host(one: &Listed) -> Value {
+/// What a host tells beyond a computer.
+fn add_host(view: &mut Map<String, Value>, one: &Listed) {
     let (instances, running) = one.instances;
-    json!({
-        "id": one.uid.to_string(),
-        "hostname": one.hostname,
-        "accepted": one.accepted,
-        "connected": one.connected,
-        "connection_changed_at": one.since.as_deref().map(iso),
-        "last_info_time": one.last_info.as_deref().map(iso),
-        "registered_at": iso(&one.registered),
-        "default_child": one.default_instance,
-        "num_child": instances,
-        "num_running": running,
-    })
+    for (name, value) in [
+        ("uid", json!(one.uid.to_string())),
+        ("accepted", json!(one.accepted)),
+        ("connected", json!(one.connected)),
+        (
+            "connection_changed_at",
+            json!(one.since.as_deref().map(iso)),
+        ),
+        ("last_info_time", json!(one.last_info.as_deref().map(iso))),
+        ("num_child", json!(instances)),
+        ("num_running", json!(running)),
+    ] {
+        view.insert(name.to_owned(), value);
+    }
+}
+
+/// These hosts with the computers that live on them.
+async fn views(tx: &Tx<'_>, person: &Person, uids: &[Uuid]) -> Answer<Vec<Map<String, Value>>> {
+    let found = machine::hosts(tx, person, uids, With::default()).await?;
+    let whole = |(one, mut view): (Numbered, Map<String, Value>)| {
+        add_host(&mut view, &one.listed);
+        view
+    };
+    Ok(found.into_iter().map(whole).collect())
 }
 
 fn child(host: &Listed, one: &Instance) -> Value {
@@ -88,17 +101,17 @@ pub async fn list(State(desk): State<Desk>, asked: Asked) -> Answer<Json<Value>>
     store::page::in_utc(&tx).await?;
     let count = wsl_page::count(&tx, account).await?;
     let found = wsl_page::hosts(&tx, account, span.offset, span.limit).await?;
-    Ok(Json(asked.page(
-        span,
-        count,
-        found.iter().map(host).collect(),
-    )))
+    let uids: Vec<Uuid> = found.iter().map(|one| one.uid).collect();
+    let views = views(&tx, &asked.person, &uids).await?;
+    let results = views.into_iter().map(Value::Object).collect();
+    Ok(Json(asked.page(span, count, results)))
 }
 
 /// A host of the account, with times in UTC from here on.
 async fn get(tx: &Tx<'_>, asked: &Asked, id: &str) -> Answer<Listed> {
     store::page::in_utc(tx).await?;
-    let found = wsl_page::host(tx, asked.person.account, identity(id)?).await?;
+    let uid = identity(tx, &asked.person, id).await?;
+    let found = wsl_page::host(tx, asked.person.account, uid).await?;
     found.ok_or_else(|| no_host(id))
 }
 
@@ -112,9 +125,11 @@ pub async fn one(
     let tx = store::begin(&mut connection).await?;
     let found = get(&tx, &asked, &id).await?;
     let instances = wsl_page::instances(&tx, found.uid).await?;
-    let mut view = host(&found);
-    view["children"] = instances.iter().map(|one| child(&found, one)).collect();
-    Ok(Json(view))
+    let views = views(&tx, &asked.person, &[found.uid]).await?;
+    let mut view = views.into_iter().next().ok_or_else(|| no_host(&id))?;
+    let instances = instances.iter().map(|one| child(&found, one)).collect();
+    view.insert("instances".to_owned(), instances);
+    Ok(Json(view.into()))
 }
 
 /// `GET /computers/{id}/children`
@@ -141,9 +156,10 @@ pub async fn orders(
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
     let found = get(&tx, &asked, &id).await?;
-    let orders = wsl_page::ordered(&tx, found.uid, span.limit).await?;
-    let results: Vec<Value> = orders.iter().map(ordered).collect();
-    Ok(Json(json!({"count": results.len(), "results": results})))
+    let count = wsl_page::order_count(&tx, found.uid).await?;
+    let orders = wsl_page::orders(&tx, found.uid, span.offset, span.limit).await?;
+    let results = orders.iter().map(ordered).collect();
+    Ok(Json(asked.page(span, count, results)))
 }
 
 /// `POST /computers/wsl-hosts/{id}/accept`
@@ -167,9 +183,9 @@ pub async fn forget(
 }
 
 async fn decide(desk: &Desk, person: &Person, id: &str, accept: bool) -> Answer<StatusCode> {
-    let uid = identity(id)?;
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
+    let uid = identity(&tx, person, id).await?;
     let known = wsl::known(&tx, person.account, uid).await?;
     known.ok_or_else(|| no_host(id))?;
     match accept {
@@ -186,7 +202,7 @@ fn cloud_init(asked: &Asked) -> Answer<Option<String>> {
     let Some(coded) = asked.text("cloud_init")? else {
         return Ok(None);
     };
-    let text = STANDARD.decode(coded).ok();
+    let text = view::bytes_of(coded);
     let text = text.and_then(|bytes| String::from_utf8(bytes).ok());
     let text = text.filter(|text| !text.contains('\0') && text.len() <= CLOUDINIT_BYTES_MAX);
     let told = || format!("`cloud_init` is base64 of at most {CLOUDINIT_BYTES_MAX} bytes of UTF-8");
@@ -261,10 +277,10 @@ fn first(given: Vec<Value>) -> Answer<(StatusCode, Json<Value>)> {
 
 /// Gives orders to a host, all or none; as they stand then, in the same order.
 async fn give(desk: &Desk, person: &Person, id: &str, orders: &[Order]) -> Answer<Vec<Value>> {
-    let uid = identity(id)?;
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
     store::page::in_utc(&tx).await?;
+    let uid = identity(&tx, person, id).await?;
     let known = wsl::known(&tx, person.account, uid).await?;
     if !known.ok_or_else(|| no_host(id))?.accepted {
         let message = "the host waits to be accepted";

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::super::Desk;
 use super::super::caller::{Asked, json_body, text_of};
-use super::super::refusal::{Answer, Refusal};
+use super::super::refusal::{Answer, Mistakes, Refusal};
 use crate::domain::person::{FIRST_ACCOUNT, Person, Role};
 use crate::domain::token::{self, Claims};
 use crate::secret::Name;
@@ -23,6 +23,11 @@ const MINUTES_MAX: i64 = 31 * 24 * 60;
 /// Largest login, bytes.
 const LOGIN_BYTES_MAX: usize = 64 * 1024;
 
+/// A text of a body that must be there.
+fn needed<'a>(body: &'a Value, name: &str) -> Answer<&'a str> {
+    text_of(body, name)?.ok_or_else(|| Refusal::missing(name))
+}
+
 /// `POST /login`
 pub async fn by_password(
     State(desk): State<Desk>,
@@ -30,14 +35,21 @@ pub async fn by_password(
     body: Body,
 ) -> Answer<Json<Value>> {
     let body = json_body(&headers, body, LOGIN_BYTES_MAX).await?;
-    let email = match text_of(&body, "email")? {
-        Some(email) => email,
-        None => text_of(&body, "identity")?.ok_or_else(|| Refusal::missing("email"))?,
-    };
-    let password = text_of(&body, "password")?.ok_or_else(|| Refusal::missing("password"))?;
+    let email = text_of(&body, "email").and_then(|email| match email {
+        Some(email) => Ok(email),
+        None => text_of(&body, "identity")?.ok_or_else(|| Refusal::missing("email")),
+    });
+    let mut mistakes = Mistakes::default();
+    let (email, password) = (
+        mistakes.keep(email),
+        mistakes.keep(needed(&body, "password")),
+    );
+    let account = mistakes.keep(text_of(&body, "account"));
+    let minutes = mistakes.keep(minutes(&body));
+    mistakes.none()?;
     let person = desk.judge.person(email, password).await?;
-    of_account(&person, text_of(&body, "account")?)?;
-    told(&desk, person, minutes(&body)?).await
+    of_account(&person, account)?;
+    told(&desk, person, minutes).await
 }
 
 /// `POST /login/access-key`
@@ -47,8 +59,11 @@ pub async fn by_access_key(
     body: Body,
 ) -> Answer<Json<Value>> {
     let body = json_body(&headers, body, LOGIN_BYTES_MAX).await?;
-    let key = text_of(&body, "access_key")?.ok_or_else(|| Refusal::missing("access_key"))?;
-    let said = text_of(&body, "secret_key")?.ok_or_else(|| Refusal::missing("secret_key"))?;
+    let mut mistakes = Mistakes::default();
+    let key = mistakes.keep(needed(&body, "access_key"));
+    let said = mistakes.keep(needed(&body, "secret_key"));
+    let minutes = mistakes.keep(minutes(&body));
+    mistakes.none()?;
     let wrong = || {
         let message = "wrong access key or secret key";
         Refusal::new(StatusCode::UNAUTHORIZED, "InvalidCredentials", message)
@@ -65,7 +80,7 @@ pub async fn by_access_key(
         aws_lc_rs::constant_time::verify_slices_are_equal(secret, said).is_ok()
     });
     match right {
-        true => told(&desk, person, minutes(&body)?).await,
+        true => told(&desk, person, minutes).await,
         false => Err(wrong()),
     }
 }

@@ -8,6 +8,7 @@ use axum::routing::{delete, get, post};
 use super::Desk;
 
 mod activities;
+mod alerts;
 mod computers;
 mod credentials;
 mod hosts;
@@ -38,6 +39,8 @@ pub fn routes() -> Router<Desk> {
             get(credentials::list).post(credentials::make),
         )
         .route("/credentials/{access_key}", delete(credentials::remove))
+        .route("/alerts", get(alerts::list))
+        .route("/alerts/summary", get(alerts::summary))
         .route("/computers", get(computers::list))
         .route("/computers:delete", post(computers::remove))
         .route("/computers/{id}", get(computers::one))

@@ -5,40 +5,45 @@ use axum::extract::{Path, State};
 use serde_json::{Value, json};
 
 use super::super::caller::{Asked, Span};
-use super::super::package_order::{self, window};
-use super::super::refusal::Answer;
+use super::super::package_order;
+use super::super::refusal::{Answer, Mistakes, Refusal};
 use super::super::{Desk, view};
 use super::computers::{no_computer, number, ordered_of};
 use crate::domain::package_order::Deed;
 use crate::domain::package_search::{Found, Question};
 use crate::domain::person::Role;
 use crate::store;
-use crate::store::group::Timing;
 
-/// What the URL asks of packages on these computers, or all of the account.
-fn question(asked: &Asked, span: Span, computers: Option<Vec<i64>>) -> Answer<Question> {
+/// What the URL asks of packages, on all computers of the account.
+fn question(asked: &Asked) -> Answer<(Span, Question)> {
     let names = asked.list("names");
     let search = asked.query.get("search");
-    Ok(Question {
+    let mut mistakes = Mistakes::default();
+    let span = mistakes.keep(Span::of(&asked.query));
+    let mut choice = |name: &str| mistakes.keep(asked.choice(name));
+    let question = Question {
         account_id: asked.person.account,
-        computer_ids: computers,
+        computer_ids: None,
         text: search.filter(|text| !text.is_empty()).cloned(),
         names: (!names.is_empty()).then_some(names),
-        installed: asked.choice("installed")?,
-        available: asked.choice("available")?,
-        upgrade: asked.choice("upgrade")?,
-        held: asked.choice("held")?,
-        security: asked.choice("security")?,
+        installed: choice("installed"),
+        available: choice("available"),
+        upgrade: choice("upgrade"),
+        held: choice("held"),
+        security: choice("security"),
         limit: span.limit,
         offset: span.offset,
-    })
+    };
+    mistakes.none().map(|()| (span, question))
 }
 
 /// `GET /packages`
 pub async fn list(State(desk): State<Desk>, asked: Asked) -> Answer<Json<Value>> {
-    let (span, query) = (Span::of(&asked.query)?, asked.computers()?);
-    let computers = desk.scope(asked.person.account, &query).await?;
-    let question = question(&asked, span, computers)?;
+    let mut mistakes = Mistakes::default();
+    let query = mistakes.keep(asked.computers());
+    let (span, mut question) = mistakes.keep(question(&asked));
+    mistakes.none()?;
+    question.computer_ids = desk.scope(asked.person.account, &query).await?;
     let answer = desk.packages.ask(&question).await?;
     let results = answer.packages.iter().map(|one| json!(one)).collect();
     Ok(Json(asked.page(span, answer.count, results)))
@@ -50,7 +55,8 @@ pub async fn of_computer(
     Path(id): Path<String>,
     asked: Asked,
 ) -> Answer<Json<Value>> {
-    let (id, span) = (number(&id)?, Span::of(&asked.query)?);
+    let id = number(&id)?;
+    let (span, mut question) = question(&asked)?;
     let known = {
         let mut connection = desk.store.connection().await?;
         let tx = store::begin(&mut connection).await?;
@@ -59,7 +65,7 @@ pub async fn of_computer(
     if known.is_empty() {
         return Err(no_computer(id));
     }
-    let question = question(&asked, span, Some(known))?;
+    question.computer_ids = Some(known);
     let answer = desk.packages.ask(&question).await?;
     let results = answer.packages.iter().map(on_one).collect();
     Ok(Json(asked.page(span, answer.count, results)))
@@ -97,14 +103,16 @@ pub async fn upgrade(State(desk): State<Desk>, asked: Asked) -> Answer<Json<Valu
 
 async fn order(desk: &Desk, asked: &Asked, deed: Deed) -> Answer<Json<Value>> {
     let person = asked.as_at_least(Role::Operator)?;
-    let security_only = deed == Deed::Upgrade && asked.truth("security_only")?;
-    let names = asked.texts("packages")?;
-    let wanted = package_order::wanted(deed, names, security_only, asked.text("policy")?)?;
-    let after = asked.text("deliver_after")?;
-    let timing = Timing {
-        after: after.map(view::time_of).transpose()?,
-        window: window(asked.number("deliver_delay_window")?)?,
-    };
+    let mut mistakes = Mistakes::default();
+    let security_only = deed == Deed::Upgrade && mistakes.keep(asked.truth("security_only"));
+    let timing = mistakes.keep(asked.timing());
+    let policy = mistakes.keep(asked.text("policy"));
+    let wanted = asked.texts("packages");
+    let wanted = wanted.and_then(|names| package_order::wanted(deed, names, security_only, policy));
+    let wanted = mistakes.keep(wanted.map(Some));
+    mistakes.none()?;
+    // None only beside a mistake.
+    let wanted = wanted.ok_or_else(|| Refusal::missing("packages"))?;
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
     let computers = ordered_of(&tx, asked).await?;

@@ -8,8 +8,9 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::super::caller::{Asked, Span};
-use super::super::refusal::{Answer, Refusal};
-use super::super::{Desk, view};
+use super::super::machine::{self, With};
+use super::super::refusal::{Answer, Mistakes, Refusal};
+use super::super::{Desk, meant, view};
 use crate::domain::person::Role;
 use crate::service::admission;
 use crate::store;
@@ -28,15 +29,16 @@ pub async fn list(State(desk): State<Desk>, asked: Asked) -> Answer<Json<Value>>
 /// `POST /pending-computers/accept`
 pub async fn accept(State(desk): State<Desk>, asked: Asked) -> Answer<Json<Value>> {
     let person = asked.as_at_least(Role::Administrator)?;
-    let ids = asked.numbers("computer_ids")?;
-    let existing = existing(asked.body.get("existing_ids"))?;
-    let group = asked.text("access_group")?;
+    let mut mistakes = Mistakes::default();
+    let ids = mistakes.keep(asked.numbers("computer_ids"));
+    let existing = mistakes.keep(existing(asked.body.get("existing_ids")).and_then(meant::places));
+    let group = mistakes.keep(asked.text("access_group"));
+    mistakes.none()?;
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
     let done = admission::accept(&tx, person, &ids, &existing, group).await?;
     let accepted = done.map_err(not_there)?;
-    let with = view::With::default();
-    let results = view::computers(&tx, person, &accepted, with, true).await?;
+    let results = machine::newer_computers(&tx, person, &accepted, With::default()).await?;
     store::commit(tx).await?;
     Ok(Json(json!({"count": results.len(), "results": results})))
 }

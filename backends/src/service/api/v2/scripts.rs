@@ -6,9 +6,9 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::super::caller::{Asked, Span};
-use super::super::refusal::{Answer, Refusal};
+use super::super::refusal::{Answer, Mistakes, Refusal};
 use super::super::script_text::{self, Text};
-use super::super::{Desk, view};
+use super::super::{Desk, meant, view};
 use super::computers::ordered_of;
 use crate::domain::order::Order;
 use crate::domain::person::Role;
@@ -59,14 +59,20 @@ fn time_limit(asked: &Asked, default: i64) -> Answer<i32> {
 /// `POST /scripts`
 pub async fn make(State(desk): State<Desk>, asked: Asked) -> Answer<(StatusCode, Json<Value>)> {
     let person = asked.as_at_least(Role::Operator)?;
-    let text = Text::read(asked.needed("title")?, asked.needed("code")?)?;
-    let group = asked.text("access_group")?.unwrap_or_default();
+    let mut mistakes = Mistakes::default();
+    let title = mistakes.keep(asked.needed("title"));
+    let code = mistakes.keep(asked.needed("code"));
+    let group = mistakes.keep(asked.text("access_group"));
+    let username = mistakes.keep(asked.text("username"));
+    let time_limit = mistakes.keep(time_limit(&asked, TIME_LIMIT));
+    mistakes.none()?;
+    let (text, group) = (Text::read(title, code)?, group.unwrap_or_default());
     let new = New {
         title: &text.title,
         interpreter: &text.interpreter,
         code: &text.code,
-        username: asked.text("username")?.unwrap_or("root"),
-        time_limit: time_limit(&asked, TIME_LIMIT)?,
+        username: username.unwrap_or("root"),
+        time_limit,
         access_group: if group == "global" { "" } else { group },
     };
     let mut connection = desk.store.connection().await?;
@@ -132,19 +138,17 @@ pub async fn execute(
     asked: Asked,
 ) -> Answer<Json<Value>> {
     let person = asked.as_at_least(Role::Operator)?;
-    let after = asked
-        .text("deliver_after")?
-        .map(view::time_of)
-        .transpose()?;
+    let mut mistakes = Mistakes::default();
+    let timing = mistakes.keep(asked.timing());
+    let username = mistakes.keep(asked.text("username"));
+    mistakes.none()?;
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
     let script = get(&tx, &asked, &id).await?;
     let computers = ordered_of(&tx, &asked).await?;
-    let order = Order::Script(script.to_order(asked.text("username")?));
-    let group = store::group::order(&tx, person, &computers, &order, after).await?;
-    let made = store::group::get(&tx, person.account, group).await?;
+    let order = Order::Script(script.to_order(username));
+    let made = meant::order(&tx, person, &computers, &order, timing).await?;
     store::commit(tx).await?;
-    let made = made.ok_or_else(|| Refusal::later("the order was not kept"))?;
     let mut view = view::activity(&made);
     view["computer_count"] = json!(computers.len());
     Ok(Json(view))

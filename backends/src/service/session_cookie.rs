@@ -1,0 +1,81 @@
+//! How is a browser that signed in known? By a cookie that scripts cannot read; the database knows it by
+//! its digest alone.
+//!
+//! For the pages, and for the API, which takes a session in place of a token. A browser sends the cookie
+//! by itself, whoever lured it into asking, so that what changes something is asked where it comes from.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use axum::http::{HeaderMap, header};
+
+/// The prefix binds a cookie to its host and to https (RFC 6265bis, section 4.1.3.2).
+pub const COOKIE: &str = "__Host-session";
+
+/// What the database knows a cookie by.
+pub fn digest_of(cookie: &str) -> Vec<u8> {
+    digest(&SHA256, cookie.as_bytes()).as_ref().to_vec()
+}
+
+/// The session's cookie of a request.
+pub fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let fields = headers.get_all(header::COOKIE).into_iter();
+    let fields = fields.filter_map(|field| field.to_str().ok());
+    let mut pairs = fields.flat_map(|field| field.split(';'));
+    pairs.find_map(|pair| {
+        let (name, value) = pair.trim().split_once('=')?;
+        (name == COOKIE && !value.is_empty()).then_some(value)
+    })
+}
+
+/// Does a request that changes something come from a page of ours? Browsers say where it comes from;
+/// a program that says nothing was not lured into asking.
+pub fn is_ours(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    match (text("origin"), text("sec-fetch-site")) {
+        (Some(origin), _) => {
+            let from = origin.split_once("://").map(|(_, authority)| authority);
+            from.is_some() && from == text("host")
+        }
+        (None, Some(site)) => site == "same-origin" || site == "none",
+        (None, None) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    #[test]
+    fn a_form_of_another_site_is_not_ours() {
+        for (fields, ours) in [
+            (vec![("host", "a")], true),
+            (vec![("host", "a:8"), ("origin", "https://a:8")], true),
+            (vec![("host", "a"), ("origin", "https://b")], false),
+            (vec![("host", "a"), ("origin", "null")], false),
+            (vec![("origin", "https://a")], false),
+            (vec![("host", "a"), ("sec-fetch-site", "same-origin")], true),
+            (vec![("host", "a"), ("sec-fetch-site", "cross-site")], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in &fields {
+                headers.insert(*name, HeaderValue::from_static(value));
+            }
+            assert_eq!(is_ours(&headers), ours, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn the_cookie_is_found_among_others() {
+        let mut headers = HeaderMap::new();
+        headers.append(
+            header::COOKIE,
+            HeaderValue::from_static("a=b; x__Host-session=no"),
+        );
+        assert_eq!(cookie(&headers), None);
+        headers.append(
+            header::COOKIE,
+            HeaderValue::from_static("c=d; __Host-session=yes"),
+        );
+        assert_eq!(cookie(&headers), Some("yes"));
+    }
+}

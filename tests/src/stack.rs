@@ -61,14 +61,15 @@ fn build() {
         return;
     }
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "-p", "backends", "--bins"]);
+    // As the tests are built: with other features every dependency would be built again.
+    cargo.args(["build", "--quiet", "--workspace", "--bins", "--tests"]);
     if dir.ends_with("release") {
         cargo.arg("--release");
     }
     let status = cargo.current_dir(root()).status();
     assert!(
         status.is_ok_and(|status| status.success()),
-        "the services cannot be built: run  cargo build -p backends"
+        "the services cannot be built: run  cargo build --workspace"
     );
 }
 

@@ -170,7 +170,8 @@ async fn ids(tx: &Tx<'_>, id: i64) -> Result<Ids> {
     })
 }
 
-/// Stores what a registration says of a computer, but for who it is.
+/// Stores what a registration says of a computer, but for who it is. One that names a WSL host is the instance that the
+/// order installed which it names, else the one whose name is its title: so Ubuntu Pro for WSL sets it up.
 ///
 /// # Errors
 ///
@@ -179,7 +180,17 @@ pub async fn describe(tx: &Tx<'_>, id: i64, register: &Register) -> Result<()> {
     let sql = "update computer set title = $2, hostname = $3, access_group = $4, vm_info = $5, \
                container_info = $6, ubuntu_pro_info = coalesce($7, ubuntu_pro_info), \
                juju_info = coalesce($8, juju_info), hostagent_uid = coalesce($9, hostagent_uid), \
-               installation_request_id = coalesce($10, installation_request_id) where id = $1";
+               installation_request_id = coalesce($10, installation_request_id), \
+               wsl_instance_id = case when $9::text is null then wsl_instance_id else coalesce( \
+                   (select instance_id from wsl_command \
+                    where host_uid = $11 and request_id = $12 and kind = 'install'), $2) end \
+               where id = $1";
+    let uuid = |text: &Option<String>| Uuid::try_parse(text.as_deref()?).ok();
+    let host = uuid(&register.hostagent_uid);
+    let request = uuid(&register.installation_request_id);
+    // As hosts are called here, however an agent writes it.
+    let host_named = host.map(|uid| uid.to_string());
+    let host_named = host_named.or_else(|| register.hostagent_uid.clone());
     run(
         tx,
         sql,
@@ -192,8 +203,10 @@ pub async fn describe(tx: &Tx<'_>, id: i64, register: &Register) -> Result<()> {
             &register.container_info,
             &register.ubuntu_pro_info,
             &register.juju_info,
-            &register.hostagent_uid,
+            &host_named,
             &register.installation_request_id,
+            &host,
+            &request,
         ],
     )
     .await?;

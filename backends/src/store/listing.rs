@@ -236,7 +236,7 @@ pub async fn add_tags(tx: &Tx<'_>, ids: &[i64], tags: &[String]) -> Result<()> {
                from unnest($1::bigint[]) as id cross join unnest($2::text[]) as tag \
                on conflict do nothing";
     run(tx, sql, &[&ids, &tags]).await?;
-    Ok(())
+    outbox::put_each(tx, Topic::ComputerReported, ids).await
 }
 
 /// Takes tags off computers.
@@ -247,7 +247,7 @@ pub async fn add_tags(tx: &Tx<'_>, ids: &[i64], tags: &[String]) -> Result<()> {
 pub async fn remove_tags(tx: &Tx<'_>, ids: &[i64], tags: &[String]) -> Result<()> {
     let sql = "delete from computer_tag where computer_id = any($1) and tag = any($2)";
     run(tx, sql, &[&ids, &tags]).await?;
-    Ok(())
+    outbox::put_each(tx, Topic::ComputerReported, ids).await
 }
 
 /// Moves computers into an access group.
@@ -273,7 +273,7 @@ pub async fn rename(tx: &Tx<'_>, id: i64, title: &str) -> Result<()> {
         &[&id, &title],
     )
     .await?;
-    Ok(())
+    outbox::put_of(tx, Topic::ComputerReported, id).await
 }
 
 /// Notes something of computers under a name.
@@ -321,7 +321,8 @@ pub async fn remove(tx: &Tx<'_>, person: &Person, ids: &[i64]) -> Result<u64> {
 ///
 /// The database's.
 pub async fn replace(tx: &Tx<'_>, account: i64, waiting: i64, known: i64) -> Result<bool> {
-    let sql = "select secure_id, insecure_id, hostname, machine_id, vm_info, container_info, title \
+    let sql = "select secure_id, insecure_id, hostname, machine_id, vm_info, container_info, \
+               hostagent_uid, installation_request_id, wsl_instance_id \
                from computer where account_id = $1 and id = $2 and not accepted for update";
     let Some(row) = find(tx, sql, &[&account, &waiting]).await? else {
         return Ok(false);
@@ -348,14 +349,17 @@ pub async fn replace(tx: &Tx<'_>, account: i64, waiting: i64, known: i64) -> Res
     run(tx, sql, &[&waiting, &known]).await?;
     run(tx, "delete from computer where id = $1", &[&waiting]).await?;
     let sql = "update computer set secure_id = $2, insecure_id = $3, hostname = $4, \
-               machine_id = $5, vm_info = $6, container_info = $7, accepted_at = now() \
+               machine_id = $5, vm_info = $6, container_info = $7, hostagent_uid = $8, \
+               installation_request_id = $9, wsl_instance_id = $10, accepted_at = now() \
                where id = $1";
     let (secure, insecure): (uuid::Uuid, i64) = (row.try_get(0)?, row.try_get(1)?);
     let hostname: String = row.try_get(2)?;
     let machine: Option<String> = row.try_get(3)?;
     let (vm, container): (String, String) = (row.try_get(4)?, row.try_get(5)?);
+    let host: [Option<String>; 3] = [row.try_get(6)?, row.try_get(7)?, row.try_get(8)?];
+    let [uid, request, instance] = &host;
     let values: super::Values<'_> = &[
-        &known, &secure, &insecure, &hostname, &machine, &vm, &container,
+        &known, &secure, &insecure, &hostname, &machine, &vm, &container, uid, request, instance,
     ];
     run(tx, sql, values).await?;
     outbox::put_of(tx, Topic::ComputerRemoved, waiting).await?;

@@ -51,6 +51,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
         "accounts",
         include_str!("../../migrations/0032_accounts.sql"),
     ),
+    (
+        55,
+        "wsl_child",
+        include_str!("../../migrations/0055_wsl_child.sql"),
+    ),
 ];
 
 /// The version of the schema that this program works with: the number of the last migration.

@@ -56,7 +56,7 @@ fn child(host: &Listed, one: &Instance) -> Value {
     json!({
         "name": one.id,
         "title": one.name,
-        "computer_id": one.computer.as_ref().map(|(id, _)| *id),
+        "computer_id": one.computer.as_ref().map(|computer| computer.id),
         "version_id": one.version_id,
         "is_running": one.running,
         "installed": true,
@@ -87,7 +87,7 @@ pub async fn list(State(desk): State<Desk>, asked: Asked) -> Answer<Json<Value>>
     let tx = store::begin(&mut connection).await?;
     store::page::in_utc(&tx).await?;
     let count = wsl_page::count(&tx, account).await?;
-    let found = wsl_page::hosts(&tx, account, span.offset, span.limit).await?;
+    let found = wsl_page::hosts(&tx, account, "", span.offset, span.limit).await?;
     Ok(Json(asked.page(
         span,
         count,
@@ -141,7 +141,7 @@ pub async fn orders(
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
     let found = get(&tx, &asked, &id).await?;
-    let orders = wsl_page::ordered(&tx, found.uid, span.limit).await?;
+    let orders = wsl_page::ordered(&tx, found.uid, span.offset, span.limit).await?;
     let results: Vec<Value> = orders.iter().map(ordered).collect();
     Ok(Json(json!({"count": results.len(), "results": results})))
 }
@@ -275,7 +275,7 @@ async fn give(desk: &Desk, person: &Person, id: &str, orders: &[Order]) -> Answe
         given.ok_or_else(|| no_host(id))?;
     }
     let most = i64::try_from(orders.len()).unwrap_or(i64::MAX);
-    let latest = wsl_page::ordered(&tx, uid, most).await?;
+    let latest = wsl_page::ordered(&tx, uid, 0, most).await?;
     store::commit(tx).await?;
     for order in orders {
         let (what, instance) = (order.kind(), order.instance());

@@ -308,7 +308,7 @@ async fn inhabit(place: &Place) -> Inhabitants {
     let (mut web, id) = place
         .computer("web-1", "web, production, frankfurt", 11)
         .await;
-    packages(&place, &mut web).await;
+    packages(place, &mut web).await;
     for (title, tags, last) in [
         ("web-2", "web, production, london", 12),
         ("db-1", "database, production, frankfurt", 21),

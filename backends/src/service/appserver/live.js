@@ -3,7 +3,7 @@
 "use strict";
 (() => {
   const mark = document.getElementById("live");
-  let wait = 1000, socket = null, busy = false, again = false, late = false;
+  let wait = 1000, retry = 0, socket = null, busy = false, again = false, late = false;
 
   function says(text) { if (mark) mark.textContent = text; }
 
@@ -45,7 +45,8 @@
   async function fetchOnce() {
     const answer = await fetch(location.href);
     // A worker or the database is away: it comes back without anybody telling so.
-    if (answer.status >= 500) setTimeout(renew, 5000);
+    clearTimeout(retry);
+    if (answer.status >= 500) retry = setTimeout(renew, 5000);
     if (!answer.ok) return;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     late = false;

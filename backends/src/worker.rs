@@ -42,6 +42,11 @@ impl Worker {
         }
     }
 
+    /// Must the worker stop?
+    pub fn is_stopping(&self) -> bool {
+        *self.stopping.borrow() || self.stopping.has_changed().is_err()
+    }
+
     /// Says how something stands that it works with but can do without, for `/health`.
     pub fn says(&self, what: &'static str, state: &str) {
         let mut conditions = self

@@ -53,15 +53,27 @@ LOOK = r"""
     if (e.scrollWidth > e.clientWidth + 1 && e.clientWidth > 0 && ["auto", "scroll"].includes(getComputedStyle(e).overflowX))
       problems.push(`${name(e)} must be scrolled sideways`);
     const words = [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim());
-    if (words || e.matches("input, select")) {
+    if (words || e.matches("input, select, textarea")) {
       const style = getComputedStyle(e), under = ground(e), [a, b] = [light(over(parse(style.color), under)), light(under)].sort((x, y) => y - x);
       const contrast = (a + 0.05) / (b + 0.05);
       if (contrast < 4.5) faint.add(`${name(e)} has a contrast of ${contrast.toFixed(2)}`);
       smallest = Math.min(smallest, parseFloat(style.fontSize));
     }
-    if (e.matches("button, select, nav a, input:not([type=hidden])") && Math.min(box.width, box.height) < 24)
+    if (e.matches("button, .button, select, textarea, summary, nav a, input:not([type=hidden])") && !e.matches(".skip") && Math.min(box.width, box.height) < 24)
       problems.push(`${name(e)} is too small to hit`);
   }
+  // For those who hear the page.
+  if (!root.lang) problems.push("the page does not say its language");
+  if (!document.title.trim()) problems.push("the page has no title");
+  const levels = [...document.querySelectorAll("h1, h2, h3, h4, h5, h6")].map(e => Number(e.tagName[1]));
+  if (levels[0] !== 1 || levels.filter(level => level === 1).length !== 1) problems.push(`headings of the levels ${levels}`);
+  if (levels.some((level, at) => at > 0 && level > levels[at - 1] + 1)) problems.push(`the levels of headings leap: ${levels}`);
+  const called = e => (e.getAttribute("aria-label") || "") + [...(e.labels || [])].map(l => l.innerText).join("") +
+    (e.matches("input, select, textarea, nav, svg") ? "" : e.textContent);
+  for (const e of document.querySelectorAll("a, button, input:not([type=hidden]), select, textarea, summary, th, nav, svg"))
+    if (!called(e).trim()) problems.push(`${name(e)} has no name`);
+  for (const e of document.querySelectorAll("th:not([scope])")) problems.push(`${name(e)} does not say whose head it is`);
+  for (const e of document.querySelectorAll("img:not([alt])")) problems.push(`${name(e)} has no text in its place`);
   return { problems: [...problems, ...faint], smallest, height: root.scrollHeight };
 })
 """
@@ -76,7 +88,7 @@ FIND = r"""
     at = places.sort((a, b) => a.innerText.length - b.innerText.length)[0];
     if (!at) return `there is no row with ${within}`;
   }
-  const found = [...at.querySelectorAll("a, button")].filter(e => says(e) === words && e.checkVisibility());
+  const found = [...at.querySelectorAll("a, button, summary")].filter(e => says(e) === words && e.checkVisibility());
   if (found.length === 0) return `there is no ${words} to press: ` + [...at.querySelectorAll("a, button")].map(says).join(", ");
   found[0].scrollIntoView({ block: "center", behavior: "instant" });
   const box = found[0].getClientRects()[0];
@@ -90,7 +102,7 @@ FIND = r"""
 FIELD = r"""
 (label => {
   const named = e => [e.getAttribute("aria-label"), e.placeholder, ...[...(e.labels || [])].map(l => l.innerText.trim())];
-  const field = [...document.querySelectorAll("input, select, textarea")].find(e => named(e).includes(label));
+  const field = [...document.querySelectorAll("input, select, textarea")].find(e => named(e).some(n => n === label) && e.checkVisibility());
   if (!field) return `there is no field ${label}`;
   field.scrollIntoView({ block: "center", behavior: "instant" });
   const box = field.getBoundingClientRect();
@@ -272,6 +284,10 @@ class Somebody:
         self.browser.click(*self.browser.place(FIND, text, within))
         self.browser.until_loaded(before)
         return self.do_path()
+
+    def do_unfold(self, text):
+        """Presses the head of something folded, after which no page comes."""
+        self.browser.click(*self.browser.place(FIND, text, None))
 
     def do_path(self):
         """Where it is."""

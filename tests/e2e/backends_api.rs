@@ -505,10 +505,8 @@ async fn those_who_wait_are_accepted_take_a_place_or_are_rejected() {
         notes(&house),
         format!(
             "computer.accepted|{new}\ncomputer.removed|{instead}\ncomputer.accepted|{old_id}\n\
-             activity.ordered|{old_id}
-\
-             computer.changed|{new}
-computer.changed|{old_id}"
+             activity.ordered|{old_id}\n\
+             computer.changed|{new}\ncomputer.changed|{old_id}"
         )
     );
     let body = json!({"computer_ids": [ids[2]]});

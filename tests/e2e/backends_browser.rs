@@ -4,9 +4,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use e2e::bpickle::{Pickle, d, i, l, s, t, u};
 use e2e::chromium::{DESK, PHONE, WALL};
+use e2e::hostagent::Cmd;
 use e2e::house::network;
+use e2e::person::EMAIL;
 use e2e::{
-    Agent, Broker, Chromium, H2, HostAgent, House, Raw, Service, eventually, free_range, within,
+    AccessKey, Agent, Broker, Chromium, H2, HostAgent, House, Raw, Service, eventually, free_range,
+    within,
 };
 use serde_json::{Value, json};
 
@@ -19,27 +22,34 @@ const STEP: i64 = 300;
 struct Place {
     house: House,
     messenger: Service,
-    _relay: Service,
+    /// The relay, and package search.
+    _others: [Service; 2],
     _broker: Broker,
 }
 
 impl Place {
     async fn start() -> Place {
-        let broker = Broker::fresh();
-        let house = House::with(&broker.with(&[])).await;
-        let one = |name| Service::at(name, &house.database, free_range(1), &broker.with(&[]));
+        let (broker, search) = (Broker::fresh(), free_range(1));
+        let url = format!("http://127.0.0.1:{search}/v1/search");
+        let settings = broker.with(&[("PACKAGE_SEARCH__URL", &url)]);
+        let house = House::with(&settings).await;
+        let at = |name, port| Service::at(name, &house.database, port, &settings);
+        let one = |name| at(name, free_range(1));
         let (relay, messenger) = (one("outbox-relay"), one("hostagent-messenger"));
+        let index = at("package-search", search);
         let pages = house.services[0].port();
-        eventually("the pages' worker listens and a relay works", || async {
+        eventually("everybody listens and a relay works", || async {
             let said = Raw::tcp(pages).await.get("/health").await.text();
+            let loaded = Raw::tcp(search).await.get("/health").await.status();
             let sql = "select seen_at > now() - interval '1 minute' from outbox_relay";
-            (said.contains("broker: connected") && house.database.sql(sql) == "t").then_some(())
+            let told = said.contains("broker: connected") && house.database.sql(sql) == "t";
+            (told && loaded == 200).then_some(())
         })
         .await;
         Place {
             house,
             messenger,
-            _relay: relay,
+            _others: [relay, index],
             _broker: broker,
         }
     }
@@ -219,8 +229,8 @@ fn traffic(now: i64, seed: u8) -> Vec<Pickle> {
     [of("enp1s0", 400), of("docker0", 11)].concat()
 }
 
-/// Packages, and in which states the computer has them.
-async fn packages(place: &Place, agent: &mut Agent) {
+/// Packages, and in which states the computer has them. The number of the one that it has not, `postgresql-16`.
+async fn packages(place: &Place, agent: &mut Agent) -> Pickle {
     let known = [
         ("bash", "5.2.21-2ubuntu4", "GNU Bourne Again SHell"),
         (
@@ -280,45 +290,25 @@ async fn packages(place: &Place, agent: &mut Agent) {
         ("type", u("packages")),
     ]));
     agent.exchange(&way).await.expect("an exchange");
+    ids[5].clone()
 }
 
-#[tokio::test]
-async fn every_page_looks_well_on_a_phone_and_on_a_wall_and_the_browser_complains_of_nothing() {
-    let place = Place::start().await;
-    let screens = [
-        PHONE,
-        PHONE.dark("phone-dark"),
-        DESK,
-        WALL,
-        WALL.dark("wall-dark"),
-    ];
-    let mut browser = Chromium::start(&place.house.gateway).await;
-    for screen in screens {
-        browser.before(screen).await;
-        browser.open("/login").await;
-        browser.look(&format!("login-{}", screen.name)).await;
-    }
-    let mut browser = Chromium::signed_in(&place.house.gateway).await;
-    // A house into which nobody has moved yet.
-    for (path, name, says) in [
-        ("/computers", "computers", "There are no computers yet."),
-        ("/pending", "pending", "Nobody waits."),
-        ("/activities", "activities", "Nothing was ordered."),
-        ("/packages", "packages", "No package is found."),
-        ("/hosts", "hosts", "There are no WSL hosts yet."),
-    ] {
-        for screen in [PHONE, WALL] {
-            browser.before(screen).await;
-            browser.open(path).await;
-            browser.shows(&[says]).await;
-            browser.look(&format!("empty-{name}-{}", screen.name)).await;
-        }
-    }
+/// What lives in a house that people look at.
+struct Inhabitants {
+    /// The number of a computer that reports everything.
+    computer: i64,
+    /// A group of one order, which is done.
+    activity: String,
+    /// A host that is accepted, and one that waits.
+    hosts: [HostAgent; 2],
+}
 
+/// Computers, activities, hosts, and somebody who waits.
+async fn inhabit(place: &Place) -> Inhabitants {
     let (mut web, id) = place
         .computer("web-1", "web, production, frankfurt", 11)
         .await;
-    packages(&place, &mut web).await;
+    packages(place, &mut web).await;
     for (title, tags, last) in [
         ("web-2", "web, production, london", 12),
         ("db-1", "database, production, frankfurt", 21),
@@ -360,7 +350,7 @@ async fn every_page_looks_well_on_a_phone_and_on_a_wall_and_the_browser_complain
         (place.house.database.sql(sql) == "2").then_some(())
     })
     .await;
-    let _waits = place.host("DESKTOP-WAITS").await;
+    let waits = place.host("DESKTOP-WAITS").await;
     let sql = format!("update wsl_host set accepted = true where uid = '{uid}'");
     place.house.database.sql(&sql);
     let order = format!("/hosts/{uid}/order");
@@ -374,11 +364,21 @@ async fn every_page_looks_well_on_a_phone_and_on_a_wall_and_the_browser_complain
 
     let sql = "select min(id) from activity where type = 'group'";
     let activity = place.house.database.sql(sql);
-    let pages: [(String, &str, &[&str]); 9] = [
+    Inhabitants {
+        computer: id,
+        activity,
+        hosts: [host, waits],
+    }
+}
+
+/// Every page: its path, its name for pictures, and what it shows.
+fn every_page(of: &Inhabitants) -> Vec<(String, &'static str, Vec<&'static str>)> {
+    let (id, uid, activity) = (of.computer, &of.hosts[0].info.uid, &of.activity);
+    vec![
         (
             "/computers".to_owned(),
             "computers",
-            &[
+            vec![
                 "web-1",
                 "192.0.2.11",
                 "production",
@@ -389,7 +389,7 @@ async fn every_page_looks_well_on_a_phone_and_on_a_wall_and_the_browser_complain
         (
             format!("/computers/{id}"),
             "computer",
-            &[
+            vec![
                 "web-1.example.com",
                 "7.8 GiB",
                 "enp1s0",
@@ -412,17 +412,17 @@ async fn every_page_looks_well_on_a_phone_and_on_a_wall_and_the_browser_complain
         (
             format!("/computers/{id}/packages"),
             "computer-packages",
-            &["5 packages.", "nginx", "1.24.0-2ubuntu7.5"],
+            vec!["5 packages.", "nginx", "1.24.0-2ubuntu7.5"],
         ),
         (
             "/pending".to_owned(),
             "pending",
-            &["kiosk-entrance-hall", "Accept"],
+            vec!["kiosk-entrance-hall", "Accept"],
         ),
         (
             "/activities".to_owned(),
             "activities",
-            &[
+            vec![
                 "How full are the disks?",
                 "succeeded",
                 "failed",
@@ -432,22 +432,22 @@ async fn every_page_looks_well_on_a_phone_and_on_a_wall_and_the_browser_complain
         (
             format!("/activities/{activity}"),
             "activity",
-            &["succeeded", "/srv/data"],
+            vec!["succeeded", "/srv/data"],
         ),
         (
             "/packages".to_owned(),
             "packages",
-            &["5 packages.", "openssl"],
+            vec!["5 packages.", "openssl"],
         ),
         (
             "/hosts".to_owned(),
             "hosts",
-            &["DESKTOP-7F3K2L9", "waits to be accepted", "connected"],
+            vec!["DESKTOP-7F3K2L9", "waits to be accepted", "connected"],
         ),
         (
             format!("/hosts/{uid}"),
             "host",
-            &[
+            vec![
                 "Ubuntu",
                 "stopped, default",
                 "Debian",
@@ -455,12 +455,72 @@ async fn every_page_looks_well_on_a_phone_and_on_a_wall_and_the_browser_complain
                 "Shut WSL down",
             ],
         ),
+        (
+            format!("/computers/{id}/interfaces"),
+            "computer-interfaces",
+            vec!["192.0.2.111", "then gone"],
+        ),
+        (
+            format!("/computers/{id}/sure"),
+            "computer-sure",
+            vec!["web-1 goes down", "Leave it"],
+        ),
+        (
+            format!("/hosts/{uid}/sure?what=uninstall&instance=Debian"),
+            "host-sure",
+            vec!["Debian on DESKTOP-7F3K2L9 is removed", "Leave it"],
+        ),
+    ]
+}
+
+/// A house into which nobody has moved yet.
+async fn look_at_empty_pages(browser: &mut Chromium) {
+    for (path, name, says) in [
+        ("/computers", "computers", "There are no computers yet."),
+        ("/pending", "pending", "Nobody waits."),
+        ("/activities", "activities", "Nothing was ordered."),
+        ("/packages", "packages", "No package is found."),
+        ("/hosts", "hosts", "There are no WSL hosts yet."),
+    ] {
+        for screen in [PHONE, WALL] {
+            browser.before(screen).await;
+            browser.open(path).await;
+            browser.shows(&[says]).await;
+            browser.look(&format!("empty-{name}-{}", screen.name)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_page_looks_well_on_a_phone_and_on_a_wall_and_the_browser_complains_of_nothing() {
+    let place = Place::start().await;
+    let screens = [
+        PHONE,
+        PHONE.dark("phone-dark"),
+        DESK,
+        WALL,
+        WALL.dark("wall-dark"),
     ];
+    let mut browser = Chromium::start(&place.house.gateway).await;
+    for screen in screens {
+        browser.before(screen).await;
+        browser.open("/login").await;
+        browser.look(&format!("login-{}", screen.name)).await;
+    }
+    let mut browser = Chromium::signed_in(&place.house.gateway).await;
+    look_at_empty_pages(&mut browser).await;
+    let inhabitants = inhabit(&place).await;
+    let pages = every_page(&inhabitants);
     for screen in screens {
         browser.before(screen).await;
         for (path, name, texts) in &pages {
             browser.open(path).await;
             browser.shows(texts).await;
+            if *name == "host" {
+                browser
+                    .unfold("Its files and its first configuration")
+                    .await;
+            }
             let letters = browser.look(&format!("{name}-{}", screen.name)).await;
             if screen.width == WALL.width {
                 assert!(
@@ -520,6 +580,30 @@ async fn all_of_it_works_without_scripts() {
     browser.press_within("unwanted", "Reject").await;
     browser.shows(&["Nobody waits.", "Computers 3"]).await;
 
+    order_of_a_computer(&mut browser, &place, &mut web, id).await;
+    browser.press("Packages").await;
+    browser.choose("State", "Security upgrades").await;
+    browser.fill("Name or summary", "ssl").await;
+    browser.press("Search").await;
+    browser.shows(&["1 package.", "openssl"]).await;
+
+    order_of_a_host(&mut browser, &mut host).await;
+    assert_eq!(browser.press("Sign out").await, "/login");
+    let path = browser.open("/computers").await;
+    assert!(path.starts_with("/login"), "{path}");
+}
+
+/// Somebody finds a computer and gives every order that its page offers.
+async fn order_of_a_computer(browser: &mut Chromium, place: &Place, web: &mut Agent, id: i64) {
+    browser.press("Computers 3").await;
+    browser.fill("Title or host name", "DB-").await;
+    let path = browser.press("Search").await;
+    assert_eq!(path, "/computers?text=DB-");
+    let shown = browser.text().await;
+    assert!(
+        shown.contains("db-1") && !shown.contains("laptop-ada"),
+        "{shown}"
+    );
     browser.press("Computers 3").await;
     assert_eq!(browser.press("web-1").await, format!("/computers/{id}"));
     browser.shows(&["enp1s0", "192.0.2.111", "received"]).await;
@@ -534,13 +618,28 @@ async fn all_of_it_works_without_scripts() {
     browser.press("Restart").await;
     browser.press("Cancel what was not delivered").await;
     browser.shows(&["Restart computer", "canceled"]).await;
-
-    browser.press("Packages").await;
-    browser.choose("State", "Security upgrades").await;
-    browser.fill("Name or summary", "ssl").await;
+    browser.press("Activities").await;
+    browser.choose("Status", "canceled").await;
+    browser.fill("What was ordered", "restart").await;
     browser.press("Search").await;
-    browser.shows(&["1 packages.", "openssl"]).await;
+    let shown = browser.text().await;
+    assert!(
+        shown.contains("Restart computer") && !shown.contains("Uptime"),
+        "{shown}"
+    );
+    browser.open(&format!("/computers/{id}")).await;
+    browser.press("Shut down").await;
+    browser
+        .shows(&["Shut down web-1?", "web-1 goes down"])
+        .await;
+    assert_eq!(browser.press("Leave it").await, format!("/computers/{id}"));
+    browser.press("Shut down").await;
+    browser.press("Shut down").await;
+    browser.shows(&["Shutdown computer", "undelivered"]).await;
+}
 
+/// Somebody gives every order that a host's page offers, to one that waits first.
+async fn order_of_a_host(browser: &mut Chromium, host: &mut HostAgent) {
     browser.press("WSL hosts").await;
     browser.press("DESKTOP-7F3K2L9").await;
     browser.press("Accept").await;
@@ -553,43 +652,239 @@ async fn all_of_it_works_without_scripts() {
     browser.press("DESKTOP-7F3K2L9").await;
     browser.shows(&["failed", "no such disk"]).await;
 
-    assert_eq!(browser.press("Sign out").await, "/login");
-    let path = browser.open("/computers").await;
-    assert!(path.starts_with("/login"), "{path}");
+    // The rest of what a host can be told.
+    for (row, button, sure) in [
+        // The row of the instance that runs; orders name it, too.
+        ("runs", "Stop", None),
+        ("runs", "Make default", None),
+        ("runs", "Uninstall", Some("Uninstall")),
+        ("Identity", "Shut WSL down", Some("Shut WSL down")),
+    ] {
+        browser.press_within(row, button).await;
+        if let Some(sure) = sure {
+            browser.shows(&["Leave it"]).await;
+            browser.press(sure).await;
+        }
+        let order = within("the order reaches the host", host.command()).await;
+        let order = order.expect("an order");
+        assert_eq!(host.status(&order.request_id, 2, button).await, "0");
+    }
+    browser.fill("Instance to install", "Noble").await;
+    browser
+        .unfold("Its files and its first configuration")
+        .await;
+    browser.fill("cloud-init", "#cloud-config").await;
+    let path = browser.press("Install").await;
+    let order = within("the order reaches the host", host.command()).await;
+    let Some(Cmd::Install(install)) = order.expect("an order").cmd else {
+        panic!("no installation");
+    };
+    assert_eq!(
+        (install.id.as_str(), install.cloudinit.as_deref()),
+        ("Noble", Some("#cloud-config"))
+    );
+    browser
+        .shows(&["Stop", "Make default", "Uninstall", "Shut WSL down"])
+        .await;
+    browser.press("WSL hosts").await;
+    browser.fill("Name", "desktop").await;
+    browser.press("Search").await;
+    assert_eq!(browser.press("DESKTOP-7F3K2L9").await, path);
+    browser.press("Forget").await;
+    browser.press("Forget").await;
+    browser.shows(&["There are no WSL hosts yet."]).await;
 }
 
 #[tokio::test]
-async fn an_open_page_shows_what_has_changed_by_itself() {
+async fn an_open_page_of_computers_shows_what_has_changed_by_itself() {
     let place = Place::start().await;
+    let way = place.house.way();
     let (mut web, id) = place.computer("web-1", "web", 11).await;
-    let gateway = &place.house.gateway;
-    let mut browser = Chromium::signed_in(gateway).await;
+    let script = place.stored_script("Uptime", "uptime").await;
+    let mut browser = Chromium::signed_in(&place.house.gateway).await;
     browser.before(WALL).await;
-    browser.open(&format!("/computers/{id}")).await;
+    let own = format!("/computers/{id}");
+    live_at(&mut browser, &own).await;
     browser.ask("window.untouched = true").await;
-    until_live(&mut browser).await;
     let shown = browser.text().await;
     assert!(!shown.contains("198.51.100.7"), "{shown}");
     web.report(network("198.51.100.7"));
-    web.exchange(&place.house.way()).await.expect("an exchange");
+    web.exchange(&way).await.expect("an exchange");
     browser.until_it_shows("198.51.100.7").await;
+    place.script(&mut web, id, &script, None).await;
+    browser.until_it_shows("delivered").await;
+    assert_eq!(browser.ask(PINGED).await, json!("\u{2013}"));
+    eventually("its last ping is known", || async {
+        web.ping(&way).await;
+        let sql = "select count(*) from computer_ping where last_at is not null";
+        (place.house.database.sql(sql) == "1").then_some(())
+    })
+    .await;
+    let today = place
+        .house
+        .database
+        .sql("select to_char(last_at at time zone 'UTC', 'YYYY-MM-DD') from computer_ping");
+    until_it_says(&mut browser, PINGED, &today).await;
     // It is the same page: nothing was loaded anew.
     assert_eq!(browser.ask("window.untouched").await, json!(true));
 
-    browser.open("/pending").await;
-    until_live(&mut browser).await;
+    // What changes on the list, and who waits.
+    live_at(&mut browser, "/computers").await;
+    browser.shows(&["web-1", "Computers 1"]).await;
+    web.report(d([
+        ("tags", u("moved, to-london")),
+        ("type", u("computer-tags")),
+    ]));
+    web.exchange(&way).await.expect("an exchange");
+    browser.until_it_shows("to-london").await;
+    // A program gives it a tag and another title.
+    let key = AccessKey::of(&place.house.database, &place.house.settings(), EMAIL);
+    let titles = format!("computer_titles.{id}");
+    for (action, arguments, shown) in [
+        (
+            "AddTagsToComputers",
+            vec![("query", "web-1"), ("tags.1", "by-a-program")],
+            "by-a-program",
+        ),
+        (
+            "RenameComputers",
+            vec![(titles.as_str(), "web-one")],
+            "web-one",
+        ),
+    ] {
+        let (status, answer) = key.call(&place.house.gateway, action, &arguments).await;
+        assert_eq!(status, 200, "{answer}");
+        browser.until_it_shows(shown).await;
+    }
+    live_at(&mut browser, "/pending").await;
     browser.shows(&["Nobody waits."]).await;
-    Agent::new("laptop-ada")
-        .set_up(&place.house.way(), None)
-        .await;
+    Agent::new("laptop-ada").set_up(&way, None).await;
     browser.until_it_shows("laptop-ada").await;
     browser.shows(&["Pending 1"]).await;
-
-    browser.open("/hosts").await;
-    until_live(&mut browser).await;
-    let _host = place.host("DESKTOP-7F3K2L9").await;
-    browser.until_it_shows("DESKTOP-7F3K2L9").await;
+    let http = place.house.browser().await;
+    let waits = place.house.database.sql("select max(id) from computer");
+    let form = format!("id={waits}&decision=accept");
+    assert_eq!(http.submit("/pending/decide", &form).await.status(), 303);
+    browser.until_it_shows("Nobody waits.").await;
+    browser.shows(&["Computers 2", "Pending 0"]).await;
     browser.complains_of_nothing().await;
+}
+
+#[tokio::test]
+async fn an_open_page_of_activities_shows_what_has_changed_by_itself() {
+    let place = Place::start().await;
+    let (mut web, id) = place.computer("web-1", "web", 11).await;
+    let script = place.stored_script("How full are the disks?", "df").await;
+    let mut browser = Chromium::signed_in(&place.house.gateway).await;
+    live_at(&mut browser, "/activities").await;
+    browser.shows(&["Nothing was ordered."]).await;
+    place
+        .script(&mut web, id, &script, Some((6, "plenty of room")))
+        .await;
+    browser.until_it_shows("How full are the disks?").await;
+    browser.until_it_shows("1 succeeded").await;
+
+    let http = place.house.browser().await;
+    let reply = http
+        .submit(&format!("/computers/{id}/order"), "order=restart")
+        .await;
+    let group = reply
+        .field("location")
+        .expect("where it is seen")
+        .to_owned();
+    live_at(&mut browser, &group).await;
+    browser.shows(&["undelivered"]).await;
+    // It is not told to an agent that does not know such an order: it fails at once.
+    web.exchange(&place.house.way()).await.expect("an exchange");
+    browser.until_it_shows("failed").await;
+    browser.complains_of_nothing().await;
+}
+
+#[tokio::test]
+async fn an_open_page_of_packages_shows_what_the_index_learns_and_keeps_what_is_written() {
+    let place = Place::start().await;
+    let (mut web, id) = place.computer("web-1", "web", 11).await;
+    let mut browser = Chromium::signed_in(&place.house.gateway).await;
+    live_at(&mut browser, "/packages").await;
+    browser.shows(&["No package is found."]).await;
+    // Somebody writes, and is not done: that stays, and everything around it is renewed.
+    browser.fill("Name or summary", "half a wo").await;
+    let postgresql = packages(&place, &mut web).await;
+    browser.until_it_shows("5 packages.").await;
+    browser.shows(&["openssl"]).await;
+    let written = "document.activeElement.name + ' ' + document.activeElement.value";
+    assert_eq!(browser.ask(written).await, json!("text half a wo"));
+    browser.open(&format!("/computers/{id}/packages")).await;
+    until_live(&mut browser).await;
+    browser.shows(&["5 packages."]).await;
+    web.report(d([("installed", l([postgresql])), ("type", u("packages"))]));
+    web.exchange(&place.house.way()).await.expect("an exchange");
+    browser.until_it_shows("postgresql-16").await;
+    browser.complains_of_nothing().await;
+}
+
+#[tokio::test]
+async fn an_open_page_of_hosts_shows_what_has_changed_by_itself() {
+    let place = Place::start().await;
+    let mut browser = Chromium::signed_in(&place.house.gateway).await;
+    live_at(&mut browser, "/hosts").await;
+    browser.shows(&["There are no WSL hosts yet."]).await;
+    let mut host = place.host("DESKTOP-7F3K2L9").await;
+    browser.until_it_shows("DESKTOP-7F3K2L9").await;
+    let own = format!("/hosts/{}", host.info.uid);
+    live_at(&mut browser, &own).await;
+    browser.shows(&["waits to be accepted"]).await;
+    let http = place.house.browser().await;
+    let order = format!("{own}/order");
+    assert_eq!(http.submit(&order, "what=accept").await.status(), 303);
+    browser.until_it_shows("Instance to install").await;
+    // With a form half filled in, all else goes on.
+    browser.fill("Instance to install", "Nob").await;
+    assert_eq!(
+        http.submit(&order, "what=start&instance=Ubuntu")
+            .await
+            .status(),
+        303
+    );
+    let command = within("the order reaches the host", host.command()).await;
+    let command = command.expect("an order");
+    for (state, error, shown) in [
+        (0, "", "queued"),
+        (1, "", "in progress"),
+        (2, "no disk", "no disk"),
+    ] {
+        assert_eq!(host.status(&command.request_id, state, error).await, "0");
+        browser.until_it_shows(shown).await;
+    }
+    host.info.instances[0].state = 1;
+    host.tell().await;
+    browser.until_it_shows("runs, default").await;
+    let written = "document.querySelector('[name=instance][type=text]').value";
+    assert_eq!(browser.ask(written).await, json!("Nob"));
+    drop(host);
+    browser.until_it_shows("not connected").await;
+    browser.complains_of_nothing().await;
+}
+
+/// What stands beside `Last ping`.
+const PINGED: &str = "[...document.querySelectorAll('dt')].find(e => e.textContent === 'Last ping').nextElementSibling.textContent";
+
+/// Waits until the value of an expression contains this.
+async fn until_it_says(browser: &mut Chromium, source: &str, part: &str) {
+    let browser = tokio::sync::Mutex::new(browser);
+    eventually(&format!("{source} says {part}"), || async {
+        let said = browser.lock().await.ask(source).await;
+        said.as_str()
+            .is_some_and(|said| said.contains(part))
+            .then_some(())
+    })
+    .await;
+}
+
+/// Opens a page and waits until it is told what happens.
+async fn live_at(browser: &mut Chromium, path: &str) {
+    browser.open(path).await;
+    until_live(browser).await;
 }
 
 /// Waits until the page says that it is told what happens.

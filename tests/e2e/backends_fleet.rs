@@ -12,12 +12,15 @@ admin: { bind: "127.0.0.1:0" }
 listeners:
   http:  { bind: "127.0.0.1:0" }
   https: { bind: "127.0.0.1:0", tls: { certificates: [ { chain: <dir>/edge.pem, key: <dir>/edge.key } ] } }
+  grpc:  { bind: "127.0.0.1:0", protocol: grpc, tls: { certificates: [ { chain: <dir>/edge.pem, key: <dir>/edge.key } ] } }
 pools:
   pingserver:     { ports: <pings> }
   message-system: { ports: <messages> }
+  hostagent:      { ports: <hosts>, protocol: h2c }
 routes:
   - { path: /ping,           to: pingserver, on: [http, https] }
-  - { path: /message-system, to: message-system }
+  - { path: /message-system, to: message-system, on: [https] }
+  - { path: /,               to: hostagent,      on: [grpc] }
 "#;
 
 #[tokio::test]
@@ -35,6 +38,7 @@ async fn a_fleet_loses_nothing_and_doubles_nothing_while_workers_are_killed() {
     let gateway = Gateway::with(YAML)
         .ports("pings", [pings.port()])
         .ports("messages", messages..messages + 2)
+        .ports("hosts", [free_range(1)])
         .start()
         .await;
     let mut fleet = tokio::process::Command::new(binary("loadtest"));
@@ -81,4 +85,79 @@ async fn a_fleet_loses_nothing_and_doubles_nothing_while_workers_are_killed() {
     let p50 = outcome["requests"]["exchange"]["p50"].as_f64();
     assert!(p50.is_some_and(|p50| p50 > 0.0), "{outcome:#}");
     drop((gateway, pings, workers));
+}
+
+#[tokio::test]
+async fn a_small_fleet_of_computers_and_hosts_tells_how_far_it_is_and_what_it_saw() {
+    let database = Database::fresh();
+    database.sql("update account set registration_key = 'right'");
+    let fresh = [
+        ("PINGSERVER__REFRESH", "100ms"),
+        ("PINGSERVER__WRITE", "100ms"),
+        ("HOSTAGENT_MESSENGER__POLL", "100ms"),
+    ];
+    let one = |name: &str| Service::at(name, &database, free_range(1), &fresh);
+    let workers = ["pingserver", "message-server", "hostagent-messenger"].map(one);
+    let gateway = Gateway::with(YAML)
+        .ports("pings", [workers[0].port()])
+        .ports("messages", [workers[1].port()])
+        .ports("hosts", [workers[2].port()])
+        .start()
+        .await;
+    let at = |listener: &str| format!("127.0.0.1:{}", gateway.port(listener));
+    let mut fleet = tokio::process::Command::new(binary("loadtest"));
+    fleet
+        .args([
+            "fleet",
+            "--clients",
+            "4",
+            "--hosts",
+            "3",
+            "--seconds",
+            "3",
+            "--key",
+            "right",
+        ])
+        .args([
+            "--ping-ms",
+            "500",
+            "--exchange-ms",
+            "500",
+            "--orders",
+            "5",
+            "--host-orders",
+            "5",
+        ])
+        .args([
+            "--target",
+            &at("https"),
+            "--http",
+            &at("http"),
+            "--grpc",
+            &at("grpc"),
+        ])
+        .args(["--database", database.url()])
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let output = within("the fleet ends", fleet.output())
+        .await
+        .expect("its output");
+    let table = String::from_utf8_lossy(&output.stdout);
+    let lines = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{table}\n{lines}");
+    for part in [
+        "clients            4 of 4 registered, 4 converged",
+        "exchange           ",
+        "stream             3 answered",
+        "hosts              3 of 3 streams open, 3 converged, 0 reconnects",
+        "database           4 computers and 3 hosts compared, 0 problems",
+    ] {
+        assert!(table.contains(part), "{part}:\n{table}");
+    }
+    // A line a second, the last of which has seen them all.
+    let told: Vec<&str> = lines.lines().filter(|line| line.contains(" s  ")).collect();
+    assert!(told.len() >= 3, "{lines}");
+    for part in ["4/4 registered", "3/3 streams", "0 errors"] {
+        assert!(told[told.len() - 1].contains(part), "{part}:\n{lines}");
+    }
 }

@@ -1,7 +1,13 @@
 //! Do host agents behind the edge get an identity, their orders, and are they heard?
 
 use e2e::hostagent::{Cmd, Command, Info, Instance};
-use e2e::{Broker, Database, Gateway, H2, HostAgent, Raw, Relay, Service, SignedIn, eventually};
+use e2e::{
+    Broker, Database, Gateway, H2, HostAgent, Message, Raw, Relay, Service, SignedIn, eventually,
+};
+
+mod children;
+mod orders;
+mod streams;
 
 const YAML: &str = r#"
 threads: 2
@@ -87,15 +93,19 @@ impl House {
     }
 
     async fn order(&self, uid: &str, form: &str) -> u16 {
-        let fields = [
-            self.somebody.cookie.as_str(),
-            "Content-Type: application/x-www-form-urlencoded",
-        ];
         let form = format!("{form}&form_token={}", self.somebody.form_token);
         let path = format!("/hosts/{uid}/order");
+        self.send(&self.somebody.cookie, &path, &form, &[])
+            .await
+            .status()
+    }
+
+    /// Sends a form, as it is.
+    async fn send(&self, cookie: &str, path: &str, form: &str, more: &[&str]) -> Message {
+        let kind = "Content-Type: application/x-www-form-urlencoded";
+        let fields = [&[cookie, kind][..], more].concat();
         let mut raw = Raw::tcp(self.pages.port()).await;
-        let reply = raw.ask("POST", &path, &fields, form.as_bytes()).await;
-        reply.status()
+        raw.ask("POST", path, &fields, form.as_bytes()).await
     }
 
     fn rows(&self, sql: &str) -> String {
@@ -187,8 +197,8 @@ async fn a_host_gets_its_identity_an_order_and_is_heard_of_its_progress() {
         "what=install&instance=Noble",
         "what=set_default&instance=Noble",
         "what=stop&instance=Noble",
-        "what=uninstall&instance=Noble",
-        "what=shutdown_host",
+        "what=uninstall&instance=Noble&sure=yes",
+        "what=shutdown_host&sure=yes",
     ] {
         assert_eq!(house.order(&host.info.uid, form).await, 303);
     }
@@ -234,6 +244,13 @@ async fn only_a_wrong_key_or_account_puts_an_agent_out_of_work() {
     };
     assert_eq!(refused(nobody).await, PERMISSION_DENIED);
     assert_eq!(house.rows(HOSTS), "");
+    // What is too long to be read is no reason to rest.
+    const OUT_OF_RANGE: &str = "11";
+    let long = Info {
+        token: "x".repeat(2 << 20),
+        ..HostAgent::info("a", Some("right"))
+    };
+    assert_eq!(refused(long).await, OUT_OF_RANGE);
 
     // An identity that nobody has, or that is none, is replaced by a new one.
     for uid in ["8e9c2f4e-6f3a-4a51-9a40-2f5f5f2c9f11", "nonsense"] {
@@ -334,7 +351,10 @@ async fn a_newer_stream_takes_the_place_of_the_older_wherever_that_is() {
     );
     assert_eq!(house.rows(HOSTS), "moves|t|t");
     // Forgotten, it is told to go, and gets a new identity when it comes again.
-    assert_eq!(house.order(&old.info.uid, "what=forget").await, 303);
+    assert_eq!(
+        house.order(&old.info.uid, "what=forget&sure=yes").await,
+        303
+    );
     assert_eq!(old.command().await.expect_err("it is closed"), ABORTED);
     let mut again = HostAgent::connect(h2(a).await, old.info.clone()).await;
     again.take_identity().await;
@@ -493,41 +513,6 @@ async fn a_status_that_cannot_be_stored_now_is_kept_and_stored_later() {
     );
     drop(held);
     house.until(STATES, "succeeded|").await;
-}
-
-#[tokio::test]
-async fn idle_streams_cost_little() {
-    const CONNECTIONS: usize = 20;
-    const STREAMS: usize = 100;
-    let database = Database::fresh();
-    database.sql("update account set registration_key = 'right'");
-    let port = e2e::free_range(1);
-    let messenger = Service::at("hostagent-messenger", &database, port, &[]);
-    let mut hosts = Vec::new();
-    let before = messenger.memory();
-    for _ in 0..CONNECTIONS {
-        let h2 = H2::tcp(port).await;
-        let new = (0..STREAMS).map(|_| {
-            let name = format!("host{}", fastrand::u64(..));
-            let h2 = h2.clone();
-            async move { HostAgent::new(h2, &name, Some("right")).await }
-        });
-        hosts.extend(futures_util::future::join_all(new).await);
-    }
-    let all = (CONNECTIONS * STREAMS).to_string();
-    eventually("all are connected", || async {
-        let count = database.sql("select count(*) from wsl_host where stream is not null");
-        (count == all).then_some(())
-    })
-    .await;
-    let each = (messenger.memory() - before) / (CONNECTIONS * STREAMS);
-    assert!(each < 24 * 1024, "{each} bytes for each idle stream");
-    // They live: one of them is given an order.
-    database.sql(&format!(
-        "insert into wsl_command (host_uid, kind, instance_id) values ('{}', 'start', 'x')",
-        hosts[777].info.uid
-    ));
-    assert_eq!(started(&hosts[777].command().await.expect("an order")), "x");
 }
 
 #[tokio::test]

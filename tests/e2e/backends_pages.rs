@@ -1,5 +1,6 @@
 //! Do people see what computers report, behind the edge, and only those who may?
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use e2e::bpickle::{Pickle, d, i, l, s, t, u};
@@ -48,6 +49,176 @@ async fn long_lists_are_turned_over_page_by_page() {
         );
         assert!(!page.contains(">More</a>"), "{page}");
     }
+}
+
+/// More than fits into one part of each list. What was reported and ordered is of `zero` and `zebra`.
+const LISTS: &str = "\
+    insert into computer (account_id, accepted, title, hostname) values (1, true, 'zero', 'x'); \
+    insert into computer (account_id, accepted, title, hostname) \
+        select 1, true, 'item' || lpad(n::text, 4, '0'), case when n <= 150 then 'Web' else 'db' end \
+        from generate_series(1, 205) n; \
+    insert into computer_tag select id, 'a b&c' from computer where title between 'item0031' and 'item9999'; \
+    insert into activity (type, summary, fields, status, creator_id) \
+        select 'group', 'all of them', '', 'group', id from person; \
+    insert into activity (computer_id, parent_id, type, summary, fields, status) \
+        select (select min(id) from computer), (select id from activity), 'shutdown', \
+            'item' || lpad(n::text, 4, '0'), '', case when n <= 105 then 'failed' else 'succeeded' end \
+        from generate_series(1, 220) n; \
+    insert into network_interface_history (computer_id, name, mac_address, flags, since, until, gone) \
+        select (select min(id) from computer), 'item' || lpad(n::text, 4, '0'), '', 0, now(), now(), true \
+        from generate_series(1, 130) n; \
+    insert into wsl_host (account_id, accepted, hostname) \
+        select 1, true, 'item' || lpad(n::text, 4, '0') from generate_series(1, 120) n; \
+    insert into wsl_host (account_id, accepted, hostname) values (1, true, 'zebra'); \
+    insert into wsl_command (host_uid, kind, instance_id) \
+        select uid, 'start', 'item' || lpad(n::text, 4, '0') \
+        from wsl_host, generate_series(1, 120) n where hostname = 'zebra'; \
+    insert into package (hash, kind, name, version, section, summary, description) \
+        select decode(lpad(to_hex(n), 40, '0'), 'hex'), 1, 'item' || lpad(n::text, 4, '0'), '1', '', \
+            case when n <= 110 then 'Few & small' else 'many' end, '' from generate_series(1, 230) n; \
+    insert into computer_packages (computer_id, installed, reported_at) \
+        select min(computer.id), int8multirange(int8range(min(package.id), max(package.id) + 1)), now() \
+        from computer, package";
+
+/// The items that a page names.
+fn items(page: &str) -> BTreeSet<String> {
+    let parts = page.split("item").skip(1);
+    parts
+        .filter_map(|part| part.get(..4))
+        .filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Where a link of this kind leads.
+fn link(page: &str, rel: &str) -> Option<String> {
+    let (_, rest) = page.split_once(&format!("rel=\"{rel}\" href=\""))?;
+    Some(
+        rest.split_once('"')
+            .expect("its end")
+            .0
+            .replace("&amp;", "&"),
+    )
+}
+
+#[tokio::test]
+async fn every_list_is_turned_over_to_its_end_and_keeps_what_was_asked() {
+    let house = House::start().await;
+    let browser = house.browser().await;
+    house.database.sql(LISTS);
+    let id = house.database.sql("select min(id) from computer");
+    let group = house.database.sql("select min(id) from activity");
+    let zebra = house
+        .database
+        .sql("select uid from wsl_host where hostname = 'zebra'");
+    for (path, count, parts) in [
+        ("/computers".to_owned(), 205, 3),
+        ("/computers?text=wEB".to_owned(), 150, 2),
+        ("/computers?tag=a%20b%26c".to_owned(), 175, 2),
+        ("/computers?tag=a%20b%26c&text=web".to_owned(), 120, 2),
+        // 220 and the group itself.
+        ("/activities".to_owned(), 220, 3),
+        ("/activities?status=failed&text=ITEM".to_owned(), 105, 2),
+        (
+            format!("/activities?status=succeeded&computer={id}"),
+            115,
+            2,
+        ),
+        (format!("/activities/{group}"), 220, 3),
+        (format!("/computers/{id}/interfaces"), 130, 2),
+        ("/hosts?text=Item".to_owned(), 120, 2),
+        (format!("/hosts/{zebra}"), 120, 3),
+        (
+            "/packages?state=installed&text=few%20%26".to_owned(),
+            110,
+            2,
+        ),
+        (
+            format!("/computers/{id}/packages?state=available&text="),
+            0,
+            1,
+        ),
+        (format!("/computers/{id}/packages?state=installed"), 230, 3),
+    ] {
+        let (mut seen, mut at, mut walked) = (BTreeSet::new(), path.clone(), vec![path.clone()]);
+        loop {
+            let page = browser.get(&at).await.text();
+            let (_, main) = page.split_once("<main").expect("its content");
+            for item in items(main) {
+                assert!(seen.insert(item.clone()), "{item} is there twice: {at}");
+            }
+            let back = link(&page, "prev");
+            assert_eq!(back.is_some(), walked.len() > 1, "{at}: {back:?}");
+            let Some(next) = link(&page, "next") else {
+                break;
+            };
+            let asked = path.split_once('?').map_or("", |(_, asked)| asked);
+            for one in asked.split('&').filter(|one| !one.ends_with('=')) {
+                assert!(next.contains(one), "{next} asks for {one}");
+            }
+            walked.push(next.clone());
+            at = next;
+        }
+        assert_eq!((seen.len(), walked.len()), (count, parts), "{walked:?}");
+    }
+    // From a computer's page all of it is reached.
+    let page = browser.get(&format!("/computers/{id}")).await.text();
+    for path in [
+        format!("/computers/{id}/interfaces"),
+        format!("/activities?computer={id}"),
+    ] {
+        assert!(page.contains(&format!("href=\"{path}\"")), "{path}: {page}");
+    }
+    // Whoever turned too far is told so, and finds back.
+    for path in [
+        "/computers?from=4000",
+        "/hosts?from=4000",
+        "/activities?from=4000",
+        "/packages?from=4000",
+    ] {
+        let page = browser.get(path).await.text();
+        assert!(page.contains("Here is nothing any more."), "{path}: {page}");
+        assert!(link(&page, "prev").is_some(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_computer_goes_down_only_when_somebody_is_sure() {
+    let house = House::start().await;
+    let browser = house.browser().await;
+    let (mut agent, id) = house.computer("<b>web-1").await;
+    let path = format!("/computers/{id}/order");
+    let reply = browser.submit(&path, "order=shutdown").await;
+    let sure = format!("/computers/{id}/sure");
+    assert_eq!(
+        (reply.status(), reply.field("location")),
+        (303, Some(sure.as_str()))
+    );
+    let page = browser.get(&sure).await.text();
+    for part in [
+        "&lt;b&gt;web-1 goes down",
+        "name=\"order\" value=\"shutdown\"",
+        "name=\"sure\" value=\"yes\"",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    assert_eq!(house.database.sql("select count(*) from activity"), "0");
+    let reply = browser.submit(&path, "order=shutdown&sure=yes").await;
+    assert!(
+        reply
+            .field("location")
+            .is_some_and(|path| path.starts_with("/activities/"))
+    );
+    house
+        .database
+        .sql("update exchange set client_types = array['shutdown']");
+    let orders = agent.exchange(&house.way()).await.expect("an exchange");
+    assert_eq!(orders[0].at("type").expect("a type").text(), "shutdown");
+    assert_eq!(orders[0].at("reboot"), Some(&Pickle::Bool(false)));
+    assert_eq!(browser.get("/computers/77/sure").await.status(), 404);
+    house.database.person("vera@edge.test", "viewer");
+    let viewer = Browser::sign_in(&house.gateway, "vera@edge.test").await;
+    assert_eq!(viewer.get(&sure).await.status(), 403);
 }
 
 #[tokio::test]

@@ -173,7 +173,8 @@ async fn a_host_is_found_with_its_instances_and_does_what_is_ordered() {
     // The computer that registers under this order is the instance.
     house.database.sql(&format!(
         "insert into computer (account_id, accepted, title, hostname, hostagent_uid, \
-             installation_request_id) values (1, true, 'inside', 'inside', '{id}', '{}'); \
+             installation_request_id, wsl_instance_id) \
+         values (1, true, 'inside', 'inside', '{id}', '{}', 'Ubuntu-24.04'); \
          insert into wsl_instance (host_uid, id, name, version_id, running, managed) \
          values ('{id}', 'Ubuntu-24.04', 'x', '24.04', true, true)",
         command.request_id
@@ -645,4 +646,35 @@ async fn nobody_sees_a_family_of_another_account_or_puts_a_computer_into_one() {
         (after, house.database.sql("select count(*) from wsl_host")),
         (before, "1".to_owned())
     );
+}
+
+#[tokio::test]
+async fn an_instance_that_takes_the_place_of_a_computer_is_that_computer() {
+    let house = House::start().await;
+    let described = Described::behind(&house.gateway).await;
+    let rest = Rest::log_in(&house.gateway, EMAIL).await;
+    let agent = house.host("laptop", Some("right")).await;
+    seen(&rest, &described, "laptop", true).await;
+    let uid = &agent.info.uid;
+    // One that was something else before, and the instance, set up anew, which waits.
+    house.database.sql(&format!(
+        "insert into computer (account_id, accepted, title, hostname) values (1, true, 'old', 'old'); \
+         insert into computer (account_id, accepted, title, hostname, hostagent_uid, wsl_instance_id) \
+         values (1, false, 'Ubuntu', 'new', '{uid}', 'Ubuntu')"
+    ));
+    let number = |title: &str| -> i64 {
+        let sql = format!("select id from computer where title = '{title}'");
+        house.database.sql(&sql).parse().expect("a number")
+    };
+    let (old, new) = (number("old"), number("Ubuntu"));
+    let child = async || {
+        let path = format!("/computers/{uid}/children");
+        described.get(&rest, &path).await.1["children"][0]["computer_id"].clone()
+    };
+    assert_eq!(child().await, json!(new));
+    let body = json!({"computer_ids": [new], "existing_ids": {new.to_string(): old}});
+    let path = "/pending-computers/accept";
+    let (status, answer) = described.post(&rest, path, &body).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(child().await, json!(old));
 }

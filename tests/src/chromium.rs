@@ -184,6 +184,11 @@ impl Chromium {
         path.as_str().expect("a path").to_owned()
     }
 
+    /// Unfolds what is folded under this head.
+    pub async fn unfold(&mut self, words: &str) {
+        self.do_it(json!({"do": "unfold", "text": words})).await;
+    }
+
     /// What can be read on the page.
     pub async fn text(&mut self) -> String {
         let text = self.do_it(json!({"do": "text"})).await;

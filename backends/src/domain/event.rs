@@ -22,7 +22,7 @@ pub enum Topic {
     ComputerAccepted,
     /// A computer is gone.
     ComputerRemoved,
-    /// A computer reported about itself.
+    /// A computer reported about itself, or people gave it another title or other tags.
     ComputerReported,
     /// People changed what is known of a computer: its title, tags, notes or group. Nobody is named where it was many.
     ComputerChanged,
@@ -32,7 +32,7 @@ pub enum Topic {
     PackagesChanged,
     /// Ping times of many computers were written down. Nobody is named.
     PingsHeard,
-    /// A WSL host, its instances or the state of its commands changed.
+    /// A WSL host, its instances or the state of its commands changed. Nobody is named where many have lost their worker.
     HostChanged,
     /// A WSL host has a new stream.
     HostConnected,

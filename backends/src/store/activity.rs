@@ -77,9 +77,9 @@ pub async fn due(tx: &Tx<'_>, computer: i64, most: i64) -> Result<Vec<Due>> {
 ///
 /// The database's.
 pub async fn delivered(tx: &Tx<'_>, id: i64) -> Result<()> {
-    let sql = "update activity set status = 'delivered', delivered_at = now() where id = $1";
-    run(tx, sql, &[&id]).await?;
-    Ok(())
+    let sql = "update activity set status = 'delivered', delivered_at = now() where id = $1 \
+               returning computer_id";
+    changed(tx, one(tx, sql, &[&id]).await?.try_get(0)?).await
 }
 
 /// It can never be delivered.
@@ -89,9 +89,13 @@ pub async fn delivered(tx: &Tx<'_>, id: i64) -> Result<()> {
 /// The database's.
 pub async fn failed(tx: &Tx<'_>, id: i64, why: &str) -> Result<()> {
     let sql = "update activity set status = 'failed', completed_at = now(), result_text = $2 \
-               where id = $1";
-    run(tx, sql, &[&id, &why]).await?;
-    Ok(())
+               where id = $1 returning computer_id";
+    changed(tx, one(tx, sql, &[&id, &why]).await?.try_get(0)?).await
+}
+
+/// Tells that an activity of a computer is further.
+async fn changed(tx: &Tx<'_>, computer: i64) -> Result<()> {
+    outbox::put_of(tx, Topic::ActivityChanged, computer).await
 }
 
 /// The message's other fields, in bpickle, of an activity of this type that the computer was given, whatever became of it.
@@ -125,7 +129,7 @@ pub async fn completed(tx: &Tx<'_>, computer: i64, result: &OperationResult) -> 
     };
     let sql = "update activity set status = $3, completed_at = now(), result_code = $4, \
                result_text = $5 where id = $1 and computer_id = $2 and status = 'delivered'";
-    let changed = run(
+    let count = run(
         tx,
         sql,
         &[
@@ -137,10 +141,10 @@ pub async fn completed(tx: &Tx<'_>, computer: i64, result: &OperationResult) -> 
         ],
     )
     .await?;
-    if changed == 1 {
-        outbox::put_of(tx, Topic::ActivityChanged, computer).await?;
+    if count == 1 {
+        changed(tx, computer).await?;
     }
-    Ok(changed == 1)
+    Ok(count == 1)
 }
 
 /// The content of an attachment, for a computer with an activity that names it.

@@ -167,7 +167,8 @@ async fn ids(tx: &Tx<'_>, id: i64) -> Result<Ids> {
     })
 }
 
-/// Stores what a registration says of a computer, but for who it is.
+/// Stores what a registration says of a computer, but for who it is. One that names a WSL host is the instance that the
+/// order installed which it names, else the one whose name is its title: so Ubuntu Pro for WSL sets it up.
 ///
 /// # Errors
 ///
@@ -180,8 +181,17 @@ pub async fn describe(tx: &Tx<'_>, id: i64, register: &Register) -> Result<()> {
                machine_id = coalesce($11, machine_id), \
                clone_of = coalesce((select original.id from computer original \
                    where original.secure_id = $12 and original.id <> $1 \
-                     and original.account_id = computer.account_id), clone_of) \
+                     and original.account_id = computer.account_id), clone_of), \
+               wsl_instance_id = case when $9::text is null then wsl_instance_id else coalesce( \
+                   (select instance_id from wsl_command \
+                    where host_uid = $13 and request_id = $14 and kind = 'install'), $2) end \
                where id = $1";
+    let uuid = |text: &Option<String>| Uuid::try_parse(text.as_deref()?).ok();
+    let host = uuid(&register.hostagent_uid);
+    let request = uuid(&register.installation_request_id);
+    // As hosts are called here, however an agent writes it.
+    let host_named = host.map(|uid| uid.to_string());
+    let host_named = host_named.or_else(|| register.hostagent_uid.clone());
     run(
         tx,
         sql,
@@ -194,10 +204,12 @@ pub async fn describe(tx: &Tx<'_>, id: i64, register: &Register) -> Result<()> {
             &register.container_info,
             &register.ubuntu_pro_info,
             &register.juju_info,
-            &register.hostagent_uid,
+            &host_named,
             &register.installation_request_id,
             &register.machine_id,
             &register.clone_secure_id,
+            &host,
+            &request,
         ],
     )
     .await?;

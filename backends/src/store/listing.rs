@@ -312,10 +312,7 @@ async fn changed(tx: &Tx<'_>, ids: &[i64]) -> Result<()> {
     if ids.len() > NAMED_MAX {
         return outbox::put(tx, &Event::of(Topic::ComputerChanged, "")).await;
     }
-    for id in ids {
-        outbox::put_of(tx, Topic::ComputerChanged, *id).await?;
-    }
-    Ok(())
+    outbox::put_each(tx, Topic::ComputerChanged, ids).await
 }
 
 /// Puts a tag on computers.
@@ -411,7 +408,8 @@ pub async fn remove(tx: &Tx<'_>, person: &Person, ids: &[i64]) -> Result<u64> {
 ///
 /// The database's.
 pub async fn replace(tx: &Tx<'_>, account: i64, waiting: i64, known: i64) -> Result<bool> {
-    let sql = "select secure_id, insecure_id, hostname, machine_id, vm_info, container_info, title \
+    let sql = "select secure_id, insecure_id, hostname, machine_id, vm_info, container_info, \
+               hostagent_uid, installation_request_id, wsl_instance_id \
                from computer where account_id = $1 and id = $2 and not accepted for update";
     let Some(row) = find(tx, sql, &[&account, &waiting]).await? else {
         return Ok(false);
@@ -438,14 +436,17 @@ pub async fn replace(tx: &Tx<'_>, account: i64, waiting: i64, known: i64) -> Res
     run(tx, sql, &[&waiting, &known]).await?;
     run(tx, "delete from computer where id = $1", &[&waiting]).await?;
     let sql = "update computer set secure_id = $2, insecure_id = $3, hostname = $4, \
-               machine_id = $5, vm_info = $6, container_info = $7, accepted_at = now() \
+               machine_id = $5, vm_info = $6, container_info = $7, hostagent_uid = $8, \
+               installation_request_id = $9, wsl_instance_id = $10, accepted_at = now() \
                where id = $1";
     let (secure, insecure): (uuid::Uuid, i64) = (row.try_get(0)?, row.try_get(1)?);
     let hostname: String = row.try_get(2)?;
     let machine: Option<String> = row.try_get(3)?;
     let (vm, container): (String, String) = (row.try_get(4)?, row.try_get(5)?);
+    let host: [Option<String>; 3] = [row.try_get(6)?, row.try_get(7)?, row.try_get(8)?];
+    let [uid, request, instance] = &host;
     let values: super::Values<'_> = &[
-        &known, &secure, &insecure, &hostname, &machine, &vm, &container,
+        &known, &secure, &insecure, &hostname, &machine, &vm, &container, uid, request, instance,
     ];
     run(tx, sql, values).await?;
     outbox::put_of(tx, Topic::ComputerRemoved, waiting).await?;

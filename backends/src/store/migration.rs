@@ -65,6 +65,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
         "wsl_numbers",
         include_str!("../../migrations/0050_wsl_numbers.sql"),
     ),
+    (
+        55,
+        "wsl_child",
+        include_str!("../../migrations/0055_wsl_child.sql"),
+    ),
 ];
 
 /// The version of the schema that this program works with: the number of the last migration.

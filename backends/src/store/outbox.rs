@@ -49,6 +49,18 @@ pub async fn put_of(tx: &Tx<'_>, topic: Topic, computer: i64) -> Result<()> {
     put(tx, &Event::of(topic, computer)).await
 }
 
+/// Puts a note about each of these computers.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn put_each(tx: &Tx<'_>, topic: Topic, computers: &[i64]) -> Result<()> {
+    let sql = "insert into outbox (topic, subject) select $1, id::text from unnest($2::bigint[]) id \
+               where exists (select from outbox_relay where seen_at > now() - interval '600 s')";
+    run(tx, sql, &[&topic.name(), &computers]).await?;
+    Ok(())
+}
+
 /// Makes this transaction the one that relays. False where another is.
 ///
 /// # Errors

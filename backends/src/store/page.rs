@@ -1,6 +1,9 @@
 //! What do people look at? Computers and their reports, as the pages show them.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
+
+use uuid::Uuid;
 
 use super::{Result, Tx, find, one, rows};
 
@@ -44,6 +47,52 @@ pub struct Detail {
     pub virtualization: String,
     /// Models of its processors.
     pub processors: Vec<String>,
+    /// The WSL instance that it is, where its host is of the same account.
+    pub child: Option<Child>,
+}
+
+/// A WSL instance that is a computer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Child {
+    /// Its host.
+    pub host: Uuid,
+    /// The name of its host.
+    pub hostname: String,
+    /// Its identity on the host.
+    pub instance: String,
+    /// It runs; None where its host tells nothing of it.
+    pub running: Option<bool>,
+}
+
+/// Which computers are looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sought {
+    accepted: bool,
+    tag: Option<String>,
+    /// A part of the title or the host name, in lower case.
+    text: Option<String>,
+}
+
+impl Sought {
+    /// Accepted ones, with this tag and this in the title or the host name; empty texts ask for nothing.
+    pub fn accepted(tag: &str, text: &str) -> Self {
+        // PostgreSQL has no NUL in texts, so nothing is found with one.
+        let given = |text: &str| (!text.is_empty()).then(|| text.replace('\0', "\u{fffd}"));
+        Self {
+            accepted: true,
+            tag: given(tag),
+            text: given(&text.trim().to_lowercase()),
+        }
+    }
+
+    /// Those that wait to be accepted.
+    pub fn waiting() -> Self {
+        Self {
+            accepted: false,
+            tag: None,
+            text: None,
+        }
+    }
 }
 
 /// An interface, now or before.
@@ -136,8 +185,7 @@ pub async fn in_utc(tx: &Tx<'_>) -> Result<()> {
     Ok(tx.batch_execute("set local time zone 'UTC'").await?)
 }
 
-/// Computers of an account by title: accepted ones or those that wait, with this tag where one is
-/// given, from `offset`.
+/// Computers of an account by title, `most` from `offset`.
 ///
 /// # Errors
 ///
@@ -145,8 +193,7 @@ pub async fn in_utc(tx: &Tx<'_>) -> Result<()> {
 pub async fn computers(
     tx: &Tx<'_>,
     account: i64,
-    accepted: bool,
-    tag: Option<&str>,
+    sought: &Sought,
     offset: i64,
     most: i64,
 ) -> Result<Vec<Listed>> {
@@ -155,12 +202,33 @@ pub async fn computers(
          where account_id = $1 and accepted = $2 \
              and ($3::text is null or exists (select from computer_tag \
              where computer_id = computer.id and tag = $3)) \
-         order by title, computer.id offset $4 limit $5"
+             and ($4::text is null or strpos(lower(title), $4) > 0 \
+                 or strpos(lower(hostname), $4) > 0) \
+         order by title, computer.id offset $5 limit $6"
     );
-    rows(tx, &sql, &[&account, &accepted, &tag, &offset, &most])
+    let Sought {
+        accepted,
+        tag,
+        text,
+    } = sought;
+    rows(tx, &sql, &[&account, accepted, tag, text, &offset, &most])
         .await?
         .iter()
         .map(listed)
+        .collect()
+}
+
+/// The names of these computers, by number; those that the account does not have are left out.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn titles(tx: &Tx<'_>, account: i64, ids: &[i64]) -> Result<HashMap<i64, String>> {
+    let sql = "select id, title from computer where account_id = $1 and id = any($2)";
+    let found = rows(tx, sql, &[&account, &ids]).await?;
+    found
+        .iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
         .collect()
 }
 
@@ -199,7 +267,29 @@ pub async fn computer(tx: &Tx<'_>, account: i64, id: i64) -> Result<Option<Detai
         swap_mib: row.try_get(12)?,
         virtualization: row.try_get(13)?,
         processors: row.try_get(14)?,
+        child: child(tx, account, id).await?,
     }))
+}
+
+/// The WSL instance that a computer is.
+async fn child(tx: &Tx<'_>, account: i64, computer: i64) -> Result<Option<Child>> {
+    let sql = "select wsl_host.uid, wsl_host.hostname, wsl_instance_id, running \
+               from computer join wsl_host on wsl_host.account_id = computer.account_id \
+                   and wsl_host.uid = case when hostagent_uid \
+                       ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' \
+                       then hostagent_uid::uuid end \
+               left join wsl_instance on host_uid = uid and wsl_instance.id = wsl_instance_id \
+               where computer.account_id = $1 and computer.id = $2 and wsl_instance_id is not null";
+    let row = find(tx, sql, &[&account, &computer]).await?;
+    row.map(|row| {
+        Ok(Child {
+            host: row.try_get(0)?,
+            hostname: row.try_get(1)?,
+            instance: row.try_get(2)?,
+            running: row.try_get(3)?,
+        })
+    })
+    .transpose()
 }
 
 const INTERFACE: &str = "name, ip_address, mac_address, broadcast_address, netmask, flags, speed, \
@@ -236,17 +326,23 @@ pub async fn interfaces(tx: &Tx<'_>, computer: i64) -> Result<Vec<Interface>> {
         .collect()
 }
 
-/// What its interfaces were before, the latest first.
+/// What its interfaces were before, the latest first, `most` from `offset`.
 ///
 /// # Errors
 ///
 /// The database's.
-pub async fn interface_history(tx: &Tx<'_>, computer: i64, most: i64) -> Result<Vec<Interface>> {
+pub async fn interface_history(
+    tx: &Tx<'_>,
+    computer: i64,
+    offset: i64,
+    most: i64,
+) -> Result<Vec<Interface>> {
     let sql = format!(
         "select {INTERFACE}, to_char(until, 'YYYY-MM-DD HH24:MI:SS'), gone \
-         from network_interface_history where computer_id = $1 order by until desc, id desc limit $2"
+         from network_interface_history where computer_id = $1 order by until desc, id desc \
+         offset $2 limit $3"
     );
-    rows(tx, &sql, &[&computer, &most])
+    rows(tx, &sql, &[&computer, &offset, &most])
         .await?
         .iter()
         .map(|row| interface(row, true))

@@ -139,7 +139,11 @@ pub async fn disconnected(tx: &Tx<'_>, uid: Uuid, stream: Uuid) -> Result<()> {
 pub async fn forget_streams(tx: &Tx<'_>, worker: &str) -> Result<u64> {
     let sql = "update wsl_host set stream = null, worker = null, disconnected_at = now() \
                where worker = $1";
-    run(tx, sql, &[&worker]).await
+    let count = run(tx, sql, &[&worker]).await?;
+    if count > 0 {
+        outbox::put(tx, &Event::of(Topic::HostChanged, "")).await?;
+    }
+    Ok(count)
 }
 
 /// Which of these hosts have this stream? The others have another one, or are gone.

@@ -43,7 +43,18 @@ pub struct Instance {
     /// Since when it is so, UTC.
     pub since: String,
     /// The computer that it is, where it registered as one.
-    pub computer: Option<(i64, String)>,
+    pub computer: Option<Computer>,
+}
+
+/// A computer that is an instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Computer {
+    /// Its number.
+    pub id: i64,
+    /// Its name for people.
+    pub title: String,
+    /// False while it waits to be accepted.
+    pub accepted: bool,
 }
 
 /// An order.
@@ -87,17 +98,25 @@ fn listed(row: &tokio_postgres::Row) -> Result<Listed> {
     })
 }
 
-/// Hosts of an account by name, those that wait first, from `offset`.
+/// Hosts of an account by name, those that wait first, with this in the name, `most` from `offset`.
 ///
 /// # Errors
 ///
 /// The database's.
-pub async fn hosts(tx: &Tx<'_>, account: i64, offset: i64, most: i64) -> Result<Vec<Listed>> {
+pub async fn hosts(
+    tx: &Tx<'_>,
+    account: i64,
+    text: &str,
+    offset: i64,
+    most: i64,
+) -> Result<Vec<Listed>> {
+    let text = text.trim().to_lowercase().replace('\0', "\u{fffd}");
     let sql = format!(
         "select {LISTED} from wsl_host where account_id = $1 \
-         order by accepted, hostname, uid offset $2 limit $3"
+             and ($2 = '' or strpos(lower(hostname), $2) > 0) \
+         order by accepted, hostname, uid offset $3 limit $4"
     );
-    let found = rows(tx, &sql, &[&account, &offset, &most]).await?;
+    let found = rows(tx, &sql, &[&account, &text, &offset, &most]).await?;
     found.iter().map(listed).collect()
 }
 
@@ -173,17 +192,16 @@ pub struct Tie {
     pub computer: i64,
     /// The host.
     pub host: Uuid,
-    /// Which instance of the host the computer is, where it was installed by an order.
+    /// Which instance of the host the computer is, where the host tells of it.
     pub instance: Option<String>,
 }
 
 /// Both are accepted, and of one account: what a computer of another says counts nothing. `$1` is the account.
 fn ties(condition: &str) -> String {
     format!(
-        "select computer.id, uid, instance_id from wsl_host join computer \
+        "select computer.id, uid, wsl_instance.id from wsl_host join computer \
              on hostagent_uid = uid::text and computer.account_id = wsl_host.account_id \
-         left join wsl_command on wsl_command.host_uid = uid and kind = 'install' \
-             and request_id::text = installation_request_id \
+         left join wsl_instance on host_uid = uid and wsl_instance.id = wsl_instance_id \
          where wsl_host.account_id = $1 and wsl_host.accepted and computer.accepted \
              and {condition} order by title, computer.id"
     )
@@ -217,27 +235,31 @@ pub async fn children(tx: &Tx<'_>, account: i64, uids: &[Uuid]) -> Result<Vec<Ti
     found.iter().map(tie).collect()
 }
 
-/// The instances of a host. One that registered as a computer names the order that installed it; what a computer
-/// of another account says counts nothing.
+/// The instances of a host, each with the computer that registered as it last; one that is accepted goes before
+/// those that wait. What a computer of another account says counts nothing.
 ///
 /// # Errors
 ///
 /// The database's.
 pub async fn instances(tx: &Tx<'_>, uid: Uuid) -> Result<Vec<Instance>> {
     let sql = "select instance.id, name, version_id, running, managed, \
-                   to_char(since, 'YYYY-MM-DD HH24:MI:SS'), child.id, child.title \
-               from wsl_instance instance left join lateral ( \
-                   select computer.id, title from computer join wsl_command \
-                       on request_id::text = installation_request_id \
-                   join wsl_host on uid = wsl_command.host_uid \
-                       and wsl_host.account_id = computer.account_id \
-                   where hostagent_uid = $1::text and instance_id = instance.id \
-                   order by computer.id desc limit 1) child on true \
-               where host_uid = $1::text::uuid order by instance.id";
+                   to_char(since, 'YYYY-MM-DD HH24:MI:SS'), child.id, child.title, child.accepted \
+               from wsl_instance instance join wsl_host on uid = host_uid left join lateral ( \
+                   select id, title, accepted from computer \
+                   where hostagent_uid = host_uid::text and wsl_instance_id = instance.id \
+                       and account_id = wsl_host.account_id \
+                   order by accepted desc, id desc limit 1) child on true \
+               where host_uid = $1 order by instance.id";
     let mut instances = Vec::new();
-    for row in rows(tx, sql, &[&uid.to_string()]).await? {
-        let computer: Option<i64> = row.try_get(6)?;
-        let title: Option<String> = row.try_get(7)?;
+    for row in rows(tx, sql, &[&uid]).await? {
+        let computer = match row.try_get::<_, Option<i64>>(6)? {
+            None => None,
+            Some(id) => Some(Computer {
+                id,
+                title: row.try_get(7)?,
+                accepted: row.try_get(8)?,
+            }),
+        };
         instances.push(Instance {
             id: row.try_get(0)?,
             name: row.try_get(1)?,
@@ -245,19 +267,10 @@ pub async fn instances(tx: &Tx<'_>, uid: Uuid) -> Result<Vec<Instance>> {
             running: row.try_get(3)?,
             managed: row.try_get(4)?,
             since: row.try_get(5)?,
-            computer: computer.zip(title),
+            computer,
         });
     }
     Ok(instances)
-}
-
-/// The latest orders to a host.
-///
-/// # Errors
-///
-/// The database's.
-pub async fn ordered(tx: &Tx<'_>, uid: Uuid, most: i64) -> Result<Vec<Ordered>> {
-    orders(tx, uid, 0, most).await
 }
 
 /// How many orders a host was given.
@@ -275,7 +288,7 @@ pub async fn order_count(tx: &Tx<'_>, uid: Uuid) -> Result<i64> {
 /// # Errors
 ///
 /// The database's.
-pub async fn orders(tx: &Tx<'_>, uid: Uuid, offset: i64, most: i64) -> Result<Vec<Ordered>> {
+pub async fn ordered(tx: &Tx<'_>, uid: Uuid, offset: i64, most: i64) -> Result<Vec<Ordered>> {
     let sql = "select request_id, kind, instance_id, state, left(error, 2000), \
                to_char(created_at, 'YYYY-MM-DD HH24:MI:SS'), \
                to_char(changed_at, 'YYYY-MM-DD HH24:MI:SS') \

@@ -47,8 +47,21 @@ const URGENT: Duration = Duration::from_secs(1);
 /// Between two comparisons with a database that is written behind.
 const AGAIN: Duration = Duration::from_millis(500);
 
+/// What `--help` tells beyond the options.
+const MORE: &str = "\
+Ends with 1 where somebody did not come to their end, or where the database does not hold just what was \
+acknowledged. loadtest/README.md tells what is compared.
+
+A fleet of computers and WSL hosts before the services of `make demo`:
+  loadtest fleet --clients 500 --hosts 200 --seconds 60 --key KEY --http 127.0.0.1:80
+
+With orders, and a look into the database in the end:
+  loadtest fleet --clients 500 --hosts 200 --key KEY --orders 20 --host-orders 10 \
+--database \"$(cat .data/postgres/url)\"";
+
 /// What kind of fleet.
 #[derive(Args, Clone, Debug)]
+#[command(after_long_help = MORE, after_help = MORE)]
 pub struct Options {
     /// Where agents exchange messages: address and port of the HTTPS listener
     #[arg(long, default_value = "127.0.0.1:443")]
@@ -127,6 +140,30 @@ pub struct Options {
     pub json: bool,
 }
 
+impl Options {
+    /// Refuses what contradicts itself.
+    fn check(&self) -> anyhow::Result<()> {
+        ensure!(
+            self.clients + self.hosts > 0,
+            "a fleet has clients or hosts"
+        );
+        ensure!(
+            (0.0..=1.0).contains(&self.change),
+            "--change is a share from 0 to 1"
+        );
+        for (name, rate) in [
+            ("--orders", self.orders),
+            ("--host-orders", self.host_orders),
+            ("--calls", self.calls),
+        ] {
+            let right = (0.0..=10_000.0).contains(&rate);
+            ensure!(right, "{name} is a rate up to 10000");
+        }
+        ensure!(self.arrivals > 0.0, "--arrivals is a rate above 0");
+        Ok(())
+    }
+}
+
 /// A computer that is registered.
 #[derive(Clone)]
 struct Computer {
@@ -159,23 +196,7 @@ struct Fleet {
 ///
 /// A database that is not there, or settings that contradict each other.
 pub async fn run(options: Options) -> anyhow::Result<Outcome> {
-    ensure!(
-        options.clients + options.hosts > 0,
-        "a fleet has clients or hosts"
-    );
-    ensure!(
-        (0.0..=1.0).contains(&options.change),
-        "--change is a share from 0 to 1"
-    );
-    for (name, rate) in [
-        ("--orders", options.orders),
-        ("--host-orders", options.host_orders),
-        ("--calls", options.calls),
-    ] {
-        let right = (0.0..=10_000.0).contains(&rate);
-        ensure!(right, "{name} is a rate up to 10000");
-    }
-    ensure!(options.arrivals > 0.0, "--arrivals is a rate above 0");
+    options.check()?;
     let began = Instant::now();
     let account = Account::open(&options.measure)?;
     let fleet = Rc::new(Fleet::new(options)?);
@@ -657,4 +678,67 @@ impl Fleet {
 fn seconds() -> i64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused_with_the_option_that_mends_it() {
+        let told = |words: &[&str]| {
+            let line = <Line as clap::Parser>::try_parse_from([&["fleet"][..], words].concat());
+            let checked = line.expect("options").options.check();
+            checked.map_err(|problem| problem.to_string())
+        };
+        assert_eq!(told(&[]), Ok(()));
+        for (words, said) in [
+            (["--clients", "0"], "a fleet has clients or hosts"),
+            (["--change", "1.5"], "--change is a share from 0 to 1"),
+            (["--arrivals", "0"], "--arrivals is a rate above 0"),
+        ] {
+            assert_eq!(told(&words), Err(said.to_owned()));
+        }
+        let database = ["--database", "postgres://x"];
+        let many = [&database[..], &["--host-orders", "20000"]].concat();
+        assert_eq!(
+            told(&many),
+            Err("--host-orders is a rate up to 10000".to_owned())
+        );
+    }
+
+    #[test]
+    fn the_help_tells_what_every_option_is_for_and_how_it_ends() {
+        let mut command = Options::augment_args(clap::Command::new("fleet"));
+        for option in command.get_arguments() {
+            assert!(option.get_help().is_some(), "{}", option.get_id());
+        }
+        let help = command.render_long_help().to_string();
+        for part in [
+            "--hosts",
+            "--change",
+            "[default: 127.0.0.1:6554]",
+            "Ends with 1",
+            "loadtest fleet --clients",
+        ] {
+            assert!(help.contains(part), "{part}: {help}");
+        }
+        let readme = include_str!("../../README.md");
+        for option in [
+            "--clients",
+            "--hosts",
+            "--orders",
+            "--database",
+            "--measure",
+            "--settle",
+        ] {
+            assert!(help.contains(option) && readme.contains(option), "{option}");
+        }
+    }
 }

@@ -315,4 +315,118 @@ mod tests {
         assert_eq!(exchange.errors["status 503"], 1);
         assert!(kinds["ping"].errors.is_empty());
     }
+
+    fn some() -> Told {
+        let mut told = Told::new();
+        for (kind, ms) in [("ping", 4), ("exchange", 20), ("exchange", 40)] {
+            told.ended(kind, Duration::from_millis(ms), None);
+        }
+        told.ended("exchange", Duration::from_secs(9), Some("status 503"));
+        told.ended("exchange", Duration::from_secs(9), Some("cut"));
+        told.ended("exchange", Duration::from_secs(9), Some("cut"));
+        (told.registered, told.acknowledged) = (7, 33);
+        (told.ordered, told.results) = (3, 2);
+        told
+    }
+
+    /// The figures of a histogram are of three digits: what it says of 40 ms, told as 40.0 ms.
+    const AGENTS: &str = "   5 s  7/10 registered  1 pings (p99 4.0 ms)  2 exchanges (p99 40.0 ms)  33 messages  2/3 orders";
+
+    #[test]
+    fn the_line_tells_how_far_whoever_is_there_is() {
+        let mut told = some();
+        assert_eq!(told.line(5, 10, 0), format!("{AGENTS}  3 errors"));
+        told.ended("call", Duration::from_millis(8), None);
+        (told.streams_open, told.reconnects) = (4, 1);
+        (told.host_ordered, told.host_taken, told.statuses) = (9, 8, 21);
+        let hosts = "  4/6 streams  1 reconnects  8/9 host orders  21 statuses";
+        assert_eq!(
+            told.line(5, 10, 6),
+            format!("{AGENTS}  1 calls (p99 8.0 ms){hosts}  3 errors")
+        );
+        assert_eq!(
+            Told::new().line(1234, 0, 6),
+            "1234 s  0/6 streams  0 reconnects  0/0 host orders  0 statuses  0 errors"
+        );
+    }
+
+    fn outcome(told: &Told) -> Outcome {
+        Outcome {
+            clients: 10,
+            registered: told.registered,
+            seconds: 61.2,
+            requests: told.kinds(),
+            messages_acknowledged: told.acknowledged,
+            orders_given: told.ordered,
+            orders_done: told.results,
+            converged: 9,
+            compared: None,
+            problems: Vec::new(),
+            problems_total: 0,
+            hosts: Hosts::default(),
+            used: None,
+        }
+    }
+
+    #[test]
+    fn the_table_has_a_row_for_what_was_and_none_for_what_was_not() {
+        let mut outcome = outcome(&some());
+        let agents = "\
+clients            7 of 10 registered, 9 converged, 61.2 s
+exchange           2 answered  p50 20.0  p90 40.0  p99 40.0  max 40.0 ms
+                   2 x cut
+                   1 x status 503
+ping               1 answered  p50 4.0  p90 4.0  p99 4.0  max 4.0 ms
+messages           33 acknowledged
+orders             3 given, 2 done
+";
+        assert_eq!(outcome.table(), agents);
+        assert!(!outcome.is_good(), "one did not converge");
+
+        outcome.hosts = Hosts {
+            hosts: 6,
+            streams_open: 5,
+            reconnects: 2,
+            orders_given: 9,
+            orders_taken: 8,
+            orders_repeated: 1,
+            statuses_answered: 21,
+            converged: 5,
+            compared: Some(6),
+        };
+        outcome.used = Some(Used {
+            memory_before: 20 << 20,
+            memory_after: 21 << 20,
+            memory_per_stream: Some(6553.6),
+            cpu_seconds: 1.26,
+            cpu_share_last: 0.0123,
+        });
+        outcome.compared = Some(10);
+        outcome.problems = vec!["fleet-3: nothing of order 4".to_owned()];
+        outcome.problems_total = 1;
+        let hosts = "\
+hosts              5 of 6 streams open, 5 converged, 2 reconnects
+orders of hosts    9 given, 8 taken, 1 came again, 21 statuses answered
+memory             20480 KiB before, 21504 KiB after, 6.4 KiB for each open stream
+cpu                1.3 s, 1.23 % of a core in the last ten seconds
+database           10 computers and 6 hosts compared, 1 problems
+                   fleet-3: nothing of order 4
+";
+        assert_eq!(outcome.table(), format!("{agents}{hosts}"));
+    }
+
+    #[test]
+    fn a_fleet_is_good_when_all_came_to_their_end_and_nothing_disagrees() {
+        let good = |change: fn(&mut Outcome)| {
+            let mut outcome = outcome(&some());
+            outcome.converged = outcome.clients;
+            (outcome.hosts.hosts, outcome.hosts.converged) = (6, 6);
+            change(&mut outcome);
+            outcome.is_good()
+        };
+        assert!(good(|_| {}));
+        assert!(!good(|outcome| outcome.converged -= 1));
+        assert!(!good(|outcome| outcome.hosts.converged -= 1));
+        assert!(!good(|outcome| outcome.problems_total = 1));
+    }
 }

@@ -1,17 +1,19 @@
 //! What was ordered, and how did it end? The pages of activities, and the orders given from a
 //! computer's page.
 
+use std::collections::HashMap;
+
 use axum::extract::{Form, Path, Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::{Html, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::page::{Section, empty, moment, or_dash, page, state, turns};
-use super::{Asked, Desk, PAGE_ROWS, frame, guard};
-use crate::domain::activity::Wanted;
+use super::page::{Doubt, Frame, Part, Section, doubt, head, moment, or_dash, page, path, state};
+use super::{Asked, Desk, PAGE_ROWS, frame, guard, to};
+use crate::domain::activity::{STATUSES, Wanted};
 use crate::domain::order::Order;
 use crate::domain::person::Role;
 use crate::error::Error;
@@ -19,10 +21,8 @@ use crate::store::group::Activity;
 use crate::store::person::Session;
 use crate::store::{self, Tx};
 
-/// Children that a page shows.
-const CHILDREN: i64 = 200;
 /// Scripts to choose from.
-const SCRIPTS: i64 = 200;
+const SCRIPTS: i64 = 1000;
 /// Characters of a result that a list shows.
 const RESULT_CHARS: usize = 2000;
 
@@ -33,6 +33,7 @@ pub fn routes() -> Router<Desk> {
         .route("/activities/{id}", get(one))
         .route("/activities/{id}/cancel", post(cancel))
         .route("/computers/{id}/order", post(order))
+        .route("/computers/{id}/sure", get(sure))
 }
 
 /// Scripts that whoever looks may have run: number and title.
@@ -45,48 +46,130 @@ pub async fn scripts(tx: &Tx<'_>, session: &Session) -> Result<Vec<(i64, String)
     Ok(found.into_iter().map(|one| (one.id, one.title)).collect())
 }
 
+#[derive(Deserialize)]
+struct AskedOfList {
+    /// One of [`STATUSES`]; anything else is all of them.
+    #[serde(default)]
+    status: String,
+    /// A part of what it does.
+    #[serde(default)]
+    text: String,
+    /// A computer's number; anything else is all of them.
+    #[serde(default)]
+    computer: String,
+    #[serde(default)]
+    from: u32,
+}
+
+impl AskedOfList {
+    fn wanted(&self) -> Wanted {
+        let status = STATUSES.iter().find(|known| **known == self.status);
+        let text = self.text.trim().to_lowercase().replace('\0', "\u{fffd}");
+        Wanted {
+            computer: self.computer.parse().ok(),
+            status: status.map(|status| (*status).to_owned()),
+            word: (!text.is_empty()).then_some(text),
+            ..Wanted::default()
+        }
+    }
+}
+
 async fn list(
     State(desk): State<Desk>,
     Extension(session): Extension<Session>,
-    Query(asked): Query<Asked>,
+    Query(asked): Query<AskedOfList>,
 ) -> Result<Html<String>, Error> {
-    let from = i64::from(asked.from);
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
-    let account = session.person.account;
-    let (count, found) =
-        store::group::list(&tx, account, &Wanted::default(), from, PAGE_ROWS).await?;
-    let body = html! {
-        (table(&found))
-        (turns(
-            (from > 0).then(|| turn((from - PAGE_ROWS).max(0))),
-            (from + PAGE_ROWS < count).then(|| turn(from + PAGE_ROWS)),
-        ))
+    let mut part = Part {
+        path: "/activities",
+        asked: &[
+            ("status", &asked.status),
+            ("text", &asked.text),
+            ("computer", &asked.computer),
+        ],
+        from: asked.from.into(),
+        most: PAGE_ROWS,
+        more: false,
     };
-    Ok(page(
-        &frame(&tx, &session).await?,
-        Section::Activities,
-        "Activities",
-        &body,
-    ))
+    let wanted = asked.wanted();
+    let found = fetch(&tx, &session, &wanted, &mut part).await?;
+    let none = match wanted == Wanted::default() {
+        true => "Nothing was ordered.",
+        false => "No activity is found.",
+    };
+    let body = html! {
+        (search(&asked))
+        @if let Some(id) = wanted.computer {
+            p class="lead" {
+                "Of the computer " a href=(format!("/computers/{id}")) { (found.title(id)) } ". "
+                a href=(path("/activities", &part.asked[..2])) { "All" }
+            }
+        }
+        (table(&found, &part, none))
+        (part.turns())
+    };
+    let frame = frame(&tx, &session).await?;
+    Ok(page(&frame, Section::Activities, "Activities", &body))
 }
 
-fn turn(from: i64) -> String {
-    format!("/activities?from={from}")
-}
-
-fn table(activities: &[Activity]) -> Markup {
+fn search(asked: &AskedOfList) -> Markup {
     html! {
-        @if activities.is_empty() { (empty("Nothing was ordered.")) } @else {
+        form class="search" method="get" action="/activities" role="search" {
+            @if !asked.computer.is_empty() { input type="hidden" name="computer" value=(asked.computer); }
+            select name="status" aria-label="Status" {
+                option value="" { "All" }
+                @for status in STATUSES { option value=(status) selected[status == asked.status] { (status) } }
+            }
+            input type="search" name="text" value=(asked.text) placeholder="What was ordered"
+                aria-label="What was ordered";
+            button class="first" { "Search" }
+        }
+    }
+}
+
+/// A part of a list, with the names of its computers.
+struct Found {
+    activities: Vec<Activity>,
+    titles: HashMap<i64, String>,
+}
+
+impl Found {
+    /// The name of a computer; the number of one that nobody has.
+    fn title(&self, id: i64) -> String {
+        let title = self.titles.get(&id);
+        title.map_or_else(|| id.to_string(), String::clone)
+    }
+}
+
+/// Fetches a part, which then knows whether there is more.
+async fn fetch(
+    tx: &Tx<'_>,
+    session: &Session,
+    wanted: &Wanted,
+    part: &mut Part<'_>,
+) -> Result<Found, Error> {
+    let account = session.person.account;
+    let (count, activities) = store::group::list(tx, account, wanted, part.from, part.most).await?;
+    part.more = part.from + part.most < count;
+    let computers = activities.iter().filter_map(|one| one.computer);
+    let ids: Vec<i64> = computers.chain(wanted.computer).collect();
+    let titles = store::page::titles(tx, account, &ids).await?;
+    Ok(Found { activities, titles })
+}
+
+fn table(found: &Found, part: &Part<'_>, none: &str) -> Markup {
+    let columns = [
+        "What", "Number", "Computer", "Status", "By", "Ordered", "Ended", "Result",
+    ];
+    html! {
+        @if found.activities.is_empty() { (part.empty(none)) } @else {
             div class="card" { table id="activities" {
-                thead { tr {
-                    th { "What" } th { "Number" } th { "Computer" } th { "Status" } th { "By" }
-                    th { "Ordered" } th { "Ended" } th { "Result" }
-                } }
-                tbody { @for one in activities { tr {
+                (head(&columns))
+                tbody { @for one in &found.activities { tr {
                     td class="name" { a href=(format!("/activities/{}", one.id)) { (one.summary) } }
                     td data-label="Number" { (one.id) }
-                    td data-label="Computer" { (computer(one)) }
+                    td data-label="Computer" { (computer(one, found)) }
                     td data-label="Status" { (state(&one.status)) }
                     td data-label="By" { (or_dash(one.creator.as_ref().map(|(_, name, _)| name.as_str()))) }
                     td class="time" data-label="Ordered" { (moment(&one.created)) }
@@ -98,10 +181,11 @@ fn table(activities: &[Activity]) -> Markup {
     }
 }
 
-fn computer(one: &Activity) -> Markup {
+/// Its computer, or how many stand where.
+fn computer(one: &Activity, found: &Found) -> Markup {
     html! {
         @match one.computer {
-            Some(id) => { a href=(format!("/computers/{id}")) { (id) } }
+            Some(id) => { a href=(format!("/computers/{id}")) { (found.title(id)) } }
             None => {
                 @for (status, count) in &one.children { (count) " " (status) " " }
             }
@@ -122,6 +206,7 @@ async fn one(
     State(desk): State<Desk>,
     Extension(session): Extension<Session>,
     Path(id): Path<String>,
+    Query(asked): Query<Asked>,
 ) -> Result<Html<String>, Error> {
     let id: i64 = id.parse().map_err(|_| Error::NotFound)?;
     let account = session.person.account;
@@ -133,22 +218,44 @@ async fn one(
         parent: Some(id),
         ..Wanted::default()
     };
-    let (_, children) = store::group::list(&tx, account, &wanted, 0, CHILDREN).await?;
+    let mut part = Part {
+        path: &format!("/activities/{id}"),
+        asked: &[],
+        from: asked.from.into(),
+        most: PAGE_ROWS,
+        more: false,
+    };
+    let mut found = fetch(&tx, &session, &wanted, &mut part).await?;
+    if let Some(computer) = one.computer {
+        found.titles = store::page::titles(&tx, account, &[computer]).await?;
+    }
     let frame = frame(&tx, &session).await?;
-    let waits = matches!(one.status.as_str(), "undelivered" | "scheduled")
-        || one
-            .children
-            .iter()
-            .any(|(status, _)| status == "undelivered");
     let body = html! {
+        (facts(&frame, &one, &found))
+        @if one.computer.is_none() {
+            h2 { "Computers" }
+            (table(&found, &part, "It was ordered of nobody."))
+            (part.turns())
+        }
+    };
+    Ok(page(&frame, Section::Activities, &one.summary, &body))
+}
+
+fn facts(frame: &Frame<'_>, one: &Activity, found: &Found) -> Markup {
+    let undelivered = |(status, _): &(String, i64)| status == "undelivered";
+    let waits = matches!(one.status.as_str(), "undelivered" | "scheduled")
+        || one.children.iter().any(undelivered);
+    html! {
         section class="card" { dl {
             dt { "Status" } dd { (state(&one.status)) }
             dt { "Ordered" } dd { (moment(&one.created)) }
             @if let Some((_, name, _)) = &one.creator { dt { "By" } dd { (name) } }
             @if let Some(after) = &one.deliver_after { dt { "Not before" } dd { (moment(after)) } }
-            dt { "Delivered" } dd { (or_dash(one.delivered.as_deref().map(moment).as_deref())) }
-            dt { "Ended" } dd { (or_dash(one.completed.as_deref().map(moment).as_deref())) }
-            dt { "Computers" } dd { (computer(&one)) }
+            @if one.computer.is_some() {
+                dt { "Delivered" } dd { (or_dash(one.delivered.as_deref().map(moment).as_deref())) }
+                dt { "Ended" } dd { (or_dash(one.completed.as_deref().map(moment).as_deref())) }
+            }
+            dt { "Computers" } dd { (computer(one, found)) }
             @if let Some(parent) = one.parent {
                 dt { "Part of" } dd { a href=(format!("/activities/{parent}")) { (parent) } }
             }
@@ -160,15 +267,13 @@ async fn one(
                 }
             }
         }
-        @if waits && session.person.role >= Role::Operator {
-            form method="post" action=(format!("/activities/{id}/cancel")) {
+        @if waits && frame.may(Role::Operator) {
+            form method="post" action=(format!("/activities/{}/cancel", one.id)) {
                 (frame.token())
                 button class="risky" { "Cancel what was not delivered" }
             }
         } }
-        @if one.computer.is_none() { h2 { "Computers" } (table(&children)) }
-    };
-    Ok(page(&frame, Section::Activities, &one.summary, &body))
+    }
 }
 
 async fn cancel(
@@ -188,10 +293,6 @@ async fn cancel(
     Ok(to(&format!("/activities/{id}")))
 }
 
-fn to(path: &str) -> Response {
-    (StatusCode::SEE_OTHER, [(header::LOCATION, path)]).into_response()
-}
-
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Kind {
@@ -204,8 +305,41 @@ enum Kind {
 struct Ordered {
     order: Kind,
     script: Option<i64>,
+    /// A computer that is shut down cannot be started from here.
+    #[serde(default)]
+    sure: String,
     #[serde(default)]
     form_token: String,
+}
+
+/// `/computers/{id}/sure`: what to shut it down means.
+async fn sure(
+    State(desk): State<Desk>,
+    Extension(session): Extension<Session>,
+    Path(id): Path<String>,
+) -> Result<Html<String>, Error> {
+    guard::may(&session, Role::Operator)?;
+    let id: i64 = id.parse().map_err(|_| Error::NotFound)?;
+    let mut connection = desk.store.connection().await?;
+    let tx = store::begin(&mut connection).await?;
+    let titles = store::page::titles(&tx, session.person.account, &[id]).await?;
+    let title = titles.get(&id).ok_or(Error::NotFound)?;
+    let frame = frame(&tx, &session).await?;
+    let back = format!("/computers/{id}");
+    let asked = Doubt {
+        what: &format!("{title} goes down, and can only be started where it stands."),
+        action: &format!("{back}/order"),
+        fields: &[("order", "shutdown")],
+        yes: "Shut down",
+        no: &back,
+    };
+    let name = format!("Shut down {title}?");
+    Ok(page(
+        &frame,
+        Section::Computers,
+        &name,
+        &doubt(&frame, &asked),
+    ))
 }
 
 async fn order(
@@ -217,6 +351,9 @@ async fn order(
 ) -> Result<Response, Error> {
     let id: i64 = id.parse().map_err(|_| Error::NotFound)?;
     let person = guard::check(&session, &headers, &ordered.form_token, Role::Operator)?;
+    if matches!(ordered.order, Kind::Shutdown) && ordered.sure.is_empty() {
+        return Ok(to(&format!("/computers/{id}/sure")));
+    }
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
     let known = store::listing::known(&tx, person.account, &[id], true).await?;

@@ -25,6 +25,8 @@ use crate::store::person::Session;
 
 /// The field of every form that changes something.
 pub const FORM_TOKEN: &str = "form_token";
+/// The field of a form by which somebody says that they are sure.
+pub const SURE: &str = "sure";
 
 /// Lets in who is signed in; others are shown where to do that.
 pub async fn admit(State(desk): State<Desk>, mut request: Request, next: Next) -> Response {
@@ -76,8 +78,18 @@ pub fn check<'a>(
     if !same || !is_ours(headers) {
         return Err(Error::Denied("a form of another site or session"));
     }
+    may(session, role)?;
+    Ok(&session.person)
+}
+
+/// Refuses whoever may not do what this role is needed for.
+///
+/// # Errors
+///
+/// They may not.
+pub fn may(session: &Session, role: Role) -> Result<(), Error> {
     match session.person.role >= role {
-        true => Ok(&session.person),
+        true => Ok(()),
         false => Err(Error::Denied("not in this role")),
     }
 }

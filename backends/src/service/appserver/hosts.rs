@@ -1,47 +1,100 @@
 //! What do people see of Windows machines? Hosts with their WSL instances, and what was ordered from them.
 
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
-use axum::{Extension, Form};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::HeaderMap;
+use axum::response::{Html, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Form, Router};
 use maud::{Markup, html};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::page::{self, Frame, Section, empty, or_dash, page, turns};
-use super::{Asked, Desk, PAGE_ROWS, PAST_ROWS, frame, guard};
+use super::page::{self, Doubt, Frame, Part, Section, doubt, empty, head, or_dash, page};
+use super::{Asked, Desk, FORM_BYTES_MAX, PAGE_ROWS, PAST_ROWS, frame, guard, to};
 use crate::domain::person::Role;
-use crate::domain::wsl::Order;
+use crate::domain::wsl::{CLOUDINIT_BYTES_MAX, Order};
 use crate::error::Error;
 use crate::store::person::Session;
 use crate::store::wsl_page::{Instance, Listed, Ordered};
 use crate::store::{self, wsl, wsl_page};
 
-/// `/hosts`
-pub async fn list(
+/// Longest form of an order, bytes: each byte of a configuration may be written as three.
+const ORDER_BYTES_MAX: usize = 3 * CLOUDINIT_BYTES_MAX + FORM_BYTES_MAX;
+
+/// The routes of these pages.
+pub fn routes() -> Router<Desk> {
+    let order = post(order).layer(DefaultBodyLimit::max(ORDER_BYTES_MAX));
+    Router::new()
+        .route("/hosts", get(list))
+        .route("/hosts/{uid}", get(one))
+        .route("/hosts/{uid}/order", order)
+        .route("/hosts/{uid}/sure", get(sure))
+}
+
+#[derive(Deserialize)]
+struct AskedOfList {
+    /// A part of the name.
+    #[serde(default)]
+    text: String,
+    #[serde(default)]
+    from: u32,
+}
+
+async fn list(
     State(desk): State<Desk>,
     Extension(session): Extension<Session>,
-    Query(asked): Query<Asked>,
+    Query(asked): Query<AskedOfList>,
 ) -> Result<Html<String>, Error> {
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
     store::page::in_utc(&tx).await?;
-    let from = i64::from(asked.from);
+    let mut part = Part {
+        path: "/hosts",
+        asked: &[("text", &asked.text)],
+        from: asked.from.into(),
+        most: PAGE_ROWS,
+        more: false,
+    };
     let account = session.person.account;
-    let hosts = wsl_page::hosts(&tx, account, from, PAGE_ROWS + 1).await?;
-    Ok(page(
-        &frame(&tx, &session).await?,
-        Section::Hosts,
-        "WSL hosts",
-        &list_page(&hosts, from),
-    ))
+    let mut rows = wsl_page::hosts(&tx, account, &asked.text, part.from, part.most + 1).await?;
+    part.cut(&mut rows);
+    let none = match asked.text.is_empty() {
+        true => "There are no WSL hosts yet.",
+        false => "No host is found.",
+    };
+    let body = html! {
+        form class="search" method="get" action="/hosts" role="search" {
+            input type="search" name="text" value=(asked.text) placeholder="Name" aria-label="Name";
+            button class="first" { "Search" }
+        }
+        @if rows.is_empty() { (part.empty(none)) } @else { (list_table(&rows)) }
+        (part.turns())
+    };
+    let frame = frame(&tx, &session).await?;
+    Ok(page(&frame, Section::Hosts, "WSL hosts", &body))
 }
 
-/// `/hosts/{uid}`
-pub async fn one(
+fn list_table(hosts: &[Listed]) -> Markup {
+    html! {
+        div class="card" { table {
+            (head(&["Host", "State", "Instances", "Default", "Since", "Last news"]))
+            tbody { @for host in hosts { tr {
+                td class="name" { a href=(format!("/hosts/{}", host.uid)) { (host.hostname) } }
+                td data-label="State" { (state(host)) }
+                td data-label="Instances" { (host.instances.0) ", " (host.instances.1) " running" }
+                td data-label="Default" { (or_dash(host.default_instance.as_deref())) }
+                td class="time" data-label="Since" { (or_dash(host.since.as_deref())) }
+                td class="time" data-label="Last news" { (or_dash(host.last_info.as_deref())) }
+            } } }
+        } }
+    }
+}
+
+async fn one(
     State(desk): State<Desk>,
     Extension(session): Extension<Session>,
     Path(uid): Path<String>,
+    Query(asked): Query<Asked>,
 ) -> Result<Html<String>, Error> {
     let uid = Uuid::try_parse(&uid).map_err(|_| Error::NotFound)?;
     let mut connection = desk.store.connection().await?;
@@ -49,41 +102,105 @@ pub async fn one(
     store::page::in_utc(&tx).await?;
     let host = wsl_page::host(&tx, session.person.account, uid).await?;
     let host = host.ok_or(Error::NotFound)?;
+    let mut part = Part {
+        path: &format!("/hosts/{uid}"),
+        asked: &[],
+        from: asked.from.into(),
+        most: PAST_ROWS,
+        more: false,
+    };
+    let mut ordered = wsl_page::ordered(&tx, uid, part.from, part.most + 1).await?;
+    part.cut(&mut ordered);
     let instances = wsl_page::instances(&tx, uid).await?;
-    let ordered = wsl_page::ordered(&tx, uid, PAST_ROWS).await?;
     let frame = frame(&tx, &session).await?;
-    let body = one_page(&frame, &host, &instances, &ordered);
+    let body = html! {
+        (facts(&frame, &host))
+        h2 { "Instances" }
+        @if instances.is_empty() { (empty("It has no instances.")) } @else {
+            (instances_table(&frame, &host, &instances))
+        }
+        @if host.accepted && frame.may(Role::Operator) { (install(&frame, &host)) }
+        h2 { "Orders" }
+        @if ordered.is_empty() { (part.empty("Nothing was ordered.")) } @else { (orders_table(&ordered)) }
+        (part.turns())
+    };
     Ok(page(&frame, Section::Hosts, &host.hostname, &body))
 }
 
 /// What somebody wants of a host.
 #[derive(Deserialize)]
-pub struct Wanted {
+struct Wanted {
     what: String,
     #[serde(default)]
     instance: String,
+    /// First configuration of an instance to be installed.
+    #[serde(default)]
+    cloudinit: String,
+    /// Where its files come from.
+    #[serde(default)]
+    rootfs_url: String,
+    /// Said where something would be lost.
+    #[serde(default)]
+    sure: String,
     #[serde(default)]
     form_token: String,
 }
 
+impl Wanted {
+    /// Who may want this.
+    fn role(&self) -> Role {
+        role(&self.what)
+    }
+
+    /// The order that it is; None for what cannot be ordered.
+    fn order(&self) -> Option<Order> {
+        let given = |text: String| (!text.trim().is_empty()).then_some(text);
+        // Browsers end lines of a form as mail does.
+        let cloudinit = given(self.cloudinit.replace("\r\n", "\n"));
+        let rootfs_url = given(self.rootfs_url.trim().to_owned());
+        let (cloudinit, rootfs_url) = match self.what.as_str() {
+            "install" => (cloudinit, rootfs_url),
+            _ => (None, None),
+        };
+        Order::of(&self.what, self.instance.trim(), cloudinit, rootfs_url)
+    }
+}
+
+fn role(what: &str) -> Role {
+    match what {
+        "accept" | "forget" => Role::Administrator,
+        _ => Role::Operator,
+    }
+}
+
+/// Is something lost by it?
+fn destroys(what: &str, accepted: bool) -> bool {
+    match what {
+        "uninstall" | "shutdown_host" => true,
+        // One that waits comes again.
+        "forget" => accepted,
+        _ => false,
+    }
+}
+
 /// `/hosts/{uid}/order`: one of the orders, or `accept`, or `forget`.
-pub async fn order(
+async fn order(
     State(desk): State<Desk>,
     Extension(session): Extension<Session>,
     Path(uid): Path<String>,
     headers: HeaderMap,
     Form(wanted): Form<Wanted>,
 ) -> Result<Response, Error> {
-    let role = match wanted.what.as_str() {
-        "accept" | "forget" => Role::Administrator,
-        _ => Role::Operator,
-    };
-    let person = guard::check(&session, &headers, &wanted.form_token, role)?;
+    let person = guard::check(&session, &headers, &wanted.form_token, wanted.role())?;
     let uid = Uuid::try_parse(&uid).map_err(|_| Error::NotFound)?;
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
     let known = wsl::known(&tx, person.account, uid).await?;
-    known.ok_or(Error::NotFound)?;
+    let known = known.ok_or(Error::NotFound)?;
+    if destroys(&wanted.what, known.accepted) && wanted.sure.is_empty() {
+        let asked = [("what", &*wanted.what), ("instance", &*wanted.instance)];
+        return Ok(to(&page::path(&format!("/hosts/{uid}/sure"), &asked)));
+    }
     let mut next = format!("/hosts/{uid}");
     let done = match wanted.what.as_str() {
         "accept" => wsl::accept(&tx, uid).await?,
@@ -91,9 +208,10 @@ pub async fn order(
             "/hosts".clone_into(&mut next);
             wsl::remove(&tx, uid).await?
         }
-        kind => {
-            let order = Order::of(kind, wanted.instance.trim(), None, None)
-                .ok_or_else(|| Error::Malformed("no order of a WSL host".to_owned()))?;
+        _ => {
+            let order = wanted.order();
+            let order =
+                order.ok_or_else(|| Error::Malformed("no order of a WSL host".to_owned()))?;
             let given = wsl::order(&tx, uid, &order).await?;
             // Of nobody, or of a host that waits to be accepted.
             given.ok_or(Error::NotFound)?;
@@ -102,34 +220,63 @@ pub async fn order(
     };
     store::commit(tx).await?;
     tracing::info!(host = %uid, what = wanted.what, done, "ordered");
-    Ok((StatusCode::SEE_OTHER, [(header::LOCATION, next)]).into_response())
+    Ok(to(&next))
 }
 
-fn list_page(hosts: &[Listed], from: i64) -> Markup {
-    let most = usize::try_from(PAGE_ROWS).unwrap_or(usize::MAX);
-    let shown = most.min(hosts.len());
-    html! {
-        @if hosts.is_empty() { (empty("There are no WSL hosts yet.")) } @else {
-            div class="card" { table {
-                thead { tr {
-                    th { "Host" } th { "State" } th { "Instances" } th { "Default" }
-                    th { "Since" } th { "Last news" }
-                } }
-                tbody { @for host in &hosts[..shown] { tr {
-                    td class="name" { a href=(format!("/hosts/{}", host.uid)) { (host.hostname) } }
-                    td data-label="State" { (state(host)) }
-                    td data-label="Instances" { (host.instances.0) ", " (host.instances.1) " running" }
-                    td data-label="Default" { (or_dash(host.default_instance.as_deref())) }
-                    td class="time" data-label="Since" { (or_dash(host.since.as_deref())) }
-                    td class="time" data-label="Last news" { (or_dash(host.last_info.as_deref())) }
-                } } }
-            } }
-        }
-        (turns(
-            (from > 0).then(|| format!("/hosts?from={}", (from - PAGE_ROWS).max(0))),
-            (hosts.len() > shown).then(|| format!("/hosts?from={}", from + PAGE_ROWS)),
-        ))
-    }
+#[derive(Deserialize)]
+struct Unsure {
+    what: String,
+    #[serde(default)]
+    instance: String,
+}
+
+/// `/hosts/{uid}/sure`: what will be lost.
+async fn sure(
+    State(desk): State<Desk>,
+    Extension(session): Extension<Session>,
+    Path(uid): Path<String>,
+    Query(asked): Query<Unsure>,
+) -> Result<Html<String>, Error> {
+    guard::may(&session, role(&asked.what))?;
+    let uid = Uuid::try_parse(&uid).map_err(|_| Error::NotFound)?;
+    let mut connection = desk.store.connection().await?;
+    let tx = store::begin(&mut connection).await?;
+    store::page::in_utc(&tx).await?;
+    let host = wsl_page::host(&tx, session.person.account, uid).await?;
+    let Listed { hostname, .. } = host.ok_or(Error::NotFound)?;
+    let (title, what, yes) = match asked.what.as_str() {
+        "uninstall" => (
+            format!("Uninstall {}?", asked.instance),
+            format!(
+                "{} on {hostname} is removed with everything in it.",
+                asked.instance
+            ),
+            "Uninstall",
+        ),
+        "shutdown_host" => (
+            format!("Shut WSL down on {hostname}?"),
+            "Every instance stops at once; what runs in them ends.".to_owned(),
+            "Shut WSL down",
+        ),
+        "forget" => (
+            format!("Forget {hostname}?"),
+            "What is known of it goes, with its orders, also those that wait. \
+             Its agent comes again as a new host."
+                .to_owned(),
+            "Forget",
+        ),
+        _ => return Err(Error::NotFound),
+    };
+    let frame = frame(&tx, &session).await?;
+    let back = format!("/hosts/{uid}");
+    let asked = Doubt {
+        what: &what,
+        action: &format!("{back}/order"),
+        fields: &[("what", &*asked.what), ("instance", &*asked.instance)],
+        yes,
+        no: &back,
+    };
+    Ok(page(&frame, Section::Hosts, &title, &doubt(&frame, &asked)))
 }
 
 fn state(host: &Listed) -> Markup {
@@ -140,12 +287,7 @@ fn state(host: &Listed) -> Markup {
     }
 }
 
-fn one_page(
-    frame: &Frame<'_>,
-    host: &Listed,
-    instances: &[Instance],
-    ordered: &[Ordered],
-) -> Markup {
+fn facts(frame: &Frame<'_>, host: &Listed) -> Markup {
     html! {
         section class="card" {
             dl {
@@ -161,77 +303,104 @@ fn one_page(
                 (buttons(frame, host, "", &[("accept", "Accept"), ("forget", "Reject")]))
             }
         }
-        h2 { "Instances" }
-        @if instances.is_empty() { (empty("It has no instances.")) } @else {
-            div class="card" { table id="instances" {
-                thead { tr {
-                    th { "Instance" } th { "System" } th { "State" } th { "Since" } th { "Computer" } th {}
+    }
+}
+
+fn instances_table(frame: &Frame<'_>, host: &Listed, instances: &[Instance]) -> Markup {
+    let columns = [
+        "Instance", "System", "State", "Since", "Computer", "(Orders)",
+    ];
+    let is_default = |one: &Instance| host.default_instance.as_deref() == Some(one.id.as_str());
+    html! {
+        div class="card" { table id="instances" {
+            (head(&columns))
+            tbody { @for one in instances { tr {
+                td class="name" { (one.id) @if one.name != one.id { " (" (one.name) ")" } }
+                td data-label="System" { (one.version_id) }
+                td data-label="State" {
+                    @if one.running { "runs" } @else { "stopped" }
+                    @if is_default(one) { ", default" }
+                    @if !one.managed { ", not managed" }
+                }
+                td class="time" data-label="Since" { (one.since) }
+                td data-label="Computer" { @if let Some(computer) = &one.computer {
+                    a href=(format!("/computers/{}", computer.id)) { (computer.title) }
+                    @if !computer.accepted { " " span class="state waits" { "waits" } }
                 } }
-                tbody { @for one in instances { tr {
-                    td class="name" { (one.id) @if one.name != one.id { " (" (one.name) ")" } }
-                    td data-label="System" { (one.version_id) }
-                    td data-label="State" {
-                        @if one.running { "runs" } @else { "stopped" }
-                        @if host.default_instance.as_deref() == Some(one.id.as_str()) { ", default" }
-                        @if !one.managed { ", not managed" }
-                    }
-                    td class="time" data-label="Since" { (one.since) }
-                    td data-label="Computer" { @if let Some((id, title)) = &one.computer {
-                        a href=(format!("/computers/{id}")) { (title) }
-                    } }
-                    td class="do" { @if host.accepted && one.managed { (buttons(frame, host, &one.id, &[
-                        if one.running { ("stop", "Stop") } else { ("start", "Start") },
-                        ("set_default", "Make default"), ("uninstall", "Uninstall"),
-                    ])) } }
-                } } }
-            } }
-        }
-        @if host.accepted && frame.may(Role::Operator) {
-            form class="search" method="post" action=(format!("/hosts/{}/order", host.uid)) {
-                (frame.token())
-                input type="text" name="instance" required maxlength="200" placeholder="Ubuntu-24.04"
-                    aria-label="Instance to install";
-                button class="first" name="what" value="install" { "Install" }
+                td class="do" { @if host.accepted {
+                    (buttons(frame, host, &one.id, &orders_of(one, is_default(one))))
+                } }
+            } } }
+        } }
+    }
+}
+
+/// What an instance can be told. An agent starts and stops only those that it looks after.
+fn orders_of(one: &Instance, is_default: bool) -> Vec<(&'static str, &'static str)> {
+    let mut orders = Vec::new();
+    if one.managed {
+        orders.push(match one.running {
+            true => ("stop", "Stop"),
+            false => ("start", "Start"),
+        });
+    }
+    if !is_default {
+        orders.push(("set_default", "Make default"));
+    }
+    orders.push(("uninstall", "Uninstall"));
+    orders
+}
+
+fn install(frame: &Frame<'_>, host: &Listed) -> Markup {
+    html! {
+        form class="card install" method="post" action=(format!("/hosts/{}/order", host.uid)) {
+            (frame.token())
+            label { "Instance to install"
+                input type="text" name="instance" required maxlength="200" placeholder="Ubuntu-24.04"; }
+            details {
+                summary { "Its files and its first configuration" }
+                label { "Address of an archive with its files; none: the store's"
+                    input type="url" name="rootfs_url" maxlength="2000" placeholder="https://"; }
+                label { "cloud-init"
+                    textarea name="cloudinit" rows="6" spellcheck="false" placeholder="#cloud-config" {} }
             }
+            button class="first" name="what" value="install" { "Install" }
         }
-        h2 { "Orders" }
-        @if ordered.is_empty() { (empty("Nothing was ordered.")) } @else {
-            div class="card" { table id="orders" {
-                thead { tr {
-                    th { "What" } th { "Instance" } th { "Status" } th { "Ordered" } th { "Changed" }
-                    th { "Result" }
-                } }
-                tbody { @for one in ordered { tr {
-                    td class="name" title=(one.request_id) { (one.kind.replace('_', " ")) }
-                    td data-label="Instance" { (one.instance) }
-                    td data-label="Status" { (page::state(&one.state)) }
-                    td class="time" data-label="Ordered" { (one.created) }
-                    td class="time" data-label="Changed" { (one.changed) }
-                    td class="result" { @if !one.error.is_empty() { pre { (one.error) } } }
-                } } }
-            } }
-        }
+    }
+}
+
+fn orders_table(ordered: &[Ordered]) -> Markup {
+    html! {
+        div class="card" { table id="orders" {
+            (head(&["What", "Instance", "Status", "Ordered", "Changed", "Result"]))
+            tbody { @for one in ordered { tr {
+                td class="name" title=(one.request_id) { (one.kind.replace('_', " ")) }
+                td data-label="Instance" { (one.instance) }
+                td data-label="Status" { (page::state(&one.state)) }
+                td class="time" data-label="Ordered" { (one.created) }
+                td class="time" data-label="Changed" { (one.changed) }
+                td class="result" { @if !one.error.is_empty() { pre { (one.error) } } }
+            } } }
+        } }
     }
 }
 
 /// One for each order that whoever looks may give.
 fn buttons(frame: &Frame<'_>, host: &Listed, instance: &str, what: &[(&str, &str)]) -> Markup {
-    let role = |value: &str| match value {
-        "accept" | "forget" => Role::Administrator,
-        _ => Role::Operator,
-    };
     let look = |value: &str| match value {
         "accept" => Some("first"),
         "forget" | "uninstall" | "shutdown_host" => Some("risky"),
         _ => None,
     };
     html! {
-        form class="orders" method="post" action=(format!("/hosts/{}/order", host.uid)) {
-            (frame.token())
-            @if !instance.is_empty() { input type="hidden" name="instance" value=(instance); }
-            @for (value, label) in what { @if frame.may(role(value)) {
-                button class=[look(value)] name="what" value=(value) { (label) }
-            } }
+        @if what.iter().any(|(value, _)| frame.may(role(value))) {
+            form class="orders" method="post" action=(format!("/hosts/{}/order", host.uid)) {
+                (frame.token())
+                @if !instance.is_empty() { input type="hidden" name="instance" value=(instance); }
+                @for (value, label) in what { @if frame.may(role(value)) {
+                    button class=[look(value)] name="what" value=(value) { (label) }
+                } }
+            }
         }
     }
 }
@@ -239,6 +408,7 @@ fn buttons(frame: &Frame<'_>, host: &Listed, instance: &str, what: &[(&str, &str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::wsl_page::Computer;
 
     #[test]
     fn what_a_host_says_of_itself_is_escaped() {
@@ -261,7 +431,11 @@ mod tests {
             running: true,
             managed: true,
             since: String::new(),
-            computer: Some((1, hostile.clone())),
+            computer: Some(Computer {
+                id: 1,
+                title: hostile.clone(),
+                accepted: true,
+            }),
         };
         let order = Ordered {
             request_id: host.uid,
@@ -278,8 +452,10 @@ mod tests {
             session: &session,
         };
         let text = [
-            list_page(std::slice::from_ref(&host), 0).into_string(),
-            one_page(&frame, &host, &[instance], &[order]).into_string(),
+            list_table(std::slice::from_ref(&host)).into_string(),
+            facts(&frame, &host).into_string(),
+            instances_table(&frame, &host, &[instance]).into_string(),
+            orders_table(&[order]).into_string(),
         ];
         assert!(!text.concat().contains("<script"), "{text:?}");
     }

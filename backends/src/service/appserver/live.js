@@ -3,21 +3,70 @@
 "use strict";
 (() => {
   const mark = document.getElementById("live");
-  let wait = 1000, socket = null;
+  let wait = 1000, retry = 0, socket = null, busy = false, again = false, late = false;
 
   function says(text) { if (mark) mark.textContent = text; }
 
-  async function renew() {
+  // Is somebody at work there: about to press, writing, with something chosen or unfolded?
+  function used(part) {
+    const chosen = list => Math.max(0, [...list.options].findIndex(one => one.defaultSelected));
+    return part.contains(document.activeElement)
+      || part.matches("details[open]") || part.querySelector("details[open]") !== null
+      || [...part.querySelectorAll("input:not([type=hidden]), textarea")].some(one => one.value !== one.defaultValue)
+      || [...part.querySelectorAll("select")].some(one => one.selectedIndex !== chosen(one));
+  }
+
+  // What is used stays as it is until that is done, and what stands around it is renewed. A table or a form is one thing: a
+  // button of a row must not stand beside another row's name.
+  function replace(old, now) {
+    if (old.outerHTML === now.outerHTML) return;
+    if (!used(old)) {
+      old.replaceWith(now);
+      return;
+    }
+    late = true;
+    if (!old.matches("nav, main, section, div")) return;
+    const inUse = [...old.children].filter(used);
+    if (inUse.length === 0) old.replaceChildren(...now.childNodes);
+    if (inUse.length !== 1) return;
+    const [kept] = inUse;
+    const kin = parent => [...parent.children].filter(one => one.tagName === kept.tagName && one.className === kept.className);
+    const mate = kin(now)[kin(old).indexOf(kept)];
+    if (!mate) return;
+    // It is not moved, for what is moved loses the focus.
+    const nodes = [...now.childNodes], at = nodes.indexOf(mate);
+    while (kept.previousSibling) kept.previousSibling.remove();
+    while (kept.nextSibling) kept.nextSibling.remove();
+    kept.before(...nodes.slice(0, at));
+    kept.after(...nodes.slice(at + 1));
+    replace(kept, mate);
+  }
+
+  async function fetchOnce() {
     const answer = await fetch(location.href);
+    // A worker or the database is away: it comes back without anybody telling so.
+    clearTimeout(retry);
+    if (answer.status >= 500) retry = setTimeout(renew, 5000);
     if (!answer.ok) return;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    for (const part of ["nav", "main"]) {
+    late = false;
+    document.title = page.title;
+    for (const part of ["body > nav", "main"]) {
       const [old, now] = [document.querySelector(part), page.querySelector(part)];
-      // What somebody is about to press or has written stays until it is done.
-      if (old && now && !old.contains(document.activeElement) && old.innerHTML !== now.innerHTML) {
-        old.replaceWith(now);
-      }
+      if (old && now) replace(old, now);
     }
+  }
+
+  // One after the other, so that what was fetched first is not shown last.
+  async function renew() {
+    again = true;
+    if (busy) return;
+    busy = true;
+    while (again) {
+      again = false;
+      await fetchOnce().catch(() => {});
+    }
+    busy = false;
   }
 
   function connect() {
@@ -27,8 +76,8 @@
     url.searchParams.set("page", location.pathname);
     socket = new WebSocket(url);
     // What changed while nobody listened.
-    socket.onopen = () => { wait = 1000; says("live"); renew().catch(() => {}); };
-    socket.onmessage = () => { renew().catch(() => {}); };
+    socket.onopen = () => { wait = 1000; says("live"); renew(); };
+    socket.onmessage = renew;
     socket.onclose = () => {
       socket = null;
       says("");
@@ -38,6 +87,8 @@
     };
   }
 
+  // The focus is where it goes only after this.
+  document.addEventListener("focusout", () => setTimeout(() => { if (late) renew(); }));
   document.addEventListener("visibilitychange", () => {
     if (document.hidden && socket) socket.close();
     else connect();

@@ -23,6 +23,7 @@ use crate::broker::topology::Vhost;
 use crate::domain::event::{Event, Topic};
 use crate::error::Error;
 use crate::serve::Ground;
+use crate::store::page::Detail;
 use crate::store::person::Session;
 use crate::store::{self, Store};
 use crate::worker::Worker;
@@ -33,6 +34,9 @@ const LISTENERS_MAX: usize = 1000;
 const BEHIND_MAX: usize = 256;
 /// A page is told at most so often.
 const BETWEEN: Duration = Duration::from_secs(1);
+/// What shows an index is told again so long after: package search hears what we hear, and reads then. The longer one is
+/// above its `refresh`, after which it has read at the latest.
+static BEHIND: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(6)];
 /// Between two questions whether the browser is still there, and the longest silence of one that is.
 const ASK: Duration = Duration::from_secs(30);
 const SILENCE_MAX: Duration = Duration::from_secs(90);
@@ -64,6 +68,8 @@ pub struct Ears {
     free: Arc<Semaphore>,
     worker: Worker,
     broker: bool,
+    /// Packages are looked for in an index, which is told when we are.
+    index: bool,
 }
 
 impl Ears {
@@ -84,27 +90,38 @@ impl Ears {
             free: Arc::new(Semaphore::new(LISTENERS_MAX)),
             worker: ground.worker.clone(),
             broker: ground.broker.is_set(Vhost::Services),
+            index: ground.settings.package_search.url.is_some(),
         }
     }
 
     /// Refuses whoever wants to hear of a computer or a host that their account does not have.
-    async fn may_hear(&self, account: i64, interest: &Interest) -> Result<(), Error> {
-        let known = match interest {
-            Interest::Computers | Interest::Hosts => true,
-            Interest::Computer(id) => {
-                let id = id.parse().map_err(|_| Error::NotFound)?;
-                let mut connection = self.store.connection().await?;
-                let tx = store::begin(&mut connection).await?;
-                store::page::computer(&tx, account, id).await?.is_some()
+    async fn may_hear(&self, account: i64, interest: &mut Interest) -> Result<(), Error> {
+        match interest {
+            Interest::Computer { id, host } => {
+                let detail = self.computer(account, id).await?;
+                *host = detail.child.map(|child| child.host.to_string());
+            }
+            Interest::PackagesOf(id) => {
+                self.computer(account, id).await?;
             }
             Interest::Host(uid) => {
                 let uid = Uuid::try_parse(uid).map_err(|_| Error::NotFound)?;
                 let mut connection = self.store.connection().await?;
                 let tx = store::begin(&mut connection).await?;
-                store::wsl_page::host(&tx, account, uid).await?.is_some()
+                let host = store::wsl_page::host(&tx, account, uid).await?;
+                host.ok_or(Error::NotFound)?;
             }
-        };
-        known.then_some(()).ok_or(Error::NotFound)
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn computer(&self, account: i64, id: &str) -> Result<Detail, Error> {
+        let id = id.parse().map_err(|_| Error::NotFound)?;
+        let mut connection = self.store.connection().await?;
+        let tx = store::begin(&mut connection).await?;
+        let detail = store::page::computer(&tx, account, id).await?;
+        detail.ok_or(Error::NotFound)
     }
 }
 
@@ -113,8 +130,16 @@ impl Ears {
 enum Interest {
     /// Any computer.
     Computers,
-    /// One.
-    Computer(String),
+    /// One, and the WSL host that it lives on.
+    Computer { id: String, host: Option<String> },
+    /// Who waits.
+    Pending,
+    /// What was ordered of anybody.
+    Activities,
+    /// What anybody has installed.
+    Packages,
+    /// What one has.
+    PackagesOf(String),
     /// Any WSL host.
     Hosts,
     /// One.
@@ -126,25 +151,99 @@ impl Interest {
     fn of(path: &str) -> Self {
         let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         match segments[..] {
-            ["computers", id, ..] => Self::Computer(id.to_owned()),
-            ["hosts", uid] => Self::Host(uid.to_owned()),
+            ["computers", id, "packages"] => Self::PackagesOf(id.to_owned()),
+            ["computers", id, ..] => Self::Computer {
+                id: id.to_owned(),
+                host: None,
+            },
+            ["pending"] => Self::Pending,
+            ["activities", ..] => Self::Activities,
+            ["packages"] => Self::Packages,
+            ["hosts", uid, ..] => Self::Host(uid.to_owned()),
             ["hosts"] => Self::Hosts,
             _ => Self::Computers,
         }
     }
 
     fn covers(&self, note: &Told) -> bool {
+        use Topic::{
+            ActivityChanged, ActivityOrdered, ComputerAccepted, ComputerRegistered,
+            ComputerRemoved, ComputerReported, HostChanged, InterfacesChanged, PackagesChanged,
+            PingsHeard,
+        };
         let Told::Event(Event { topic, subject }) = note else {
             return true;
         };
-        let of_host = *topic == Topic::HostChanged;
-        match self {
-            Self::Computers => !of_host,
-            // Last pings are told together, without names.
-            Self::Computer(id) => !of_host && (subject == id || subject.is_empty()),
-            Self::Hosts => of_host,
-            Self::Host(uid) => of_host && subject == uid,
+        // Every page says how many computers there are, and how many wait.
+        if matches!(
+            topic,
+            ComputerRegistered | ComputerAccepted | ComputerRemoved
+        ) {
+            return true;
         }
+        match self {
+            Self::Computers => matches!(topic, ComputerReported | InterfacesChanged | PingsHeard),
+            Self::Computer { id, host } => match topic {
+                PackagesChanged => false,
+                HostChanged => host
+                    .as_ref()
+                    .is_some_and(|uid| subject == uid || subject.is_empty()),
+                // Last pings are told together, without names.
+                _ => subject == id || subject.is_empty(),
+            },
+            Self::Pending => false,
+            Self::Activities => matches!(topic, ActivityOrdered | ActivityChanged),
+            Self::Packages => *topic == PackagesChanged,
+            Self::PackagesOf(id) => *topic == PackagesChanged && subject == id,
+            Self::Hosts => *topic == HostChanged,
+            // Hosts that lost their worker are told together, without names.
+            Self::Host(uid) => *topic == HostChanged && (subject == uid || subject.is_empty()),
+        }
+    }
+
+    /// Does it show what an index knows?
+    fn is_of_index(&self) -> bool {
+        matches!(self, Self::Packages | Self::PackagesOf(_))
+    }
+}
+
+/// When is a page told? At once, but not more often than it may be; once more for what others have to learn first.
+#[derive(Debug)]
+struct Bell {
+    /// It may not be told before.
+    next: Instant,
+    changed: bool,
+    /// When to tell it again, in order.
+    again: Vec<Instant>,
+}
+
+impl Bell {
+    fn new(now: Instant) -> Self {
+        Self {
+            next: now,
+            changed: false,
+            again: Vec::new(),
+        }
+    }
+
+    /// Something changed.
+    fn ring(&mut self, now: Instant, again: &[Duration]) {
+        self.changed = true;
+        self.again = again.iter().map(|late| now + *late).collect();
+    }
+
+    /// When the page is to be told.
+    fn due(&self) -> Option<Instant> {
+        match self.changed {
+            true => Some(self.next),
+            false => self.again.first().map(|at| self.next.max(*at)),
+        }
+    }
+
+    /// It is told.
+    fn told(&mut self, now: Instant) {
+        (self.changed, self.next) = (false, now + BETWEEN);
+        self.again.retain(|at| *at > now);
     }
 }
 
@@ -166,8 +265,8 @@ pub async fn listen(
     if !guard::is_ours(&headers) {
         return Err(Error::Denied("a socket of another site"));
     }
-    let interest = Interest::of(&asked.page);
-    ears.may_hear(session.person.account, &interest).await?;
+    let mut interest = Interest::of(&asked.page);
+    ears.may_hear(session.person.account, &mut interest).await?;
     if !ears.broker {
         let said = "nothing is told here: broker.url is not set\n";
         let wait = [(header::RETRY_AFTER, "60")];
@@ -178,15 +277,20 @@ pub async fn listen(
     // From here on, so that nothing is missed between the page and the socket.
     let told = ears.told.subscribe();
     let worker = ears.worker.clone();
+    let again: &'static [Duration] = match ears.index && interest.is_of_index() {
+        true => &BEHIND[..],
+        false => &[],
+    };
     Ok(upgrade
         .max_message_size(MESSAGE_BYTES_MAX)
         .max_frame_size(MESSAGE_BYTES_MAX)
-        .on_upgrade(move |socket| attend(socket, interest, told, worker, place)))
+        .on_upgrade(move |socket| attend(socket, interest, again, told, worker, place)))
 }
 
 async fn attend(
     mut socket: WebSocket,
     interest: Interest,
+    again: &'static [Duration],
     mut told: broadcast::Receiver<Told>,
     worker: Worker,
     _place: OwnedSemaphorePermit,
@@ -195,8 +299,10 @@ async fn attend(
     tokio::pin!(stopping);
     let mut ask = interval(ASK);
     ask.reset();
-    let (mut heard, mut next, mut changed) = (Instant::now(), Instant::now(), false);
+    let mut heard = Instant::now();
+    let mut bell = Bell::new(heard);
     loop {
+        let due = bell.due();
         let say = tokio::select! {
             () = &mut stopping => {
                 let frame = CloseFrame { code: GOING_AWAY, reason: "the worker stops".into() };
@@ -217,15 +323,18 @@ async fn attend(
                 Message::Ping(Vec::new().into())
             }
             note = told.recv() => {
-                changed |= match note {
+                let concerns = match note {
                     Ok(note) => interest.covers(&note),
                     Err(broadcast::error::RecvError::Lagged(_)) => true,
                     Err(broadcast::error::RecvError::Closed) => return,
                 };
+                if concerns {
+                    bell.ring(Instant::now(), again);
+                }
                 continue;
             }
-            () = sleep_until(next), if changed => {
-                (changed, next) = (false, Instant::now() + BETWEEN);
+            () = sleep_until(due.unwrap_or(heard)), if due.is_some() => {
+                bell.told(Instant::now());
                 Message::Text("changed".into())
             }
         };
@@ -242,25 +351,78 @@ mod tests {
     #[test]
     fn a_page_is_told_what_it_shows() {
         let note = |topic, subject: &str| Told::Event(Event::of(topic, subject));
-        let reported = note(Topic::ComputerReported, "7");
-        let host = note(Topic::HostChanged, "u");
-        let pings = note(Topic::PingsHeard, "");
-        for (page, of_reported, of_host, of_pings) in [
-            ("/computers", true, false, true),
-            ("/computers/7", true, false, true),
-            ("/computers/77", false, false, true),
-            ("/computers/7/packages", true, false, true),
-            ("/packages", true, false, true),
-            ("/pending", true, false, true),
-            ("/hosts", false, true, false),
-            ("/hosts/u", false, true, false),
-            ("/hosts/v", false, false, false),
-            ("", true, false, true),
+        let notes = [
+            note(Topic::ComputerReported, "7"),
+            note(Topic::ActivityChanged, "7"),
+            note(Topic::PackagesChanged, "7"),
+            note(Topic::HostChanged, "u"),
+            note(Topic::PingsHeard, ""),
+        ];
+        for (page, told) in [
+            ("/computers", [true, false, false, false, true]),
+            ("/computers/7", [true, true, false, false, true]),
+            ("/computers/7/interfaces", [true, true, false, false, true]),
+            ("/computers/77", [false, false, false, false, true]),
+            ("/computers/7/packages", [false, false, true, false, false]),
+            ("/computers/77/packages", [false; 5]),
+            ("/packages", [false, false, true, false, false]),
+            ("/pending", [false; 5]),
+            ("/activities", [false, true, false, false, false]),
+            ("/activities/3", [false, true, false, false, false]),
+            ("/hosts", [false, false, false, true, false]),
+            ("/hosts/u", [false, false, false, true, false]),
+            ("/hosts/u/sure", [false, false, false, true, false]),
+            ("/hosts/v", [false; 5]),
+            ("", [true, false, false, false, true]),
         ] {
             let interest = Interest::of(page);
-            let covered = [&reported, &host, &pings].map(|note| interest.covers(note));
-            assert_eq!(covered, [of_reported, of_host, of_pings], "{page}");
+            assert_eq!(
+                notes.each_ref().map(|note| interest.covers(note)),
+                told,
+                "{page}"
+            );
+            // How many there are stands on every page.
+            assert!(
+                interest.covers(&note(Topic::ComputerRegistered, "8")),
+                "{page}"
+            );
             assert!(interest.covers(&Told::Anew));
+            let of_hosts = page.starts_with("/hosts");
+            assert_eq!(
+                interest.covers(&note(Topic::HostChanged, "")),
+                of_hosts,
+                "{page}"
+            );
         }
+        let child = Interest::Computer {
+            id: "7".to_owned(),
+            host: Some("u".to_owned()),
+        };
+        assert!(child.covers(&notes[3]) && !child.covers(&note(Topic::HostChanged, "v")));
+        assert!(child.covers(&note(Topic::HostChanged, "")));
+    }
+
+    #[test]
+    fn a_page_is_told_at_once_then_at_most_so_often_and_again_for_an_index() {
+        let start = Instant::now();
+        let mut bell = Bell::new(start);
+        assert_eq!(bell.due(), None);
+        bell.ring(start, &BEHIND);
+        assert_eq!(bell.due(), Some(start));
+        bell.told(start);
+        assert_eq!(bell.due(), Some(start + BEHIND[0]));
+        let second = start + BEHIND[0];
+        bell.ring(second, &BEHIND);
+        bell.told(second);
+        // The wait for the index begins anew with each change.
+        let due = second + BEHIND[0];
+        assert_eq!(bell.due(), Some(due));
+        bell.told(due);
+        assert_eq!(bell.due(), Some(second + BEHIND[1]));
+        bell.told(second + BEHIND[1]);
+        assert_eq!(bell.due(), None);
+        // Without one it is told once, and not before it may be.
+        bell.ring(second + BEHIND[1], &[]);
+        assert_eq!(bell.due(), Some(second + BEHIND[1] + BETWEEN));
     }
 }

@@ -5,23 +5,20 @@
 //! as the persons of the API. What changes something must come from a page of their own session. A stub
 //! shows a page about the edge instead.
 
-use std::collections::BTreeMap;
-
-use axum::extract::{Form, Path, Query, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::Router;
+use axum::extract::{Query, Request};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
-use axum::{Extension, Router};
 use futures_util::FutureExt;
 use serde::Deserialize;
 
 use self::page::Frame;
+use super::Service;
 use super::packages::Packages;
 use super::sign_in::Judge;
-use super::{Service, admission};
 use crate::archive;
-use crate::domain::person::Role;
 use crate::error::Error;
 use crate::front;
 use crate::serve::{Ground, Live};
@@ -30,12 +27,14 @@ use crate::store::{self, Store, Tx};
 
 mod activities;
 mod chart;
+mod computers;
 mod demo;
 mod guard;
 mod hosts;
 mod live;
 mod packages;
 mod page;
+mod pending;
 mod repository;
 
 /// The application server: what people open in a browser.
@@ -74,16 +73,12 @@ fn open(ground: Ground) -> Live {
     let ears = live::Ears::new(&ground);
     let routes = Router::new()
         .route("/", get(|| async { Redirect::to("/computers") }))
-        .route("/computers", get(computers))
-        .route("/computers/{id}", get(computer))
+        .merge(computers::routes())
         .merge(packages::routes())
-        .route("/pending", get(pending))
-        .route("/pending/decide", post(decide))
+        .merge(pending::routes())
         .merge(activities::routes())
+        .merge(hosts::routes())
         .route("/logout", post(guard::log_out))
-        .route("/hosts", get(hosts::list))
-        .route("/hosts/{uid}", get(hosts::one))
-        .route("/hosts/{uid}/order", post(hosts::order))
         .route("/live", get(live::listen).with_state(ears))
         .fallback(|| async { Error::NotFound })
         .layer(from_fn_with_state(desk.clone(), guard::admit))
@@ -173,111 +168,13 @@ async fn frame<'a>(tx: &Tx<'_>, session: &'a Session) -> Result<Frame<'a>, Error
 
 #[derive(Deserialize)]
 struct Asked {
-    tag: Option<String>,
     #[serde(default)]
     from: u32,
 }
 
-async fn computers(
-    State(desk): State<Desk>,
-    Extension(session): Extension<Session>,
-    Query(asked): Query<Asked>,
-) -> Result<Html<String>, Error> {
-    let mut connection = desk.store.connection().await?;
-    let tx = store::begin(&mut connection).await?;
-    store::page::in_utc(&tx).await?;
-    let tag = asked.tag.as_deref().filter(|tag| !tag.is_empty());
-    let from = i64::from(asked.from);
-    // One more than is shown tells whether there is a next page.
-    let account = session.person.account;
-    let rows = store::page::computers(&tx, account, true, tag, from, PAGE_ROWS + 1).await?;
-    Ok(page::computers(
-        &frame(&tx, &session).await?,
-        tag,
-        from,
-        PAGE_ROWS,
-        &rows,
-    ))
-}
-
-async fn computer(
-    State(desk): State<Desk>,
-    Extension(session): Extension<Session>,
-    Path(id): Path<String>,
-) -> Result<Html<String>, Error> {
-    let id: i64 = id.parse().map_err(|_| Error::NotFound)?;
-    let mut connection = desk.store.connection().await?;
-    let tx = store::begin(&mut connection).await?;
-    store::page::in_utc(&tx).await?;
-    let detail = store::page::computer(&tx, session.person.account, id).await?;
-    let computer = page::Computer {
-        detail: detail.ok_or(Error::NotFound)?,
-        interfaces: store::page::interfaces(&tx, id).await?,
-        history: store::page::interface_history(&tx, id, PAST_ROWS).await?,
-        traffic: store::page::traffic(&tx, id).await?,
-        activities: store::page::activities(&tx, id, PAST_ROWS).await?,
-        scripts: activities::scripts(&tx, &session).await?,
-    };
-    Ok(page::computer(&frame(&tx, &session).await?, &computer))
-}
-
-async fn pending(
-    State(desk): State<Desk>,
-    Extension(session): Extension<Session>,
-    Query(asked): Query<Asked>,
-) -> Result<Html<String>, Error> {
-    let mut connection = desk.store.connection().await?;
-    let tx = store::begin(&mut connection).await?;
-    store::page::in_utc(&tx).await?;
-    let from = i64::from(asked.from);
-    let account = session.person.account;
-    let rows = store::page::computers(&tx, account, false, None, from, PAGE_ROWS + 1).await?;
-    Ok(page::pending(
-        &frame(&tx, &session).await?,
-        from,
-        PAGE_ROWS,
-        &rows,
-    ))
-}
-
-#[derive(Deserialize)]
-struct Decided {
-    id: i64,
-    decision: Decision,
-    #[serde(default)]
-    form_token: String,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Decision {
-    Accept,
-    Reject,
-}
-
-async fn decide(
-    State(desk): State<Desk>,
-    Extension(session): Extension<Session>,
-    headers: HeaderMap,
-    Form(decided): Form<Decided>,
-) -> Result<Response, Error> {
-    let person = guard::check(&session, &headers, &decided.form_token, Role::Administrator)?;
-    let mut connection = desk.store.connection().await?;
-    let tx = store::begin(&mut connection).await?;
-    let ids = [decided.id];
-    // Somebody else may have decided meanwhile; the page that follows shows what is.
-    let changed = match decided.decision {
-        Decision::Accept => {
-            let places = BTreeMap::new();
-            let accepted = admission::accept(&tx, person, &ids, &places, None).await?;
-            accepted.is_ok()
-        }
-        Decision::Reject => admission::reject(&tx, person, &ids).await?.is_ok(),
-    };
-    store::commit(tx).await?;
-    let accepted = matches!(decided.decision, Decision::Accept);
-    tracing::info!(computer = decided.id, accepted, changed, "decided");
-    Ok((StatusCode::SEE_OTHER, [(header::LOCATION, "/pending")]).into_response())
+/// On to another page, which is fetched.
+fn to(path: &str) -> Response {
+    (StatusCode::SEE_OTHER, [(header::LOCATION, path)]).into_response()
 }
 
 #[cfg(test)]

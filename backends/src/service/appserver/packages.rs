@@ -7,15 +7,13 @@ use axum::{Extension, Router};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::page::{self, Section};
-use super::{Desk, frame};
+use super::page::{self, Part, Section, head};
+use super::{Desk, PAGE_ROWS, frame};
 use crate::domain::package_search::{Answer, Found, Question};
 use crate::error::Error;
 use crate::store;
 use crate::store::person::Session;
 
-/// Packages on one page.
-const PAGE_ROWS: i64 = 100;
 /// Computers that are named where a number is pointed at.
 const NAMED_MAX: usize = 20;
 
@@ -85,8 +83,8 @@ async fn all(
     let answer = desk.packages.ask(&question).await?;
     let body = html! {
         (form("/packages", &asked))
-        (table(&answer, fleet_head(), fleet_cells))
-        (turn("/packages", &asked, &answer))
+        (table(&answer, &asked, &FLEET, fleet_cells))
+        (turns("/packages", &asked, &answer))
     };
     Ok(page::page(&frame, Section::Packages, "Packages", &body))
 }
@@ -116,8 +114,8 @@ async fn of_computer(
             p class="card" { em { "The last look at its packages failed (" (code) "): " (error) } }
         }
         (form(&path, &asked))
-        (table(&answer, computer_head(), computer_cells))
-        (turn(&path, &asked, &answer))
+        (table(&answer, &asked, &COMPUTER, computer_cells))
+        (turns(&path, &asked, &answer))
     };
     let title = format!("Packages of {}", of.title);
     Ok(page::page(&frame, Section::Computers, &title, &body))
@@ -125,7 +123,7 @@ async fn of_computer(
 
 fn form(path: &str, asked: &Asked) -> Markup {
     html! {
-        form class="search" method="get" action=(path) {
+        form class="search" method="get" action=(path) role="search" {
             select name="state" aria-label="State" {
                 @for (state, name) in STATES {
                     option value=(state) selected[state == asked.state()] { (name) }
@@ -137,12 +135,28 @@ fn form(path: &str, asked: &Asked) -> Markup {
     }
 }
 
-fn table(answer: &Answer, head: Markup, cells: fn(&Found) -> Markup) -> Markup {
+/// Columns of what the account has, and of what a computer has.
+const FLEET: [&str; 7] = [
+    "Name",
+    "Version",
+    "Summary",
+    "Installed on",
+    "Upgrade on",
+    "Held on",
+    "Available on",
+];
+const COMPUTER: [&str; 4] = ["Name", "Version", "Summary", "State"];
+
+fn table(answer: &Answer, asked: &Asked, columns: &[&str], cells: fn(&Found) -> Markup) -> Markup {
+    let none = match asked.from {
+        0 => "No package is found.",
+        _ => "Here is nothing any more.",
+    };
     html! {
-        p class="lead" { (answer.count) " packages." }
-        @if answer.packages.is_empty() { (page::empty("No package is found.")) } @else {
+        p class="lead" { (answer.count) @if answer.count == 1 { " package." } @else { " packages." } }
+        @if answer.packages.is_empty() { (page::empty(none)) } @else {
             div class="card" { table id="packages" {
-                thead { tr { th { "Name" } th { "Version" } th { "Summary" } (head) } }
+                (head(columns))
                 tbody { @for one in &answer.packages { tr {
                     td class="name" { (one.name) }
                     td data-label="Version" { (one.version) }
@@ -152,10 +166,6 @@ fn table(answer: &Answer, head: Markup, cells: fn(&Found) -> Markup) -> Markup {
             } }
         }
     }
-}
-
-fn fleet_head() -> Markup {
-    html! { th { "Installed on" } th { "Upgrade on" } th { "Held on" } th { "Available on" } }
 }
 
 fn fleet_cells(one: &Found) -> Markup {
@@ -177,10 +187,6 @@ fn fleet_cells(one: &Found) -> Markup {
     }
 }
 
-fn computer_head() -> Markup {
-    html! { th { "State" } }
-}
-
 fn computer_cells(one: &Found) -> Markup {
     let on = &one.computers;
     let states = [
@@ -197,15 +203,14 @@ fn computer_cells(one: &Found) -> Markup {
     html! { td data-label="State" { (words.join(", ")) } }
 }
 
-fn turn(path: &str, asked: &Asked, answer: &Answer) -> Markup {
+fn turns(path: &str, asked: &Asked, answer: &Answer) -> Markup {
     let from = i64::from(asked.from);
-    let to = |from: i64| {
-        let text =
-            percent_encoding::utf8_percent_encode(&asked.text, percent_encoding::NON_ALPHANUMERIC);
-        format!("{path}?state={}&text={text}&from={from}", asked.state())
+    let part = Part {
+        path,
+        asked: &[("state", asked.state()), ("text", &asked.text)],
+        from,
+        most: PAGE_ROWS,
+        more: answer.count > from + PAGE_ROWS,
     };
-    page::turns(
-        (from > 0).then(|| to((from - PAGE_ROWS).max(0))),
-        (answer.count > from + PAGE_ROWS).then(|| to(from + PAGE_ROWS)),
-    )
+    part.turns()
 }

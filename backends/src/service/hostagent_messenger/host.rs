@@ -68,6 +68,10 @@ async fn talk(
     };
     let done = attend(desk, uid, stream, inbound, down).await;
     desk.board.leave(uid, stream);
+    // That all streams of a worker that stops are over is stored at once: the last of thousands would be told too late.
+    if desk.worker.is_stopping() {
+        return done;
+    }
     if let Err(problem) = desk.disconnected(uid, stream).boxed().await {
         warn!(%uid, %problem, "a host that left counts as connected for a while");
         desk.board.remember(uid, stream);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use axum::Router;
 use futures_util::FutureExt;
 use tokio::sync::Mutex;
-use tracing::warn;
+use tracing::{info, warn};
 
 use self::board::Board;
 use self::health::Doctor;
@@ -80,6 +80,9 @@ async fn open(ground: Ground) -> Result<Live, StartError> {
     if aside {
         tokio::spawn(status::keep_storing(desk.clone(), ground.broker.clone()));
     }
+    // Those that were let in while the worker was told to stop.
+    let leaving = desk.clone();
+    let last = async move { leaving.forget_streams_at_the_end().await };
     let agent = LandscapeHostAgentServer::new(desk)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(usize::MAX);
@@ -89,20 +92,27 @@ async fn open(ground: Ground) -> Result<Live, StartError> {
         .into_axum_router();
     Ok(Live {
         routes: front::around(calls, &ground.worker, &ground.metrics, &ground.store),
-        last: None,
+        last: Some(last.boxed()),
     })
 }
 
 impl Desk {
-    /// Streams that a worker in this place held before it was killed are over.
+    /// Streams of a worker in this place are over: of one that was killed before, or of this one, which stops.
     async fn forget_streams(&self) -> Result<(), store::StoreError> {
         let mut connection = self.store.connection().await?;
         let tx = store::begin(&mut connection).await?;
         let count = store::wsl::forget_streams(&tx, &self.worker.label()).await?;
         store::commit(tx).await?;
         if count > 0 {
-            warn!(count, "streams of the worker that was here before are over");
+            info!(count, "streams of this worker are over");
         }
         Ok(())
+    }
+
+    /// Streams end with the worker. Where that cannot be stored their hosts count as connected until they come again.
+    async fn forget_streams_at_the_end(&self) {
+        if let Err(problem) = self.forget_streams().await {
+            warn!(%problem, "hosts count as connected until they come again");
+        }
     }
 }

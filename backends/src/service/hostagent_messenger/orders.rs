@@ -31,7 +31,10 @@ pub async fn keep_looking(desk: Desk, broker: Broker, poll: Duration) {
     tokio::pin!(stopping);
     loop {
         let done = tokio::select! {
-            () = &mut stopping => return,
+            () = &mut stopping => {
+                desk.forget_streams_at_the_end().await;
+                return;
+            }
             _ = poll.tick() => look(&desk).await,
             _ = compare.tick() => check(&desk, &desk.board.all()).await,
             note = told.recv() => match note {

@@ -69,7 +69,7 @@ fn child(host: &Listed, one: &Instance) -> Value {
     json!({
         "name": one.id,
         "title": one.name,
-        "computer_id": one.computer.as_ref().map(|(id, _)| *id),
+        "computer_id": one.computer.as_ref().map(|computer| computer.id),
         "version_id": one.version_id,
         "is_running": one.running,
         "installed": true,
@@ -100,7 +100,7 @@ pub async fn list(State(desk): State<Desk>, asked: Asked) -> Answer<Json<Value>>
     let tx = store::begin(&mut connection).await?;
     store::page::in_utc(&tx).await?;
     let count = wsl_page::count(&tx, account).await?;
-    let found = wsl_page::hosts(&tx, account, span.offset, span.limit).await?;
+    let found = wsl_page::hosts(&tx, account, "", span.offset, span.limit).await?;
     let uids: Vec<Uuid> = found.iter().map(|one| one.uid).collect();
     let views = views(&tx, &asked.person, &uids).await?;
     let results = views.into_iter().map(Value::Object).collect();
@@ -157,7 +157,7 @@ pub async fn orders(
     let tx = store::begin(&mut connection).await?;
     let found = get(&tx, &asked, &id).await?;
     let count = wsl_page::order_count(&tx, found.uid).await?;
-    let orders = wsl_page::orders(&tx, found.uid, span.offset, span.limit).await?;
+    let orders = wsl_page::ordered(&tx, found.uid, span.offset, span.limit).await?;
     let results = orders.iter().map(ordered).collect();
     Ok(Json(asked.page(span, count, results)))
 }
@@ -291,7 +291,7 @@ async fn give(desk: &Desk, person: &Person, id: &str, orders: &[Order]) -> Answe
         given.ok_or_else(|| no_host(id))?;
     }
     let most = i64::try_from(orders.len()).unwrap_or(i64::MAX);
-    let latest = wsl_page::ordered(&tx, uid, most).await?;
+    let latest = wsl_page::ordered(&tx, uid, 0, most).await?;
     store::commit(tx).await?;
     for order in orders {
         let (what, instance) = (order.kind(), order.instance());

@@ -12,8 +12,10 @@ use super::xml::{self, Element};
 /// Stands for what a computer does not tell.
 pub const NOT_AVAILABLE: &str = "Not available";
 
-/// Caches that every processor is told to have where none are told in it.
+/// Caches that every processor is told to have where none are told in it, and the longest name of one, bytes:
+/// many processors repeat them.
 const CACHES_MAX: usize = 8;
+const CACHE_NAME_BYTES_MAX: usize = 64;
 
 /// A computer's devices by kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -186,7 +188,8 @@ impl Hardware {
             |node: &&Element<'_>, words: &str| text_of(node, "description").starts_with(words);
         let memory = class("memory").find(|node| id_is(node, "memory"));
         // Some computers tell of caches beside the processors.
-        let beside = class("memory").filter(|node| id_is(node, "cache"));
+        let short = |node: &Element<'_>| text_of(node, "description").len() <= CACHE_NAME_BYTES_MAX;
+        let beside = class("memory").filter(|node| id_is(node, "cache") && short(node));
         let beside: Vec<&Element<'_>> = beside.take(CACHES_MAX).collect();
         Some(Self {
             cpu: class("processor").map(|node| cpu(node, &beside)).collect(),
@@ -490,6 +493,16 @@ mod tests {
             assert_eq!(Hardware::read(text), None, "{text}");
         }
         assert!(Hardware::read("<node/>").is_some());
+    }
+
+    #[test]
+    fn many_processors_repeat_no_long_names() {
+        let name = "x".repeat(100_000);
+        let cache =
+            format!("<node id=\"cache\" class=\"memory\"><description>{name}</description></node>");
+        let processors = "<node class=\"processor\"/>".repeat(10_000);
+        let told = Hardware::read(&format!("<node>{cache}{processors}</node>")).expect("a tree");
+        assert!(told.cpu.len() == 10_000 && told.cpu[0].cache.is_empty());
     }
 
     #[test]

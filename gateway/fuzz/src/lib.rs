@@ -1,7 +1,10 @@
-//! Which code is fuzzed? The parsers of the gateway, taken as they are, file by file, and the one of agents' messages.
+//! Which code is fuzzed? The parsers of the gateway, taken as they are, file by file, and those of the services: of agents'
+//! messages, of what agents tell of their hardware, and of queries for computers.
 //!
 //! Does not: stand for the gateway. Whatever needs a socket, a runtime or TLS is not here.
 
+#[path = "../../../backends/src/domain/alert.rs"]
+pub mod alert;
 #[path = "../../../backends/src/bpickle/mod.rs"]
 pub mod bpickle;
 #[path = "../../src/config/mod.rs"]
@@ -18,6 +21,8 @@ pub mod domain {
     pub mod report;
     pub mod types;
 }
+#[path = "../../../backends/src/domain/hardware.rs"]
+pub mod hardware;
 #[path = "../../src/io/hello.rs"]
 pub mod hello;
 #[path = "../../src/http1/mod.rs"]
@@ -26,9 +31,13 @@ pub mod http1;
 pub mod message;
 #[path = "../../src/listener/proxy_protocol.rs"]
 pub mod proxy_protocol;
+#[path = "../../../backends/src/domain/query.rs"]
+pub mod query;
 #[path = "../../src/route/mod.rs"]
 pub mod route;
 #[path = "../../src/discover/dependencies/wire/mod.rs"]
 pub mod wire;
+#[path = "../../../backends/src/domain/xml.rs"]
+pub mod xml;
 
 pub mod reading;

@@ -4,8 +4,8 @@
 //! sorted, shortest numbers), and [`read`] takes exactly that form from strangers: it refuses what no
 //! writer writes, and everything that would cost more than it brings ([`Limits`]). What was read and
 //! written again is the same bytes, but for the order and the repetition of keys, keys that were bytes,
-//! and whole floats without a point. [`read_apart`] takes the entries of a list one by one, so that one
-//! that is refused spoils no other.
+//! whole floats without a point, and a last digit where two are as good. [`read_apart`] takes the
+//! entries of a list one by one, so that one that is refused spoils no other.
 //!
 //! Nothing here knows what a message means; that is `domain::message`.
 

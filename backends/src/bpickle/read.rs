@@ -258,9 +258,14 @@ impl<'a> Reader<'a> {
     fn float(&mut self) -> Result<f64, Problem> {
         let text = self.up_to(b';', FLOAT_BYTES_MAX, Problem::Number)?;
         let number: f64 = text.parse().map_err(|_| Problem::Number)?;
-        // There is one way to write each float; some leave the point of a whole one out.
         let written = float(number);
-        match written == text || written.strip_suffix(".0") == Some(text) {
+        // Where two shortest forms are as good, writers may differ in the last digit.
+        let alike = |(own, theirs): (u8, u8)| {
+            own == theirs || own.is_ascii_digit() && theirs.is_ascii_digit()
+        };
+        let same = written.len() == text.len() && written.bytes().zip(text.bytes()).all(alike);
+        // Some leave the point of a whole one out.
+        match same || written.strip_suffix(".0") == Some(text) {
             true => Ok(number),
             false => Err(Problem::Number),
         }

@@ -143,6 +143,9 @@ fn floats_are_taken_in_every_form_that_writers_give_them() {
         (b"finf;", f64::INFINITY),
         (b"f-inf;", f64::NEG_INFINITY),
         (b"f1;", 1.0),
+        // Half way between two: the even digit is written, the other one is as short.
+        (b"f70368744177664.12;", 2.0_f64.powi(46) + 0.125),
+        (b"f70368744177664.13;", 2.0_f64.powi(46) + 0.125),
     ] {
         let text = bytes.escape_ascii();
         assert_eq!(parse(bytes), Ok(Value::Float(number)), "{text}");

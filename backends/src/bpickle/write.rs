@@ -69,21 +69,47 @@ pub(super) fn float(number: f64) -> String {
     if number.is_infinite() {
         return if number > 0.0 { "inf" } else { "-inf" }.to_owned();
     }
-    let scientific = format!("{number:e}");
+    let scientific = shortest(number);
     let (digits, exponent) = scientific
         .split_once('e')
         .expect("the format has an exponent");
     let exponent: i32 = exponent.parse().expect("the exponent is a number");
     if (-4..16).contains(&exponent) {
-        // Debug always has a point, so that a float stays one.
-        let plain = format!("{number:?}");
-        if !plain.contains('e') {
-            return plain;
-        }
-        return format!("{number:.1}");
+        return plain(digits, exponent);
     }
     let sign = if exponent < 0 { '-' } else { '+' };
     format!("{digits}e{sign}{:02}", exponent.abs())
+}
+
+/// Digits such as `-1.25` times ten to the power of `exponent`, without one. There is always a point, so that a float stays
+/// one.
+fn plain(digits: &str, exponent: i32) -> String {
+    let (sign, digits) = match digits.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", digits),
+    };
+    let digits = digits.replace('.', "");
+    let Ok(before) = usize::try_from(exponent + 1) else {
+        let zeroes = "0".repeat(exponent.unsigned_abs() as usize - 1);
+        return format!("{sign}0.{zeroes}{digits}");
+    };
+    match digits.split_at_checked(before) {
+        _ if before == 0 => format!("{sign}0.{digits}"),
+        Some((whole, rest)) if !rest.is_empty() => format!("{sign}{whole}.{rest}"),
+        _ => format!("{sign}{digits:0<before$}.0"),
+    }
+}
+
+/// The fewest digits, with an exponent. Where the float is half way between two of these, the even one: agents write that.
+fn shortest(number: f64) -> String {
+    let any = format!("{number:e}");
+    let digits = any.bytes().take_while(|byte| *byte != b'e');
+    let count = digits.filter(u8::is_ascii_digit).count();
+    let even = format!("{number:.*e}", count.saturating_sub(1));
+    match even.parse::<f64>() {
+        Ok(same) if same == number && even.len() == any.len() => even,
+        _ => any,
+    }
 }
 
 #[cfg(test)]
@@ -108,6 +134,10 @@ mod tests {
             (1.5e300, "1.5e+300"),
             (1e100, "1e+100"),
             (5e-324, "5e-324"),
+            (2.0_f64.powi(46) + 0.125, "70368744177664.12"),
+            (2.0_f64.powi(46) + 0.375, "70368744177664.38"),
+            (-2.0_f64.powi(50) - 0.25, "-1125899906842624.2"),
+            (2.0_f64.powi(59) + 128.0, "5.764607523034236e+17"),
             (f64::INFINITY, "inf"),
             (f64::NEG_INFINITY, "-inf"),
             (f64::NAN, "nan"),

@@ -86,6 +86,21 @@ mod tests {
     }
 
     #[test]
+    fn what_was_lost_is_asked_for_in_the_scope_in_which_agents_tell_it_again() {
+        for (message_type, wanted) in [
+            ("users", Some("users")),
+            ("mount-info", Some("disk")),
+            ("add-packages", Some("package")),
+            // Told with the packages; tags are told by themselves.
+            ("reboot-required-info", Some("package")),
+            ("computer-tags", None),
+            ("operation-result", None),
+        ] {
+            assert_eq!(scope(message_type), wanted, "{message_type}");
+        }
+    }
+
+    #[test]
     fn an_accepted_computer_is_not_asked_to_register() {
         assert!(!ACCEPTED.contains(&"register"));
         assert!(ACCEPTED.is_sorted() && ACCEPTED.len() > 1);

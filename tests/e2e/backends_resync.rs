@@ -8,6 +8,7 @@ fn user(name: &str, uid: i64) -> Pickle {
     d([
         ("enabled", Pickle::Bool(true)),
         ("name", u(name)),
+        ("primary-gid", i(uid + 50)),
         ("uid", i(uid)),
         ("username", u(name)),
     ])
@@ -84,6 +85,8 @@ fn all() -> [Pickle; 5] {
 
 const USERS: &str =
     "select string_agg(username || ' ' || uid, ', ' order by username) from system_user";
+const PRIMARY: &str =
+    "select string_agg(username || ' ' || primary_gid, ', ' order by username) from system_user";
 const GROUPS: &str = "select string_agg(name || ' ' || gid, ', ' order by name) from system_group";
 const MEMBERS: &str = "select string_agg(group_name || ' ' || username, ', ' order by group_name, username) \
                        from system_group_member";
@@ -115,6 +118,7 @@ async fn what_goes_away_among_users_and_groups_goes_away_here() {
     told(&mut agent, &way, all()).await;
     let everybody = [
         (USERS, "ada 1000, bob 1001"),
+        (PRIMARY, "ada 1050, bob 1051"),
         (GROUPS, "staff 50, wheel 51"),
         (MEMBERS, "staff ada, staff bob, wheel bob"),
     ];
@@ -129,6 +133,7 @@ async fn what_goes_away_among_users_and_groups_goes_away_here() {
     told(&mut agent, &way, [moved]).await;
     let now = [
         (USERS, "ada 2000, bob 1001"),
+        (PRIMARY, "ada 2050, bob 1051"),
         (GROUPS, "staff 50, wheel 60"),
         (MEMBERS, "staff ada, wheel ada, wheel bob"),
     ];

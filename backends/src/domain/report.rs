@@ -138,8 +138,10 @@ pub struct User {
     pub home_phone: Option<String>,
     /// Telephone at work.
     pub work_phone: Option<String>,
-    /// Primary group.
+    /// Name of the primary group, as agents of before told it.
     pub primary_group: Option<String>,
+    /// Number of the primary group.
+    pub primary_gid: Option<i64>,
 }
 
 /// What changed among users and groups. What is deleted is deleted first.
@@ -317,6 +319,7 @@ pub(super) fn users(fields: Fields<'_>) -> Report<Users> {
             home_phone: row.optional("home-phone", text)?,
             work_phone: row.optional("work-phone", text)?,
             primary_group: row.optional("primary-groupname", text)?,
+            primary_gid: row.optional("primary-gid", int)?,
         };
         users.put_users.insert(row.get("username", name)?, user);
     }

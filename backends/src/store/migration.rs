@@ -70,6 +70,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
         "wsl_child",
         include_str!("../../migrations/0055_wsl_child.sql"),
     ),
+    (
+        56,
+        "primary_gid",
+        include_str!("../../migrations/0056_primary_gid.sql"),
+    ),
 ];
 
 /// The version of the schema that this program works with: the number of the last migration.

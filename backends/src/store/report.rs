@@ -254,11 +254,14 @@ pub async fn processes(tx: &Tx<'_>, computer: i64, told: &Processes) -> Result<(
 pub async fn users(tx: &Tx<'_>, computer: i64, told: &Users) -> Result<()> {
     delete_users(tx, computer, told).await?;
     for (username, user) in &told.put_users {
-        let sql = "insert into system_user values ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+        let sql = "insert into system_user (computer_id, username, uid, name, enabled, location, \
+                       home_phone, work_phone, primary_group, primary_gid) \
+                   values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
                    on conflict (computer_id, username) do update set uid = excluded.uid, \
                    name = excluded.name, enabled = excluded.enabled, \
                    location = excluded.location, home_phone = excluded.home_phone, \
-                   work_phone = excluded.work_phone, primary_group = excluded.primary_group";
+                   work_phone = excluded.work_phone, primary_group = excluded.primary_group, \
+                   primary_gid = excluded.primary_gid";
         run(
             tx,
             sql,
@@ -272,6 +275,7 @@ pub async fn users(tx: &Tx<'_>, computer: i64, told: &Users) -> Result<()> {
                 &user.home_phone,
                 &user.work_phone,
                 &user.primary_group,
+                &user.primary_gid,
             ],
         )
         .await?;

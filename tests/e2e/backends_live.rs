@@ -80,8 +80,10 @@ async fn an_open_page_is_told_of_what_it_shows_and_only_to_those_who_may_see_it(
          insert into outbox (topic, subject) values ('host.changed', 'x')",
     );
     assert_eq!(frame(&mut hosts).await, changed);
+    let (mut all, status) = open(&gateway, "/computers", &ours).await;
+    assert_eq!(status, 101);
     database.sql("insert into outbox (topic, subject) values ('computer.changed', '1')");
-    assert_eq!(frame(&mut list).await, changed);
+    assert_eq!(frame(&mut all).await, changed);
 
     // The page names its one script, and the script is there.
     let mut raw = gateway.https().await;

@@ -464,7 +464,7 @@ async fn known_hosts(
     }
     let sql = "select host_uid::text, request_id::text, kind, instance_id, state, error \
                from wsl_command join wsl_host on uid = host_uid \
-               where hostname like $1 order by number";
+               where hostname like $1 order by wsl_command.number";
     for row in client.query(sql, &[&names]).await? {
         let uid: String = row.try_get(0)?;
         if let Some((_, known)) = hosts.get_mut(&uid) {

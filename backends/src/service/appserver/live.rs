@@ -167,9 +167,9 @@ impl Interest {
 
     fn covers(&self, note: &Told) -> bool {
         use Topic::{
-            ActivityChanged, ActivityOrdered, ComputerAccepted, ComputerRegistered,
-            ComputerRemoved, ComputerReported, HostChanged, InterfacesChanged, PackagesChanged,
-            PingsHeard,
+            ActivityChanged, ActivityOrdered, ComputerAccepted, ComputerChanged,
+            ComputerRegistered, ComputerRemoved, ComputerReported, HostChanged, InterfacesChanged,
+            PackagesChanged, PingsHeard,
         };
         let Told::Event(Event { topic, subject }) = note else {
             return true;
@@ -182,7 +182,10 @@ impl Interest {
             return true;
         }
         match self {
-            Self::Computers => matches!(topic, ComputerReported | InterfacesChanged | PingsHeard),
+            Self::Computers => matches!(
+                topic,
+                ComputerReported | ComputerChanged | InterfacesChanged | PingsHeard
+            ),
             Self::Computer { id, host } => match topic {
                 PackagesChanged => false,
                 HostChanged => host
@@ -357,23 +360,46 @@ mod tests {
             note(Topic::PackagesChanged, "7"),
             note(Topic::HostChanged, "u"),
             note(Topic::PingsHeard, ""),
+            note(Topic::ComputerChanged, "7"),
+            note(Topic::ComputerChanged, ""),
         ];
         for (page, told) in [
-            ("/computers", [true, false, false, false, true]),
-            ("/computers/7", [true, true, false, false, true]),
-            ("/computers/7/interfaces", [true, true, false, false, true]),
-            ("/computers/77", [false, false, false, false, true]),
-            ("/computers/7/packages", [false, false, true, false, false]),
-            ("/computers/77/packages", [false; 5]),
-            ("/packages", [false, false, true, false, false]),
-            ("/pending", [false; 5]),
-            ("/activities", [false, true, false, false, false]),
-            ("/activities/3", [false, true, false, false, false]),
-            ("/hosts", [false, false, false, true, false]),
-            ("/hosts/u", [false, false, false, true, false]),
-            ("/hosts/u/sure", [false, false, false, true, false]),
-            ("/hosts/v", [false; 5]),
-            ("", [true, false, false, false, true]),
+            ("/computers", [true, false, false, false, true, true, true]),
+            ("/computers/7", [true, true, false, false, true, true, true]),
+            (
+                "/computers/7/interfaces",
+                [true, true, false, false, true, true, true],
+            ),
+            (
+                "/computers/77",
+                [false, false, false, false, true, false, true],
+            ),
+            (
+                "/computers/7/packages",
+                [false, false, true, false, false, false, false],
+            ),
+            ("/computers/77/packages", [false; 7]),
+            (
+                "/packages",
+                [false, false, true, false, false, false, false],
+            ),
+            ("/pending", [false; 7]),
+            (
+                "/activities",
+                [false, true, false, false, false, false, false],
+            ),
+            (
+                "/activities/3",
+                [false, true, false, false, false, false, false],
+            ),
+            ("/hosts", [false, false, false, true, false, false, false]),
+            ("/hosts/u", [false, false, false, true, false, false, false]),
+            (
+                "/hosts/u/sure",
+                [false, false, false, true, false, false, false],
+            ),
+            ("/hosts/v", [false; 7]),
+            ("", [true, false, false, false, true, true, true]),
         ] {
             let interest = Interest::of(page);
             assert_eq!(

@@ -107,8 +107,6 @@ read_settings() {
     # The highest of the ports is 50052.
     [[ $SHIFT =~ ^[0-9]{1,5}$ ]] && (( SHIFT <= 65535 - 50052 )) || die "SHIFT=$SHIFT is not a number from 0 to $((65535 - 50052))"
     # RabbitMQ's mapper of ports and its node have two ports from 15672 on, which the edge would take for workers.
-    (( 9101 + SHIFT < 15672 || 8070 + SHIFT > 15799 )) || die "SHIFT=$SHIFT: RabbitMQ has ports between $((8070 + SHIFT)) and $((9101 + SHIFT)): choose another"
-    # RabbitMQ's mapper of ports and its node have two ports from 15672 on, which the edge would take for workers.
     (( 9101 + SHIFT < 15672 || 8070 + SHIFT > 15799 )) ||
         die "SHIFT=$SHIFT: RabbitMQ has ports between $((8070 + SHIFT)) and $((9101 + SHIFT)): choose another"
     [[ $RESTART == off || $RESTART =~ ^[0-9]{1,4}$ ]] || die "RESTART=$RESTART is neither a number of seconds nor off"

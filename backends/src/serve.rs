@@ -18,10 +18,12 @@ use tracing::{info, warn};
 use crate::broker::{self, Broker};
 use crate::metrics::Metrics;
 use crate::secret::{self, SecretError, Secrets};
-use crate::settings::{Check, Settings, Shared};
+use crate::settings::{self, Check, Settings, Shared};
 use crate::store::{self, Store, StoreError};
 use crate::worker::Worker;
 
+/// Between two tries to reach a database that is away.
+const AGAIN: Duration = Duration::from_millis(500);
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
 
@@ -125,14 +127,14 @@ pub fn main(service: &Service) -> ExitCode {
     }
 }
 
-/// Listens on `address`. A port that was closed a moment ago can be taken again at once.
+/// Takes `address`, on which nobody can connect until it is listened on ([`listen`]): the edge finds workers by that. A
+/// port that was closed a moment ago can be taken again at once.
 ///
 /// # Errors
 ///
 /// [`StartError::Taken`] where somebody listens already, [`StartError::Bind`] for the rest.
-/// Needs a tokio runtime.
-pub fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    let listen = || {
+pub fn bind(address: SocketAddr) -> Result<TcpSocket, StartError> {
+    let take = || {
         let socket = if address.is_ipv4() {
             TcpSocket::new_v4()?
         } else {
@@ -140,12 +142,27 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
         };
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        socket.listen(BACKLOG)
+        Ok(socket)
     };
-    listen().map_err(|cause| match cause.kind() {
+    take().map_err(|cause| not_had(address, cause))
+}
+
+/// Listens where [`bind`] took a place.
+///
+/// # Errors
+///
+/// As those of [`bind`]. Needs a tokio runtime.
+pub fn listen(socket: TcpSocket) -> Result<TcpListener, StartError> {
+    let address = socket.local_addr()?;
+    let listener = socket.listen(BACKLOG);
+    listener.map_err(|cause| not_had(address, cause))
+}
+
+fn not_had(address: SocketAddr, cause: io::Error) -> StartError {
+    match cause.kind() {
         io::ErrorKind::AddrInUse => StartError::Taken { address },
         _ => StartError::Bind { address, cause },
-    })
+    }
 }
 
 /// Serves until `worker` is told to stop and what is in flight is finished.
@@ -182,11 +199,16 @@ fn start_log(filter: &str) {
 // One thread is enough for a worker: more work is met by more workers.
 #[tokio::main(flavor = "current_thread")]
 async fn live(service: &Service, settings: Settings) -> Result<(), StartError> {
-    let listener = bind(settings.address)?;
-    let (worker, stop) = Worker::new(service.name, listener.local_addr()?);
+    let socket = bind(settings.address)?;
+    let (worker, stop) = Worker::new(service.name, socket.local_addr()?);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let live = open(service, settings.stub, settings.shared, &worker).await?;
+    let live = tokio::select! {
+        live = open(service, settings.stub, settings.shared, &worker) => live?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
+    let listener = listen(socket)?;
     // Nobody may be listening to it, which is no reason to end.
     let _ = writeln!(io::stderr(), "ready {}={}", worker.service, worker.address);
 
@@ -224,7 +246,7 @@ async fn open(
             last: None,
         });
     };
-    let store = Store::open(&settings.store).await?;
+    let store = store_when_it_is_there(&settings.store).await?;
     let ground = Ground {
         worker: worker.clone(),
         broker: Broker::new(&settings.broker, worker),
@@ -234,4 +256,20 @@ async fn open(
         metrics: Metrics::new()?,
     };
     open(ground).await
+}
+
+/// The database, waited for as long as it is away: a worker that is started while it is comes up by itself.
+async fn store_when_it_is_there(settings: &settings::Store) -> Result<Store, StoreError> {
+    let mut told = String::new();
+    loop {
+        let problem = match Store::open(settings).await {
+            Err(problem) if problem.is_away() => problem.to_string(),
+            opened => return opened,
+        };
+        if problem != told {
+            warn!(problem, "waiting for the database");
+            told = problem;
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
 }

@@ -6,8 +6,11 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{
+    Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime,
+};
 use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{NoTls, Row};
 
@@ -37,6 +40,11 @@ pub mod wsl_page;
 
 pub use migration::{MigrationError, VERSION, migrate};
 
+/// A connection is looked at after so long a silence, and given up after twice as long without a sign.
+const SILENCE: Duration = Duration::from_secs(30);
+/// Longest wait for the answer of a database that is asked whether it is there.
+const ANSWER: Duration = Duration::from_secs(5);
+
 /// What stands between us and the database.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -46,6 +54,9 @@ pub enum StoreError {
     /// The database refused.
     #[error("the database refused: {}", told(.0))]
     Database(#[from] tokio_postgres::Error),
+    /// It is there and says nothing.
+    #[error("the database does not answer")]
+    Late,
     /// The schema is not the one that this program was written for.
     #[error("the schema has version {found}, this program needs {VERSION}: run `schema migrate`")]
     Schema {
@@ -58,6 +69,32 @@ pub enum StoreError {
     /// The pool could not be made.
     #[error("the pool of connections: {0}")]
     Build(#[from] deadpool_postgres::BuildError),
+}
+
+impl StoreError {
+    /// Is the database away, or not up yet? Waiting helps then; it does not where the database said no.
+    pub fn is_away(&self) -> bool {
+        let cause = match self {
+            Self::Pool(PoolError::Timeout(_)) => return true,
+            Self::Pool(
+                PoolError::Backend(cause) | PoolError::PostCreateHook(HookError::Backend(cause)),
+            )
+            | Self::Database(cause) => cause,
+            _ => return false,
+        };
+        match cause.code() {
+            // It starts, stops, or has no connection left.
+            Some(code) => [
+                SqlState::CANNOT_CONNECT_NOW,
+                SqlState::ADMIN_SHUTDOWN,
+                SqlState::CRASH_SHUTDOWN,
+                SqlState::TOO_MANY_CONNECTIONS,
+            ]
+            .contains(code),
+            // Its own words would have a code: this came from the network.
+            None => true,
+        }
+    }
 }
 
 /// The database's own words, which its error type keeps to itself.
@@ -124,7 +161,14 @@ impl Store {
     ///
     /// No database there, or another schema.
     pub async fn open(settings: &settings::Store) -> Result<Self> {
-        let config: tokio_postgres::Config = settings.url.parse().map_err(StoreError::Address)?;
+        let mut config: tokio_postgres::Config =
+            settings.url.parse().map_err(StoreError::Address)?;
+        // A machine that vanished says nothing; the kernel's own bounds are hours.
+        config
+            .keepalives_idle(SILENCE)
+            .keepalives_interval(SILENCE / 3)
+            .keepalives_retries(3)
+            .tcp_user_timeout(2 * SILENCE);
         let recycling = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
@@ -167,14 +211,18 @@ impl Store {
         Ok(self.pool.get().await?)
     }
 
-    /// Is the database there?
+    /// Is the database there, and does it answer within 5 s?
     ///
     /// # Errors
     ///
     /// It is not.
     pub async fn check(&self) -> Result<()> {
-        self.connection().await?.batch_execute("select 1").await?;
-        Ok(())
+        let answer = async {
+            let connection = self.connection().await?;
+            Ok(connection.batch_execute("select 1").await?)
+        };
+        let late = |_| StoreError::Late;
+        tokio::time::timeout(ANSWER, answer).await.map_err(late)?
     }
 }
 

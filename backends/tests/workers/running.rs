@@ -23,7 +23,8 @@ pub struct Running {
 
 impl Running {
     pub async fn start(service: Service) -> Self {
-        let listener = serve::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+        let socket = serve::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+        let listener = serve::listen(socket).expect("it is free still");
         let address = listener.local_addr().expect("it is bound");
         let (worker, stop) = Worker::new(service.name, address);
         let routes = (service.routes)(&worker);

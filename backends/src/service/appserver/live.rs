@@ -195,7 +195,10 @@ impl Interest {
                 _ => subject == id || subject.is_empty(),
             },
             Self::Pending => false,
-            Self::Activities => matches!(topic, ActivityOrdered | ActivityChanged),
+            // Computers go by their titles there.
+            Self::Activities => {
+                matches!(topic, ActivityOrdered | ActivityChanged | ComputerChanged)
+            }
             Self::Packages => *topic == PackagesChanged,
             Self::PackagesOf(id) => *topic == PackagesChanged && subject == id,
             Self::Hosts => *topic == HostChanged,

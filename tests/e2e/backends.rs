@@ -761,6 +761,33 @@ async fn a_ping_of_nobody_costs_no_work_in_the_database() {
 }
 
 #[tokio::test]
+async fn a_worker_that_is_started_while_the_database_is_away_serves_when_it_is_there() {
+    let mut postgres = Postgres::start();
+    let database = postgres.database();
+    postgres.kill();
+    let begin = |name: &str| Service::begun(name, &database, e2e::free_range(1), &[]);
+    let (worker, mut stopped) = (begin("message-server"), begin("pingserver"));
+    for service in [&worker, &stopped] {
+        eventually("it waits", || async {
+            let told = service.log();
+            told.contains("waiting for the database").then_some(())
+        })
+        .await;
+        // The edge finds workers by who listens.
+        let tcp = tokio::net::TcpStream::connect(("127.0.0.1", service.port()));
+        assert!(tcp.await.is_err(), "it lets nobody in before it serves");
+    }
+    stopped.stop();
+    postgres.restart();
+    eventually("it is ready", || async {
+        worker.log().contains("ready message-system").then_some(())
+    })
+    .await;
+    let way = Way::Port(worker.port());
+    Agent::accepted(&database, &way, "late").await;
+}
+
+#[tokio::test]
 async fn a_known_computers_ping_is_answered_while_the_database_is_away() {
     let mut postgres = Postgres::start();
     let database = postgres.database();

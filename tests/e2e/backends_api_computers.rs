@@ -814,6 +814,8 @@ async fn a_browser_that_is_signed_in_asks_without_a_token_and_no_other_site_does
         ),
         ("POST", "/api/", vec![evil], form.as_str()),
         ("POST", "/api/", vec!["Origin: null"], form.as_str()),
+        // Under our name, but without TLS: it may be anybody's on the way.
+        ("POST", "/api/", vec!["Origin: http://edge.test"], &form),
         ("GET", &by_link, vec![], ""),
         ("GET", &by_link, vec![host], ""),
     ] {
@@ -834,6 +836,18 @@ async fn a_browser_that_is_signed_in_asks_without_a_token_and_no_other_site_does
             (status, &answer["type"]),
             (200, &json!("ActivityGroup")),
             "{path}: {answer}"
+        );
+    }
+    // Nothing is had that would outlive the session.
+    for (path, body) in [
+        ("/api/v2/switch-account", r#"{"account": "standalone"}"#),
+        ("/api/v2/credentials", "{}"),
+    ] {
+        let (status, answer) = ask("POST", path, &[kind, host], body).await;
+        assert_eq!(
+            (status, &answer["error"]),
+            (401, &json!("AuthFailure")),
+            "{path}"
         );
     }
     // Its role counts, and a session that is over is none.

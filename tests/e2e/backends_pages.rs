@@ -102,6 +102,31 @@ fn link(page: &str, rel: &str) -> Option<String> {
 }
 
 #[tokio::test]
+async fn lists_are_searched_in_whatever_letters() {
+    let house = House::start().await;
+    let browser = house.browser().await;
+    // The database knows small and capital letters of ASCII at least, of others where its locale does.
+    house.database.sql(
+        "insert into computer (account_id, accepted, title, hostname) \
+         values (1, true, 'École WEST', 'h1'); \
+         insert into wsl_host (account_id, accepted, hostname) values (1, true, 'École WEST'); \
+         insert into activity (computer_id, type, summary, fields) \
+         select id, 'execute-script', 'Run École WEST', 'd;' from computer",
+    );
+    for list in ["computers", "hosts", "activities"] {
+        for text in ["%C3%89cole", "west", "WeSt", "cole%20w"] {
+            let path = format!("/{list}?text={text}");
+            let page = browser.get(&path).await.text();
+            let table = page.split("<main").nth(1).unwrap_or_default();
+            assert!(table.contains("École WEST"), "{path}");
+        }
+        let page = browser.get(&format!("/{list}?text=east")).await.text();
+        let table = page.split("<main").nth(1).unwrap_or_default();
+        assert!(!table.contains("École WEST"), "{list}");
+    }
+}
+
+#[tokio::test]
 async fn every_list_is_turned_over_to_its_end_and_keeps_what_was_asked() {
     let house = House::start().await;
     let browser = house.browser().await;

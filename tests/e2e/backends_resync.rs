@@ -314,6 +314,13 @@ async fn what_is_told_whole_replaces_what_was_known_and_what_people_noted_stays(
         "insert into computer_annotation (computer_id, name, value) \
          select id, 'owner', 'us' from computer",
     );
+    // What people said under a name is not replaced by an agent, nor taken away.
+    told(
+        &mut agent,
+        &way,
+        [annotations(&[("owner", "me"), ("rack", "7")])],
+    )
+    .await;
     // The next one has no number before it is released.
     let new = system(vec![
         ("description", "Debian testing"),

@@ -260,6 +260,24 @@ impl Service {
 
     /// Starts a worker on this port, with settings as in `("STORE__CONNECTIONS_MAX", "2")`.
     pub fn at(name: &str, database: &Database, port: u16, settings: &[(&str, &str)]) -> Service {
+        let (service, ready) = Service::spawn(name, database, port, settings);
+        if ready.recv_timeout(patience()).is_err() {
+            panic!("{name} is not ready:\n{}", service.log());
+        }
+        service
+    }
+
+    /// As [`Service::at`], not waiting until it is ready.
+    pub fn begun(name: &str, database: &Database, port: u16, settings: &[(&str, &str)]) -> Service {
+        Service::spawn(name, database, port, settings).0
+    }
+
+    fn spawn(
+        name: &str,
+        database: &Database,
+        port: u16,
+        settings: &[(&str, &str)],
+    ) -> (Service, mpsc::Receiver<()>) {
         let mut child = Command::new(program(name))
             .args(["--port", &port.to_string()])
             .env("BACKENDS_STORE__URL", database.url())
@@ -284,11 +302,7 @@ impl Service {
                     .push(line);
             }
         });
-        let service = Service { child, port, log };
-        if ready.recv_timeout(patience()).is_err() {
-            panic!("{name} is not ready:\n{}", service.log());
-        }
-        service
+        (Service { child, port, log }, ready)
     }
 
     /// Its port.

@@ -22,7 +22,7 @@ pub enum Topic {
     ComputerAccepted,
     /// A computer is gone.
     ComputerRemoved,
-    /// A computer reported about itself, or people gave it another title or other tags.
+    /// A computer reported about itself.
     ComputerReported,
     /// People changed what is known of a computer: its title, tags, notes or group. Nobody is named where it was many.
     ComputerChanged,

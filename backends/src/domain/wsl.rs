@@ -141,7 +141,7 @@ pub struct Command {
 }
 
 /// Which of hosts and computers a list holds: a host is the root of a family, and the instances on it that
-/// registered as computers are its children.
+/// registered as computers are its children. An instance whose host is not known is a root, too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Family {
     /// Hosts, and computers that live on none.

@@ -40,6 +40,13 @@ pub fn is_ours(headers: &HeaderMap) -> bool {
     }
 }
 
+/// Does a request come from a page that came by TLS, where it says where it comes from? Somebody on the way can put a page of
+/// theirs under our name where there is no TLS.
+pub fn is_of_tls(headers: &HeaderMap) -> bool {
+    let origin = headers.get("origin");
+    origin.is_none_or(|origin| origin.as_bytes().starts_with(b"https://"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,6 +68,22 @@ mod tests {
                 headers.insert(*name, HeaderValue::from_static(value));
             }
             assert_eq!(is_ours(&headers), ours, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_without_tls_is_nobodys() {
+        for (origin, of_tls) in [
+            (None, true),
+            (Some("https://a"), true),
+            (Some("http://a"), false),
+            (Some("null"), false),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(origin) = origin {
+                headers.insert("origin", HeaderValue::from_static(origin));
+            }
+            assert_eq!(is_of_tls(&headers), of_tls, "{origin:?}");
         }
     }
 

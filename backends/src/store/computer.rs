@@ -68,7 +68,8 @@ pub async fn lock(tx: &Tx<'_>, secure: Uuid) -> Result<Option<Computer>> {
 ///
 /// One that waits has lost its identity perhaps: it may tell now what it is (its set-up program does) or tell it no more
 /// (its daemon does not), but nothing else than before, and it may have the key by now. Nothing is known of it beyond what
-/// it said, so nobody gains by taking its place.
+/// it said, so nobody gains by taking its place. It is locked, so that who accepts it at this moment accepts the one that is
+/// known, and as an exchange locks it, before what is kept of exchanges.
 ///
 /// # Errors
 ///
@@ -84,7 +85,8 @@ pub async fn repeated(
                  and case when accepted \
                      then $5 and expected is null and machine_id is not distinct from $4 \
                      else machine_id is null or $4::text is null or machine_id = $4 end \
-               order by accepted desc, (machine_id is not distinct from $4) desc, id limit 1";
+               order by accepted desc, (machine_id is not distinct from $4) desc, id limit 1 \
+               for update of computer";
     let row = find(
         tx,
         sql,
@@ -184,7 +186,8 @@ pub async fn describe(tx: &Tx<'_>, id: i64, register: &Register) -> Result<()> {
                      and original.account_id = computer.account_id), clone_of), \
                wsl_instance_id = case when $9::text is null then wsl_instance_id else coalesce( \
                    (select instance_id from wsl_command \
-                    where host_uid = $13 and request_id = $14 and kind = 'install'), $2) end \
+                    where host_uid = $13 and kind = 'install' and request_id::text = \
+                        coalesce($14::uuid::text, installation_request_id)), $2) end \
                where id = $1";
     let uuid = |text: &Option<String>| Uuid::try_parse(text.as_deref()?).ok();
     let host = uuid(&register.hostagent_uid);

@@ -275,15 +275,22 @@ pub async fn add(
 ///
 /// The database's.
 pub async fn cancel(tx: &Tx<'_>, account: i64, ids: &[i64]) -> Result<Vec<i64>> {
-    let sql = "update activity set status = 'canceled', completed_at = now() \
-               from computer where computer.id = computer_id and account_id = $1 \
-               and (activity.id = any($2) or parent_id = any($2)) and status = 'undelivered' \
-               returning activity.id, computer_id";
-    let mut canceled = Vec::new();
+    // Locked in the order in which an exchange locks what it hands out.
+    let sql = "with meant as ( \
+                   select activity.id from activity join computer on computer.id = computer_id \
+                   where account_id = $1 and (activity.id = any($2) or parent_id = any($2)) \
+                       and status = 'undelivered' order by activity.id for update of activity) \
+               update activity set status = 'canceled', completed_at = now() \
+               from meant where activity.id = meant.id returning activity.id, computer_id";
+    let (mut canceled, mut computers) = (Vec::new(), Vec::<i64>::new());
     for row in rows(tx, sql, &[&account, &ids]).await? {
         canceled.push(row.try_get(0)?);
-        outbox::put_of(tx, Topic::ActivityChanged, row.try_get(1)?).await?;
+        computers.push(row.try_get(1)?);
     }
+    canceled.sort_unstable();
+    computers.sort_unstable();
+    computers.dedup();
+    outbox::put_each(tx, Topic::ActivityChanged, &computers).await?;
     Ok(canceled)
 }
 
@@ -294,7 +301,8 @@ pub async fn cancel(tx: &Tx<'_>, account: i64, ids: &[i64]) -> Result<Vec<i64>> 
 ///
 /// The database's.
 pub async fn again(tx: &Tx<'_>, person: &Person, id: i64) -> Result<Option<i64>> {
-    let sql = "select activity.id, computer_id, type, summary, fields \
+    // Not with their fields, in which a long script may stand: of all at once that would be too much.
+    let sql = "select activity.id, computer_id, type, summary \
                from activity join computer on computer.id = computer_id \
                where account_id = $1 and accepted and (activity.id = $2 or parent_id = $2) \
                order by activity.id";
@@ -309,7 +317,8 @@ pub async fn again(tx: &Tx<'_>, person: &Person, id: i64) -> Result<Option<i64>>
     for row in &found {
         let (old, computer): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
         let (kind, summary): (String, String) = (row.try_get(2)?, row.try_get(3)?);
-        let fields: Vec<u8> = row.try_get(4)?;
+        let sql = "select fields from activity where id = $1";
+        let fields: Vec<u8> = one(tx, sql, &[&old]).await?.try_get(0)?;
         let new = activity::order(tx, computer, &kind, &summary, &fields).await?;
         let sql = "update activity set parent_id = $1, creator_id = $2 where id = $3";
         run(tx, sql, &[&group, &person.id, &new]).await?;
@@ -329,7 +338,7 @@ pub struct Told {
     pub message_type: String,
     /// What it does.
     pub summary: String,
-    /// The message's other fields, in bpickle.
+    /// The message's other fields, in bpickle; nothing where it is not about packages, as scripts are long.
     pub fields: Vec<u8>,
     /// It was done.
     pub succeeded: bool,
@@ -341,7 +350,9 @@ pub struct Told {
 ///
 /// The database's.
 pub async fn told(tx: &Tx<'_>, account: i64, id: i64) -> Result<Vec<Told>> {
-    let sql = "select computer_id, type, summary, fields, status = 'succeeded' \
+    let sql = "select computer_id, type, summary, \
+                   case when type = 'change-packages' then fields else ''::bytea end, \
+                   status = 'succeeded' \
                from activity join computer on computer.id = computer_id \
                where account_id = $1 and accepted and (activity.id = $2 or parent_id = $2) \
                order by activity.id";

@@ -222,13 +222,16 @@ pub struct Upgrades {
 ///
 /// The database's.
 pub async fn upgrades(tx: &Tx<'_>, ids: &[i64]) -> Result<HashMap<i64, Upgrades>> {
-    // A package may have several newer versions, and counts once.
+    // A package may have several newer versions, and counts once. Long ranges are parted as a whole: a look into them for
+    // each package would unpack them each time.
     let sql = "select told.computer_id, \
                    count(name) filter (where not mends), count(name) filter (where mends) \
                from computer_packages told left join lateral ( \
-                   select name, bool_or(package.id <@ told.security) as mends \
-                   from unnest(told.upgrades) as span join package \
-                       on package.id >= lower(span) and package.id < upper(span) \
+                   select name, bool_or(security) as mends from ( \
+                       select unnest(told.upgrades - told.security) as span, false as security \
+                       union all \
+                       select unnest(told.upgrades * told.security), true) as part \
+                   join package on package.id >= lower(span) and package.id < upper(span) \
                    group by name) as newer on true \
                where told.computer_id = any($1) group by told.computer_id";
     let mut all = HashMap::new();

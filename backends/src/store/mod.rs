@@ -251,6 +251,11 @@ async fn rows(tx: &Tx<'_>, sql: &str, values: Values<'_>) -> Result<Vec<Row>> {
     Ok(tx.query(&statement, values).await?)
 }
 
+/// As [`rows`], of a statement that is made for the occasion: kept ones have no bound.
+async fn rows_once(tx: &Tx<'_>, sql: &str, values: Values<'_>) -> Result<Vec<Row>> {
+    Ok(tx.query(sql, values).await?)
+}
+
 async fn find(tx: &Tx<'_>, sql: &str, values: Values<'_>) -> Result<Option<Row>> {
     let statement = tx.prepare_cached(sql).await?;
     Ok(tx.query_opt(&statement, values).await?)

@@ -69,7 +69,7 @@ pub struct Child {
 pub struct Sought {
     accepted: bool,
     tag: Option<String>,
-    /// A part of the title or the host name, in lower case.
+    /// A part of the title or the host name.
     text: Option<String>,
 }
 
@@ -81,7 +81,7 @@ impl Sought {
         Self {
             accepted: true,
             tag: given(tag),
-            text: given(&text.trim().to_lowercase()),
+            text: given(text.trim()),
         }
     }
 
@@ -202,8 +202,8 @@ pub async fn computers(
          where account_id = $1 and accepted = $2 \
              and ($3::text is null or exists (select from computer_tag \
              where computer_id = computer.id and tag = $3)) \
-             and ($4::text is null or strpos(lower(title), $4) > 0 \
-                 or strpos(lower(hostname), $4) > 0) \
+             and ($4::text is null or strpos(lower(title), lower($4)) > 0 \
+                 or strpos(lower(hostname), lower($4)) > 0) \
          order by title, computer.id offset $5 limit $6"
     );
     let Sought {
@@ -279,7 +279,8 @@ async fn child(tx: &Tx<'_>, account: i64, computer: i64) -> Result<Option<Child>
                        ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' \
                        then hostagent_uid::uuid end \
                left join wsl_instance on host_uid = uid and wsl_instance.id = wsl_instance_id \
-               where computer.account_id = $1 and computer.id = $2 and wsl_instance_id is not null";
+               where computer.account_id = $1 and computer.id = $2 \
+                   and wsl_instance_id is not null and wsl_host.accepted";
     let row = find(tx, sql, &[&account, &computer]).await?;
     row.map(|row| {
         Ok(Child {

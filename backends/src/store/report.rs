@@ -70,8 +70,8 @@ pub async fn computer_info(tx: &Tx<'_>, computer: i64, info: &ComputerInfo) -> R
     run(tx, sql, &[&computer, &names]).await?;
     let sql = "insert into computer_annotation (computer_id, name, value, told_by_agent) \
                select $1, name, value, true from unnest($2::text[], $3::text[]) as told (name, value) \
-               on conflict (computer_id, name) \
-               do update set value = excluded.value, told_by_agent = true";
+               on conflict (computer_id, name) do update set value = excluded.value \
+               where computer_annotation.told_by_agent";
     run(tx, sql, &[&computer, &names, &values]).await?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::{Result, Tx, one, rows};
+use super::{Result, Tx, rows_once};
 use crate::domain::alert::Alert;
 use crate::domain::query::{Condition, Query, Term};
 use crate::domain::wsl::Family;
@@ -138,7 +138,7 @@ pub(super) fn alert(alert: Alert) -> &'static str {
         }
         Alert::SecurityUpgrades => {
             "exists (select from computer_packages told where told.computer_id = computer.id \
-             and not isempty(told.upgrades * told.security))"
+             and not isempty(told.upgrades) and not isempty(told.upgrades * told.security))"
         }
         Alert::PackageReporter => {
             "exists (select from package_report told \
@@ -177,7 +177,7 @@ pub async fn ids(
         "select id from computer where {} order by title, id offset {o} limit {m}",
         condition.sql
     );
-    let found = rows(tx, &sql, &condition.values()).await?;
+    let found = rows_once(tx, &sql, &condition.values()).await?;
     found.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
@@ -189,7 +189,12 @@ pub async fn ids(
 pub async fn count(tx: &Tx<'_>, account: i64, query: &Query) -> Result<i64> {
     let condition = Where::of(account, query);
     let sql = format!("select count(*) from computer where {}", condition.sql);
-    Ok(one(tx, &sql, &condition.values()).await?.try_get(0)?)
+    count_of(tx, &sql, &condition).await
+}
+
+async fn count_of(tx: &Tx<'_>, sql: &str, condition: &Where) -> Result<i64> {
+    let found = rows_once(tx, sql, &condition.values()).await?;
+    Ok(found.first().map_or(Ok(0), |row| row.try_get(0))?)
 }
 
 /// A computer, or a WSL host.
@@ -253,11 +258,11 @@ pub async fn families(
     let mut condition = Where::of(account, query);
     let from = members(family, &condition.sql);
     let sql = format!("select count(*) from {from}");
-    let count = one(tx, &sql, &condition.values()).await?.try_get(0)?;
+    let count = count_of(tx, &sql, &condition).await?;
     let (o, m) = (condition.push(offset), condition.push(most));
     let sql = format!("select id, uid from {from} order by title, id offset {o} limit {m}");
     let mut found = Vec::new();
-    for row in rows(tx, &sql, &condition.values()).await? {
+    for row in rows_once(tx, &sql, &condition.values()).await? {
         found.push(Member {
             id: row.try_get(0)?,
             host: row.try_get(1)?,

@@ -110,10 +110,10 @@ pub async fn hosts(
     offset: i64,
     most: i64,
 ) -> Result<Vec<Listed>> {
-    let text = text.trim().to_lowercase().replace('\0', "\u{fffd}");
+    let text = text.trim().replace('\0', "\u{fffd}");
     let sql = format!(
         "select {LISTED} from wsl_host where account_id = $1 \
-             and ($2 = '' or strpos(lower(hostname), $2) > 0) \
+             and ($2::text = '' or strpos(lower(hostname), lower($2)) > 0) \
          order by accepted, hostname, uid offset $3 limit $4"
     );
     let found = rows(tx, &sql, &[&account, &text, &offset, &most]).await?;

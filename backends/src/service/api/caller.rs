@@ -16,7 +16,7 @@ use super::view;
 use crate::domain::person::{Person, Role};
 use crate::domain::signature::{Parameters, parameters};
 use crate::domain::{query::Query, token};
-use crate::service::session_cookie::{cookie, digest_of, is_ours};
+use crate::service::session_cookie::{cookie, digest_of, is_of_tls, is_ours};
 use crate::store;
 use crate::store::group::Timing;
 
@@ -73,7 +73,9 @@ pub async fn by_session(
     };
     match (session, change) {
         (Some(_), Some(method))
-            if matches!(*method, Method::GET | Method::HEAD) || !is_ours(headers) =>
+            if matches!(*method, Method::GET | Method::HEAD)
+                || !is_ours(headers)
+                || !is_of_tls(headers) =>
         {
             let message = "with a session, a page of this site asks for changes, by POST";
             Err(Refusal::new(StatusCode::FORBIDDEN, "Unauthorised", message))
@@ -86,6 +88,8 @@ pub async fn by_session(
 pub struct Asked {
     /// Who asks.
     pub person: Person,
+    /// They are known by their browser's session, and showed no token.
+    by_session: bool,
     /// The query's parameters.
     pub query: Parameters,
     /// The body; null for a GET.
@@ -101,9 +105,9 @@ impl FromRequest<Desk> for Asked {
         let (head, body) = request.into_parts();
         let changes = !matches!(head.method, Method::GET | Method::HEAD);
         let change = changes.then_some(&head.method);
-        let person = match bearer(desk, &head.headers).await? {
-            None => by_session(desk, &head.headers, change).await?,
-            person => person,
+        let (person, by_session) = match bearer(desk, &head.headers).await? {
+            None => (by_session(desk, &head.headers, change).await?, true),
+            person => (person, false),
         };
         let person = person.ok_or_else(|| Refusal::nobody("log in first"))?;
         // A `+` of a query is a space, as browsers and most libraries write it.
@@ -116,6 +120,7 @@ impl FromRequest<Desk> for Asked {
         let url = url(&head.headers, &head.extensions, head.uri.path());
         Ok(Self {
             person,
+            by_session,
             query,
             body,
             url,
@@ -207,6 +212,20 @@ impl Asked {
     /// The role is less.
     pub fn as_at_least(&self, role: Role) -> Answer<&Person> {
         at_least(&self.person, role)
+    }
+
+    /// Refuses whoever is known by a session alone: what is given here would outlive it.
+    ///
+    /// # Errors
+    ///
+    /// They showed no token.
+    pub fn by_token(&self) -> Answer<&Person> {
+        match self.by_session {
+            true => Err(Refusal::nobody(
+                "a session gets no token and no key: log in first",
+            )),
+            false => Ok(&self.person),
+        }
     }
 
     /// Is a switch of the query on? None is off.

@@ -64,7 +64,7 @@ struct AskedOfList {
 impl AskedOfList {
     fn wanted(&self) -> Wanted {
         let status = STATUSES.iter().find(|known| **known == self.status);
-        let text = self.text.trim().to_lowercase().replace('\0', "\u{fffd}");
+        let text = self.text.trim().replace('\0', "\u{fffd}");
         Wanted {
             computer: self.computer.parse().ok(),
             status: status.map(|status| (*status).to_owned()),

@@ -203,7 +203,11 @@ impl Interest {
             Self::PackagesOf(id) => *topic == PackagesChanged && subject == id,
             Self::Hosts => *topic == HostChanged,
             // Hosts that lost their worker are told together, without names.
-            Self::Host(uid) => *topic == HostChanged && (subject == uid || subject.is_empty()),
+            // It names the computers that its instances are.
+            Self::Host(uid) => match topic {
+                HostChanged => subject == uid || subject.is_empty(),
+                _ => *topic == ComputerChanged,
+            },
         }
     }
 
@@ -389,19 +393,19 @@ mod tests {
             ("/pending", [false; 7]),
             (
                 "/activities",
-                [false, true, false, false, false, false, false],
+                [false, true, false, false, false, true, true],
             ),
             (
                 "/activities/3",
-                [false, true, false, false, false, false, false],
+                [false, true, false, false, false, true, true],
             ),
             ("/hosts", [false, false, false, true, false, false, false]),
-            ("/hosts/u", [false, false, false, true, false, false, false]),
+            ("/hosts/u", [false, false, false, true, false, true, true]),
             (
                 "/hosts/u/sure",
-                [false, false, false, true, false, false, false],
+                [false, false, false, true, false, true, true],
             ),
-            ("/hosts/v", [false; 7]),
+            ("/hosts/v", [false, false, false, false, false, true, true]),
             ("", [true, false, false, false, true, true, true]),
         ] {
             let interest = Interest::of(page);

@@ -129,7 +129,9 @@ pub async fn reapply(State(desk): State<Desk>, asked: Asked) -> Answer<Json<Valu
 
 /// The numbers of activities that a call is about.
 fn some(asked: &Asked) -> Answer<Vec<i64>> {
-    let ids = asked.numbers("activity_ids")?;
+    let mut ids = asked.numbers("activity_ids")?;
+    ids.sort_unstable();
+    ids.dedup();
     match ids.len() {
         0 => Err(Refusal::missing("activity_ids")),
         1..=AGAIN_MAX => Ok(ids),

@@ -84,6 +84,8 @@ pub async fn one(
     let tx = store::begin(&mut connection).await?;
     if let Some(uid) = store::wsl_page::numbered(&tx, account, id).await? {
         let found = machine::hosts(&tx, person, &[uid], with).await?.pop();
+        // One that waits is none yet, as a computer that waits.
+        let found = found.filter(|(host, _)| host.listed.accepted);
         let (host, mut view) = found.ok_or_else(|| no_computer(id))?;
         machine::add_single(
             &mut view,

@@ -42,7 +42,8 @@ pub async fn list(State(desk): State<Desk>, asked: Asked) -> Answer<Json<Value>>
 /// `POST /credentials`: the only time that the secret half is told.
 pub async fn make(State(desk): State<Desk>, asked: Asked) -> Answer<(StatusCode, Json<Value>)> {
     let title = asked.text("title")?.unwrap_or_default();
-    let made = access_key::make(&desk.store, &desk.secrets, asked.person.id, title).await?;
+    let person = asked.by_token()?.id;
+    let made = access_key::make(&desk.store, &desk.secrets, person, title).await?;
     let made = made.ok_or_else(|| {
         Refusal::argument(
             "TooManyCredentials",

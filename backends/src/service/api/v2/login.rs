@@ -91,7 +91,7 @@ pub async fn switch_account(State(desk): State<Desk>, asked: Asked) -> Answer<Js
         Some(account) => account,
         None => asked.needed("account_name")?,
     };
-    of_account(&asked.person, Some(account))?;
+    of_account(asked.by_token()?, Some(account))?;
     let minutes = minutes(&asked.body)?;
     told(&desk, asked.person, minutes).await
 }

@@ -21,7 +21,7 @@ DEMO_PROGRAMS := portcullis schema appserver pingserver message-server api packa
 help:
 	@echo 'make demo    build, start the workers and the edge on this machine, run until Ctrl-C'
 	@echo '             PROFILE=dev|release  WORKERS=N  HTTP_PORT=80 HTTPS_PORT=443 GRPC_PORT=6554  SHIFT=0'
-	@echo 'make test    format, lints and every test'
+	@echo 'make test    format, lints, every fuzz target for 5 s, and every test'
 	@echo 'make fuzz    feed hostile input to every parser, SECONDS=N seconds each'
 	@echo 'make bench   compare with HAProxy, nginx, Apache and Caddy on this machine'
 	@echo '             FORM=quick|full  BENCH_FLAGS="--cases h1,h2 --proxies portcullis,haproxy"'

@@ -8,9 +8,10 @@
 #   WORKERS=N        workers of each pool that has more than one port (default 2, message-system 4)
 #   PROFILE=release  which build is run: release or dev
 #   CONFIG=routes.yaml
-#   SHIFT=0          the ports of all workers and of the admin listener are so much higher, where others have them
+#   SHIFT=0          the ports of all workers and of the admin listener are so much higher, where others have them;
+#                    beside another demo set DATA and LOGS, too
 #   DATA=.data       where database, broker and their passwords are kept from one demo to the next
-#   LOGS=.demo/logs  where the children's logs are; those of the last demo are removed
+#   LOGS=.demo/logs  where the children's logs are; those of the last demo are removed, and nothing else
 #   RESTART=5        seconds after which a database, broker or Vault that ended is started again; or off: it is told how
 #   READY_SECONDS=60 how long each child may take until it is ready
 #
@@ -35,6 +36,7 @@ outbox-relay         outbox-relay         9101  9101  1  private         works
 '
 readonly SERVERS='postgres rabbitmq vault'
 readonly EDGE_STOP_SECONDS=35 WORKER_STOP_SECONDS=8
+readonly RESERVED_PORTS=/proc/sys/net/ipv4/ip_local_reserved_ports
 
 export HTTP_PORT=${HTTP_PORT:-80} HTTPS_PORT=${HTTPS_PORT:-443} GRPC_PORT=${GRPC_PORT:-6554}
 PROFILE=${PROFILE:-release}
@@ -50,6 +52,8 @@ declare -A child_name=() child_log=()   # by process id, living children only
 declare -A server_pid=() server_port=() # by name; no process id where it has ended
 declare -a worker_pids=()
 edge_pid= password=
+data_lock= logs_lock=                   # file descriptors
+reserved_before= reserved_ours=         # what the kernel kept free before us, and since
 
 say() { printf 'demo: %s\n' "$*"; }
 problem() { printf 'demo: %s\n' "$*" >&2; }
@@ -60,12 +64,14 @@ main() {
     bin=$(directory_of_binaries)
     read_settings
     check_files "$bin"
-    reserve_ports
     check_ports
+    reach_data
     mkdir -p "$LOGS"
-    rm -f "$LOGS"/*.log
+    keep_others_out
+    remove_logs
     trap stop_all EXIT
     trap 'say "stopping"; exit 0' INT TERM HUP
+    reserve_ports
     start_servers
     write_settings "$bin"
     start_workers "$bin"
@@ -105,10 +111,7 @@ workers_of() {
 read_settings() {
     local name value
     # The highest of the ports is 50052.
-    [[ $SHIFT =~ ^[0-9]{1,5}$ ]] && (( SHIFT <= 65535 - 50052 )) || die "SHIFT=$SHIFT is not a number from 0 to $((65535 - 50052))"
-    # RabbitMQ's mapper of ports and its node have two ports from 15672 on, which the edge would take for workers.
-    (( 9101 + SHIFT < 15672 || 8070 + SHIFT > 15799 )) ||
-        die "SHIFT=$SHIFT: RabbitMQ has ports between $((8070 + SHIFT)) and $((9101 + SHIFT)): choose another"
+    [[ $SHIFT =~ ^(0|[1-9][0-9]{0,4})$ ]] && (( SHIFT <= 65535 - 50052 )) || die "SHIFT=$SHIFT is not a number from 0 to $((65535 - 50052))"
     [[ $RESTART == off || $RESTART =~ ^[0-9]{1,4}$ ]] || die "RESTART=$RESTART is neither a number of seconds nor off"
     [[ $READY_SECONDS =~ ^[1-9][0-9]{0,3}$ ]] || die "READY_SECONDS=$READY_SECONDS is not a number of seconds"
     admin_port=$((admin_port + SHIFT))
@@ -144,23 +147,31 @@ check_binary() { [[ -x $1/$3 ]] || die "there is no $1/$3: run  make demo PROFIL
 
 # --- Ports ------------------------------------------------------------------------------------
 
-# Keeps outgoing connections off the workers' ports; see deploy/sysctl.d/60-portcullis.conf.
+# Keeps outgoing connections off the workers' ports while we run; see deploy/sysctl.d/60-portcullis.conf.
 reserve_ports() {
-    local file=/proc/sys/net/ipv4/ip_local_reserved_ports now
+    local now
     local range=$((8070 + SHIFT))-$((9100 + SHIFT))
     local reserved=$range,$((50052 + SHIFT))
     (( SHIFT )) || reserved+=,53354
-    now=$(cat "$file" 2>/dev/null) || return 0
+    now=$(cat "$RESERVED_PORTS" 2>/dev/null) || return 0
     # The kernel joins what overlaps, so nothing that stands there is lost.
-    if { echo "${now:+$now,}$reserved" >"$file"; } 2>/dev/null; then
+    if { echo "${now:+$now,}$reserved" >"$RESERVED_PORTS"; } 2>/dev/null; then
+        reserved_before=$now
+        reserved_ours=$(cat "$RESERVED_PORTS")
         return 0
     fi
     [[ ,$now, == *,$range,* ]] ||
         problem "warning: may not reserve the workers' ports ($reserved); an outgoing connection may take one"
 }
 
+# What others have set since we did stays.
+give_ports_back() {
+    [[ -n $reserved_ours && $(cat "$RESERVED_PORTS") == "$reserved_ours" ]] || return 0
+    echo "$reserved_before" >"$RESERVED_PORTS"
+}
+
 check_ports() {
-    local taken=0 unprivileged
+    local taken=0 workers_taken=0 unprivileged
     local -A owner=()
     local address process
     while read -r _ _ _ address _ process; do
@@ -171,10 +182,14 @@ check_ports() {
     public_port_is_free GRPC_PORT "$GRPC_PORT" || taken=1
     (( ! taken )) || problem "choose other ports, for example:  HTTP_PORT=10080 HTTPS_PORT=10443 GRPC_PORT=16554 make demo"
     if [[ -n ${owner[$admin_port]-} ]]; then
-        problem "port $admin_port (admin listener of the edge) is taken by ${owner[$admin_port]}: is another edge running?"
+        problem "port $admin_port (admin listener of the edge) is taken by ${owner[$admin_port]}: is another edge running? SHIFT moves ours"
         taken=1
     fi
     each_pool worker_ports_are_free
+    if (( workers_taken )); then
+        problem "the workers' ports are those of the pools in $CONFIG: stop that process first, or set SHIFT; beside another demo set DATA and LOGS, too, for example  SHIFT=1000 DATA=.demo/data-2 LOGS=.demo/logs-2 make demo"
+        taken=1
+    fi
     # A database or a broker of the machine's own may have the usual port.
     first_free_port postgres 5432 5499
     first_free_port rabbitmq 5672 5699
@@ -186,7 +201,7 @@ check_ports() {
     fi
 }
 
-# These three see the caller's `owner` and `taken`.
+# These three see the caller's `owner`, `taken` and `workers_taken`.
 first_free_port() {
     local name=$1 first=$2 last=$3 port
     for ((port = first; port <= last; port++)); do
@@ -215,21 +230,40 @@ worker_ports_are_free() {
             # The edge would find it and send it requests.
             problem "port $port (in the range of $pool) is taken by ${owner[$port]}"
         fi
-        problem "the workers' ports are those of the pools in $CONFIG: stop that process first, or set SHIFT, for example  SHIFT=1000 make demo"
-        taken=1
+        workers_taken=1
     done
 }
 
 # --- Starting ---------------------------------------------------------------------------------
 
+# A second demo with these directories would remove the addresses and logs of the one that runs.
+keep_others_out() {
+    exec {data_lock}>>"$DATA/.demo-data.lock" {logs_lock}>>"$LOGS/.demo-logs.lock"
+    flock -n "$data_lock" || die "another demo uses $DATA: set DATA and LOGS to other directories, too"
+    flock -n "$logs_lock" || die "another demo uses $LOGS: set LOGS to another directory"
+}
+
+# Those of the last demo, by the names that we give. Other files may lie there, too.
+remove_logs() {
+    local name
+    rm -f "$LOGS/schema.log"
+    for name in edge $SERVERS; do
+        rm -f "$LOGS/$name".{out,err}.log
+    done
+    each_pool remove_logs_of_pool
+}
+
+remove_logs_of_pool() { rm -f "$LOGS/$1"-[0-9][0-9][0-9][0-9]{,[0-9]}.{out,err}.log; }
+
 # Starts one child: name, log, command. Its process id is in `started`.
 #
 # A session of its own keeps Ctrl-C from the child, so that the order of stopping is ours; should
-# this script be killed outright, the kernel sends the child SIGTERM.
+# this script be killed outright, the kernel sends the child SIGTERM. No child has the locks, which end with this script.
 start() {
     local name=$1 log=$2
     shift 2
-    setsid setpriv --pdeathsig TERM -- "$@" </dev/null >>"$log.out.log" 2>>"$log.err.log" &
+    setsid setpriv --pdeathsig TERM -- "$@" </dev/null >>"$log.out.log" 2>>"$log.err.log" \
+        {data_lock}>&- {logs_lock}>&- &
     started=$!
     child_name[$started]=$name
     child_log[$started]=$log.err.log
@@ -247,7 +281,6 @@ title() {
 # Servers of our own; what they hold is kept for the next demo.
 start_servers() {
     local name
-    reach_data
     for name in $SERVERS; do
         start_server "$name"
         await_server "$name"
@@ -256,15 +289,30 @@ start_servers() {
 }
 
 start_server() {
+    local -a command
+    server_command "$1"
     # By these they say that they are there.
     rm -f "$DATA/$1/url" "$DATA/$1/hostagent-url"
-    start "$1" "$LOGS/$1" "scripts/$1.sh" "$DATA/$1" "${server_port[$1]}"
+    start "$1" "$LOGS/$1" "${command[@]}"
     server_pid[$1]=$started
 }
 
+# Into the caller's `command`.
+server_command() {
+    local avoid
+    command=("scripts/$1.sh" "$DATA/$1" "${server_port[$1]}")
+    [[ $1 == rabbitmq ]] || return 0
+    # It takes two more ports. In the range of a pool the edge would take them for workers, elsewhere they could be its own.
+    avoid=$HTTP_PORT,$HTTPS_PORT,$GRPC_PORT,$admin_port,${server_port[vault]}
+    each_pool avoid_range
+    command=(env "AVOID_PORTS=$avoid" "${command[@]}")
+}
+
+avoid_range() { avoid+=,$3-$4; }
+
 await_server() {
-    local pid=${server_pid[$1]} turns
-    for ((turns = READY_SECONDS * 10; turns > 0; turns--)); do
+    local pid=${server_pid[$1]} end=$((SECONDS + READY_SECONDS))
+    while (( SECONDS <= end )); do
         lives "$pid" || fail_with_log "$pid" "ended before it was ready"
         # RabbitMQ is not waited for: workers do without for as long as it takes.
         ! is_there "$1" begins || return 0
@@ -276,7 +324,11 @@ await_server() {
 # With a second word, whether RabbitMQ has begun; else whether it listens.
 is_there() {
     case $1 in
-        postgres) [[ -s $DATA/postgres/url ]] && psql -X -q -d "$(<"$DATA/postgres/url")" -c 'select 1' >/dev/null 2>&1 ;;
+        postgres)
+            [[ -s $DATA/postgres/url ]] || return 1
+            # One may live and answer nothing.
+            timeout 5 psql -X -q -d "$(<"$DATA/postgres/url")" -c 'select 1' >/dev/null 2>&1
+            ;;
         rabbitmq)
             [[ -s $DATA/rabbitmq/hostagent-url ]] || return 1
             [[ -n ${2-} ]] || (: <"/dev/tcp/127.0.0.1/${server_port[rabbitmq]}") 2>/dev/null
@@ -453,6 +505,7 @@ probe_grpc() {
 
 # --- Telling ----------------------------------------------------------------------------------
 
+# Sees the caller's `bin`.
 print_tables() {
     local web="https://localhost:$HTTPS_PORT"
     [[ $HTTPS_PORT != 443 ]] || web=https://localhost
@@ -471,10 +524,10 @@ print_tables() {
     curl --cacert certs/ca.pem $web/ping -d insecure_id=1
     curl --cacert certs/ca.pem $web/api/v2/openapi.json
     curl --cacert certs/ca.pem $web/repository/standalone/ubuntu/dists/noble-staging/InRelease
-    schema --config $DATA/services.conf pocket standalone/ubuntu/noble/staging --key YOUR.asc      (then dput; see docs/services.md)
+    $bin/schema --config $DATA/services.conf pocket standalone/ubuntu/noble/staging --key YOUR.asc      (then dput; see docs/services.md)
     curl http://127.0.0.1:$admin_port/metrics
     curl http://127.0.0.1:$admin_port/status      (the pools, and whether PostgreSQL, RabbitMQ and the Vault are there)
-    .venv/bin/python tests/clients/hostagent.py localhost:$GRPC_PORT certs/ca.pem      (a WSL host: accept it, then give it orders)
+    .venv/bin/python tests/clients/hostagent.py localhost:$GRPC_PORT certs/ca.pem      (after  make setup-test: a WSL host; accept it, then give it orders)
     kill ${worker_pids[2]-PID}      (${child_name[${worker_pids[2]-none}]-a worker}; the pool goes on without it)
     kill -INT ${server_pid[postgres]}      (PostgreSQL; the services stay up. ${server_pid[rabbitmq]} is RabbitMQ, ${server_pid[vault]} the Vault; $(restarts))
 
@@ -543,33 +596,39 @@ worker_ended() {
 
 # The services go on without it, and find it again by themselves.
 server_ended() {
-    local name=$1 command
+    local name=$1
+    local -a command
     server_pid[$name]=
     say "$(title "$name") (process $2) ended (status $3): the services stay up; its log is $LOGS/$name.err.log"
-    command="scripts/$name.sh $DATA/$name ${server_port[$name]}"
     if [[ $RESTART == off ]]; then
-        say "start it again with  $command"
+        server_command "$name"
+        say "start it again with  ${command[*]}"
         return
     fi
     say "it is started again in $RESTART s"
-    sleep "$RESTART" &
+    sleep "$RESTART" {data_lock}>&- {logs_lock}>&- &
     child_name[$!]="pause $name"
 }
 
 # Beside us, a look whether it is there. It may end again: a database that was killed may still hold what it needs.
+# Or it lives and does not answer; that is told once, and looked for further on.
 server_again() {
-    local name=$1 pid turns
+    local name=$1 pid end told=
     start_server "$name"
     pid=${server_pid[$name]}
     say "$(title "$name") is started again (process $pid)"
+    end=$((SECONDS + READY_SECONDS))
     (
-        for ((turns = READY_SECONDS * 5; turns > 0; turns--)); do
-            lives "$pid" || exit 1
+        while lives "$pid"; do
             ! is_there "$name" || exit 0
+            if [[ -z $told ]] && (( SECONDS >= end )); then
+                say "$(title "$name") (process $pid) lives, but is not there after $READY_SECONDS s: its log is $LOGS/$name.err.log; to have it started anew  kill -KILL $pid"
+                told=1
+            fi
             sleep 0.2
         done
         exit 1
-    ) &
+    ) {data_lock}>&- {logs_lock}>&- &
     child_name[$!]="look $name"
 }
 
@@ -609,6 +668,7 @@ stop_all() {
     done
     stop_group "$WORKER_STOP_SECONDS" "${others[@]}"
     stop_group "$WORKER_STOP_SECONDS" "${servers[@]}"
+    give_ports_back
     say "everything started here is stopped"
     exit "$status"
 }

@@ -6,8 +6,9 @@
 #
 # The directory is made at first use. It holds everything of the node: data, configuration, cookie, and the files `url`
 # and `hostagent-url` (mode 0600), with which to connect: amqp://landscape:PASSWORD@127.0.0.1:PORT/VHOST, where VHOST is
-# `landscape` or `landscape-hostagent`. The node has a name, a port mapper (epmd) and a port for distribution of its own;
-# only 127.0.0.1 is listened on. Root runs it as the user `rabbitmq`, who comes with Debian's package. The machine's own
+# `landscape` or `landscape-hostagent`. The node has a name, a port mapper (epmd) and a port for distribution of its own,
+# neither of which is one of AVOID_PORTS (default 8000-9200, where an edge would take it for a worker; `9000-9100,9901` is
+# a list); only 127.0.0.1 is listened on. Root runs it as the user `rabbitmq`, who comes with Debian's package. The machine's own
 # node is never touched. When whoever started this dies, the node stops.
 set -euo pipefail
 
@@ -15,6 +16,8 @@ die() { printf 'rabbitmq: %s\n' "$*" >&2; exit 1; }
 
 (( $# >= 2 )) || die 'usage: scripts/rabbitmq.sh DIRECTORY PORT [fleeting]'
 dir=$1 port=$2 mode=${3:-lasting}
+avoid=${AVOID_PORTS-8000-9200}
+[[ ,$avoid, =~ ^,([1-9][0-9]{0,4}(-[1-9][0-9]{0,4})?,)*$ || -z $avoid ]] || die "AVOID_PORTS=$avoid is no list of ports and ranges"
 
 server=/usr/lib/rabbitmq/bin/rabbitmq-server
 [[ -x $server ]] || server=$(command -v rabbitmq-server || true)
@@ -77,16 +80,27 @@ done
 end=TERM
 [[ $mode != fleeting ]] || end=KILL
 # The first free port above the node's own, or above the one that was taken last; below those from which the kernel takes
-# the ports of outgoing connections, one of which could have it before the node does.
+# the ports of outgoing connections, one of which could have it before the node does; and none of those to be avoided.
 read -r outgoing _ </proc/sys/net/ipv4/ip_local_port_range || outgoing=32768
 next=$(( port + 10000 ))
 (( next < outgoing )) || next=$(( outgoing - 2768 + port % 2700 ))
 (( next > 1024 )) || next=$(( port + 10000 > 60000 ? 30000 : port + 10000 ))
+# Steps over the range in which the next port lies, if it lies in one.
+step_over() {
+    local span
+    for span in ${avoid//,/ }; do
+        if (( next >= ${span%-*} && next <= ${span#*-} )); then
+            next=$(( ${span#*-} + 1 ))
+            return 0
+        fi
+    done
+    return 1
+}
 free_port() {
     local taken
     # Also of connections, and of those that ended a moment ago.
     taken=$(ss -Htan | awk '{ sub(/.*:/, "", $4); print $4 }')
-    while grep -qx "$next" <<<"$taken"; do next=$(( next + 1 )); done
+    while step_over || { grep -qx "$next" <<<"$taken" && next=$(( next + 1 )); }; do :; done
     (( next < 65535 )) || die 'no free port is left for the node'
     free=$next
     next=$(( next + 1 ))

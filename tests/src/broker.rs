@@ -80,10 +80,22 @@ pub struct Node {
 impl Node {
     /// A fresh one.
     pub fn start() -> Node {
+        Node::with(&[])
+    }
+
+    /// A fresh one that takes none of these ports: `9000-9100,9901`.
+    pub fn that_avoids(ports: &str) -> Node {
+        Node::with(&[("AVOID_PORTS", ports)])
+    }
+
+    fn with(environment: &[(&str, &str)]) -> Node {
         stack::remove_leftovers(NAME);
         let name = format!("{NAME}-{}-{:08x}", std::process::id(), fastrand::u32(..));
         let (dir, port) = (std::env::temp_dir().join(name), free_range(1));
-        let child = start(&dir, port, "lasting");
+        let child = command(&dir, port, "lasting")
+            .envs(environment.iter().copied())
+            .spawn()
+            .expect("scripts/rabbitmq.sh can be started");
         until_ready(&dir, port);
         Node { dir, port, child }
     }
@@ -136,15 +148,20 @@ impl Drop for Node {
 }
 
 fn start(dir: &Path, port: u16, mode: &str) -> Child {
+    let child = command(dir, port, mode).spawn();
+    child.expect("scripts/rabbitmq.sh can be started")
+}
+
+fn command(dir: &Path, port: u16, mode: &str) -> Command {
     let log = std::fs::File::create(dir.with_extension("log")).expect("a log can be made");
-    Command::new(stack::root().join("scripts/rabbitmq.sh"))
+    let mut command = Command::new(stack::root().join("scripts/rabbitmq.sh"));
+    command
         .arg(dir)
         .args([&port.to_string(), mode])
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("one more handle"))
-        .stderr(log)
-        .spawn()
-        .expect("scripts/rabbitmq.sh can be started")
+        .stderr(log);
+    command
 }
 
 /// Waits until it answers the greeting of AMQP 0-9-1, which it does when all of it is there.

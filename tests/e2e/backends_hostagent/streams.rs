@@ -14,8 +14,8 @@ use super::{HOSTS, House, STATES, started};
 const HELD: usize = 10_000;
 /// Streams of one connection: an edge shares connections to its workers.
 const EACH: usize = 100;
-/// Most memory of the worker for each stream, bytes: three times what is seen, with what the allocator keeps back.
-const BYTES_MAX: usize = 20 * 1024;
+/// Most memory of the worker for each stream, bytes: more than three times what is seen, with what the allocator keeps back.
+const BYTES_MAX: usize = 24 * 1024;
 
 /// Opens the streams of hosts that are known, `count` of them.
 async fn streams(database: &Database, port: u16, count: usize) -> HashMap<String, HostAgent> {

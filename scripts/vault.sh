@@ -60,7 +60,10 @@ ask() {
 # The text of a field in the last answer.
 field() { sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p" "$dir/answer" | head -n 1; }
 
-# Beside the server: waits for it, makes it what the services need, and says so.
+unclear() { printf 'vault: the answer %s is not understood\n' "$*" >&2; return 1; }
+
+# Beside the server: waits for it, makes it what the services need, and says so. Each step says by itself that it failed:
+# `set -e` does not hold where the whole is asked whether it did. A key that is there is never written over.
 prepare() {
     local turns version
     for ((turns = 300; turns > 0; turns--)); do
@@ -68,14 +71,18 @@ prepare() {
         curl -s --max-time 2 -o /dev/null "$api/sys/init" && break
         sleep 0.1
     done
-    ask GET sys/init
-    if ! grep -q '"initialized":true' "$dir/answer"; then
-        ask PUT sys/init '{"secret_shares":1,"secret_threshold":1}'
+    ask GET sys/init || return 1
+    if grep -q '"initialized":false' "$dir/answer"; then
+        if [[ -s $dir/unseal-key ]]; then
+            printf 'vault: %s is that of another Vault: remove %s to begin anew\n' "$dir/unseal-key" "$dir" >&2
+            return 1
+        fi
+        ask PUT sys/init '{"secret_shares":1,"secret_threshold":1}' || return 1
         sed -n 's/.*"keys":\["\([^"]*\)".*/\1/p' "$dir/answer" >"$dir/unseal-key"
         field root_token >"$dir/root-token"
-        [[ -s $dir/unseal-key && -s $dir/root-token ]] || die 'the answer to init is not understood'
+        [[ -s $dir/unseal-key && -s $dir/root-token ]] || unclear 'to init' || return 1
     fi
-    ask PUT sys/unseal "{\"key\":\"$(<"$dir/unseal-key")\"}"
+    ask PUT sys/unseal "{\"key\":\"$(<"$dir/unseal-key")\"}" || return 1
     # A server that was just unsealed may still be setting itself up.
     for ((turns = 50; turns > 0; turns--)); do
         ask GET sys/mounts 2>/dev/null && break
@@ -84,19 +91,19 @@ prepare() {
     if [[ ! -s $dir/secret-id ]]; then
         version=2
         [[ $kind != rvault ]] || version=1
-        ask POST sys/mounts/services "{\"type\":\"kv\",\"options\":{\"version\":\"$version\"}}"
-        ask POST sys/auth/approle '{"type":"approle"}'
+        ask POST sys/mounts/services "{\"type\":\"kv\",\"options\":{\"version\":\"$version\"}}" || return 1
+        ask POST sys/auth/approle '{"type":"approle"}' || return 1
         # A server that knows no policies lets a token do all.
         ask PUT sys/policy/services \
             '{"policy":"path \"services/*\" { capabilities = [\"create\",\"read\",\"update\",\"delete\"] }"}' 2>/dev/null ||
-            [[ $kind == rvault ]]
-        ask POST auth/approle/role/services '{"token_policies":"services","token_ttl":"1h","token_max_ttl":"24h"}'
-        ask GET auth/approle/role/services/role-id
+            [[ $kind == rvault ]] || return 1
+        ask POST auth/approle/role/services '{"token_policies":"services","token_ttl":"1h","token_max_ttl":"24h"}' || return 1
+        ask GET auth/approle/role/services/role-id || return 1
         field role_id >"$dir/role-id"
         printf '%s\n' "$version" >"$dir/kv"
-        ask POST auth/approle/role/services/secret-id '{}'
+        ask POST auth/approle/role/services/secret-id '{}' || return 1
         field secret_id >"$dir/secret-id"
-        [[ -s $dir/role-id && -s $dir/secret-id ]] || die 'the answers about the role are not understood'
+        [[ -s $dir/role-id && -s $dir/secret-id ]] || unclear 'about the role' || return 1
     fi
     rm -f "$dir/answer"
     printf 'http://127.0.0.1:%s\n' "$port" >"$dir/url.new"

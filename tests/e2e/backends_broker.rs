@@ -1,5 +1,7 @@
 //! Are services told over the broker, and does nothing get lost where it, or a relay, dies?
 
+use std::time::Duration;
+
 use e2e::bpickle::{Pickle, d, i, l, u};
 use e2e::{Agent, Broker, Database, Node, Raw, Service, Way, eventually};
 
@@ -190,7 +192,7 @@ async fn fifty_thousand_computers_ping_one_worker() {
         &database,
         &broker.with(&[("PINGSERVER__WRITE", "1s")]),
     );
-    let began = std::time::Instant::now();
+    let before = pings.cpu_time();
     let mut yes = 0;
     let mut raw = Raw::tcp(pings.port()).await;
     for batch in 0..COMPUTERS / 100 {
@@ -212,10 +214,11 @@ async fn fifty_thousand_computers_ping_one_worker() {
         }
     }
     assert_eq!(yes, COMPUTERS / 100);
-    let took = began.elapsed();
+    let took = pings.cpu_time().saturating_sub(before);
+    println!("{took:?} of a processor for {COMPUTERS} pings");
     assert!(
-        took < e2e::patience() * 2,
-        "all of them in half a minute, not {took:?}"
+        took < Duration::from_secs(30),
+        "one worker stands {COMPUTERS} computers that ping every 30 s: it must not take {took:?} of a processor for them"
     );
     eventually("all of them are written down", || async {
         let written = database.sql("select count(*) from computer_ping");

@@ -6,7 +6,7 @@ use e2e::person::EMAIL;
 use e2e::tls_front::{Front, TlsFront};
 use e2e::{
     AccessKey, Agent, Authority, Database, House, Leaf, Raw, Rest, Service, TempDir, Vault, Way,
-    eventually, for_a_while, free_range,
+    eventually, for_a_while, free_range, patience,
 };
 use serde_json::json;
 
@@ -439,8 +439,11 @@ async fn a_token_that_is_replaced_in_its_file_is_taken_before_the_old_one_ends()
         let fresh = dir.write("fresh", token);
         std::fs::rename(fresh, dir.path().join("token")).expect("our own directory");
     };
-    // It ends in ten seconds, and nobody can renew it.
-    replace(&vault.token(10, false).await);
+    // It ends after what two waits may last, and nobody can renew it.
+    let life = patience() * 2;
+    let seconds = u32::try_from(life.as_secs()).expect("not for ever");
+    let old = vault.token(seconds, false).await;
+    replace(&old);
     let mut settings = vault.settings();
     let login = ["SECRET__VAULT_ROLE_ID", "SECRET__VAULT_SECRET_ID_FILE"];
     settings.retain(|(key, _)| !login.contains(key));
@@ -461,8 +464,12 @@ async fn a_token_that_is_replaced_in_its_file_is_taken_before_the_old_one_ends()
         log.contains("logged in to the Vault anew").then_some(())
     })
     .await;
-    // More than the life of the old one.
-    for_a_while(Duration::from_secs(11)).await;
+    assert!(vault.knows(&old).await, "the new one was taken before");
+    for_a_while(life).await;
+    eventually("the old one has ended", || async {
+        (!vault.knows(&old).await).then_some(())
+    })
+    .await;
     vault.put("registration-key/standalone", "right").await;
     let way = Way::Port(service.port());
     Agent::new("after").set_up(&way, Some("right")).await;

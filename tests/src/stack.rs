@@ -325,6 +325,25 @@ impl Service {
         kib.expect("the kernel tells it") * 1024
     }
 
+    /// Time of a processor that it has used.
+    pub fn cpu_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
+        let stat = stat.expect("it lives");
+        // Its name stands in parentheses and may hold anything; the 12th and the 13th field behind are of the program and of
+        // the kernel.
+        let (_, fields) = stat.rsplit_once(')').expect("a name");
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        let ticks: f64 = ticks
+            .map(|ticks| ticks.parse::<f64>().expect("a number"))
+            .sum();
+        let told = Command::new("getconf").arg("CLK_TCK").output();
+        let told = told
+            .ok()
+            .and_then(|told| String::from_utf8(told.stdout).ok());
+        let each_second = told.and_then(|text| text.trim().parse().ok());
+        Duration::from_secs_f64(ticks / each_second.unwrap_or(100.0))
+    }
+
     /// Kills it as the kernel would: no goodbye.
     pub fn kill(&mut self) {
         let _ = self.child.kill();

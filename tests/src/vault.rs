@@ -181,6 +181,13 @@ impl Vault {
             .to_owned()
     }
 
+    /// Is a token good?
+    pub async fn knows(&self, token: &str) -> bool {
+        let path = "auth/token/lookup-self";
+        let (status, _) = self.ask_by(token, "GET", path, &Value::Null).await;
+        status == 200
+    }
+
     /// Can a token ask for a longer life? Not of `rvault`.
     pub async fn renews(&self) -> bool {
         let token = self.token(60, true).await;

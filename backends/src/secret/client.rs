@@ -237,6 +237,17 @@ impl Client {
     ///
     /// What is in the way.
     pub fn log_in(&self) -> Answer<Token> {
+        let told = self.try_log_in();
+        if let (Err(trouble), LoginSecret::File(file)) = (&told, &self.secret)
+            && !matches!(trouble, Trouble::Refused | Trouble::Settings(_))
+        {
+            // Nobody has said whether it is any good: it is tried again.
+            file.forget();
+        }
+        told
+    }
+
+    fn try_log_in(&self) -> Answer<Token> {
         match &self.settings.login {
             Login::Token(_) => {
                 let mut token = Token {

@@ -50,6 +50,11 @@ impl Watched {
         std::fs::read(&self.path)
     }
 
+    /// What was read is of no use yet: the file looks otherwise until it is read again.
+    pub fn forget(&self) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Does it look otherwise than when it was read last? One that is gone did not change: what it said
     /// is all there is.
     pub fn is_changed(&self) -> bool {
@@ -94,6 +99,9 @@ mod tests {
         std::fs::write(&path, "three").expect("written");
         assert!(file.is_changed());
         assert_eq!(file.read().expect("it is there"), b"three");
+        assert!(!file.is_changed());
+        file.forget();
+        assert!(file.is_changed());
         std::fs::remove_file(&path).expect("it is there");
         assert!(!file.is_changed());
     }

@@ -374,6 +374,16 @@ mod tests {
         })
     }
 
+    /// Looks once. The token that is held then, and since when.
+    async fn looked(vault: &Arc<Vault>) -> (String, Instant) {
+        let looking = Arc::clone(vault);
+        let look = tokio::task::spawn_blocking(move || looking.look());
+        look.await.expect("it looks");
+        let held = lock(&vault.token).clone();
+        let (token, since) = held.expect("it is logged in");
+        (token.text.to_string(), since)
+    }
+
     #[tokio::test]
     async fn trouble_lasts_until_something_is_told() {
         let good = Arc::new(AtomicBool::new(true));
@@ -464,7 +474,82 @@ mod tests {
         }
         std::fs::remove_file(&file).expect("it is there");
         assert!(matches!(vault.get("a").await, Ok(None)));
-        let last = lock(&asked).last().cloned();
-        assert_eq!(last.as_deref(), Some("/v1/kv/data/p/a second"));
+        // The task asks, too.
+        let asked = lock(&asked).clone();
+        let read = asked.iter().any(|one| one == "/v1/kv/data/p/a second");
+        assert!(read, "{asked:?}");
+    }
+
+    #[tokio::test]
+    async fn a_new_login_that_nobody_has_judged_is_tried_again_while_the_old_one_serves() {
+        let file = std::env::temp_dir().join(format!("backends-vault-{}", fastrand::u64(..)));
+        std::fs::write(&file, "first").expect("a file");
+        let busy = Arc::new(AtomicBool::new(true));
+        let now = Arc::clone(&busy);
+        let (url, asked) = vault(move |path, token| match path {
+            "/v1/sys/seal-status" => (200, r#"{"sealed":false}"#),
+            _ if token == "second" && now.load(Ordering::SeqCst) => (429, ""),
+            "/v1/auth/token/lookup-self" => (200, r#"{"data":{"ttl":0}}"#),
+            _ => (404, r#"{"errors":[]}"#),
+        });
+        let settings = settings(url, Source::File(file.clone()));
+        let vault = Vault::open(settings, Duration::ZERO, None).expect("a vault");
+        assert_eq!(looked(&vault).await.0, "first");
+        std::fs::write(&file, "second").expect("a file");
+        let tried = "/v1/auth/token/lookup-self second";
+        let mut looks = 0;
+        while !lock(&asked).iter().any(|one| one == tried) {
+            assert_eq!(looked(&vault).await.0, "first");
+            looks += 1;
+            assert!(looks < 1000, "it is never tried");
+        }
+        busy.store(false, Ordering::SeqCst);
+        let mut looks = 0;
+        while looked(&vault).await.0 != "second" {
+            looks += 1;
+            assert!(looks < 1000, "it is never tried again");
+        }
+        std::fs::remove_file(&file).expect("it is there");
+    }
+
+    #[tokio::test]
+    async fn a_token_is_renewed_at_half_of_its_life_and_not_before() {
+        let (url, asked) = vault(|path, _| match path {
+            "/v1/sys/seal-status" => (200, r#"{"sealed":false}"#),
+            "/v1/auth/token/lookup-self" => (200, r#"{"data":{"ttl":3600}}"#),
+            "/v1/auth/token/renew-self" => (
+                200,
+                r#"{"auth":{"client_token":"t0ken","lease_duration":3600}}"#,
+            ),
+            _ => (404, r#"{"errors":[]}"#),
+        });
+        let settings = settings(url, Source::Text(Hidden::new("t0ken")));
+        let vault = Vault::open(settings, Duration::ZERO, None).expect("a vault");
+        let renewals = || {
+            let asked = lock(&asked).clone();
+            asked
+                .iter()
+                .filter(|one| *one == "/v1/auth/token/renew-self t0ken")
+                .count()
+        };
+        // As if it had been given so many seconds ago.
+        let age = |seconds| {
+            let given = Instant::now().checked_sub(Duration::from_secs(seconds));
+            let mut held = lock(&vault.token);
+            held.as_mut().expect("it is held").1 = given.expect("such a time");
+        };
+        looked(&vault).await;
+        age(1000);
+        looked(&vault).await;
+        assert_eq!(renewals(), 0);
+        age(1801);
+        // The task looks, too, and may have done it first.
+        let (text, since) = looked(&vault).await;
+        assert_eq!(text, "t0ken");
+        assert!(renewals() > 0);
+        assert!(
+            since.elapsed() < Duration::from_secs(1800),
+            "it begins anew"
+        );
     }
 }

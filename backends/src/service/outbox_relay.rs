@@ -57,6 +57,7 @@ fn open(ground: Ground) -> Live {
         services: Publisher::new(&ground.broker, Vhost::Services),
         hostagent: Publisher::new(&ground.broker, Vhost::Hostagent),
         signed: None,
+        loses: false,
     };
     tokio::spawn(relay.run(ground.settings.broker.poll, ground.worker.clone()));
     let routes = Router::new().fallback(|| async { Error::NotFound });
@@ -72,6 +73,8 @@ struct Relay {
     services: Publisher,
     hostagent: Publisher,
     signed: Option<Instant>,
+    /// Were notes given up, and is that still going on?
+    loses: bool,
 }
 
 impl Relay {
@@ -87,6 +90,7 @@ impl Relay {
                         info!("notes are told again");
                     }
                     failing = false;
+                    self.loses = false;
                     if count == BATCH as usize {
                         Duration::ZERO
                     } else {
@@ -145,17 +149,20 @@ impl Relay {
 
     /// Keeps the outbox within its bound, in a transaction of its own: it holds also, and above all, while
     /// the broker is away. Whoever is not told of what was given up is told to look.
-    async fn bound(&self, tx: store::Tx<'_>) -> Result<(), RelayError> {
+    async fn bound(&mut self, tx: store::Tx<'_>) -> Result<(), RelayError> {
         let lost = outbox::bound(&tx, NOTES_MAX).await?;
         if lost > 0 {
-            outbox::put(&tx, &Event::of(Topic::Anything, "")).await?;
+            outbox::put_anything(&tx).await?;
         }
         let (waiting, seconds) = outbox::waiting(&tx).await?;
         store::commit(tx).await?;
         self.metrics.notes_waiting.set(waiting);
         self.metrics.notes_oldest.set(seconds);
         if lost > 0 {
-            warn!(lost, "too many notes waited: everybody is told to look");
+            if !self.loses {
+                warn!(lost, "too many notes wait: everybody is told to look");
+            }
+            self.loses = true;
             self.metrics.notes.with_label_values(&["lost"]).inc_by(lost);
         }
         Ok(())

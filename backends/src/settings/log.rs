@@ -10,6 +10,8 @@ const VARIABLE: &str = "RUST_LOG";
 const DEFAULT: &str = "info";
 /// A target of our own, for which a word alone may stand.
 const OURS: &str = "backends";
+/// Those of the edge, which may be started in one environment with us. They match nothing here.
+const THE_EDGE: [&str; 2] = ["gateway", "portcullis"];
 
 /// The filter that the environment names.
 ///
@@ -31,7 +33,7 @@ pub fn filter(environment: &[(OsString, OsString)]) -> Result<String, String> {
     let text = value.to_str().ok_or_else(|| wrong("not UTF-8"))?;
     EnvFilter::try_new(text).map_err(|problem| wrong(&format!("`{text}`: {problem}")))?;
     let is_a_word = text.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    let is_known = text.parse::<LevelFilter>().is_ok() || text == OURS;
+    let is_known = text.parse::<LevelFilter>().is_ok() || text == OURS || THE_EDGE.contains(&text);
     match is_a_word && !is_known {
         true => Err(wrong(&format!("`{text}` is no level"))),
         false => Ok(text.to_owned()),
@@ -54,6 +56,8 @@ mod tests {
             "debug",
             "OFF",
             "backends",
+            "gateway",
+            "portcullis",
             "warn,backends=debug",
             "lapin::io=trace",
         ] {

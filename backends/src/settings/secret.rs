@@ -125,11 +125,7 @@ pub enum Login {
 
 /// Reads the section.
 pub fn read(keys: &mut Keys) -> Secret {
-    let key = one_of(keys, "key", "key_file").map(|source| match source {
-        Source::Text(text) => text,
-        // It was read a moment ago.
-        Source::File(path) => Hidden::new(std::fs::read_to_string(path).unwrap_or_default()),
-    });
+    let key = one_of(keys, "key", "key_file").map(|(text, _)| text);
     let vault = vault(keys);
     let keeper = match (key, vault) {
         (None, None) => Keeper::Nobody,
@@ -196,8 +192,9 @@ fn vault(keys: &mut Keys) -> Option<Vault> {
 fn login(keys: &mut Keys, needed: bool) -> Option<Login> {
     let mount = keys.text(SECTION, "vault_approle", "approle");
     let role = keys.text(SECTION, "vault_role_id", "");
-    let token = one_of(keys, "vault_token", "vault_token_file");
-    let secret = one_of(keys, "vault_secret_id", "vault_secret_id_file");
+    let source = |(_, source)| source;
+    let token = one_of(keys, "vault_token", "vault_token_file").map(source);
+    let secret = one_of(keys, "vault_secret_id", "vault_secret_id_file").map(source);
     let none = || Source::Text(Hidden::new(""));
     match (token, secret) {
         (Some(_), _) if !role.is_empty() => {
@@ -225,17 +222,26 @@ fn login(keys: &mut Keys, needed: bool) -> Option<Login> {
     }
 }
 
-/// A key, or the file that another key names, which can be read and is not empty.
-fn one_of(keys: &mut Keys, text: &'static str, file: &'static str) -> Option<Source> {
+/// A key, or the file that another key names, which can be read and is not empty: what it says, and where that stands. What
+/// can be read once only, as a pipe, says what it said.
+fn one_of(keys: &mut Keys, text: &'static str, file: &'static str) -> Option<(Hidden, Source)> {
     let (told, path) = (keys.text(SECTION, text, ""), keys.text(SECTION, file, ""));
     if path.is_empty() {
-        return (!told.is_empty()).then(|| Source::Text(Hidden::new(told)));
+        let told = (!told.is_empty()).then(|| Hidden::new(told));
+        return told.map(|told| (told.clone(), Source::Text(told)));
     }
     let problem = if !told.is_empty() {
         format!("`{text}` and `{file}` exclude each other: remove one")
     } else {
         match std::fs::read_to_string(&path) {
-            Ok(content) if !content.trim().is_empty() => return Some(Source::File(path.into())),
+            Ok(content) if !content.trim().is_empty() => {
+                let is_file = std::fs::metadata(&path).is_ok_and(|told| told.is_file());
+                let source = match is_file {
+                    true => Source::File(path.into()),
+                    false => Source::Text(Hidden::new(content.trim())),
+                };
+                return Some((Hidden::new(content), source));
+            }
             Ok(_) => format!("`{file}`: {path}: it is empty"),
             Err(cause) => format!("`{file}`: {path}: {cause}"),
         }
@@ -247,6 +253,9 @@ fn one_of(keys: &mut Keys, text: &'static str, file: &'static str) -> Option<Sou
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+
     use super::*;
 
     fn read_text(text: &str) -> Result<Secret, String> {
@@ -269,6 +278,37 @@ mod tests {
         assert_eq!(vault.url, "http://127.0.0.1:8200");
         let printed = format!("{vault:?}");
         assert!(printed.contains("secret: Text((hidden))"), "{printed}");
+    }
+
+    #[test]
+    fn what_can_be_read_once_only_is_read_once() {
+        let pipe = || {
+            let (reader, mut writer) = std::io::pipe().expect("a pipe");
+            writer.write_all(b"s3cret\n").expect("there is room");
+            let path = format!("/proc/self/fd/{}", reader.as_raw_fd());
+            (reader, path)
+        };
+        let (_kept, path) = pipe();
+        let own = read_text(&format!("key_file = {path}\n")).expect("right");
+        assert_eq!(own.keeper, Keeper::Database(Hidden::new("s3cret\n")));
+        let (_kept, path) = pipe();
+        let text = format!("vault_url = http://127.0.0.1\nvault_token_file = {path}\n");
+        let Keeper::Vault(vault) = read_text(&text).expect("right").keeper else {
+            panic!("a vault was named");
+        };
+        let once = Source::Text(Hidden::new("s3cret"));
+        assert_eq!(vault.login, Login::Token(once));
+        // What stands in a file is read when it is needed: somebody may replace it.
+        let path = std::env::temp_dir().join(format!("backends-secret-{}", fastrand::u64(..)));
+        std::fs::write(&path, "s3cret").expect("a file");
+        let shown = path.display();
+        let text = format!("vault_url = http://127.0.0.1\nvault_token_file = {shown}\n");
+        let read = read_text(&text);
+        std::fs::remove_file(&path).expect("it is there");
+        let Keeper::Vault(vault) = read.expect("right").keeper else {
+            panic!("a vault was named");
+        };
+        assert_eq!(vault.login, Login::Token(Source::File(path)));
     }
 
     #[test]

@@ -40,6 +40,18 @@ pub async fn put(tx: &Tx<'_>, event: &Event) -> Result<()> {
     Ok(())
 }
 
+/// Puts a note that anything may have happened, in place of those that say so already: who hears one looks at everything.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn put_anything(tx: &Tx<'_>) -> Result<()> {
+    let anything = Event::of(Topic::Anything, "");
+    let sql = "delete from outbox where topic = $1";
+    run(tx, sql, &[&anything.topic.name()]).await?;
+    put(tx, &anything).await
+}
+
 /// Puts a note about a computer.
 ///
 /// # Errors

@@ -124,6 +124,20 @@ pub async fn list(tx: &Tx<'_>, account: i64, offset: i64, most: i64) -> Result<(
     Ok((count, scripts))
 }
 
+/// Numbers and titles of scripts of an account by title, `most` of them: what a list to choose from needs.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn titles(tx: &Tx<'_>, account: i64, most: i64) -> Result<Vec<(i64, String)>> {
+    let sql = "select id, title from script where account_id = $1 order by title, id limit $2";
+    let found = rows(tx, sql, &[&account, &most]).await?;
+    let titles = found
+        .iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+    titles.collect()
+}
+
 /// Keeps a script. None where its title is taken.
 ///
 /// # Errors

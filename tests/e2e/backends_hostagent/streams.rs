@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use e2e::hostagent::Cmd;
-use e2e::{Database, H2, HostAgent, Service, eventually, within};
+use e2e::{Database, H2, HostAgent, Raw, Service, eventually, grpc, within};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
@@ -16,6 +16,11 @@ const HELD: usize = 10_000;
 const EACH: usize = 100;
 /// Most memory of the worker for each stream, bytes: more than three times what is seen, with what the allocator keeps back.
 const BYTES_MAX: usize = 24 * 1024;
+
+/// The call that is a host's stream.
+const CONNECT: &str = "/landscapehostagentapi.LandscapeHostAgent/Connect";
+/// How far an order is.
+const STATUS: &str = "/landscapehostagentapi.LandscapeHostAgent/SendCommandStatus";
 
 /// Opens the streams of hosts that are known, `count` of them.
 async fn streams(database: &Database, port: u16, count: usize) -> HashMap<String, HostAgent> {
@@ -117,8 +122,15 @@ async fn the_streams_of_a_worker_that_stops_end_so_that_agents_come_again_and_no
     assert_eq!(house.order(&host.info.uid, &order("Two")).await, 303);
     house.until(STATES, "queued|\nsent|").await;
 
+    // One that has not said a word yet.
+    let mut silent = H2::tcp(first).await.call(grpc::call(CONNECT), false).await;
+    silent.head().await.expect("it is heard");
+
     let mut leaving = house.messengers.remove(0);
-    let stopped = tokio::task::spawn_blocking(move || leaving.stop());
+    let stopped = tokio::task::spawn_blocking(move || {
+        leaving.stop();
+        leaving.log()
+    });
     let mut ends: FuturesUnordered<_> = others.into_values().map(end_of).collect();
     while let Some(end) = within("a stream ends", ends.next()).await {
         assert_eq!(end, UNAVAILABLE);
@@ -128,9 +140,11 @@ async fn the_streams_of_a_worker_that_stops_end_so_that_agents_come_again_and_no
         "Two"
     );
     assert_eq!(host.command().await.expect_err("its end"), UNAVAILABLE);
-    within("the worker ends", stopped)
-        .await
-        .expect("it ended well");
+    let end = within("the silent one ends", silent.rest()).await;
+    assert_eq!(end.expect("its end").grpc_status(), Some(UNAVAILABLE));
+    let log = within("the worker ends", stopped).await;
+    let log = log.expect("it ended well");
+    assert!(!log.contains("the drain deadline has passed"), "{log}");
     // Nobody counts as connected to whom no stream leads.
     assert_eq!(
         house.rows("select count(*) from wsl_host where stream is not null"),
@@ -149,4 +163,38 @@ async fn the_streams_of_a_worker_that_stops_end_so_that_agents_come_again_and_no
     }
     assert_eq!(host.status(&one.request_id, 2, "").await, "0");
     assert_eq!(house.rows(STATES), ["succeeded|"; 3].join("\n"));
+}
+
+#[tokio::test]
+async fn the_end_of_a_worker_leaves_the_streams_alone_of_the_next_one_in_its_place() {
+    let database = Database::fresh();
+    let port = e2e::free_range(1);
+    let start = || Service::at("hostagent-messenger", &database, port, &[]);
+    let mut old = start();
+    // A call that is not finished keeps it.
+    let mut h2 = H2::tcp(port).await;
+    let mut call = h2.call(grpc::call(STATUS), false).await;
+    // Heard one after the other.
+    let health = h2
+        .fetch(e2e::h2_client::request("GET", "/health"), "")
+        .await;
+    assert_eq!(health.status, 200);
+    old.terminate();
+    eventually("it listens no more", || async {
+        let socket = tokio::net::TcpStream::connect(("127.0.0.1", port)).await;
+        socket.is_err().then_some(())
+    })
+    .await;
+    let next = start();
+    let _hosts = streams(&database, port, 1).await;
+    until_connected(&database, 1).await;
+    call.finish_sending(grpc::frame([])).await;
+    eventually("the old one has ended", || {
+        let ended = old.ended();
+        async move { ended.then_some(()) }
+    })
+    .await;
+    until_connected(&database, 1).await;
+    let held = Raw::tcp(next.port()).await.get("/metrics").await.text();
+    assert!(held.contains("backends_host_streams 1"), "{held}");
 }

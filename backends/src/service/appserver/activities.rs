@@ -42,8 +42,7 @@ pub fn routes() -> Router<Desk> {
 ///
 /// The database's.
 pub async fn scripts(tx: &Tx<'_>, session: &Session) -> Result<Vec<(i64, String)>, Error> {
-    let (_, found) = store::script::list(tx, session.person.account, 0, SCRIPTS).await?;
-    Ok(found.into_iter().map(|one| (one.id, one.title)).collect())
+    Ok(store::script::titles(tx, session.person.account, SCRIPTS).await?)
 }
 
 #[derive(Deserialize)]

@@ -3,7 +3,7 @@
 "use strict";
 (() => {
   const mark = document.getElementById("live");
-  let wait = 1000, retry = 0, socket = null, busy = false, again = false, late = false;
+  let wait = 1000, retry = 0, socket = null, soon = 0, busy = false, again = false, late = false;
 
   function says(text) { if (mark) mark.textContent = text; }
 
@@ -46,7 +46,7 @@
     const answer = await fetch(location.href);
     // A worker or the database is away: it comes back without anybody telling so.
     clearTimeout(retry);
-    if (answer.status >= 500) retry = setTimeout(renew, 5000);
+    if (answer.status >= 500) retry = setTimeout(renew, 5000 * (0.8 + Math.random() * 0.6));
     if (!answer.ok) return;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     late = false;
@@ -69,6 +69,12 @@
     busy = false;
   }
 
+  // Told of a change. All who look at a page are told at one moment: they do not come at one moment, and once for all that is
+  // told meanwhile.
+  function told() {
+    soon ||= setTimeout(() => { soon = 0; renew(); }, Math.random() * 500);
+  }
+
   function connect() {
     if (document.hidden || socket) return;
     const url = new URL("/live", location.href);
@@ -77,7 +83,7 @@
     socket = new WebSocket(url);
     // What changed while nobody listened.
     socket.onopen = () => { wait = 1000; says("live"); renew(); };
-    socket.onmessage = renew;
+    socket.onmessage = told;
     socket.onclose = () => {
       socket = null;
       says("");

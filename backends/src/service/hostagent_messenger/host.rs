@@ -30,6 +30,8 @@ const FIRST_WORD: Duration = Duration::from_secs(120);
 const AGAIN: Duration = Duration::from_secs(1);
 /// Orders on the way to one host that it does not take; the rest stays in the database.
 const ON_THE_WAY: usize = 8;
+/// What agents are told, which then come again, elsewhere.
+const STOPS: &str = "the worker stops";
 
 /// What goes down to a host.
 pub type Down = BoxStream<'static, Result<Command, Status>>;
@@ -66,10 +68,12 @@ async fn talk(
     let Some((uid, stream, inbound)) = let_in(desk, inbound, down).boxed().await? else {
         return Ok(());
     };
+    let late = desk.worker.is_stopping();
     let done = attend(desk, uid, stream, inbound, down).await;
     desk.board.leave(uid, stream);
-    // That all streams of a worker that stops are over is stored at once: the last of thousands would be told too late.
-    if desk.worker.is_stopping() {
+    // That all streams of a worker that stops are over is stored at once: the last of thousands would be told too late. One
+    // that was let in while the worker was told to stop may have missed that.
+    if desk.worker.is_stopping() && !late {
         return done;
     }
     if let Err(problem) = desk.disconnected(uid, stream).boxed().await {
@@ -85,7 +89,7 @@ async fn let_in(
     mut inbound: Streaming<HostAgentInfo>,
     down: Lane<'_>,
 ) -> Result<Option<(Uuid, Uuid, Streaming<HostAgentInfo>)>, Status> {
-    let Some(mut info) = word(&mut inbound).await? else {
+    let Some(mut info) = word(desk, &mut inbound).await? else {
         return Ok(None);
     };
     let (uid, known) = desk.admit(&info).await?;
@@ -100,7 +104,7 @@ async fn let_in(
         let _ = down.send(Ok(Box::new(command))).await;
         // It stores the identity and says so on this stream; some close it then and come again.
         while identity(&info) != Some(uid) {
-            let Some(next) = word(&mut inbound).await? else {
+            let Some(next) = word(desk, &mut inbound).await? else {
                 return Ok(None);
             };
             info = next;
@@ -116,10 +120,17 @@ async fn let_in(
     Ok(Some((uid, stream, inbound)))
 }
 
-/// What an agent says first, or after it was given an identity.
-async fn word(inbound: &mut Streaming<HostAgentInfo>) -> Result<Option<HostAgentInfo>, Status> {
-    let said = timeout(FIRST_WORD, inbound.message()).await;
-    said.map_err(|_| Status::unavailable("nothing was said for too long"))?
+/// What an agent says first, or after it was given an identity. A worker that stops does not wait for it.
+async fn word(
+    desk: &Desk,
+    inbound: &mut Streaming<HostAgentInfo>,
+) -> Result<Option<HostAgentInfo>, Status> {
+    tokio::select! {
+        () = desk.worker.stopping() => Err(Status::unavailable(STOPS)),
+        said = timeout(FIRST_WORD, inbound.message()) => {
+            said.map_err(|_| Status::unavailable("nothing was said for too long"))?
+        }
+    }
 }
 
 /// The long part. A box, so that the task of an idle stream is as small as what it waits for.
@@ -142,7 +153,7 @@ fn attend<'a>(
         loop {
             let retry = unstored.is_some() || look;
             tokio::select! {
-                () = &mut stopping => return Err(Status::unavailable("the worker stops")),
+                () = &mut stopping => return Err(Status::unavailable(STOPS)),
                 changed = called.changed() => {
                     let end = changed.is_err() || *called.borrow_and_update() == Call::End;
                     if end {

@@ -72,7 +72,7 @@ async fn open(ground: Ground) -> Result<Live, StartError> {
     };
     desk.forget_streams().await?;
     let poll = ground.settings.hostagent_messenger.poll;
-    tokio::spawn(orders::keep_looking(
+    let looking = tokio::spawn(orders::keep_looking(
         desk.clone(),
         ground.broker.clone(),
         poll,
@@ -80,9 +80,9 @@ async fn open(ground: Ground) -> Result<Live, StartError> {
     if aside {
         tokio::spawn(status::keep_storing(desk.clone(), ground.broker.clone()));
     }
-    // Those that were let in while the worker was told to stop.
-    let leaving = desk.clone();
-    let last = async move { leaving.forget_streams_at_the_end().await };
+    // It stores at the stop that streams are over, and may not be done when the last of them has ended. That is not stored
+    // again later: whoever has this place by then may have streams of its own.
+    let last = async move { drop(looking.await) };
     let agent = LandscapeHostAgentServer::new(desk)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(usize::MAX);

@@ -31,14 +31,12 @@ pub async fn keep_looking(desk: Desk, broker: Broker, poll: Duration) {
     tokio::pin!(stopping);
     loop {
         let done = tokio::select! {
-            () = &mut stopping => {
-                desk.forget_streams_at_the_end().await;
-                return;
-            }
+            () = &mut stopping => break,
             _ = poll.tick() => look(&desk).await,
             _ = compare.tick() => check(&desk, &desk.board.all()).await,
             note = told.recv() => match note {
-                None => return,
+                // Nothing is told any more: the worker stops.
+                None => break,
                 Some(Told::Anew) => anew(&desk).await,
                 Some(Told::Event(event)) => heard(&desk, &event).await,
             },
@@ -47,6 +45,8 @@ pub async fn keep_looking(desk: Desk, broker: Broker, poll: Duration) {
             warn!(%problem, "orders are looked for later");
         }
     }
+    desk.worker.stopping().await;
+    desk.forget_streams_at_the_end().await;
 }
 
 async fn anew(desk: &Desk) -> Result<(), StoreError> {

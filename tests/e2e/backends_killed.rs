@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use e2e::bpickle::{Pickle, d, i, l, s, u};
 use e2e::{Agent, Gateway, Node, Postgres, Service, Way, eventually, for_a_while};
+use futures_util::StreamExt;
 use futures_util::future::join_all;
+use futures_util::stream;
 
 const YAML: &str = r#"
 threads: 2
@@ -92,7 +94,11 @@ async fn what_was_acknowledged_is_stored_once_when_database_broker_and_workers_a
             agent
         }
     };
-    let agents = join_all((0..AGENTS).map(new)).await;
+    // A few at a time: all at once would wait for connections to the database longer than they may here.
+    let agents: Vec<Agent> = stream::iter((0..AGENTS).map(new))
+        .buffered(8)
+        .collect()
+        .await;
 
     let done = Arc::new(AtomicUsize::new(0));
     let reached = |share: usize| {

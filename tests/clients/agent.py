@@ -103,6 +103,10 @@ def network_device():
     return {"type": "network-device", "devices": devices, "device-speeds": []}
 
 
+class Refused(Exception):
+    """An answer that is none: as an agent does, the same is asked again later."""
+
+
 class Agent:
     def __init__(self, args):
         self.args = args
@@ -121,7 +125,7 @@ class Agent:
         finally:
             connection.close()
         if response.status != 200:
-            raise SystemExit(f"{path}: {response.status} {body!r}")
+            raise Refused(f"{path}: {response.status} {body!r}")
         return load(body)
 
     def register(self):
@@ -203,10 +207,18 @@ def main():
     args = parser.parse_args()
     agent, done = Agent(args), 0
     while True:
-        agent.exchange()
-        while agent.pending:
+        try:
             agent.exchange()
-        waits = agent.insecure is not None and agent.ping()
+            while agent.pending:
+                agent.exchange()
+            waits = agent.insecure is not None and agent.ping()
+        except (Refused, OSError, http.client.HTTPException) as problem:
+            # So many rounds are asked for by who wants to know whether they go well.
+            if args.rounds:
+                raise SystemExit(str(problem)) from problem
+            print(f"{problem}; again in {args.pause:g} s", flush=True)
+            time.sleep(args.pause)
+            continue
         state = "accepted" if "network-device" in agent.types else "waits to be accepted" if agent.secure else "unknown"
         print(f"{state}; orders wait: {'yes' if waits else 'no'}", flush=True)
         done += 1

@@ -1,6 +1,6 @@
 //! How do agents write their messages down? In bpickle, a self-describing binary encoding.
 //!
-//! A document is one [`Value`]. [`write`] makes the form that the agents' own writer makes (keys
+//! A document is one [`Value`]. [`write()`] makes the form that the agents' own writer makes (keys
 //! sorted, shortest numbers), and [`read`] takes exactly that form from strangers: it refuses what no
 //! writer writes, and everything that would cost more than it brings ([`Limits`]). What was read and
 //! written again is the same bytes, but for the order and the repetition of keys, keys that were bytes,

@@ -3,7 +3,7 @@
 //! Who listens hears, besides the notes, when it may have missed some, and then looks everything up
 //! anew; so RabbitMQ may be away for as long as it likes, and a service that was told of none works by
 //! looking into the database now and then. Connections that break are made again, at most every
-//! [`BACKOFF_MAX`], for as long as the worker lives; every wait has a deadline.
+//! `BACKOFF_MAX`, for as long as the worker lives; every wait has a deadline.
 
 use std::sync::Arc;
 use std::time::Duration;

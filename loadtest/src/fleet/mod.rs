@@ -4,7 +4,7 @@
 //! Each agent is a task: it registers, then pings and exchanges at its pace, reports interfaces that
 //! change, and does what it is ordered. After the time it goes on until all that it said is
 //! acknowledged, within bounds. Each host is one, too: it holds its stream until the very end. Then the database is
-//! asked whether it holds just what was said and acknowledged ([`check`]).
+//! asked whether it holds just what was said and acknowledged (`check`).
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;

@@ -174,23 +174,23 @@ impl Hardware {
     /// Reads the XML of `lshw`. None where it is none.
     pub fn read(text: &str) -> Option<Self> {
         let document = xml::read(text)?;
-        let root = match document.name {
+        let root = match document.name.as_str() {
             "node" => Some(&document),
             _ => document.child("node"),
         }?;
         let mut all = Vec::new();
         gather(root, &mut all);
         let class = |name: &'static str| {
-            let of = move |node: &&&Element<'_>| node.attribute("class") == Some(name);
+            let of = move |node: &&&Element| node.attribute("class") == Some(name);
             all.iter().filter(of).copied()
         };
         let device_of =
-            |node: &&Element<'_>, words: &str| text_of(node, "description").starts_with(words);
+            |node: &&Element, words: &str| text_of(node, "description").starts_with(words);
         let memory = class("memory").find(|node| id_is(node, "memory"));
         // Some computers tell of caches beside the processors.
-        let short = |node: &Element<'_>| text_of(node, "description").len() <= CACHE_NAME_BYTES_MAX;
+        let short = |node: &Element| text_of(node, "description").len() <= CACHE_NAME_BYTES_MAX;
         let beside = class("memory").filter(|node| id_is(node, "cache") && short(node));
-        let beside: Vec<&Element<'_>> = beside.take(CACHES_MAX).collect();
+        let beside: Vec<&Element> = beside.take(CACHES_MAX).collect();
         Some(Self {
             cpu: class("processor").map(|node| cpu(node, &beside)).collect(),
             display: named(class("display").next()),
@@ -218,7 +218,7 @@ impl Hardware {
 }
 
 /// A device and all devices in it, in the order of the document.
-fn gather<'d, 'a>(node: &'d Element<'a>, into: &mut Vec<&'d Element<'a>>) {
+fn gather<'d>(node: &'d Element, into: &mut Vec<&'d Element>) {
     into.push(node);
     for child in nodes(node) {
         gather(child, into);
@@ -226,7 +226,7 @@ fn gather<'d, 'a>(node: &'d Element<'a>, into: &mut Vec<&'d Element<'a>>) {
 }
 
 /// The volumes in a device, but for those of a disk in it.
-fn gather_volumes<'d, 'a>(node: &'d Element<'a>, into: &mut Vec<&'d Element<'a>>) {
+fn gather_volumes<'d>(node: &'d Element, into: &mut Vec<&'d Element>) {
     for child in nodes(node) {
         match child.attribute("class") {
             Some("disk") => continue,
@@ -237,7 +237,7 @@ fn gather_volumes<'d, 'a>(node: &'d Element<'a>, into: &mut Vec<&'d Element<'a>>
     }
 }
 
-fn nodes<'d, 'a>(node: &'d Element<'a>) -> impl Iterator<Item = &'d Element<'a>> {
+fn nodes(node: &Element) -> impl Iterator<Item = &Element> {
     node.children.iter().filter(|child| child.name == "node")
 }
 
@@ -246,17 +246,17 @@ fn missing() -> String {
 }
 
 /// A device is `cpu`, or `cpu:0` where there are more.
-fn id_is(node: &Element<'_>, name: &str) -> bool {
+fn id_is(node: &Element, name: &str) -> bool {
     let id = node.attribute("id").unwrap_or_default();
     id.split(':').next() == Some(name)
 }
 
-fn text_of(node: &Element<'_>, name: &str) -> String {
+fn text_of(node: &Element, name: &str) -> String {
     let text = node.child(name).map(|child| child.text.clone());
     text.filter(|text| !text.is_empty()).unwrap_or_else(missing)
 }
 
-fn setting(node: &Element<'_>, id: &str) -> String {
+fn setting(node: &Element, id: &str) -> String {
     let settings = node.child("configuration");
     let mut settings = settings.into_iter().flat_map(|all| &all.children);
     let found = settings.find(|one| one.attribute("id") == Some(id));
@@ -264,7 +264,7 @@ fn setting(node: &Element<'_>, id: &str) -> String {
     value.map_or_else(missing, str::to_owned)
 }
 
-fn capabilities(node: &Element<'_>) -> Vec<Capability> {
+fn capabilities(node: &Element) -> Vec<Capability> {
     let all = node.child("capabilities");
     let all = all.into_iter().flat_map(|all| &all.children);
     all.filter_map(|one| {
@@ -279,7 +279,7 @@ fn capabilities(node: &Element<'_>) -> Vec<Capability> {
 }
 
 /// What a device holds, in steps of 1000 or 1024.
-fn size_of(node: &Element<'_>, step: u16) -> String {
+fn size_of(node: &Element, step: u16) -> String {
     let told = node.child("size").or_else(|| node.child("capacity"));
     let bytes = told.and_then(|told| told.text.parse().ok());
     let units = match step {
@@ -309,8 +309,8 @@ fn scaled(number: u64, step: u16, units: [&str; 6]) -> String {
     }
 }
 
-fn cpu(node: &Element<'_>, beside: &[&Element<'_>]) -> Cpu {
-    let mut caches: Vec<&Element<'_>> = nodes(node).filter(|one| id_is(one, "cache")).collect();
+fn cpu(node: &Element, beside: &[&Element]) -> Cpu {
+    let mut caches: Vec<&Element> = nodes(node).filter(|one| id_is(one, "cache")).collect();
     if caches.is_empty() {
         caches = beside.to_vec();
     }
@@ -329,14 +329,14 @@ fn cpu(node: &Element<'_>, beside: &[&Element<'_>]) -> Cpu {
     }
 }
 
-fn named(node: Option<&Element<'_>>) -> Named {
+fn named(node: Option<&Element>) -> Named {
     Named {
         model: node.map_or_else(missing, |node| text_of(node, "product")),
         vendor: node.map_or_else(missing, |node| text_of(node, "vendor")),
     }
 }
 
-fn device(node: &Element<'_>) -> Device {
+fn device(node: &Element) -> Device {
     Device {
         description: text_of(node, "description"),
         model: text_of(node, "product"),
@@ -344,7 +344,7 @@ fn device(node: &Element<'_>) -> Device {
     }
 }
 
-fn network(node: &Element<'_>) -> Network {
+fn network(node: &Element) -> Network {
     Network {
         description: text_of(node, "description"),
         ip: setting(node, "ip"),
@@ -354,7 +354,7 @@ fn network(node: &Element<'_>) -> Network {
     }
 }
 
-fn bridge(node: &Element<'_>) -> Bridge {
+fn bridge(node: &Element) -> Bridge {
     Bridge {
         attached_devices: nodes(node).map(device).collect(),
         description: text_of(node, "description"),
@@ -363,10 +363,10 @@ fn bridge(node: &Element<'_>) -> Bridge {
     }
 }
 
-fn storage(node: &Element<'_>) -> Storage {
+fn storage(node: &Element) -> Storage {
     let mut volumes = Vec::new();
     gather_volumes(node, &mut volumes);
-    let partition = |one: &&Element<'_>| Partition {
+    let partition = |one: &&Element| Partition {
         description: text_of(one, "description"),
         filesystem: setting(one, "filesystem"),
         size: size_of(one, 1000),
@@ -380,7 +380,7 @@ fn storage(node: &Element<'_>) -> Storage {
     }
 }
 
-fn system(root: &Element<'_>, firmware: Option<&Element<'_>>) -> System {
+fn system(root: &Element, firmware: Option<&Element>) -> System {
     let bios = |name: &str| firmware.map_or_else(missing, |node| text_of(node, name));
     System {
         bios_capabilities: firmware.map(capabilities).unwrap_or_default(),

@@ -5,6 +5,10 @@
 //! brings: depth and number of elements are bounded, and entities that a document declares are not known.
 //! Does not know namespaces, nor what the elements mean; that is `domain::hardware`.
 
+use quick_xml::escape::resolve_predefined_entity;
+use quick_xml::events::{BytesStart, Event};
+use quick_xml::{Reader, XmlVersion};
+
 /// Deepest nesting.
 const DEPTH_MAX: usize = 64;
 /// Most elements of a document.
@@ -12,18 +16,18 @@ const ELEMENTS_MAX: usize = 20_000;
 
 /// An element.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Element<'a> {
+pub struct Element {
     /// Its name.
-    pub name: &'a str,
+    pub name: String,
     /// Its attributes, in their order.
-    pub attributes: Vec<(&'a str, String)>,
+    pub attributes: Vec<(String, String)>,
     /// The elements in it, in their order.
-    pub children: Vec<Element<'a>>,
+    pub children: Vec<Element>,
     /// The text in it, but for that of its children; without space around it.
     pub text: String,
 }
 
-impl<'a> Element<'a> {
+impl Element {
     /// The value of an attribute.
     pub fn attribute(&self, name: &str) -> Option<&str> {
         let found = self.attributes.iter().find(|(known, _)| *known == name);
@@ -31,138 +35,89 @@ impl<'a> Element<'a> {
     }
 
     /// The first child of a name.
-    pub fn child(&self, name: &str) -> Option<&Element<'a>> {
+    pub fn child(&self, name: &str) -> Option<&Element> {
         self.children.iter().find(|child| child.name == name)
     }
 }
 
 /// Reads a document. None where it is none, or beyond a bound.
-pub fn read(text: &str) -> Option<Element<'_>> {
-    let mut open: Vec<Element<'_>> = Vec::new();
-    let mut count = 0;
-    let mut rest = text;
-    loop {
-        let (before, mark) = rest.split_once('<')?;
-        match open.last_mut() {
-            Some(element) => push_text(&mut element.text, before)?,
-            None if !before.trim().trim_start_matches('\u{feff}').is_empty() => return None,
-            None => {}
-        }
-        if let Some(past) = passed_over(mark, open.last_mut())? {
-            rest = past;
-            continue;
-        }
-        if let Some(end) = mark.strip_prefix('/') {
-            let (name, after) = end.split_once('>')?;
-            let mut done = open.pop().filter(|one| one.name == name.trim_end())?;
-            done.text = done.text.trim().to_owned();
-            match open.last_mut() {
-                Some(parent) => parent.children.push(done),
-                None => return Some(done),
+pub fn read(text: &str) -> Option<Element> {
+    let mut reader = Reader::from_str(text);
+    let mut tree = Tree::default();
+    // What follows the document is nobody's.
+    while tree.whole.is_none() {
+        match reader.read_event().ok()? {
+            Event::Start(start) => tree.begin(&start)?,
+            Event::Empty(start) => {
+                tree.begin(&start)?;
+                tree.end();
             }
-            rest = after;
-            continue;
+            Event::End(_) => tree.end(),
+            Event::Text(text) => tree.say(&text)?,
+            Event::CData(text) => tree.say(&text)?,
+            Event::GeneralRef(entity) => match entity.resolve_char_ref().ok()? {
+                Some(character) => tree.say(character.encode_utf8(&mut [0; 4]))?,
+                None => tree.say(resolve_predefined_entity(&entity)?)?,
+            },
+            Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {}
+            Event::Eof => return None,
         }
-        count += 1;
-        if open.len() == DEPTH_MAX || count > ELEMENTS_MAX {
+    }
+    tree.whole
+}
+
+/// A document that is being read.
+#[derive(Default)]
+struct Tree {
+    /// Elements that have begun, each in the one before it.
+    open: Vec<Element>,
+    /// Elements so far.
+    count: usize,
+    /// The document, once it has ended.
+    whole: Option<Element>,
+}
+
+impl Tree {
+    fn begin(&mut self, start: &BytesStart<'_>) -> Option<()> {
+        self.count += 1;
+        if self.open.len() == DEPTH_MAX || self.count > ELEMENTS_MAX {
             return None;
         }
-        let (element, empty, after) = start(mark)?;
-        rest = after;
-        if !empty {
-            open.push(element);
-            continue;
+        let mut element = Element {
+            name: start.name().as_ref().to_owned(),
+            ..Element::default()
+        };
+        // Looking for repeated names takes the square of their number.
+        for attribute in start.attributes().with_checks(false) {
+            let attribute = attribute.ok()?;
+            let value = attribute.normalized_value(XmlVersion::Implicit1_0).ok()?;
+            let name = attribute.key.as_ref().to_owned();
+            element.attributes.push((name, value.into_owned()));
         }
-        match open.last_mut() {
-            Some(parent) => parent.children.push(element),
-            None => return Some(element),
-        }
+        self.open.push(element);
+        Some(())
     }
-}
 
-/// What follows a comment, a declaration or CDATA, whose text `into` gets; the outer None for one without
-/// an end, the inner for something else.
-#[allow(clippy::option_option)]
-fn passed_over<'a>(mark: &'a str, into: Option<&mut Element<'a>>) -> Option<Option<&'a str>> {
-    if let Some(comment) = mark.strip_prefix("!--") {
-        return Some(Some(comment.split_once("-->")?.1));
-    }
-    if let Some(data) = mark.strip_prefix("![CDATA[") {
-        let (data, after) = data.split_once("]]>")?;
-        into?.text.push_str(data);
-        return Some(Some(after));
-    }
-    if let Some(instruction) = mark.strip_prefix('?') {
-        return Some(Some(instruction.split_once("?>")?.1));
-    }
-    match mark.strip_prefix('!') {
-        // What a document declares of its own is not taken.
-        Some(declaration) => {
-            let (inside, after) = declaration.split_once('>')?;
-            (!inside.contains('[')).then_some(Some(after))
+    /// Ends the innermost element.
+    fn end(&mut self) {
+        let Some(mut done) = self.open.pop() else {
+            return;
+        };
+        done.text = done.text.trim().to_owned();
+        match self.open.last_mut() {
+            Some(parent) => parent.children.push(done),
+            None => self.whole = Some(done),
         }
-        None => Some(None),
     }
-}
 
-/// An element's start: itself, whether that is all of it, and what follows.
-fn start(mark: &str) -> Option<(Element<'_>, bool, &str)> {
-    let ends = |c: char| c.is_whitespace() || c == '>' || c == '/';
-    let (name, mut rest) = mark.split_at(mark.find(ends)?);
-    if name.is_empty() {
-        return None;
-    }
-    let mut element = Element {
-        name,
-        ..Element::default()
-    };
-    loop {
-        rest = rest.trim_start();
-        if let Some(after) = rest.strip_prefix("/>") {
-            return Some((element, true, after));
+    fn say(&mut self, text: &str) -> Option<()> {
+        match self.open.last_mut() {
+            Some(element) => element.text.push_str(text),
+            None if text.trim_start_matches('\u{feff}').trim().is_empty() => {}
+            None => return None,
         }
-        if let Some(after) = rest.strip_prefix('>') {
-            return Some((element, false, after));
-        }
-        let (name, value) = rest.split_once('=')?;
-        let value = value.trim_start();
-        let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''))?;
-        let (value, after) = value[1..].split_once(quote)?;
-        let name = name.trim_end();
-        if name.is_empty() || name.contains(|c: char| c.is_whitespace() || "<>\"'/".contains(c)) {
-            return None;
-        }
-        let mut text = String::new();
-        push_text(&mut text, value)?;
-        element.attributes.push((name, text));
-        rest = after;
+        Some(())
     }
-}
-
-/// Adds a text in which entities stand for characters. None for one that is not known.
-fn push_text(into: &mut String, mut text: &str) -> Option<()> {
-    while let Some((before, entity)) = text.split_once('&') {
-        into.push_str(before);
-        let (name, after) = entity.split_once(';')?;
-        into.push(match name {
-            "amp" => '&',
-            "lt" => '<',
-            "gt" => '>',
-            "quot" => '"',
-            "apos" => '\'',
-            _ => {
-                let number = name.strip_prefix('#')?;
-                let code = match number.strip_prefix('x') {
-                    Some(hex) => u32::from_str_radix(hex, 16).ok()?,
-                    None => number.parse().ok()?,
-                };
-                char::from_u32(code)?
-            }
-        });
-        text = after;
-    }
-    into.push_str(text);
-    Some(())
 }
 
 #[cfg(test)]
@@ -176,7 +131,7 @@ mod tests {
                     <list><node id='a' class = \"disk\"><size units=\"bytes\"> 7 </size>\
                     <claimed/>x &lt;&#x41;&#66;<![CDATA[<&]]></node ></list>";
         let list = read(text).expect("a document");
-        assert_eq!((list.name, list.children.len()), ("list", 1));
+        assert_eq!((list.name.as_str(), list.children.len()), ("list", 1));
         let node = &list.children[0];
         assert_eq!(node.attribute("class"), Some("disk"));
         assert_eq!(node.attribute("nothing"), None);

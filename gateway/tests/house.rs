@@ -7,6 +7,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use source::{items, parts, without_tests, words};
+
+#[path = "../../tests/house/source.rs"]
+mod source;
+
 /// A room, and what it may import besides itself. `config::model` opens that part of `config` alone. A new arrow is a
 /// change of the design: say in the commit why it is needed.
 const HOUSE: [(&str, &[&str]); 33] = [
@@ -445,7 +450,7 @@ fn read(path: &Path, module: Vec<String>) -> Source {
     Source {
         name: format!("gateway/{}", name.display()),
         module,
-        code: without_tests(blanked(&text)),
+        code: without_tests(parts(&text).0),
         text,
     }
 }
@@ -499,7 +504,7 @@ fn all() -> Vec<Source> {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let mut source = read(&path, Vec::new());
-                source.code = blanked(&source.text);
+                source.code = parts(&source.text).0;
                 sources.push(source);
             }
         }
@@ -507,108 +512,7 @@ fn all() -> Vec<Source> {
     sources
 }
 
-// ---- What stands in them ----
-
-/// The text with comments and the insides of strings and characters made blank; line ends stay.
-fn blanked(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = bytes.to_vec();
-    let mut at = 0;
-    while at < bytes.len() {
-        let end = at + token(&bytes[at..], at.checked_sub(1).map(|before| bytes[before]));
-        if end > at + 1 {
-            out[at..end]
-                .iter_mut()
-                .filter(|b| **b != b'\n')
-                .for_each(|b| *b = b' ');
-        }
-        at = end;
-    }
-    String::from_utf8(out).expect("blanked from one boundary to another")
-}
-
-/// How long the comment, string or character is that stands here; 1 where there is none.
-fn token(rest: &[u8], before: Option<u8>) -> usize {
-    let until = |from: usize, end: &[u8]| {
-        let found = rest[from..].windows(end.len()).position(|part| part == end);
-        found.map_or(rest.len(), |at| from + at + end.len())
-    };
-    let in_word = before.is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
-    match rest {
-        [b'/', b'/', ..] => until(2, b"\n") - 1,
-        [b'/', b'*', ..] => until(2, b"*/"),
-        [b'r', b'"' | b'#', ..] | [b'b', b'r', b'"' | b'#', ..] if !in_word => {
-            let r = 1 + usize::from(rest[0] == b'b');
-            let hashes = rest[r..].iter().take_while(|b| **b == b'#').count();
-            match rest.get(r + hashes) {
-                Some(b'"') => until(r + hashes + 1, &[b"\"", &b"#".repeat(hashes)[..]].concat()),
-                _ => 1,
-            }
-        }
-        [b'"', ..] => quoted(rest, b'"'),
-        [b'\'', b'\\', ..] => quoted(rest, b'\''),
-        // A character of up to four bytes; everything else is a lifetime.
-        [b'\'', ..] => {
-            let close = rest[1..].iter().take(5).position(|b| *b == b'\'');
-            let first = rest.get(1).copied().unwrap_or(0);
-            match close {
-                Some(1) => 3,
-                Some(at) if at > 1 && first >= 0x80 => at + 2,
-                _ => 1,
-            }
-        }
-        _ => 1,
-    }
-}
-
-fn quoted(rest: &[u8], end: u8) -> usize {
-    let mut at = 1;
-    while at < rest.len() && rest[at] != end {
-        at += if rest[at] == b'\\' { 2 } else { 1 };
-    }
-    (at + 1).min(rest.len())
-}
-
-/// Makes items under `#[cfg(test)]` blank.
-fn without_tests(mut code: String) -> String {
-    const MARK: &str = "#[cfg(test)]";
-    while let Some(start) = code.find(MARK) {
-        let mut depth = 0usize;
-        let mut end = code.len();
-        for (at, c) in code[start + MARK.len()..].char_indices() {
-            match c {
-                '{' | '[' | '(' => depth += 1,
-                '}' | ']' | ')' => depth = depth.saturating_sub(1),
-                _ => {}
-            }
-            if depth == 0 && matches!(c, ';' | '}') {
-                end = start + MARK.len() + at + c.len_utf8();
-                break;
-            }
-        }
-        let blank: String = code[start..end]
-            .chars()
-            .map(|c| if c == '\n' { '\n' } else { ' ' })
-            .collect();
-        code.replace_range(start..end, &blank);
-    }
-    code
-}
-
-/// Words and where they begin.
-fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
-    let part_of_word = |c: char| c.is_alphanumeric() || c == '_';
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        at += code[at..].find(part_of_word)?;
-        let length = code[at..]
-            .find(|c| !part_of_word(c))
-            .unwrap_or(code.len() - at);
-        let word = (at, &code[at..at + length]);
-        at += length;
-        Some(word)
-    })
-}
+// ---- Who is named in them ----
 
 /// The names in `mod x;`.
 fn modules(code: &str) -> Vec<String> {
@@ -681,28 +585,6 @@ fn paths(text: &str) -> Vec<Vec<String>> {
     }
 }
 
-/// The items of a list, up to its closing brace.
-fn items(list: &str) -> Vec<&str> {
-    let (mut depth, mut start, mut items) = (0, 0, Vec::new());
-    for (at, c) in list.char_indices() {
-        match c {
-            '{' => depth += 1,
-            '}' if depth == 0 => {
-                items.push(&list[start..at]);
-                break;
-            }
-            '}' => depth -= 1,
-            ',' if depth == 0 => {
-                items.push(&list[start..at]);
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    items.retain(|item| !item.trim().is_empty());
-    items
-}
-
 // ---- Is the reader itself right? ----
 
 #[test]
@@ -727,7 +609,7 @@ fn g() { crate::r::s() }
         name: "x".to_owned(),
         module: vec!["x".to_owned(), "y".to_owned()],
         text: text.to_owned(),
-        code: without_tests(blanked(text)),
+        code: without_tests(parts(text).0),
     };
     let found: Vec<String> = arrows(&source)
         .into_iter()

@@ -17,7 +17,7 @@ use crate::domain::fields::NAME_CHARS_MAX;
 use crate::domain::message::{self, type_of};
 use crate::domain::register::{Decision, Register, decide};
 use crate::domain::report::Anew;
-use crate::domain::sequence::{Acknowledged, acknowledged, intake};
+use crate::domain::sequence::{Acknowledged, Intake, acknowledged, intake};
 use crate::domain::types;
 use crate::error::Error;
 use crate::metrics::Metrics;
@@ -236,6 +236,16 @@ struct Desk<'a, 'tx> {
     keys: &'a Keys,
 }
 
+/// How far an exchange has moved both sides.
+struct Moved {
+    /// The number of the agent's next message.
+    expected: i64,
+    /// The number of our next one.
+    next_out: i64,
+    /// Messages that could not be stored.
+    refused: i64,
+}
+
 /// What a message asks for beyond being stored.
 #[derive(Default)]
 struct Wishes {
@@ -269,26 +279,69 @@ impl Desk<'_, '_> {
             return self.set_up_again(server, &request, tally).await;
         };
 
+        let (kept, next) = self.unacknowledged(&state, request.wanted).await?;
+        let new = intake(
+            state.expected,
+            sequence,
+            request.messages.len(),
+            self.settings.messages_max,
+        );
+        let refused_before = tally.invalid;
+        let wishes = self.take_new(&request, &new, tally).await?;
+        let refused = tally.invalid - refused_before;
+
+        let mut counter = Counter {
+            desk: self,
+            kept,
+            next,
+        };
+        counter.say(&state, &request, &wishes).await?;
+        let messages = counter.messages()?;
+        let moved = Moved {
+            expected: new.expected,
+            next_out: counter.next,
+            refused: count(usize::try_from(refused).unwrap_or(usize::MAX)),
+        };
+        let shown = token.and_then(|token| Uuid::try_parse(&token).ok());
+        let known = self.close(state, &request, shown, &moved).await?;
+        let answer = Answer {
+            server,
+            messages,
+            known: Some(known),
+        };
+        Ok((answer, "known"))
+    }
+
+    /// What is still to be acknowledged after what it says that it wants next, and the number of the next message.
+    async fn unacknowledged(&self, state: &State, wanted: i64) -> Result<(Vec<Kept>, i64), Error> {
+        let id = self.ids().id;
         let kept = store::exchange::kept(self.tx, id).await?;
         let lowest = kept.first().map_or(state.next_out, |first| first.number);
         let first_contact = state.expected.is_none();
-        let heard = acknowledged(first_contact, lowest, state.next_out, request.wanted);
+        let heard = acknowledged(first_contact, lowest, state.next_out, wanted);
         let kept = store::exchange::acknowledge(self.tx, id, kept, heard).await?;
         let next = match heard {
             Acknowledged::Before(_) => state.next_out,
             Acknowledged::From(number) => number.saturating_add(count(kept.len())),
         };
+        Ok((kept, next))
+    }
 
+    /// Takes those of its messages that are new.
+    async fn take_new(
+        &self,
+        request: &Request,
+        new: &Intake,
+        tally: &mut Tally,
+    ) -> Result<Wishes, Error> {
+        let id = self.ids().id;
         let messages = &request.messages;
-        let most = self.settings.messages_max;
-        let new = intake(state.expected, sequence, messages.len(), most);
         tally.repeated += new.skip as u64;
         tally.late += (messages.len() - new.skip - new.take + request.left) as u64;
         let mut wishes = Wishes {
             accepted: self.computer.accepted,
             ..Wishes::default()
         };
-        let before = tally.invalid;
         for said in messages.iter().skip(new.skip).take(new.take) {
             self.take(said, tally, &mut wishes).await?;
         }
@@ -300,44 +353,39 @@ impl Desk<'_, '_> {
         if wishes.packages {
             store::package::changed(self.tx, id).await?;
         }
+        Ok(wishes)
+    }
 
-        let mut counter = Counter {
-            desk: self,
-            kept,
-            next,
-        };
-        counter.say(&state, &request, &wishes).await?;
-        let shown = token.and_then(|token| Uuid::try_parse(&token).ok());
-        let digest = request.client_types.as_deref().map(types::digest);
+    /// Stores how far both sides are, and makes the token that the next exchange has to show.
+    async fn close(
+        &self,
+        state: State,
+        request: &Request,
+        shown: Option<Uuid>,
+        moved: &Moved,
+    ) -> Result<Known, Error> {
+        let types = request.client_types.as_deref();
+        let digest = types.map(types::digest);
         let update = Update {
-            expected: new.expected,
-            next_out: counter.next,
+            expected: moved.expected,
+            next_out: moved.next_out,
             previous_token: match shown {
                 Some(shown) if Some(shown) == state.previous_token => Some(shown),
                 _ => state.token,
             },
-            client_types: request
-                .client_types
-                .as_deref()
-                .zip(digest.as_ref().map(<[u8; 16]>::as_slice)),
+            client_types: types.zip(digest.as_ref().map(<[u8; 16]>::as_slice)),
             client_api: request.client_api.as_deref(),
-            refused: count(usize::try_from(tally.invalid - before).unwrap_or(0)),
+            refused: moved.refused,
         };
-        let token = store::exchange::update(self.tx, id, &update).await?;
-        let known = Known {
-            expected: new.expected,
+        let token = store::exchange::update(self.tx, self.ids().id, &update).await?;
+        Ok(Known {
+            expected: moved.expected,
             token,
             client_types_digest: digest
                 .map(|digest| digest.to_vec())
                 .or(state.client_types_digest)
                 .unwrap_or_else(|| types::digest::<&str>(&[]).to_vec()),
-        };
-        let answer = Answer {
-            server,
-            messages: counter.messages()?,
-            known: Some(known),
-        };
-        Ok((answer, "known"))
+        })
     }
 
     /// The set-up program runs on a computer that has its identity: it is told the same again.

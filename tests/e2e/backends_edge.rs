@@ -1,21 +1,8 @@
 //! Do the services keep their promises behind the edge, also when a worker is killed?
 
+use e2e::agent;
 use e2e::bpickle::{d, s, u};
 use e2e::{Agent, Database, Gateway, Service, Way, eventually};
-
-const YAML: &str = r#"
-threads: 2
-admin: { bind: "127.0.0.1:0" }
-listeners:
-  http:  { bind: "127.0.0.1:0" }
-  https: { bind: "127.0.0.1:0", tls: { certificates: [ { chain: <dir>/edge.pem, key: <dir>/edge.key } ] } }
-pools:
-  pingserver:     { ports: <pings> }
-  message-system: { ports: <messages> }
-routes:
-  - { path: /ping,           to: pingserver, on: [http, https] }
-  - { path: /message-system, to: message-system }
-"#;
 
 fn tagged(tags: &str) -> e2e::bpickle::Pickle {
     d([
@@ -37,7 +24,7 @@ async fn a_computer_lives_behind_the_edge_and_loses_nothing_when_its_worker_is_k
     let mut workers: Vec<_> = (messages..messages + 2)
         .map(|port| Service::at("message-server", &database, port, &[]))
         .collect();
-    let gateway = Gateway::with(YAML)
+    let gateway = Gateway::with(agent::EDGE)
         .ports("pings", pings..pings + 2)
         .ports("messages", messages..messages + 2)
         .start()
@@ -106,7 +93,7 @@ async fn a_computer_lives_behind_the_edge_and_loses_nothing_when_its_worker_is_k
 async fn the_request_id_of_the_edge_is_kept() {
     let database = Database::fresh();
     let worker = Service::start("message-server", &database);
-    let gateway = Gateway::with(YAML)
+    let gateway = Gateway::with(agent::EDGE)
         .ports("pings", [e2e::free_range(1)])
         .ports("messages", [worker.port()])
         .start()

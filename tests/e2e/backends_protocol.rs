@@ -1,23 +1,9 @@
 //! Do agents get, through the edge and byte for byte, what breaks them where it is otherwise?
 
-use e2e::agent::md5;
+use e2e::agent::{self, md5};
 use e2e::bpickle::{Pickle, d, s, u};
 use e2e::h2_client::request;
 use e2e::{Agent, Database, Gateway, Raw, Service, Way};
-
-const YAML: &str = r#"
-threads: 2
-admin: { bind: "127.0.0.1:0" }
-listeners:
-  http:  { bind: "127.0.0.1:0" }
-  https: { bind: "127.0.0.1:0", tls: { certificates: [ { chain: <dir>/edge.pem, key: <dir>/edge.key } ] } }
-pools:
-  pingserver:     { ports: <pings> }
-  message-system: { ports: <messages> }
-routes:
-  - { path: /ping,           to: pingserver, on: [http, https] }
-  - { path: /message-system, to: message-system }
-"#;
 
 /// Largest body of an exchange, as it is documented.
 const BODY_BYTES_MAX: usize = 30_000_000;
@@ -36,7 +22,7 @@ impl Place {
         let messages = Service::start("message-server", &database);
         let fresh = [("PINGSERVER__REFRESH", "50ms")];
         let pings = Service::at("pingserver", &database, e2e::free_range(1), &fresh);
-        let gateway = Gateway::with(YAML)
+        let gateway = Gateway::with(agent::EDGE)
             .ports("pings", [pings.port()])
             .ports("messages", [messages.port()])
             .start()

@@ -6,6 +6,21 @@ use crate::gateway::Gateway;
 use crate::raw::Raw;
 use crate::stack::Database;
 
+/// The configuration of an edge before what agents speak to: workers at `<pings>` and `<messages>`.
+pub const EDGE: &str = r#"
+threads: 2
+admin: { bind: "127.0.0.1:0" }
+listeners:
+  http:  { bind: "127.0.0.1:0" }
+  https: { bind: "127.0.0.1:0", tls: { certificates: [ { chain: <dir>/edge.pem, key: <dir>/edge.key } ] } }
+pools:
+  pingserver:     { ports: <pings> }
+  message-system: { ports: <messages> }
+routes:
+  - { path: /ping,           to: pingserver, on: [http, https] }
+  - { path: /message-system, to: message-system }
+"#;
+
 /// Where an agent sends.
 pub enum Way<'a> {
     /// To a worker itself.

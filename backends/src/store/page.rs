@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use uuid::Uuid;
 
-use super::{Result, Tx, find, one, rows};
+use super::{Connection, Result, Tx, find, one, rows};
 
 /// A computer in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,7 +176,18 @@ fn listed(row: &tokio_postgres::Row) -> Result<Listed> {
     })
 }
 
-/// Times are shown in UTC, whatever the server's own zone is. At the start of each transaction.
+/// Begins a transaction that tells times in UTC.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn begin(connection: &mut Connection) -> Result<Tx<'_>> {
+    let tx = super::begin(connection).await?;
+    in_utc(&tx).await?;
+    Ok(tx)
+}
+
+/// Times are told in UTC from here on, whatever the server's own zone is, up to the end of the transaction.
 ///
 /// # Errors
 ///

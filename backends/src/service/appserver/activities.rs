@@ -12,7 +12,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::page::{Doubt, Frame, Part, Section, doubt, head, moment, or_dash, page, path, state};
-use super::{Asked, Desk, PAGE_ROWS, frame, guard, to};
+use super::{Asked, Desk, frame, guard, to};
 use crate::domain::activity::{STATUSES, Wanted};
 use crate::domain::order::Order;
 use crate::domain::person::Role;
@@ -80,17 +80,12 @@ async fn list(
 ) -> Result<Html<String>, Error> {
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
-    let mut part = Part {
-        path: "/activities",
-        asked: &[
-            ("status", &asked.status),
-            ("text", &asked.text),
-            ("computer", &asked.computer),
-        ],
-        from: asked.from.into(),
-        most: PAGE_ROWS,
-        more: false,
-    };
+    let terms = [
+        ("status", asked.status.as_str()),
+        ("text", asked.text.as_str()),
+        ("computer", asked.computer.as_str()),
+    ];
+    let mut part = Part::new("/activities", &terms, asked.from);
     let wanted = asked.wanted();
     let found = fetch(&tx, &session, &wanted, &mut part).await?;
     let none = match wanted == Wanted::default() {
@@ -217,13 +212,8 @@ async fn one(
         parent: Some(id),
         ..Wanted::default()
     };
-    let mut part = Part {
-        path: &format!("/activities/{id}"),
-        asked: &[],
-        from: asked.from.into(),
-        most: PAGE_ROWS,
-        more: false,
-    };
+    let path = format!("/activities/{id}");
+    let mut part = Part::new(&path, &[], asked.from);
     let mut found = fetch(&tx, &session, &wanted, &mut part).await?;
     if let Some(computer) = one.computer {
         found.titles = store::page::titles(&tx, account, &[computer]).await?;

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::page::{Frame, Part, Section, empty, head, or_dash, page, path, state};
-use super::{Asked, Desk, PAGE_ROWS, PAST_ROWS, activities, chart, frame};
+use super::{Asked, Desk, PAST_ROWS, activities, chart, frame};
 use crate::domain::network::flag_names;
 use crate::domain::person::Role;
 use crate::error::Error;
@@ -53,18 +53,12 @@ async fn list(
     Query(asked): Query<AskedOfList>,
 ) -> Result<Html<String>, Error> {
     let mut connection = desk.store.connection().await?;
-    let tx = store::begin(&mut connection).await?;
-    store::page::in_utc(&tx).await?;
-    let mut part = Part {
-        path: "/computers",
-        asked: &[("tag", &asked.tag), ("text", &asked.text)],
-        from: asked.from.into(),
-        most: PAGE_ROWS,
-        more: false,
-    };
+    let tx = store::page::begin(&mut connection).await?;
+    let terms = [("tag", asked.tag.as_str()), ("text", asked.text.as_str())];
+    let mut part = Part::new("/computers", &terms, asked.from);
     let sought = Sought::accepted(&asked.tag, &asked.text);
     let account = session.person.account;
-    let mut rows = store::page::computers(&tx, account, &sought, part.from, part.most + 1).await?;
+    let mut rows = store::page::computers(&tx, account, &sought, part.from, part.fetched()).await?;
     part.cut(&mut rows);
     let body = html! {
         (search(&asked))
@@ -136,8 +130,7 @@ async fn one(
 ) -> Result<Html<String>, Error> {
     let id: i64 = id.parse().map_err(|_| Error::NotFound)?;
     let mut connection = desk.store.connection().await?;
-    let tx = store::begin(&mut connection).await?;
-    store::page::in_utc(&tx).await?;
+    let tx = store::page::begin(&mut connection).await?;
     let detail = store::page::computer(&tx, session.person.account, id).await?;
     let computer = Computer {
         detail: detail.ok_or(Error::NotFound)?,
@@ -306,18 +299,12 @@ async fn interfaces(
 ) -> Result<Html<String>, Error> {
     let id: i64 = id.parse().map_err(|_| Error::NotFound)?;
     let mut connection = desk.store.connection().await?;
-    let tx = store::begin(&mut connection).await?;
-    store::page::in_utc(&tx).await?;
+    let tx = store::page::begin(&mut connection).await?;
     let detail = store::page::computer(&tx, session.person.account, id).await?;
     let detail = detail.ok_or(Error::NotFound)?;
-    let mut part = Part {
-        path: &format!("/computers/{id}/interfaces"),
-        asked: &[],
-        from: asked.from.into(),
-        most: PAGE_ROWS,
-        more: false,
-    };
-    let mut rows = store::page::interface_history(&tx, id, part.from, part.most + 1).await?;
+    let path = format!("/computers/{id}/interfaces");
+    let mut part = Part::new(&path, &[], asked.from);
+    let mut rows = store::page::interface_history(&tx, id, part.from, part.fetched()).await?;
     part.cut(&mut rows);
     let title = &detail.listed.title;
     let body = html! {

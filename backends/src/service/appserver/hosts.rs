@@ -10,7 +10,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::page::{self, Doubt, Frame, Part, Section, doubt, empty, head, or_dash, page};
-use super::{Asked, Desk, FORM_BYTES_MAX, PAGE_ROWS, PAST_ROWS, frame, guard, to};
+use super::{Asked, Desk, FORM_BYTES_MAX, PAST_ROWS, frame, guard, to};
 use crate::domain::person::Role;
 use crate::domain::wsl::{CLOUDINIT_BYTES_MAX, Order};
 use crate::error::Error;
@@ -46,17 +46,11 @@ async fn list(
     Query(asked): Query<AskedOfList>,
 ) -> Result<Html<String>, Error> {
     let mut connection = desk.store.connection().await?;
-    let tx = store::begin(&mut connection).await?;
-    store::page::in_utc(&tx).await?;
-    let mut part = Part {
-        path: "/hosts",
-        asked: &[("text", &asked.text)],
-        from: asked.from.into(),
-        most: PAGE_ROWS,
-        more: false,
-    };
+    let tx = store::page::begin(&mut connection).await?;
+    let terms = [("text", asked.text.as_str())];
+    let mut part = Part::new("/hosts", &terms, asked.from);
     let account = session.person.account;
-    let mut rows = wsl_page::hosts(&tx, account, &asked.text, part.from, part.most + 1).await?;
+    let mut rows = wsl_page::hosts(&tx, account, &asked.text, part.from, part.fetched()).await?;
     part.cut(&mut rows);
     let none = match asked.text.is_empty() {
         true => "There are no WSL hosts yet.",
@@ -98,18 +92,15 @@ async fn one(
 ) -> Result<Html<String>, Error> {
     let uid = Uuid::try_parse(&uid).map_err(|_| Error::NotFound)?;
     let mut connection = desk.store.connection().await?;
-    let tx = store::begin(&mut connection).await?;
-    store::page::in_utc(&tx).await?;
+    let tx = store::page::begin(&mut connection).await?;
     let host = wsl_page::host(&tx, session.person.account, uid).await?;
     let host = host.ok_or(Error::NotFound)?;
+    let path = format!("/hosts/{uid}");
     let mut part = Part {
-        path: &format!("/hosts/{uid}"),
-        asked: &[],
-        from: asked.from.into(),
         most: PAST_ROWS,
-        more: false,
+        ..Part::new(&path, &[], asked.from)
     };
-    let mut ordered = wsl_page::ordered(&tx, uid, part.from, part.most + 1).await?;
+    let mut ordered = wsl_page::ordered(&tx, uid, part.from, part.fetched()).await?;
     part.cut(&mut ordered);
     let instances = wsl_page::instances(&tx, uid).await?;
     let frame = frame(&tx, &session).await?;
@@ -240,8 +231,7 @@ async fn sure(
     guard::may(&session, role(&asked.what))?;
     let uid = Uuid::try_parse(&uid).map_err(|_| Error::NotFound)?;
     let mut connection = desk.store.connection().await?;
-    let tx = store::begin(&mut connection).await?;
-    store::page::in_utc(&tx).await?;
+    let tx = store::page::begin(&mut connection).await?;
     let host = wsl_page::host(&tx, session.person.account, uid).await?;
     let Listed { hostname, .. } = host.ok_or(Error::NotFound)?;
     let (title, what, yes) = match asked.what.as_str() {

@@ -204,13 +204,8 @@ fn computer_cells(one: &Found) -> Markup {
 }
 
 fn turns(path: &str, asked: &Asked, answer: &Answer) -> Markup {
-    let from = i64::from(asked.from);
-    let part = Part {
-        path,
-        asked: &[("state", asked.state()), ("text", &asked.text)],
-        from,
-        most: PAGE_ROWS,
-        more: answer.count > from + PAGE_ROWS,
-    };
+    let wanted = [("state", asked.state()), ("text", &asked.text)];
+    let mut part = Part::new(path, &wanted, asked.from);
+    part.more = answer.count > part.from + part.most;
     part.turns()
 }

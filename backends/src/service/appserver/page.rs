@@ -4,6 +4,7 @@ use axum::response::Html;
 use maud::{DOCTYPE, Markup, html};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::PAGE_ROWS;
 use super::guard::{FORM_TOKEN, SURE};
 use crate::domain::person::Role;
 use crate::store::person::Session;
@@ -169,7 +170,23 @@ pub struct Part<'a> {
     pub more: bool,
 }
 
-impl Part<'_> {
+impl<'a> Part<'a> {
+    /// The part of a page's usual length that begins after `from` rows.
+    pub fn new(path: &'a str, asked: &'a [(&'a str, &'a str)], from: u32) -> Self {
+        Part {
+            path,
+            asked,
+            from: from.into(),
+            most: PAGE_ROWS,
+            more: false,
+        }
+    }
+
+    /// As many rows as tell whether there are more than the part has.
+    pub fn fetched(&self) -> i64 {
+        self.most + 1
+    }
+
     /// Cuts off the one row that was fetched beyond the part, and knows from it whether there is more.
     pub fn cut<T>(&mut self, rows: &mut Vec<T>) {
         let most = usize::try_from(self.most).unwrap_or(usize::MAX);
@@ -290,11 +307,8 @@ mod tests {
     #[test]
     fn what_was_asked_is_asked_of_every_part() {
         let mut part = Part {
-            path: "/a",
-            asked: &[("tag", "b&c d"), ("text", "")],
-            from: 2,
             most: 2,
-            more: false,
+            ..Part::new("/a", &[("tag", "b&c d"), ("text", "")], 2)
         };
         let mut rows = vec![1, 2, 3];
         part.cut(&mut rows);

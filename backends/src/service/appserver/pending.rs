@@ -11,7 +11,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::page::{Frame, Part, Section, head, page};
-use super::{Asked, Desk, PAGE_ROWS, frame, guard, to};
+use super::{Asked, Desk, frame, guard, to};
 use crate::domain::person::Role;
 use crate::error::Error;
 use crate::service::admission;
@@ -32,17 +32,10 @@ async fn list(
     Query(asked): Query<Asked>,
 ) -> Result<Html<String>, Error> {
     let mut connection = desk.store.connection().await?;
-    let tx = store::begin(&mut connection).await?;
-    store::page::in_utc(&tx).await?;
-    let mut part = Part {
-        path: "/pending",
-        asked: &[],
-        from: asked.from.into(),
-        most: PAGE_ROWS,
-        more: false,
-    };
+    let tx = store::page::begin(&mut connection).await?;
+    let mut part = Part::new("/pending", &[], asked.from);
     let (account, sought) = (session.person.account, Sought::waiting());
-    let mut rows = store::page::computers(&tx, account, &sought, part.from, part.most + 1).await?;
+    let mut rows = store::page::computers(&tx, account, &sought, part.from, part.fetched()).await?;
     part.cut(&mut rows);
     let frame = frame(&tx, &session).await?;
     let body = html! {

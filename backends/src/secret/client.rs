@@ -273,6 +273,24 @@ impl Client {
         }
     }
 
+    /// Is a token that was refused something still a good one? A policy refuses with the same status.
+    ///
+    /// # Errors
+    ///
+    /// What is in the way.
+    pub fn holds(&self, token: &Token) -> Answer<bool> {
+        match self.told("GET", "auth/token/lookup-self", Some(token), None) {
+            Ok(answer) => Ok(answer.is_some()),
+            Err(Trouble::Refused) => Ok(false),
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    /// What it means that a good token is refused.
+    pub fn denied(&self) -> Trouble {
+        Trouble::Denied(self.path("data", "*"))
+    }
+
     /// Makes a token last longer.
     ///
     /// # Errors

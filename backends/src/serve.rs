@@ -12,6 +12,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::serve::ListenerExt;
 use futures_util::future::BoxFuture;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
@@ -142,6 +143,9 @@ pub fn bind(address: SocketAddr) -> Result<TcpSocket, StartError> {
             TcpSocket::new_v6()?
         };
         socket.set_reuseaddr(true)?;
+        // What is accepted takes it over. An edge whose machine vanished says nothing: its streams would be held for
+        // ever.
+        SockRef::from(&socket).set_tcp_keepalive(&keepalive())?;
         socket.bind(address)?;
         Ok(socket)
     };
@@ -157,6 +161,14 @@ pub fn listen(socket: TcpSocket) -> Result<TcpListener, StartError> {
     let address = socket.local_addr()?;
     let listener = socket.listen(BACKLOG);
     listener.map_err(|cause| not_had(address, cause))
+}
+
+/// Asks a silent peer after a minute, and gives it up after another.
+fn keepalive() -> TcpKeepalive {
+    TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(15))
+        .with_retries(4)
 }
 
 fn not_had(address: SocketAddr, cause: io::Error) -> StartError {
@@ -272,5 +284,27 @@ async fn store_when_it_is_there(settings: &settings::Store) -> Result<Store, Sto
             told = problem;
         }
         tokio::time::sleep(AGAIN).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_edge_whose_machine_vanished_is_noticed() {
+        let socket = bind(([127, 0, 0, 1], 0).into()).expect("a port");
+        let listener = listen(socket).expect("it listens");
+        let address = listener.local_addr().expect("an address");
+        let (_client, accepted) =
+            tokio::join!(tokio::net::TcpStream::connect(address), listener.accept());
+        let (accepted, _) = accepted.expect("a connection");
+        let accepted = SockRef::from(&accepted);
+        assert!(accepted.keepalive().expect("an option"));
+        let asked_after = accepted.tcp_keepalive_time().expect("an option");
+        assert_eq!(asked_after, Duration::from_secs(60));
+        let between = accepted.tcp_keepalive_interval().expect("an option");
+        assert_eq!(between, Duration::from_secs(15));
+        assert_eq!(accepted.tcp_keepalive_retries().expect("an option"), 4);
     }
 }

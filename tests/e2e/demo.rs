@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::ops::Range;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -61,7 +62,7 @@ impl Demo {
             std::fs::write(logs.join(name), "as it was").expect("a file can be written");
         }
         let https = free_range(1);
-        let mut child = command(&dir, &mark, https)
+        let mut child = command(&dir, &mark, https, SHIFTS)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -177,19 +178,28 @@ fn listen(from: impl std::io::Read + Send + 'static, said: &Arc<Mutex<Vec<String
     });
 }
 
-/// By how much the demo's ports must be higher so that nobody has one of them. Below 13,200 no other test has workers or
-/// nodes. The port of the messenger is odd: connections that go out are given even ones first.
-fn free_shift() -> u16 {
+/// By how much the ports of the demo that runs may be higher. Below 13,200 no other test has workers or nodes.
+const SHIFTS: Range<u16> = 3_041..4_000;
+/// The same of those that are refused beside it: where it has none of its own, wherever it is.
+const REFUSED_SHIFTS: Range<u16> = 1_001..2_000;
+
+/// By how much a demo's ports must be higher so that nobody has one of them. The port of the messenger is odd: connections that
+/// go out are given even ones first.
+fn free_shift(among: Range<u16>) -> u16 {
     let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-    let mut shifts = std::iter::repeat_with(|| fastrand::u16(500..2000) * 2 + 1).take(100);
     let all_free = |shift: &u16| {
         let mut ports = (8070..=9101).chain([9901, 50052]);
         ports.all(|port| is_free(port + shift))
     };
-    shifts.find(all_free).expect("1000 free ports side by side")
+    // All of them, from one that chance picks: another demo on this machine leaves few.
+    let mut shifts: Vec<u16> = among.step_by(2).collect();
+    let first = fastrand::usize(..shifts.len());
+    shifts.rotate_left(first);
+    let free = shifts.into_iter().find(all_free);
+    free.expect("1000 free ports side by side")
 }
 
-fn command(dir: &Path, mark: &str, https: u16) -> Command {
+fn command(dir: &Path, mark: &str, https: u16, shifts: Range<u16>) -> Command {
     let test = std::env::current_exe().expect("a running program knows its file");
     let built = test
         .parent()
@@ -197,7 +207,6 @@ fn command(dir: &Path, mark: &str, https: u16) -> Command {
         .expect("tests run in target/*/deps");
     let name = built.file_name().expect("a directory").to_string_lossy();
     let profile = if name == "debug" { "dev" } else { &*name };
-    let shift = free_shift().to_string();
     let mut command = Command::new(root().join("scripts/demo.sh"));
     command
         .current_dir(root())
@@ -206,7 +215,7 @@ fn command(dir: &Path, mark: &str, https: u16) -> Command {
         .env("HTTP_PORT", free_range(1).to_string())
         .env("HTTPS_PORT", https.to_string())
         .env("GRPC_PORT", free_range(1).to_string())
-        .env("SHIFT", shift)
+        .env("SHIFT", free_shift(shifts).to_string())
         .env("WORKERS", "1")
         .env("DATA", dir.join("data"))
         .env("LOGS", dir.join("logs"))
@@ -284,7 +293,7 @@ fn another_with_its_directories_is_refused(demo: &Demo) {
     let same = [("DATA", "data"), ("LOGS", "logs")];
     for (name, folder) in same {
         let at = demo.dir.join(folder);
-        let output = command(nowhere.path(), "none", free_range(1))
+        let output = command(nowhere.path(), "none", free_range(1), REFUSED_SHIFTS)
             .env(name, &at)
             .output();
         let output = output.expect("scripts/demo.sh can be started");
@@ -305,7 +314,7 @@ fn refuses_where_no_port_is_left() {
         .map(|port| TcpListener::bind(("127.0.0.1", port)))
         .collect();
     let dir = TempDir::new();
-    let output = command(dir.path(), "none", free_range(1)).output();
+    let output = command(dir.path(), "none", free_range(1), REFUSED_SHIFTS).output();
     let output = output.expect("scripts/demo.sh can be started");
     let said = text(&output.stderr);
     assert!(!output.status.success(), "{said}");
@@ -342,7 +351,7 @@ fn what_the_demo_is_asked_for_wrongly_is_told() {
         ("CONFIG", "/nowhere/x", "there is no /nowhere/x"),
     ] {
         let dir = TempDir::new();
-        let output = command(dir.path(), "none", free_range(1))
+        let output = command(dir.path(), "none", free_range(1), REFUSED_SHIFTS)
             .env(name, value)
             .output();
         let output = output.expect("scripts/demo.sh can be started");

@@ -59,10 +59,12 @@ pub fn interfaces(fields: Fields<'_>, rows: &mut Rows) -> Result<Vec<Interface>,
     Ok(found.into_values().collect())
 }
 
-/// Speed and duplex by interface.
-type Speeds = BTreeMap<String, (Option<i32>, Option<bool>)>;
+/// How fast an interface is, and whether in both directions at once.
+type Speed = (Option<i32>, Option<bool>);
+/// By name.
+type Speeds = BTreeMap<String, Speed>;
 
-fn speed(entry: &Value) -> Result<(String, (Option<i32>, Option<bool>)), Invalid> {
+fn speed(entry: &Value) -> Result<(String, Speed), Invalid> {
     let entry = Fields::of(entry)?;
     let speed = entry.get("speed", int)?;
     let known = i32::try_from(speed).ok().filter(|speed| *speed >= 0);

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
 /// Seconds.
@@ -21,11 +21,13 @@ pub struct Metrics {
     requests: IntCounterVec,
     seconds: Histogram,
     /// Exchanges by how they ended: `known`, `stranger`, `unknown`, `clone`, `malformed`, `busy`,
-    /// `failed`.
+    /// `late`, `failed`.
     pub exchanges: IntCounterVec,
     /// Messages from agents by what became of them: `stored`, `repeated`, `invalid`, `not_taken`,
     /// `late` (left for the next exchange).
     pub messages: IntCounterVec,
+    /// Rows of messages that did not fit; what they stood in was stored without them.
+    pub rows_left_out: IntCounter,
     /// Registrations by what was decided: `accepted`, `pending`, `unknown_account`, `max_pending`,
     /// `invalid`.
     pub registrations: IntCounterVec,
@@ -87,6 +89,11 @@ impl Metrics {
             "Messages from agents, by what became of them.",
             &["end"],
         )?;
+        let rows_left_out = IntCounter::new(
+            "backends_rows_left_out_total",
+            "Rows of messages from agents that did not fit and were left out.",
+        )?;
+        registry.register(Box::new(rows_left_out.clone()))?;
         let registrations = counter(
             "backends_registrations_total",
             "Registrations, by what was decided.",
@@ -164,6 +171,7 @@ impl Metrics {
             seconds,
             exchanges,
             messages,
+            rows_left_out,
             registrations,
             pings,
             ping_store,

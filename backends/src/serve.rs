@@ -6,6 +6,9 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix;
+use std::os::unix::net::UnixDatagram;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -129,13 +132,32 @@ pub fn main(service: &Service) -> ExitCode {
     }
 }
 
+/// A place that is taken and not listened at.
+#[derive(Debug)]
+pub struct Place {
+    socket: TcpSocket,
+    /// Whoever holds it may listen there: the kernel lets two have one port as long as neither listens.
+    _claim: UnixDatagram,
+}
+
+impl Place {
+    /// Where it is.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+}
+
 /// Takes `address`, on which nobody can connect until it is listened on ([`listen`]): the edge finds workers by that. A
 /// port that was closed a moment ago can be taken again at once.
 ///
 /// # Errors
 ///
-/// [`StartError::Taken`] where somebody listens already, [`StartError::Bind`] for the rest.
-pub fn bind(address: SocketAddr) -> Result<TcpSocket, StartError> {
+/// [`StartError::Taken`] where somebody listens already or is about to, [`StartError::Bind`] for the rest.
+pub fn bind(address: SocketAddr) -> Result<Place, StartError> {
     let take = || {
         let socket = if address.is_ipv4() {
             TcpSocket::new_v4()?
@@ -146,20 +168,36 @@ pub fn bind(address: SocketAddr) -> Result<TcpSocket, StartError> {
         // What is accepted takes it over. An edge whose machine vanished says nothing: its streams would be held for
         // ever.
         SockRef::from(&socket).set_tcp_keepalive(&keepalive())?;
+        if address.port() == 0 {
+            socket.bind(address)?;
+            let claim = claim(socket.local_addr()?)?;
+            return Ok((socket, claim));
+        }
+        // Before the port: whoever had the claim listens now, or gave both up.
+        let claim = claim(address)?;
         socket.bind(address)?;
-        Ok(socket)
+        Ok((socket, claim))
     };
-    take().map_err(|cause| not_had(address, cause))
+    match take() {
+        Ok((socket, _claim)) => Ok(Place { socket, _claim }),
+        Err(cause) => Err(not_had(address, cause)),
+    }
 }
 
-/// Listens where [`bind`] took a place.
+/// A name of the kernel's own that one process has at a time, in the same network as the port, and that goes with it.
+fn claim(address: SocketAddr) -> io::Result<UnixDatagram> {
+    let name = format!("portcullis-backends/{address}");
+    UnixDatagram::bind_addr(&unix::net::SocketAddr::from_abstract_name(name)?)
+}
+
+/// Listens where [`bind`] took a place. From then on the port itself is taken.
 ///
 /// # Errors
 ///
 /// As those of [`bind`]. Needs a tokio runtime.
-pub fn listen(socket: TcpSocket) -> Result<TcpListener, StartError> {
-    let address = socket.local_addr()?;
-    let listener = socket.listen(BACKLOG);
+pub fn listen(place: Place) -> Result<TcpListener, StartError> {
+    let address = place.address()?;
+    let listener = place.socket.listen(BACKLOG);
     listener.map_err(|cause| not_had(address, cause))
 }
 
@@ -212,8 +250,8 @@ fn start_log(filter: &str) {
 // One thread is enough for a worker: more work is met by more workers.
 #[tokio::main(flavor = "current_thread")]
 async fn live(service: &Service, settings: Settings) -> Result<(), StartError> {
-    let socket = bind(settings.address)?;
-    let (worker, stop) = Worker::new(service.name, socket.local_addr()?);
+    let place = bind(settings.address)?;
+    let (worker, stop) = Worker::new(service.name, place.address()?);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let live = tokio::select! {
@@ -221,7 +259,7 @@ async fn live(service: &Service, settings: Settings) -> Result<(), StartError> {
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
-    let listener = listen(socket)?;
+    let listener = listen(place)?;
     // Nobody may be listening to it, which is no reason to end.
     let _ = writeln!(io::stderr(), "ready {}={}", worker.service, worker.address);
 
@@ -306,5 +344,25 @@ mod tests {
         let between = accepted.tcp_keepalive_interval().expect("an option");
         assert_eq!(between, Duration::from_secs(15));
         assert_eq!(accepted.tcp_keepalive_retries().expect("an option"), 4);
+    }
+
+    #[tokio::test]
+    async fn a_port_has_one_worker_before_it_listens_and_another_when_it_does_no_more() {
+        let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let place = bind(anywhere).expect("a free port");
+        let address = place.address().expect("an address");
+        let taken =
+            |bound: Result<Place, StartError>| matches!(bound, Err(StartError::Taken { .. }));
+        assert!(taken(bind(address)), "somebody is about to listen");
+        let listener = listen(place).expect("nobody else does");
+        assert!(taken(bind(address)), "somebody listens");
+        // One that drains listens no more, and its successor may begin.
+        drop(listener);
+        let place = bind(address).expect("it is free again");
+        drop(place);
+        assert!(
+            bind(address).is_ok(),
+            "who never listened leaves nothing behind"
+        );
     }
 }

@@ -819,6 +819,8 @@ async fn a_browser_that_is_signed_in_asks_without_a_token_and_no_other_site_does
         ("GET", &by_link, vec![], ""),
         ("GET", &by_link, vec![host], ""),
     ] {
+        // A program may leave out the type where it sends nothing; another site may not.
+        ("POST", &restart, vec![evil], ""),
         let (status, answer) = ask(method, path, &fields, body).await;
         assert_eq!(
             (status, &answer["error"]),
@@ -833,9 +835,21 @@ async fn a_browser_that_is_signed_in_asks_without_a_token_and_no_other_site_does
     ] {
         let (status, answer) = ask("POST", path, &fields, body).await;
         assert_eq!(
+    // A browser of old does not say where a form comes from; the form cannot say that it is JSON.
+    let form_kind = "Content-Type: application/x-www-form-urlencoded";
+    for fields in [vec![], vec![form_kind], vec![form_kind, host]] {
+        let (status, answer) = ask("POST", &restart, &fields, "").await;
+        assert_eq!(
+            (status, &answer["error"]),
+            (415, &json!("UnsupportedMediaType")),
+            "{fields:?}"
+        );
+    }
             (status, &answer["type"]),
             (200, &json!("ActivityGroup")),
             "{path}: {answer}"
+        (&restart, vec![host], ""),
+        (&restart, vec!["Sec-Fetch-Site: same-origin"], ""),
         );
     }
     // Nothing is had that would outlive the session.

@@ -16,7 +16,7 @@ use super::view;
 use crate::domain::person::{Person, Role};
 use crate::domain::signature::{Parameters, parameters};
 use crate::domain::{query::Query, token};
-use crate::service::session_cookie::{cookie, digest_of, is_of_tls, is_ours};
+use crate::service::session_cookie::{cookie, digest_of, is_of_tls, is_ours, says_where_from};
 use crate::store;
 use crate::store::group::Timing;
 
@@ -115,7 +115,11 @@ impl FromRequest<Desk> for Asked {
         let query = parameters(&query).map_err(|told| Refusal::argument("InvalidQuery", told))?;
         let body = match changes {
             false => Value::Null,
-            true => json_body(&head.headers, body, desk.settings.body_bytes_max).await?,
+        let most = desk.settings.body_bytes_max;
+            true if by_session && !says_where_from(&head.headers) => {
+                json_body(&head.headers, body, most).await?
+            }
+            true => body_or_none(&head.headers, body, most).await?,
         };
         let url = url(&head.headers, &head.extensions, head.uri.path());
         Ok(Self {
@@ -140,6 +144,28 @@ fn url(headers: &HeaderMap, extensions: &axum::http::Extensions, path: &str) -> 
 
 /// The JSON of a body that says it is JSON. Nothing at all is an empty object.
 ///
+fn not_json() -> Refusal {
+    let message = "Content-Type must be application/json";
+    let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    Refusal::new(status, "UnsupportedMediaType", message)
+}
+
+/// The JSON of a body as [`json_body`] reads it. Who sends none needs not say what it is, as clients do where
+/// none is described.
+///
+/// # Errors
+///
+/// It is something else, or too much.
+async fn body_or_none(headers: &HeaderMap, body: Body, most: usize) -> Answer<Value> {
+    if headers.contains_key(header::CONTENT_TYPE) {
+        return json_body(headers, body, most).await;
+    }
+    match to_bytes(body, 0).await {
+        Ok(_) => Ok(json!({})),
+        Err(_) => Err(not_json()),
+    }
+}
+
 /// # Errors
 ///
 /// It is something else, or too much.
@@ -148,9 +174,7 @@ pub async fn json_body(headers: &HeaderMap, body: Body, most: usize) -> Answer<V
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     if !kind.eq_ignore_ascii_case("application/json") {
-        let message = "Content-Type must be application/json";
-        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        return Err(Refusal::new(status, "UnsupportedMediaType", message));
+        return Err(not_json());
     }
     let body = to_bytes(body, most).await.map_err(|_| {
         let message = format!("the body has more than {most} bytes, or did not arrive");

@@ -28,7 +28,7 @@ pub fn titled(title: &str) -> Answer<String> {
 /// It is too long.
 pub fn named<'a>(parameter: &str, text: Option<&'a str>) -> Answer<Option<&'a str>> {
     let text = text.filter(|text| !text.is_empty());
-    match text.is_some_and(|text| is_long(text)) {
+    match text.is_some_and(is_long) {
         true => {
             let message = format!("`{parameter}` has at most {CHARS_MAX} characters");
             Err(Refusal::argument("InvalidParameter", message))

@@ -9,6 +9,8 @@ use crate::domain::person::Person;
 
 /// A message without further fields, in bpickle.
 const EMPTY: &[u8] = b"d;";
+/// Largest hardware that is told of a computer, bytes; a longer one is as if it were not known.
+const HARDWARE_BYTES_MAX: i32 = 1 << 20;
 
 /// A computer for clients of the API.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,7 +51,7 @@ pub struct Computer {
     pub registered: String,
     /// It lives on a WSL host.
     pub is_wsl: bool,
-    /// lshw's XML.
+    /// lshw's XML, where it was asked for and is of a size to be told.
     pub hardware: Option<String>,
 }
 
@@ -90,7 +92,7 @@ pub async fn computers(
              access_group, distributor, distribution, release, code_name, vm_info, \
              container_info, clone_of, ubuntu_pro_info, \
              to_char(registered_at at time zone 'UTC', {ISO}), coalesce(hostagent_uid, '') <> '', \
-             case when $3 then hardware_info end \
+             case when $3 and octet_length(hardware_info) <= $4 then hardware_info end \
          from unnest($2::bigint[]) with ordinality as wanted (id, place) \
          join computer on computer.id = wanted.id \
          left join computer_ping on computer_ping.computer_id = computer.id \
@@ -98,7 +100,8 @@ pub async fn computers(
          where account_id = $1 order by place"
     );
     let mut computers = Vec::new();
-    for row in rows(tx, &sql, &[&account, &ids, &hardware]).await? {
+    let values: super::Values<'_> = &[&account, &ids, &hardware, &HARDWARE_BYTES_MAX];
+    for row in rows(tx, &sql, values).await? {
         computers.push(Computer {
             id: row.try_get(0)?,
             title: row.try_get(1)?,

@@ -302,7 +302,7 @@ pub async fn candidates(
 ) -> Result<Vec<Candidate>> {
     // The index of names is in the order of bytes.
     let sql = "select computer_id, id, name, version, id <@ installed, id <@ upgrades, \
-                   id <@ security \
+                   id <@ security, id <@ held \
                from computer_packages join package on name collate \"C\" = any($2) \
                    and (id <@ installed or id <@ available or id <@ upgrades) \
                where computer_id = any($1)";
@@ -310,16 +310,21 @@ pub async fn candidates(
     found.iter().map(candidate).collect()
 }
 
-/// The security upgrades of these computers.
+/// The security upgrades of these computers, and what is installed of the same names.
 ///
 /// # Errors
 ///
 /// The database's.
 pub async fn security_upgrades(tx: &Tx<'_>, computers: &[i64]) -> Result<Vec<Candidate>> {
-    let sql = "select computer_id, id, name, version, false, true, true \
-               from computer_packages cross join unnest(upgrades * security) as span \
-               join package on id >= lower(span) and id < upper(span) \
-               where computer_id = any($1)";
+    let sql = "with newer as (select distinct computer_id, name \
+                   from computer_packages cross join unnest(upgrades * security) as span \
+                   join package on id >= lower(span) and id < upper(span) \
+                   where computer_id = any($1)) \
+               select computer_id, id, package.name, version, id <@ installed, id <@ upgrades, \
+                   id <@ security, id <@ held \
+               from newer join computer_packages using (computer_id) \
+               join package on package.name collate \"C\" = newer.name collate \"C\" \
+                   and (id <@ installed or id <@ (upgrades * security))";
     let found = rows(tx, sql, &[&computers]).await?;
     found.iter().map(candidate).collect()
 }
@@ -333,6 +338,7 @@ fn candidate(row: &tokio_postgres::Row) -> Result<Candidate> {
         installed: row.try_get(4)?,
         upgrade: row.try_get(5)?,
         security: row.try_get(6)?,
+        held: row.try_get(7)?,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Result, Tx, activity, find, one, outbox, rows, run, search};
+use super::{Result, Tx, activity, find, iso, one, outbox, rows, run, search};
 use crate::domain::alert::Alert;
 use crate::domain::event::{Event, Topic};
 use crate::domain::person::Person;
@@ -68,8 +68,6 @@ pub struct Interface {
     pub netmask: String,
 }
 
-const ISO: &str = "'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'";
-
 /// These computers, in the order of the numbers; those that are gone are left out.
 ///
 /// # Errors
@@ -83,19 +81,20 @@ pub async fn computers(
 ) -> Result<Vec<Computer>> {
     let sql = format!(
         "select computer.id, title, comment, hostname, total_memory_mib, total_swap_mib, \
-             coalesce(reboot_required, false), \
-             to_char(computer_ping.last_at at time zone 'UTC', {ISO}), \
-             to_char(exchange.last_at at time zone 'UTC', {ISO}), \
+             coalesce(reboot_required, false), {pinged}, {exchanged}, \
              array(select tag from computer_tag where computer_id = computer.id order by tag), \
              access_group, distributor, distribution, release, code_name, vm_info, \
-             container_info, clone_of, ubuntu_pro_info, \
-             to_char(registered_at at time zone 'UTC', {ISO}), coalesce(hostagent_uid, '') <> '', \
+             container_info, clone_of, ubuntu_pro_info, {registered}, \
+             coalesce(hostagent_uid, '') <> '', \
              case when $3 then hardware_info end \
          from unnest($2::bigint[]) with ordinality as wanted (id, place) \
          join computer on computer.id = wanted.id \
          left join computer_ping on computer_ping.computer_id = computer.id \
          left join exchange on exchange.computer_id = computer.id \
-         where account_id = $1 order by place"
+         where account_id = $1 order by place",
+        pinged = iso("computer_ping.last_at"),
+        exchanged = iso("exchange.last_at"),
+        registered = iso("registered_at"),
     );
     let mut computers = Vec::new();
     for row in rows(tx, &sql, &[&account, &ids, &hardware]).await? {
@@ -289,9 +288,10 @@ pub async fn pending(
     let sql = "select count(*) from computer where account_id = $1 and not accepted";
     let count = one(tx, sql, &[&account]).await?.try_get(0)?;
     let sql = format!(
-        "select id, title, hostname, to_char(registered_at at time zone 'UTC', {ISO}), vm_info, \
+        "select id, title, hostname, {}, vm_info, \
              array(select tag from computer_tag where computer_id = computer.id order by tag) \
-         from computer where account_id = $1 and not accepted order by id offset $2 limit $3"
+         from computer where account_id = $1 and not accepted order by id offset $2 limit $3",
+        iso("registered_at")
     );
     let mut waiting = Vec::new();
     for row in rows(tx, &sql, &[&account, &offset, &most]).await? {

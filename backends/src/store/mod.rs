@@ -271,6 +271,16 @@ async fn run(tx: &Tx<'_>, sql: &str, values: Values<'_>) -> Result<u64> {
     Ok(tx.execute(&statement, values).await?)
 }
 
+/// A time as programs read it, `2026-11-30T11:34:45Z`.
+fn iso(column: &str) -> String {
+    format!("to_char({column} at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')")
+}
+
+/// A time as people read it, `2026-11-30 11:34:45`, in UTC.
+fn shown(column: &str) -> String {
+    format!("to_char({column} at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS')")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use tokio_postgres::types::ToSql;
 
-use super::{Result, Tx, one, outbox, rows, run};
+use super::{Result, Tx, one, outbox, rows, run, shown};
 use crate::domain::event::Topic;
 use crate::domain::package::{Hash, Ids, Package, Reported, ReporterResult};
 use crate::domain::package_order::Candidate;
@@ -367,13 +367,14 @@ pub struct Summary {
 ///
 /// The database's.
 pub async fn summary(tx: &Tx<'_>, account: i64, computer: i64) -> Result<Option<Summary>> {
-    let sql = "select title, \
-               to_char(told.reported_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS'), \
-               code, error from computer \
-               left join computer_packages told on told.computer_id = id \
-               left join package_report looked on looked.computer_id = id and code <> 0 \
-               where account_id = $1 and id = $2";
-    let Some(row) = super::find(tx, sql, &[&account, &computer]).await? else {
+    let sql = format!(
+        "select title, {}, code, error from computer \
+         left join computer_packages told on told.computer_id = id \
+         left join package_report looked on looked.computer_id = id and code <> 0 \
+         where account_id = $1 and id = $2",
+        shown("told.reported_at")
+    );
+    let Some(row) = super::find(tx, &sql, &[&account, &computer]).await? else {
         return Ok(None);
     };
     let (code, error): (Option<i64>, Option<String>) = (row.try_get(2)?, row.try_get(3)?);

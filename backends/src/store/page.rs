@@ -362,10 +362,26 @@ pub async fn interface_history(
 ///
 /// The database's.
 pub async fn traffic(tx: &Tx<'_>, computer: i64) -> Result<Vec<Step>> {
-    let sql = "select interface, extract(epoch from at)::bigint, received, sent \
-               from network_traffic where computer_id = $1 and interface <> 'lo' and at > ( \
-                   select max(at) - interval '1 day' from network_traffic where computer_id = $1) \
-               order by interface, at limit 5000";
+    // From interface to interface and to the last of each, as the primary key has them: all that was measured is much.
+    let sql = "with recursive known (name) as ( \
+                   (select interface from network_traffic where computer_id = $1 \
+                    order by interface limit 1) \
+                   union all \
+                   select (select interface from network_traffic \
+                           where computer_id = $1 and interface > known.name \
+                           order by interface limit 1) \
+                   from known where known.name is not null), \
+               last (at) as ( \
+                   select max((select at from network_traffic \
+                       where computer_id = $1 and interface = known.name \
+                       order by at desc limit 1)) from known) \
+               select known.name, extract(epoch from step.at)::bigint, received, sent \
+               from known cross join last cross join lateral ( \
+                   select at, received, sent from network_traffic \
+                   where computer_id = $1 and interface = known.name \
+                       and at > last.at - interval '1 day' \
+                   order by at limit 5000) as step \
+               where known.name <> 'lo' order by known.name, step.at limit 5000";
     let mut steps = Vec::new();
     for row in rows(tx, sql, &[&computer]).await? {
         steps.push(Step {

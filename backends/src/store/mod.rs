@@ -173,9 +173,10 @@ impl Store {
             recycling_method: RecyclingMethod::Fast,
         };
         let manager = Manager::from_config(config, NoTls, recycling);
+        // To compile a statement takes the server longer than to carry out any of ours.
         let prepare = format!(
             "set statement_timeout = {0}; set idle_in_transaction_session_timeout = {0}; \
-             set application_name = 'backends'",
+             set jit = off; set application_name = 'backends'",
             settings.statement_timeout.as_millis()
         );
         let pool = Pool::builder(manager)

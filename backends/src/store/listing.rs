@@ -396,16 +396,16 @@ pub async fn unannotate(tx: &Tx<'_>, ids: &[i64], name: &str) -> Result<()> {
 /// The database's.
 pub async fn remove(tx: &Tx<'_>, person: &Person, ids: &[i64]) -> Result<u64> {
     let sql = "delete from computer where account_id = $1 and id = any($2) returning id";
-    let mut removed = 0;
+    let mut removed = Vec::<i64>::new();
     for row in rows(tx, sql, &[&person.account, &ids]).await? {
-        outbox::put_of(tx, Topic::ComputerRemoved, row.try_get(0)?).await?;
-        removed += 1;
+        removed.push(row.try_get(0)?);
     }
-    Ok(removed)
+    outbox::put_each(tx, Topic::ComputerRemoved, &removed).await?;
+    Ok(removed.len() as u64)
 }
 
-/// Lets a computer that waits take the place of one that is known: it keeps the number, tags and
-/// history, and has the identity and name of the one that waits. True where both are there.
+/// Lets a computer that waits take the place of one that is known, which keeps its number, title, tags and history, and
+/// has the identity and host name of the one that waits. True where both are there.
 ///
 /// # Errors
 ///
@@ -432,7 +432,9 @@ pub async fn replace(tx: &Tx<'_>, account: i64, waiting: i64, known: i64) -> Res
     let sql = "update activity set status = 'failed', completed_at = now(), \
                result_text = 'the computer was replaced' \
                where computer_id = $1 and status = 'delivered'";
-    run(tx, sql, &[&known]).await?;
+    if run(tx, sql, &[&known]).await? > 0 {
+        outbox::put_of(tx, Topic::ActivityChanged, known).await?;
+    }
     let sql = "update exchange set computer_id = $2 where computer_id = $1";
     run(tx, sql, &[&waiting, &known]).await?;
     let sql = "update outgoing_message set computer_id = $2 where computer_id = $1";

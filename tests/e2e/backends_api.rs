@@ -523,6 +523,11 @@ async fn those_who_wait_are_accepted_take_a_place_or_are_rejected() {
     let sql = "select count(*) from computer where not accepted";
     assert_eq!(house.database.sql(sql), "3", "all or nothing");
 
+    // Under way when the computer before goes.
+    house.database.sql(&format!(
+        "insert into activity (computer_id, type, summary, fields, status) \
+         values ({old_id}, 'shutdown', 'x', 'd;', 'delivered')"
+    ));
     listen(&house);
     let body = json!({"computer_ids": [ids[0], ids[1]], "existing_ids": {ids[1].to_string(): old_id},
                       "access_group": "lab"});
@@ -542,11 +547,14 @@ async fn those_who_wait_are_accepted_take_a_place_or_are_rejected() {
     assert_eq!(
         notes(&house),
         format!(
-            "computer.accepted|{new}\ncomputer.removed|{instead}\ncomputer.accepted|{old_id}\n\
-             activity.ordered|{old_id}\n\
+            "computer.accepted|{new}\nactivity.changed|{old_id}\ncomputer.removed|{instead}\n\
+             computer.accepted|{old_id}\nactivity.ordered|{old_id}\n\
              computer.changed|{new}\ncomputer.changed|{old_id}"
         )
     );
+    let named = format!("select title, hostname from computer where id = {old_id}");
+    let title_stays = "old|instead.test";
+    assert_eq!(house.database.sql(&named), title_stays);
     let body = json!({"computer_ids": [ids[2]]});
     let (status, _) = described
         .post(&rest, "/pending-computers/reject", &body)

@@ -19,6 +19,7 @@ mod backends_hostagent;
 mod backends_killed;
 mod backends_legacy_api;
 mod backends_live;
+mod backends_many;
 mod backends_message_bounds;
 mod backends_operation;
 mod backends_package_orders;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Result, Tx, find, one, rows, run};
+use super::{Result, Tx, find, iso, one, rows, run};
 use crate::domain::order;
 
 /// A script that is kept.
@@ -49,19 +49,18 @@ pub struct New<'a> {
     pub access_group: &'a str,
 }
 
-const ISO: &str = "'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'";
-
 fn sql(condition: &str) -> String {
     format!(
         "select script.id, title, interpreter, code, username, time_limit, access_group, \
              person.id, person.name, person.email, \
-             to_char(script.created_at at time zone 'UTC', {ISO}), \
-             to_char(script.modified_at at time zone 'UTC', {ISO}), \
+             {created}, {modified}, \
              array(select name from script_attachment where script_id = script.id order by name), \
              array(select attachment_id from script_attachment where script_id = script.id \
                    order by name) \
          from script left join person on person.id = creator_id \
-         where script.account_id = $1 and {condition}"
+         where script.account_id = $1 and {condition}",
+        created = iso("script.created_at"),
+        modified = iso("script.modified_at"),
     )
 }
 

@@ -58,8 +58,14 @@ async fn found(
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
     let account = asked.person.account;
-    let (count, found) = store::group::list(&tx, account, wanted, span.offset, span.limit).await?;
-    let results = found.iter().map(view).collect();
+    let found = store::group::list(&tx, account, wanted, span.offset, span.limit).await?;
+    let results: Vec<Value> = found.iter().map(view).collect();
+    let count = match i64::try_from(results.len()).unwrap_or(i64::MAX) {
+        // The last of them are here.
+        here @ 1.. if here < span.limit => span.offset + here,
+        0 if span.offset == 0 => 0,
+        _ => store::group::count(&tx, account, wanted).await?,
+    };
     Ok(Json(asked.page(span, count, results)))
 }
 
@@ -81,8 +87,8 @@ pub async fn one(
         parent: Some(number),
         ..Wanted::default()
     };
-    let (_, children) = store::group::list(&tx, account, &wanted, 0, ROWS_MAX).await?;
-    let mut view = view::activity(&one);
+    let children = store::group::list(&tx, account, &wanted, 0, ROWS_MAX).await?;
+    let mut view = view::whole(&one);
     view["children"] = children.iter().map(view::activity).collect();
     if one.message_type == "change-packages" {
         let needed = store::package::needed(&tx, number).await?;

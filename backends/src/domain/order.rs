@@ -40,16 +40,16 @@ pub struct Packages {
 
 impl Packages {
     fn fields(&self) -> Value {
-        let mut fields = BTreeMap::from([(Key::from("policy"), self.policy.number().into())]);
+        let mut fields = vec![(Key::from("policy"), self.policy.number().into())];
         match &self.change {
-            None => fields.extend([(Key::from("upgrade-all"), true.into())]),
+            None => fields.push((Key::from("upgrade-all"), true.into())),
             Some(change) => {
                 let lists = [("install", &change.install), ("remove", &change.remove)];
                 let told = lists.into_iter().filter(|(_, ids)| !ids.is_empty());
                 fields.extend(told.map(|(name, ids)| (name.into(), numbers(ids))));
             }
         }
-        Value::Dict(fields)
+        Value::Dict(fields.into())
     }
 }
 

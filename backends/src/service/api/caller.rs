@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 
 use super::Desk;
 use super::ROWS_MAX;
+use super::meant;
+use super::named::named;
 use super::package_order::window;
 use super::refusal::{Answer, Mistakes, Refusal};
 use super::view;
@@ -113,9 +115,9 @@ impl FromRequest<Desk> for Asked {
         // A `+` of a query is a space, as browsers and most libraries write it.
         let query = head.uri.query().unwrap_or_default().replace('+', "%20");
         let query = parameters(&query).map_err(|told| Refusal::argument("InvalidQuery", told))?;
+        let most = desk.settings.body_bytes_max;
         let body = match changes {
             false => Value::Null,
-        let most = desk.settings.body_bytes_max;
             true if by_session && !says_where_from(&head.headers) => {
                 json_body(&head.headers, body, most).await?
             }
@@ -142,8 +144,6 @@ fn url(headers: &HeaderMap, extensions: &axum::http::Extensions, path: &str) -> 
     format!("{scheme}://{host}{path}")
 }
 
-/// The JSON of a body that says it is JSON. Nothing at all is an empty object.
-///
 fn not_json() -> Refusal {
     let message = "Content-Type must be application/json";
     let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
@@ -166,6 +166,8 @@ async fn body_or_none(headers: &HeaderMap, body: Body, most: usize) -> Answer<Va
     }
 }
 
+/// The JSON of a body that says it is JSON. Nothing at all is an empty object.
+///
 /// # Errors
 ///
 /// It is something else, or too much.
@@ -330,6 +332,15 @@ impl Asked {
         text_of(&self.body, name)
     }
 
+    /// A text of one name, of the body; an empty one is none.
+    ///
+    /// # Errors
+    ///
+    /// It is something else, or too long.
+    pub fn name(&self, parameter: &str) -> Answer<Option<&str>> {
+        named(parameter, self.text(parameter)?)
+    }
+
     /// A text of the body that must be there.
     ///
     /// # Errors
@@ -399,6 +410,18 @@ impl Asked {
                 let numbers: Option<Vec<i64>> = list.iter().map(Value::as_i64).collect();
                 numbers.ok_or_else(told)
             }
+        }
+    }
+
+    /// The computers that `computer_ids` of the body names, each once; at least one.
+    ///
+    /// # Errors
+    ///
+    /// It is missing, or something else, or they are too many.
+    pub fn computer_ids(&self) -> Answer<Vec<i64>> {
+        match meant::each_once(self.numbers("computer_ids")?)? {
+            ids if ids.is_empty() => Err(Refusal::missing("computer_ids")),
+            ids => Ok(ids),
         }
     }
 

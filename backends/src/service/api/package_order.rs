@@ -57,6 +57,24 @@ pub fn wanted(
     })
 }
 
+/// Names that packages are looked for by; None where none is given.
+///
+/// # Errors
+///
+/// They are too many, or one is too long for a name.
+pub fn sought(names: Vec<String>) -> Answer<Option<Vec<String>>> {
+    let long = names.iter().any(|name| name.len() > NAME_BYTES_MAX);
+    match (names.len(), long) {
+        (0, _) => Ok(None),
+        (1..=NAMES_MAX, false) => Ok(Some(names)),
+        _ => {
+            let message =
+                format!("`names` is at most {NAMES_MAX} names of at most {NAME_BYTES_MAX} bytes");
+            Err(Refusal::argument("InvalidParameter", message))
+        }
+    }
+}
+
 /// Minutes over which deliveries are spread.
 ///
 /// # Errors

@@ -8,6 +8,7 @@ mod backends;
 mod backends_accounts;
 mod backends_api;
 mod backends_api_computers;
+mod backends_api_described;
 mod backends_broker;
 mod backends_browser;
 mod backends_clients;

@@ -509,7 +509,7 @@ async fn the_newer_form_orders_the_same_and_says_what_else_may_be_done() {
         ),
         (
             "/packages/upgrade",
-            json!({"query": ""}),
+            json!({"all_computers": true}),
             "u6:policyi1;u11:upgrade-allb1".to_owned(),
         ),
     ] {
@@ -554,9 +554,15 @@ async fn the_newer_form_orders_the_same_and_says_what_else_may_be_done() {
     let browser = house.browser().await;
     let page = browser.get("/activities").await.text();
     assert!(page.contains("Remove packages kept, bye"), "{page}");
+}
 
-    // Spread over an hour from a time on.
-    let body = json!({"query": "", "deliver_delay_window": 60,
+#[tokio::test]
+async fn upgrades_of_the_newer_form_are_spread_over_an_hour_from_a_time_on() {
+    let two = Two::with(&[]).await;
+    let house = &two.house;
+    let described = Described::behind(&house.gateway).await;
+    let rest = house.rest().await;
+    let body = json!({"all_computers": true, "deliver_delay_window": 60,
                       "deliver_after": "2099-01-01T00:00:00Z"});
     let (_, group) = described.post(&rest, "/packages/upgrade", &body).await;
     assert_eq!(group["deliver_delay_window"], 60);
@@ -570,7 +576,14 @@ async fn the_newer_form_orders_the_same_and_says_what_else_may_be_done() {
         ("2099-01-01T00:00:00Z".."2099-01-01T01:00:01Z").contains(&after),
         "{after}"
     );
+}
 
+#[tokio::test]
+async fn the_newer_form_refuses_what_is_no_order_and_whoever_may_not_give_one() {
+    let two = Two::with(&[]).await;
+    let house = &two.house;
+    let described = Described::behind(&house.gateway).await;
+    let rest = house.rest().await;
     for (path, body, expected) in [
         (
             "/packages/install",

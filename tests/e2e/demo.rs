@@ -247,6 +247,7 @@ async fn the_demo_lives_through_the_end_of_what_it_needs_and_leaves_nothing_behi
     assert_eq!(somebodys.expect("it is not ours to remove"), "as it was");
     assert!(!logs.join(LAST_LOG).exists(), "logs of another demo");
     another_with_its_directories_is_refused(&demo);
+    watches_without_starting_processes(&demo).await;
 
     let servers = [
         ("PostgreSQL", "      (PostgreSQL;"),
@@ -285,6 +286,33 @@ async fn the_demo_lives_through_the_end_of_what_it_needs_and_leaves_nothing_behi
         demo.processes().is_empty().then_some(())
     })
     .await;
+}
+
+/// A shell that starts a process for each look uses up the numbers of processes, and may wait for ever when one comes again.
+async fn watches_without_starting_processes(demo: &Demo) {
+    let process = format!("/proc/{}", demo.child.id());
+    let read = |file: &str| std::fs::read_to_string(format!("{process}/{file}")).expect("it lives");
+    let looks = || {
+        let status = read("status");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("voluntary_ctxt_switches:"));
+        let number = line.and_then(|line| line.split_whitespace().last());
+        let number = number.and_then(|number| number.parse::<u64>().ok());
+        number.expect("a number")
+    };
+    // Page faults of children that it has waited for: no process is without.
+    let children = || {
+        let stat = read("stat");
+        let (_, fields) = stat.rsplit_once(')').expect("its name is in brackets");
+        fields.split_whitespace().nth(8).map(str::to_owned)
+    };
+    let (first, before) = (looks(), children());
+    eventually("it looks again and again", || async {
+        (looks() >= first + 10).then_some(())
+    })
+    .await;
+    assert_eq!(children(), before);
 }
 
 /// It would remove the addresses of servers, and logs, that the one that runs needs.

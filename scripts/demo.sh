@@ -52,7 +52,7 @@ declare -A child_name=() child_log=()   # by process id, living children only
 declare -A server_pid=() server_port=() # by name; no process id where it has ended
 declare -a worker_pids=()
 edge_pid= password=
-data_lock= logs_lock=                   # file descriptors
+data_lock= logs_lock= never=            # file descriptors
 data_asked=                             # the directory that DATA named, where the data are not there
 
 say() { printf 'demo: %s\n' "$*"; }
@@ -71,6 +71,8 @@ main() {
     remove_logs
     trap stop_all EXIT
     trap 'say "stopping"; exit 0' INT TERM HUP
+    # Nobody ever writes into it.
+    exec {never}<> <(:)
     reserve_ports
     start_servers
     write_settings "$bin"
@@ -261,7 +263,7 @@ start() {
     local name=$1 log=$2
     shift 2
     setsid setpriv --pdeathsig TERM -- "$@" </dev/null >>"$log.out.log" 2>>"$log.err.log" \
-        {data_lock}>&- {logs_lock}>&- &
+        {data_lock}>&- {logs_lock}>&- {never}>&- &
     started=$!
     child_name[$started]=$name
     child_log[$started]=$log.err.log
@@ -573,7 +575,8 @@ print_pool() {
 
 # --- Watching and stopping --------------------------------------------------------------------
 
-# By looking: of several that end at once `wait -n` may tell one alone.
+# By looking: of several that end at once `wait -n` may tell one alone. And without a `sleep` between two looks: bash may
+# wait for ever for a process whose number it has seen before, and so many use up all numbers within some hours.
 watch_children() {
     local pid status
     while :; do
@@ -584,9 +587,8 @@ watch_children() {
             wait "$pid" 2>/dev/null || status=$?
             child_ended "$pid" "$status"
         done
-        # A signal interrupts a wait at once, a sleep never.
-        sleep 0.5 &
-        wait $! 2>/dev/null || true
+        # A signal interrupts it at once.
+        read -rt 0.5 -u "$never" || true
     done
 }
 
@@ -623,7 +625,7 @@ server_ended() {
         return
     fi
     say "it is started again in $RESTART s"
-    sleep "$RESTART" {data_lock}>&- {logs_lock}>&- &
+    sleep "$RESTART" {data_lock}>&- {logs_lock}>&- {never}>&- &
     child_name[$!]="pause $name"
 }
 
@@ -645,7 +647,7 @@ server_again() {
             sleep 0.2
         done
         exit 1
-    ) {data_lock}>&- {logs_lock}>&- &
+    ) {data_lock}>&- {logs_lock}>&- {never}>&- &
     child_name[$!]="look $name"
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
 /// Seconds.
@@ -23,6 +23,12 @@ trait Kind: Collector + Clone + Sized + 'static {
 impl Kind for IntCounterVec {
     fn of(name: &str, help: &str, labels: &[&str]) -> prometheus::Result<Self> {
         Self::new(Opts::new(name, help), labels)
+    }
+}
+
+impl Kind for IntCounter {
+    fn of(name: &str, help: &str, _: &[&str]) -> prometheus::Result<Self> {
+        Self::new(name, help)
     }
 }
 
@@ -86,7 +92,7 @@ metrics! {
         "From the head of a request to the head of its answer, seconds.", [];
 
     /// Exchanges by how they ended: `known`, `stranger`, `unknown`, `clone`, `malformed`, `busy`,
-    /// `failed`.
+    /// `late`, `failed`.
     pub exchanges: IntCounterVec = "backends_exchanges_total",
         "Exchanges with agents, by how they ended.", ["end"];
 
@@ -94,6 +100,10 @@ metrics! {
     /// `late` (left for the next exchange).
     pub messages: IntCounterVec = "backends_messages_total",
         "Messages from agents, by what became of them.", ["end"];
+
+    /// Rows of messages that did not fit; what they stood in was stored without them.
+    pub rows_left_out: IntCounter = "backends_rows_left_out_total",
+        "Rows of messages from agents that did not fit and were left out.", [];
 
     /// Registrations by what was decided: `accepted`, `pending`, `unknown_account`, `max_pending`,
     /// `invalid`.

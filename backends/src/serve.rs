@@ -6,12 +6,16 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix;
+use std::os::unix::net::UnixDatagram;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use axum::Router;
 use axum::serve::ListenerExt;
 use futures_util::future::BoxFuture;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
@@ -128,13 +132,32 @@ pub fn main(service: &Service) -> ExitCode {
     }
 }
 
+/// A place that is taken and not listened at.
+#[derive(Debug)]
+pub struct Place {
+    socket: TcpSocket,
+    /// Whoever holds it may listen there: the kernel lets two have one port as long as neither listens.
+    _claim: UnixDatagram,
+}
+
+impl Place {
+    /// Where it is.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+}
+
 /// Takes `address`, on which nobody can connect until it is listened on ([`listen`]): the edge finds workers by that. A
 /// port that was closed a moment ago can be taken again at once.
 ///
 /// # Errors
 ///
-/// [`StartError::Taken`] where somebody listens already, [`StartError::Bind`] for the rest.
-pub fn bind(address: SocketAddr) -> Result<TcpSocket, StartError> {
+/// [`StartError::Taken`] where somebody listens already or is about to, [`StartError::Bind`] for the rest.
+pub fn bind(address: SocketAddr) -> Result<Place, StartError> {
     let take = || {
         let socket = if address.is_ipv4() {
             TcpSocket::new_v4()?
@@ -142,21 +165,48 @@ pub fn bind(address: SocketAddr) -> Result<TcpSocket, StartError> {
             TcpSocket::new_v6()?
         };
         socket.set_reuseaddr(true)?;
+        // What is accepted takes it over. An edge whose machine vanished says nothing: its streams would be held for
+        // ever.
+        SockRef::from(&socket).set_tcp_keepalive(&keepalive())?;
+        if address.port() == 0 {
+            socket.bind(address)?;
+            let claim = claim(socket.local_addr()?)?;
+            return Ok((socket, claim));
+        }
+        // Before the port: whoever had the claim listens now, or gave both up.
+        let claim = claim(address)?;
         socket.bind(address)?;
-        Ok(socket)
+        Ok((socket, claim))
     };
-    take().map_err(|cause| not_had(address, cause))
+    match take() {
+        Ok((socket, _claim)) => Ok(Place { socket, _claim }),
+        Err(cause) => Err(not_had(address, cause)),
+    }
 }
 
-/// Listens where [`bind`] took a place.
+/// A name of the kernel's own that one process has at a time, in the same network as the port, and that goes with it.
+fn claim(address: SocketAddr) -> io::Result<UnixDatagram> {
+    let name = format!("portcullis-backends/{address}");
+    UnixDatagram::bind_addr(&unix::net::SocketAddr::from_abstract_name(name)?)
+}
+
+/// Listens where [`bind`] took a place. From then on the port itself is taken.
 ///
 /// # Errors
 ///
 /// As those of [`bind`]. Needs a tokio runtime.
-pub fn listen(socket: TcpSocket) -> Result<TcpListener, StartError> {
-    let address = socket.local_addr()?;
-    let listener = socket.listen(BACKLOG);
+pub fn listen(place: Place) -> Result<TcpListener, StartError> {
+    let address = place.address()?;
+    let listener = place.socket.listen(BACKLOG);
     listener.map_err(|cause| not_had(address, cause))
+}
+
+/// Asks a silent peer after a minute, and gives it up after another.
+fn keepalive() -> TcpKeepalive {
+    TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(15))
+        .with_retries(4)
 }
 
 fn not_had(address: SocketAddr, cause: io::Error) -> StartError {
@@ -200,8 +250,8 @@ fn start_log(filter: &str) {
 // One thread is enough for a worker: more work is met by more workers.
 #[tokio::main(flavor = "current_thread")]
 async fn live(service: &Service, settings: Settings) -> Result<(), StartError> {
-    let socket = bind(settings.address)?;
-    let (worker, stop) = Worker::new(service.name, socket.local_addr()?);
+    let place = bind(settings.address)?;
+    let (worker, stop) = Worker::new(service.name, place.address()?);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let live = tokio::select! {
@@ -209,7 +259,7 @@ async fn live(service: &Service, settings: Settings) -> Result<(), StartError> {
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
-    let listener = listen(socket)?;
+    let listener = listen(place)?;
     // Nobody may be listening to it, which is no reason to end.
     let _ = writeln!(io::stderr(), "ready {}={}", worker.service, worker.address);
 
@@ -272,5 +322,47 @@ async fn store_when_it_is_there(settings: &settings::Store) -> Result<Store, Sto
             told = problem;
         }
         tokio::time::sleep(AGAIN).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_edge_whose_machine_vanished_is_noticed() {
+        let socket = bind(([127, 0, 0, 1], 0).into()).expect("a port");
+        let listener = listen(socket).expect("it listens");
+        let address = listener.local_addr().expect("an address");
+        let (_client, accepted) =
+            tokio::join!(tokio::net::TcpStream::connect(address), listener.accept());
+        let (accepted, _) = accepted.expect("a connection");
+        let accepted = SockRef::from(&accepted);
+        assert!(accepted.keepalive().expect("an option"));
+        let asked_after = accepted.tcp_keepalive_time().expect("an option");
+        assert_eq!(asked_after, Duration::from_secs(60));
+        let between = accepted.tcp_keepalive_interval().expect("an option");
+        assert_eq!(between, Duration::from_secs(15));
+        assert_eq!(accepted.tcp_keepalive_retries().expect("an option"), 4);
+    }
+
+    #[tokio::test]
+    async fn a_port_has_one_worker_before_it_listens_and_another_when_it_does_no_more() {
+        let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let place = bind(anywhere).expect("a free port");
+        let address = place.address().expect("an address");
+        let taken =
+            |bound: Result<Place, StartError>| matches!(bound, Err(StartError::Taken { .. }));
+        assert!(taken(bind(address)), "somebody is about to listen");
+        let listener = listen(place).expect("nobody else does");
+        assert!(taken(bind(address)), "somebody listens");
+        // One that drains listens no more, and its successor may begin.
+        drop(listener);
+        let place = bind(address).expect("it is free again");
+        drop(place);
+        assert!(
+            bind(address).is_ok(),
+            "who never listened leaves nothing behind"
+        );
     }
 }

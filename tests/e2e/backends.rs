@@ -364,7 +364,7 @@ async fn more_than_can_be_read_at_once_is_taken_by_and_by() {
     let service = Service::start("message-server", &database);
     let way = Way::Port(service.port());
     let mut agent = Agent::accepted(&database, &way, "much").await;
-    // Half a million values each: two fit, and one with more than a million never will.
+    // Two fifths of what fits each: two fit, and one with more than half a million values never will.
     let list = |count: usize| [b"l".to_vec(), vec![b'n'; count], b";".to_vec()].concat();
     let much = |count, tags: &str| {
         d([
@@ -375,10 +375,10 @@ async fn more_than_can_be_read_at_once_is_taken_by_and_by() {
     };
     let at = agent.sequence;
     for tags in ["one", "two"] {
-        agent.report(much(400_000, tags));
+        agent.report(much(200_000, tags));
     }
-    agent.report(much(1_000_001, "never"));
-    agent.report(much(400_000, "three"));
+    agent.report(much(500_001, "never"));
+    agent.report(much(200_000, "three"));
     let tag = "select tag from computer_tag";
     agent.exchange(&way).await.expect("an exchange");
     assert_eq!((agent.pending.len(), agent.sequence), (1, at + 3));

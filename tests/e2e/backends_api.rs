@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 pub struct Described(Value);
 
 impl Described {
-    async fn by(house: &House) -> Described {
+    pub async fn by(house: &House) -> Described {
         Described::behind(&house.gateway).await
     }
 
@@ -18,6 +18,37 @@ impl Described {
         let (status, document) = Rest::stranger(gateway).get("/openapi.json").await;
         assert_eq!(status, 200);
         Described(document)
+    }
+
+    /// All operations by their names.
+    pub fn operations(&self) -> Vec<(String, Value)> {
+        let paths = self.0["paths"].as_object().expect("paths").values();
+        let all = paths.flat_map(|path| path.as_object().expect("operations").values());
+        let named = |one: &Value| {
+            let name = one["operationId"].as_str().expect("a name");
+            (name.to_owned(), one.clone())
+        };
+        all.map(named).collect()
+    }
+
+    /// What answers are made of, by name.
+    pub fn schemas(&self) -> Vec<(String, Value)> {
+        let all = self.0["components"]["schemas"].as_object();
+        let all = all.expect("schemas").iter();
+        all.map(|(name, schema)| (name.clone(), schema.clone()))
+            .collect()
+    }
+
+    /// Method, path and description of the operation of this name.
+    pub fn operation(&self, name: &str) -> (String, String, Value) {
+        for (path, operations) in self.0["paths"].as_object().expect("paths") {
+            for (method, one) in operations.as_object().expect("operations") {
+                if one["operationId"] == name {
+                    return (method.to_uppercase(), path.clone(), one.clone());
+                }
+            }
+        }
+        panic!("{name} is not described")
     }
 
     /// The described path that a path is, which may have a query.
@@ -345,15 +376,22 @@ async fn nobody_gets_in_without_a_token_of_ours_or_beyond_their_role() {
     assert_eq!(house.database.sql("select count(*) from activity"), "0");
     // A form, as a page of another site could send it, changes nothing.
     let rest = house.rest().await;
-    let mut raw = house.gateway.https().await;
     let bearer = format!(
         "Authorization: Bearer {}",
         rest.token.clone().expect("a token")
     );
     let kind = "Content-Type: application/x-www-form-urlencoded";
     let path = format!("/api/v2/computers/{id}/restart");
-    let reply = raw.ask("POST", &path, &[&bearer, kind], b"a=b").await;
-    assert_eq!(reply.status(), 415);
+    for (fields, body) in [
+        (vec![bearer.as_str(), kind], b"a=b".as_slice()),
+        (vec![&bearer, kind], b""),
+        (vec![&bearer, "Content-Type: text/plain"], b""),
+        (vec![&bearer], b"{}"),
+    ] {
+        let mut raw = house.gateway.https().await;
+        let reply = raw.ask("POST", &path, &fields, body).await;
+        assert_eq!(reply.status(), 415, "{fields:?}");
+    }
     let (status, answer) = rest.get("/nothing").await;
     assert_eq!((status, answer["error"].as_str()), (404, Some("NotFound")));
     let (status, answer) = rest.ask("DELETE", "/computers", Some(&json!({}))).await;
@@ -485,6 +523,11 @@ async fn those_who_wait_are_accepted_take_a_place_or_are_rejected() {
     let sql = "select count(*) from computer where not accepted";
     assert_eq!(house.database.sql(sql), "3", "all or nothing");
 
+    // Under way when the computer before goes.
+    house.database.sql(&format!(
+        "insert into activity (computer_id, type, summary, fields, status) \
+         values ({old_id}, 'shutdown', 'x', 'd;', 'delivered')"
+    ));
     listen(&house);
     let body = json!({"computer_ids": [ids[0], ids[1]], "existing_ids": {ids[1].to_string(): old_id},
                       "access_group": "lab"});
@@ -504,11 +547,14 @@ async fn those_who_wait_are_accepted_take_a_place_or_are_rejected() {
     assert_eq!(
         notes(&house),
         format!(
-            "computer.accepted|{new}\ncomputer.removed|{instead}\ncomputer.accepted|{old_id}\n\
-             activity.ordered|{old_id}\n\
+            "computer.accepted|{new}\nactivity.changed|{old_id}\ncomputer.removed|{instead}\n\
+             computer.accepted|{old_id}\nactivity.ordered|{old_id}\n\
              computer.changed|{new}\ncomputer.changed|{old_id}"
         )
     );
+    let named = format!("select title, hostname from computer where id = {old_id}");
+    let title_stays = "old|instead.test";
+    assert_eq!(house.database.sql(&named), title_stays);
     let body = json!({"computer_ids": [ids[2]]});
     let (status, _) = described
         .post(&rest, "/pending-computers/reject", &body)
@@ -915,7 +961,7 @@ async fn scripts_are_kept_changed_and_forgotten() {
     );
     let (_, list) = described.get(&rest, "/scripts").await;
     assert_eq!(list["count"], 1);
-    assert_eq!(rest.ask("DELETE", &path, Some(&json!({}))).await.0, 204);
+    assert_eq!(rest.ask("DELETE", &path, None).await.0, 204);
     assert_eq!(described.get(&rest, &path).await.0, 404);
 }
 
@@ -945,27 +991,6 @@ async fn whatever_is_refused_is_told_in_json() {
         let told: Value = serde_json::from_slice(&reply.body).expect("JSON");
         let text = |field: &str| told[field].as_str().is_some_and(|text| !text.is_empty());
         assert!(text("error") && text("message"), "{path}: {told}");
-    }
-}
-
-#[tokio::test]
-async fn everything_that_is_described_is_there() {
-    let house = House::start().await;
-    let described = Described::by(&house).await;
-    let stranger = Rest::stranger(&house.gateway);
-    for (path, operations) in described.0["paths"].as_object().expect("paths") {
-        for (method, operation) in operations.as_object().expect("operations") {
-            let method = method.to_uppercase();
-            let path = path.replace("{id}", "1").replace("{access_key}", "A");
-            let body = (method != "GET").then(|| json!({}));
-            let (status, answer) = stranger.ask(&method, &path, body.as_ref()).await;
-            described.check(&method, &path, status, &answer);
-            let open = operation.get("security") == Some(&json!([]));
-            match open {
-                true => assert!([200, 400].contains(&status), "{method} {path}: {status}"),
-                false => assert_eq!(status, 401, "{method} {path}"),
-            }
-        }
     }
 }
 

@@ -388,8 +388,25 @@ async fn what_is_asked_of_computers_beyond_the_usual_is_told() {
     assert_eq!(page["count"], 0);
 }
 
+/// The codes of several mistakes that are told at once, in their order.
+fn codes(answer: &Value) -> Vec<String> {
+    assert_eq!(answer["error"], "MultiError", "{answer}");
+    let errors = answer["errors"].as_array().expect("errors").iter();
+    errors
+        .map(|one| {
+            assert_eq!(one.as_object().map(serde_json::Map::len), Some(2), "{one}");
+            let whole = answer["message"].as_str().expect("text");
+            assert!(
+                whole.contains(one["message"].as_str().expect("text")),
+                "{whole}"
+            );
+            one["error"].as_str().expect("a code").to_owned()
+        })
+        .collect()
+}
+
 #[tokio::test]
-async fn a_switch_is_on_or_off_and_several_mistakes_are_told_at_once() {
+async fn a_switch_is_on_or_off_and_nothing_else() {
     let two = Two::there().await;
     let (described, rest) = (
         Described::behind(&two.house.gateway).await,
@@ -419,27 +436,18 @@ async fn a_switch_is_on_or_off_and_several_mistakes_are_told_at_once() {
         let told = format!("`{switch}` is true or false, not `2`");
         assert_eq!(answer["message"], told, "{switch}");
     }
-    let codes = |answer: &Value| -> Vec<String> {
-        let errors = answer["errors"].as_array().expect("errors").iter();
-        errors
-            .map(|one| {
-                assert_eq!(one.as_object().map(serde_json::Map::len), Some(2), "{one}");
-                let whole = answer["message"].as_str().expect("text");
-                assert!(
-                    whole.contains(one["message"].as_str().expect("text")),
-                    "{whole}"
-                );
-                one["error"].as_str().expect("a code").to_owned()
-            })
-            .collect()
-    };
+}
+
+#[tokio::test]
+async fn several_mistakes_of_one_call_are_told_at_once() {
+    let two = Two::there().await;
+    let (described, rest) = (
+        Described::behind(&two.house.gateway).await,
+        two.house.rest().await,
+    );
     let wrong = "/computers?limit=0&offset=x&query=colour:red&with_alerts=yes&root_only=no";
     let (status, answer) = described.get(&rest, wrong).await;
-    assert_eq!(
-        (status, &answer["error"]),
-        (400, &json!("MultiError")),
-        "{answer}"
-    );
+    assert_eq!(status, 400, "{answer}");
     let expected = [
         "InvalidParameter",
         "InvalidParameter",
@@ -482,13 +490,16 @@ async fn a_switch_is_on_or_off_and_several_mistakes_are_told_at_once() {
         ),
     ] {
         let (status, answer) = described.post(&rest, path, &body).await;
-        assert_eq!(
-            (status, &answer["error"]),
-            (400, &json!("MultiError")),
-            "{path}: {answer}"
-        );
+        assert_eq!(status, 400, "{path}: {answer}");
         assert_eq!(codes(&answer), expected, "{path}");
     }
+    let orders = "select count(*) from activity";
+    assert_eq!(two.house.database.sql(orders), "0", "nothing was ordered");
+}
+
+#[tokio::test]
+async fn several_mistakes_of_one_signed_call_are_told_at_once() {
+    let two = Two::there().await;
     for (action, arguments, expected) in [
         (
             "GetComputers",
@@ -546,11 +557,7 @@ async fn a_switch_is_on_or_off_and_several_mistakes_are_told_at_once() {
         ),
     ] {
         let (status, answer) = two.signed(action, &arguments).await;
-        assert_eq!(
-            (status, &answer["error"]),
-            (400, &json!("MultiError")),
-            "{action}: {answer}"
-        );
+        assert_eq!(status, 400, "{action}: {answer}");
         assert_eq!(codes(&answer), expected, "{action}");
     }
     // Whoever signs nothing is told all that a signature needs.
@@ -812,6 +819,8 @@ async fn a_browser_that_is_signed_in_asks_without_a_token_and_no_other_site_does
             vec![kind, "Sec-Fetch-Site: cross-site"],
             "{}",
         ),
+        // A program may leave out the type where it sends nothing; another site may not.
+        ("POST", &restart, vec![evil], ""),
         ("POST", "/api/", vec![evil], form.as_str()),
         ("POST", "/api/", vec!["Origin: null"], form.as_str()),
         // Under our name, but without TLS: it may be anybody's on the way.
@@ -826,9 +835,21 @@ async fn a_browser_that_is_signed_in_asks_without_a_token_and_no_other_site_does
             "{method} {path} {fields:?}"
         );
     }
+    // A browser of old does not say where a form comes from; the form cannot say that it is JSON.
+    let form_kind = "Content-Type: application/x-www-form-urlencoded";
+    for fields in [vec![], vec![form_kind], vec![form_kind, host]] {
+        let (status, answer) = ask("POST", &restart, &fields, "").await;
+        assert_eq!(
+            (status, &answer["error"]),
+            (415, &json!("UnsupportedMediaType")),
+            "{fields:?}"
+        );
+    }
     assert_eq!(two.house.database.sql("select count(*) from activity"), "0");
     for (path, fields, body) in [
         (restart.as_str(), vec![kind, host], "{}"),
+        (&restart, vec![host], ""),
+        (&restart, vec!["Sec-Fetch-Site: same-origin"], ""),
         ("/api/", vec![host], form.as_str()),
     ] {
         let (status, answer) = ask("POST", path, &fields, body).await;
@@ -906,4 +927,92 @@ async fn whatever_a_program_changes_of_computers_is_noted_for_open_pages() {
     let (status, answer) = two.signed("AddTagsToComputers", &many).await;
     assert_eq!((status, answer.as_array().map(Vec::len)), (200, Some(101)));
     assert_eq!(database.sql(notes), "computer.changed|");
+}
+
+#[tokio::test]
+async fn what_many_computers_are_made_of_is_told_in_smaller_parts() {
+    let two = Two::there().await;
+    let (described, rest) = (
+        Described::behind(&two.house.gateway).await,
+        two.house.rest().await,
+    );
+    two.house.database.sql(
+        "insert into computer (account_id, accepted, title, hostname, hardware_info) \
+         select 1, true, 'many-' || n, 'many', '<list/>' from generate_series(1, 51) as n",
+    );
+    for switch in ["with_hardware", "with_grouped_hardware"] {
+        let mut path = format!("/computers?query=many&limit=1000&{switch}=true");
+        let mut parts = Vec::new();
+        loop {
+            let (status, page) = described.get(&rest, &path).await;
+            assert_eq!((status, &page["count"]), (200, &json!(51)), "{switch}");
+            parts.push(page["results"].as_array().expect("results").len());
+            let Some(next) = page["next"].as_str() else {
+                break;
+            };
+            let next = next.strip_prefix("https://edge.test/api/v2");
+            path = next.expect("of this site").to_owned();
+        }
+        assert_eq!(parts, [50, 1], "{switch}");
+    }
+    let (_, page) = described
+        .get(&rest, "/computers?query=many&with_alerts=true")
+        .await;
+    assert_eq!(page["results"].as_array().map(Vec::len), Some(51));
+
+    // A list of the older form does not say that it goes on: it is whole, or refused.
+    let many = ("query", "many");
+    let hardware = ("with_hardware", "true");
+    for (arguments, expected) in [
+        (vec![many], Some(51)),
+        (vec![many, hardware], None),
+        (vec![many, hardware, ("limit", "51")], None),
+        (vec![many, hardware, ("limit", "50")], Some(50)),
+        (
+            vec![many, hardware, ("limit", "50"), ("offset", "50")],
+            Some(1),
+        ),
+        (vec![many, hardware, ("offset", "1")], Some(50)),
+        (
+            vec![("query", "web-1"), hardware, ("limit", "1000")],
+            Some(1),
+        ),
+    ] {
+        let (status, list) = two.signed("GetComputers", &arguments).await;
+        assert_eq!(list.as_array().map(Vec::len), expected, "{arguments:?}");
+        if expected.is_none() {
+            assert_eq!(
+                (status, &list["error"]),
+                (400, &json!("InvalidParameter")),
+                "{list}"
+            );
+            let told = list["message"].as_str().expect("text");
+            assert!(told.contains("50") && told.contains("`limit`"), "{told}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn hardware_beyond_its_bound_is_told_as_if_it_were_not_known() {
+    let two = Two::there().await;
+    let (described, rest) = (
+        Described::behind(&two.house.gateway).await,
+        two.house.rest().await,
+    );
+    let path = format!(
+        "/computers/{}?with_hardware=true&with_grouped_hardware=true",
+        two.web.1
+    );
+    for (bytes, known) in [(1 << 20, true), ((1 << 20) + 1, false)] {
+        two.house.database.sql(&format!(
+            "update computer set hardware_info = rpad('<list/>', {bytes}) where id = {}",
+            two.web.1
+        ));
+        let (status, told) = described.get(&rest, &path).await;
+        assert_eq!(status, 200, "{told}");
+        assert_eq!(told["hardware"].is_string(), known, "{bytes}");
+        let arguments = [("query", "title:web-1"), ("with_hardware", "true")];
+        let (_, list) = two.signed("GetComputers", &arguments).await;
+        assert_eq!(list[0]["hardware"].is_string(), known, "{bytes}");
+    }
 }

@@ -43,9 +43,17 @@ async fn accept(pages: &Service, database: &Database, title: &str) {
 
 /// A computer that waits, with an exchange behind it.
 async fn waiting(way: &Way<'_>, title: &str) -> Agent {
-    let mut agent = Agent::new(title);
+    let mut agent = on_its_machine(title);
     agent.set_up(way, None).await;
     agent.exchange(way).await.expect("an exchange");
+    agent
+}
+
+/// An agent that says which machine it is on, so that it is the same when it registers again.
+fn on_its_machine(title: &str) -> Agent {
+    let machine = ("machine_id".to_owned(), format!("machine of {title}"));
+    let mut agent = Agent::new(title);
+    agent.says.push(machine);
     agent
 }
 
@@ -90,7 +98,7 @@ async fn a_pingserver_is_told_whom_something_waits_for() {
     // Its new identity is known and its old one is void, both without a look at the whole.
     let old = agent.clone();
     database.sql("update computer set accepted = false");
-    let mut again = Agent::new("told");
+    let mut again = on_its_machine("told");
     again.set_up(&way, None).await;
     accept(&pages, &database, "told").await;
     again.exchange(&way).await.expect("an exchange");

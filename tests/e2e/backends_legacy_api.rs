@@ -200,7 +200,7 @@ async fn a_token_stands_in_place_of_a_signature() {
 }
 
 #[tokio::test]
-async fn computers_are_found_changed_and_removed() {
+async fn computers_are_changed_and_found_by_what_was_changed() {
     let (house, key) = house().await;
     let gateway = &house.gateway;
     let (_, web) = house.computer("web-1").await;
@@ -288,7 +288,12 @@ async fn computers_are_found_changed_and_removed() {
         (&one["vm_info"], &one["hostname"]),
         (&json!("kvm"), &json!("web-1.test"))
     );
+}
 
+#[tokio::test]
+async fn a_call_that_means_nothing_is_refused_with_its_code() {
+    let (house, key) = house().await;
+    house.computer("web-1").await;
     for (action, arguments, expected) in [
         (
             "GetComputers",
@@ -351,13 +356,25 @@ async fn computers_are_found_changed_and_removed() {
             (400, "InvalidQuery"),
         ),
     ] {
-        let (status, answer) = call(action, &arguments).await;
+        let (status, answer) = key.call(&house.gateway, action, &arguments).await;
         assert_eq!(
             (status, code(&answer)),
             expected,
             "{action} {arguments:?}: {answer}"
         );
     }
+}
+
+#[tokio::test]
+async fn notes_and_computers_are_removed() {
+    let (house, key) = house().await;
+    house.computer("web-1").await;
+    let (_, db) = house.computer("db").await;
+    let call = async |action: &str, arguments: &[(&str, &str)]| {
+        key.call(&house.gateway, action, arguments).await
+    };
+    let arguments = [("query", "web-1"), ("key", "room"), ("value", "B 7")];
+    assert_eq!(call("AddAnnotationToComputers", &arguments).await.0, 200);
     let annotations = async || {
         let arguments = [("query", "web-1"), ("with_annotations", "true")];
         call("GetComputers", &arguments).await.1[0]["annotations"].clone()
@@ -413,11 +430,9 @@ async fn those_who_wait_are_decided_on() {
     assert_eq!((status, code(&answer)), (403, "Unauthorised"));
 }
 
-#[tokio::test]
-async fn a_script_with_an_attachment_runs_and_its_result_is_seen() {
-    let (house, key) = house().await;
+/// A script with an attachment is kept; its number.
+async fn with_attachment(house: &House, key: &AccessKey) -> String {
     let gateway = &house.gateway;
-    let (mut agent, id) = house.computer("web-1").await;
     // In lines, as programs write it.
     let code = "IyEvYmluL3NoCmNh\ndCBmaWxlCg==\n";
     let arguments = [
@@ -439,6 +454,14 @@ async fn a_script_with_an_attachment_runs_and_its_result_is_seen() {
             .0,
         200
     );
+    script_id
+}
+
+#[tokio::test]
+async fn a_script_is_kept_copied_and_changed_with_its_attachments() {
+    let (house, key) = house().await;
+    let gateway = &house.gateway;
+    let script_id = with_attachment(&house, &key).await;
     let (_, text) = key
         .call(gateway, "GetScriptCode", &[("script_id", &script_id)])
         .await;
@@ -479,7 +502,14 @@ async fn a_script_with_an_attachment_runs_and_its_result_is_seen() {
         titles.contains(&(json!("Changed"), json!([]))),
         "{titles:?}"
     );
+}
 
+#[tokio::test]
+async fn a_script_with_an_attachment_runs_and_its_result_is_seen() {
+    let (house, key) = house().await;
+    let gateway = &house.gateway;
+    let (mut agent, id) = house.computer("web-1").await;
+    let script_id = with_attachment(&house, &key).await;
     let arguments = [("query", "tag:blue"), ("script_id", script_id.as_str())];
     let (status, group) = key.call(gateway, "ExecuteScript", &arguments).await;
     assert_eq!(
@@ -541,7 +571,13 @@ async fn a_script_with_an_attachment_runs_and_its_result_is_seen() {
         (&seen[0]["activity_status"], &seen[0]["computer_id"]),
         (&json!("failed"), &Value::Null)
     );
+}
 
+#[tokio::test]
+async fn orders_are_taken_back_and_none_waits_for_approval() {
+    let (house, key) = house().await;
+    let gateway = &house.gateway;
+    let (_, id) = house.computer("web-1").await;
     let (_, types) = key.call(gateway, "GetActivityTypes", &[]).await;
     assert!(
         types
@@ -598,5 +634,228 @@ async fn a_wrong_script_is_refused_with_its_code() {
         let arguments = [("title", "x"), ("time_limit", "60"), ("code", code_of)];
         let (status, answer) = key.call(&house.gateway, "CreateScript", &arguments).await;
         assert_eq!((status, code(&answer)), (400, expected));
+    }
+}
+
+#[tokio::test]
+async fn a_computer_that_is_named_twice_is_told_once() {
+    let (house, key) = house().await;
+    let (_, id) = house.computer("web-1").await;
+    let id = id.to_string();
+    let twice = [("computer_ids.1", id.as_str()), ("computer_ids.2", &id)];
+    for action in ["RebootComputers", "ShutdownComputers"] {
+        let (status, group) = key.call(&house.gateway, action, &twice).await;
+        assert_eq!(status, 200, "{action}: {group}");
+        let sql = format!(
+            "select count(*) from activity where parent_id = {}",
+            group["id"]
+        );
+        assert_eq!(house.database.sql(&sql), "1", "{action}");
+    }
+    // Also who waits.
+    for title in ["yes", "no"] {
+        e2e::Agent::new(title).set_up(&house.way(), None).await;
+    }
+    let number = |title: &str| {
+        let sql = format!("select id from computer where title = '{title}'");
+        house.database.sql(&sql)
+    };
+    let (yes, no) = (number("yes"), number("no"));
+    let place = format!("existing_ids.{yes}");
+    let arguments = [
+        ("computer_ids.1", yes.as_str()),
+        ("computer_ids.2", &yes),
+        (&place, &id),
+    ];
+    let (status, answer) = key
+        .call(&house.gateway, "AcceptPendingComputers", &arguments)
+        .await;
+    assert_eq!(
+        (status, answer.as_array().map(Vec::len)),
+        (200, Some(1)),
+        "{answer}"
+    );
+    assert_eq!(answer[0]["id"].to_string(), id);
+    let twice = [("computer_ids.1", no.as_str()), ("computer_ids.2", &no)];
+    for (arguments, expected) in [(&twice[..], 200), (&twice[..1], 404)] {
+        let (status, answer) = key
+            .call(&house.gateway, "RejectPendingComputers", arguments)
+            .await;
+        assert_eq!(status, expected, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn one_call_is_about_so_many_computers_and_no_more() {
+    let (house, key) = house().await;
+    let (_, id) = house.computer("web-1").await;
+    let named = |name: &str, count: i64| -> Vec<(String, String)> {
+        (0..count)
+            .map(|at| match name {
+                "computer_titles" => (format!("{name}.{}", id + at), "x".to_owned()),
+                _ => (format!("{name}.{}", at + 1), (id + at).to_string()),
+            })
+            .collect()
+    };
+    for (action, name) in [
+        ("RebootComputers", "computer_ids"),
+        ("ShutdownComputers", "computer_ids"),
+        ("RemoveComputers", "computer_ids"),
+        ("AcceptPendingComputers", "computer_ids"),
+        ("RejectPendingComputers", "computer_ids"),
+        ("RenameComputers", "computer_titles"),
+    ] {
+        for (count, expected) in [
+            (10_000, (404, "UnknownComputers")),
+            (10_001, (400, "InvalidParameter")),
+        ] {
+            let all = named(name, count);
+            let all: Vec<(&str, &str)> = all
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str()))
+                .collect();
+            let (status, answer) = key.call(&house.gateway, action, &all).await;
+            assert_eq!((status, code(&answer)), expected, "{action} {count}");
+        }
+    }
+    assert_eq!(house.database.sql("select title from computer"), "web-1");
+
+    // What a query means is changed as a whole, or not at all.
+    house.database.sql(
+        "insert into computer (account_id, accepted, title, hostname) \
+         select 1, true, 'many', 'many' from generate_series(1, 100001)",
+    );
+    let many = [("query", "many"), ("tags.1", "new")];
+    let (status, answer) = key.call(&house.gateway, "AddTagsToComputers", &many).await;
+    assert_eq!((status, code(&answer)), (400, "InvalidQuery"));
+    let tagged = "select count(*) from computer_tag where tag = 'new'";
+    assert_eq!(house.database.sql(tagged), "0");
+}
+
+#[tokio::test]
+async fn nobody_is_accepted_as_new_who_was_to_take_a_place() {
+    let (house, key) = house().await;
+    let (_, old) = house.computer("old").await;
+    e2e::Agent::new("new").set_up(&house.way(), None).await;
+    let new = house
+        .database
+        .sql("select id from computer where not accepted");
+    let other: i64 = new.parse::<i64>().expect("a number") + 9;
+    let (old_text, place) = (old.to_string(), format!("existing_ids.{other}"));
+    let arguments = [("computer_ids.1", new.as_str()), (&place, &old_text)];
+    let (status, answer) = key
+        .call(&house.gateway, "AcceptPendingComputers", &arguments)
+        .await;
+    assert_eq!((status, code(&answer)), (400, "InvalidParameter"));
+    let told = answer["message"].as_str().expect("text");
+    assert!(told.contains(&other.to_string()), "{told}");
+    let id: i64 = new.parse().expect("a number");
+    let body = json!({"computer_ids": [id], "existing_ids": {other.to_string(): old}});
+    let rest = house.rest().await;
+    let (status, answer) = rest.post("/pending-computers/accept", &body).await;
+    assert_eq!((status, code(&answer)), (400, "InvalidParameter"));
+    let waiting = "select count(*) from computer where not accepted";
+    assert_eq!(house.database.sql(waiting), "1", "it still waits");
+}
+
+#[tokio::test]
+async fn a_name_that_is_too_long_is_refused_wherever_it_is_given() {
+    let (house, key) = house().await;
+    house.computer("web-1").await;
+    e2e::Agent::new("new").set_up(&house.way(), None).await;
+    let waiting = house
+        .database
+        .sql("select id from computer where not accepted");
+    let code_of = ("code", "IyEvYmluL3NoCmlkCg==");
+    let (_, script) = key
+        .call(&house.gateway, "CreateScript", &[("title", "x"), code_of])
+        .await;
+    let script = script["id"].to_string();
+    let script = ("script_id", script.as_str());
+    let (fits, long) = ("é".repeat(255), "é".repeat(256));
+    for (action, arguments, name, expected) in [
+        (
+            "CreateScript",
+            vec![("title", "y"), code_of],
+            "username",
+            "InvalidParameter",
+        ),
+        (
+            "CreateScript",
+            vec![("title", "z"), code_of],
+            "access_group",
+            "UnknownAccessGroup",
+        ),
+        ("CreateScript", vec![code_of], "title", "InvalidTitle"),
+        ("EditScript", vec![script], "username", "InvalidParameter"),
+        (
+            "CopyScript",
+            vec![script, ("title", "w")],
+            "access_group",
+            "UnknownAccessGroup",
+        ),
+        (
+            "ExecuteScript",
+            vec![script, ("query", "web-1")],
+            "username",
+            "InvalidParameter",
+        ),
+        (
+            "ChangeComputersAccessGroup",
+            vec![("query", "web-1")],
+            "access_group",
+            "UnknownAccessGroup",
+        ),
+        (
+            "AddTagsToComputers",
+            vec![("query", "web-1")],
+            "tags.1",
+            "InvalidTag",
+        ),
+        (
+            "GetPackages",
+            vec![("query", "web-1")],
+            "search",
+            "InvalidParameter",
+        ),
+        (
+            "AcceptPendingComputers",
+            vec![("computer_ids.1", waiting.as_str())],
+            "access_group",
+            "UnknownAccessGroup",
+        ),
+    ] {
+        for (name_of, status_of) in [(&long, 400), (&fits, 200)] {
+            let arguments = [&arguments[..], &[(name, name_of.as_str())]].concat();
+            let (status, answer) = key.call(&house.gateway, action, &arguments).await;
+            assert_eq!(status, status_of, "{action} {name}: {answer}");
+            assert!(
+                status == 200 || code(&answer) == expected,
+                "{action}: {answer}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn lists_of_tags_and_names_have_an_end() {
+    let (house, key) = house().await;
+    house.computer("web-1").await;
+    let query = ("query".to_owned(), "web-1".to_owned());
+    for (action, name, most) in [
+        ("AddTagsToComputers", "tags", 100),
+        ("RemoveTagsFromComputers", "tags", 100),
+        ("GetPackages", "names", 1000),
+    ] {
+        for (count, expected) in [(most, 200), (most + 1, 400)] {
+            let mut all = vec![query.clone()];
+            all.extend((1..=count).map(|at| (format!("{name}.{at}"), format!("x{at}"))));
+            let all: Vec<(&str, &str)> = all
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str()))
+                .collect();
+            let (status, answer) = key.call(&house.gateway, action, &all).await;
+            assert_eq!(status, expected, "{action} {count}: {answer}");
+        }
     }
 }

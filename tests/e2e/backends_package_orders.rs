@@ -237,22 +237,28 @@ async fn packages_are_removed_and_upgraded_by_their_numbers_on_each_computer() {
         (
             "UpgradePackages",
             vec![("packages.1", "bye")],
-            format!("u7:installli{new};;u6:policyi1;"),
+            // What is replaced goes: an agent takes the two as two changes, and makes none that it was not told.
+            format!("u7:installli{new};;u6:policyi1;u6:removeli{old};;"),
         ),
         (
             "UpgradePackages",
             vec![("security_only", "true")],
-            format!("u7:installli{safe};;u6:policyi1;"),
+            format!("u7:installli{safe};;u6:policyi1;u6:removeli{old};;"),
         ),
         (
             "UpgradePackages",
             vec![("packages.1", "bye"), ("packages.2", "kept")],
-            format!("u7:install{}u6:policyi1;", numbers([new, ids["kept 2"]])),
+            format!(
+                "u7:install{}u6:policyi1;u6:remove{}",
+                numbers([new, ids["kept 2"]]),
+                numbers([old, ids["kept 1"]])
+            ),
         ),
         (
             "UpgradePackages",
             vec![],
-            "u6:policyi1;u11:upgrade-allb1".to_owned(),
+            // With less it does nothing: whatever is replaced goes.
+            "u6:policyi2;u11:upgrade-allb1".to_owned(),
         ),
     ] {
         let arguments = [&[("query", "")][..], &arguments].concat();
@@ -272,6 +278,34 @@ async fn packages_are_removed_and_upgraded_by_their_numbers_on_each_computer() {
         two.second.1
     );
     assert_eq!(house.database.sql(&count), "0", "it had nothing to do");
+}
+
+#[tokio::test]
+async fn security_upgrades_of_whatever_there_is_leave_out_what_is_held() {
+    let mut two = Two::with(&[]).await;
+    let (house, ids) = (&two.house, &two.ids);
+    let agent = &mut two.first.0;
+    has(house, agent, &[("security", &[ids["kept 2"]])]).await;
+    let key = AccessKey::of(&house.database, &house.settings(), EMAIL);
+    let all = [("query", ""), ("security_only", "true")];
+    let gateway = &house.gateway;
+    let (status, group) = key.call(gateway, "UpgradePackages", &all).await;
+    assert_eq!(status, 200, "{group}");
+    let (operation, received) = fetch(house, agent).await;
+    let (safe, old) = (ids["bye 1.1"], ids["bye 1.0"]);
+    assert_eq!(
+        received,
+        format!(
+            "du7:installli{safe};;u12:operation-idi{operation};u6:policyi1;u6:removeli{old};;\
+             u4:typeu15:change-packages;"
+        ),
+        "an agent that is told to replace what is held does nothing at all"
+    );
+    // And with nothing else to do there is nothing to do.
+    has(house, agent, &[("not-security", &[safe])]).await;
+    let again = [("query", "tag:blue"), ("security_only", "true")];
+    let (status, answer) = key.call(gateway, "UpgradePackages", &again).await;
+    assert_eq!((status, code(&answer)), (404, "UnknownPackages"));
 }
 
 #[tokio::test]
@@ -505,12 +539,20 @@ async fn the_newer_form_orders_the_same_and_says_what_else_may_be_done() {
         (
             "/packages/upgrade",
             json!({"computer_ids": [web_1], "security_only": true}),
-            format!("u7:installli{};;u6:policyi1;", ids["bye 1.1"]),
+            format!(
+                "u7:installli{};;u6:policyi1;u6:removeli{bye};;",
+                ids["bye 1.1"]
+            ),
         ),
         (
             "/packages/upgrade",
-            json!({"query": ""}),
-            "u6:policyi1;u11:upgrade-allb1".to_owned(),
+            json!({"all_computers": true}),
+            "u6:policyi2;u11:upgrade-allb1".to_owned(),
+        ),
+        (
+            "/packages/upgrade",
+            json!({"all_computers": true, "policy": "strict"}),
+            "u6:policyi0;u11:upgrade-allb1".to_owned(),
         ),
     ] {
         let (status, group) = described.post(&rest, path, &body).await;
@@ -554,9 +596,15 @@ async fn the_newer_form_orders_the_same_and_says_what_else_may_be_done() {
     let browser = house.browser().await;
     let page = browser.get("/activities").await.text();
     assert!(page.contains("Remove packages kept, bye"), "{page}");
+}
 
-    // Spread over an hour from a time on.
-    let body = json!({"query": "", "deliver_delay_window": 60,
+#[tokio::test]
+async fn upgrades_of_the_newer_form_are_spread_over_an_hour_from_a_time_on() {
+    let two = Two::with(&[]).await;
+    let house = &two.house;
+    let described = Described::behind(&house.gateway).await;
+    let rest = house.rest().await;
+    let body = json!({"all_computers": true, "deliver_delay_window": 60,
                       "deliver_after": "2099-01-01T00:00:00Z"});
     let (_, group) = described.post(&rest, "/packages/upgrade", &body).await;
     assert_eq!(group["deliver_delay_window"], 60);
@@ -570,7 +618,14 @@ async fn the_newer_form_orders_the_same_and_says_what_else_may_be_done() {
         ("2099-01-01T00:00:00Z".."2099-01-01T01:00:01Z").contains(&after),
         "{after}"
     );
+}
 
+#[tokio::test]
+async fn the_newer_form_refuses_what_is_no_order_and_whoever_may_not_give_one() {
+    let two = Two::with(&[]).await;
+    let house = &two.house;
+    let described = Described::behind(&house.gateway).await;
+    let rest = house.rest().await;
     for (path, body, expected) in [
         (
             "/packages/install",

@@ -63,6 +63,166 @@ async fn who_waits_and_loses_its_identity_waits_on_as_the_same() {
 }
 
 #[tokio::test]
+async fn names_alone_take_nobodys_place() {
+    let database = Database::fresh();
+    let service = Service::start("message-server", &database);
+    let way = Way::Port(service.port());
+    let machine = |id: &str| vec![("machine_id".to_owned(), id.to_owned())];
+    // What it told of its machine, and what somebody tells who knows its names.
+    for (title, own, others) in [
+        ("a", machine("m-1"), vec![]),
+        ("b", vec![], machine("m-2")),
+        ("c", vec![], vec![]),
+        ("d", machine("m-1"), machine("m-2")),
+    ] {
+        let mut agent = Agent::new(title);
+        agent.says = own;
+        agent.set_up(&way, None).await;
+        agent.exchange(&way).await.expect("it waits");
+        let first = database.sql(&format!("select id from computer where title = '{title}'"));
+        let mut stranger = Agent::new(title);
+        stranger.says = others;
+        stranger.set_up(&way, None).await;
+        stranger.exchange(&way).await.expect("it waits, too");
+        agent.exchange(&way).await.expect("an exchange");
+        assert!(agent.secure.is_some(), "{title}: its identity is good");
+        assert_ne!(agent.secure, stranger.secure);
+        let rows = database.sql(&format!(
+            "select count(*) from computer where title = '{title}'"
+        ));
+        assert_eq!(rows, "2", "{title}");
+        // Whoever is accepted as the first is the first.
+        database.sql(&format!(
+            "update computer set accepted = true where id = {first}"
+        ));
+        stranger.exchange(&way).await.expect("an exchange");
+        assert_eq!(stranger.types, ["register"], "{title}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_tells_no_machine_finds_its_place_again_when_nobody_is_there_any_more() {
+    let database = Database::fresh();
+    let service = Service::start("message-server", &database);
+    let way = Way::Port(service.port());
+    let mut agent = Agent::new("moved");
+    agent.says = vec![("machine_id".to_owned(), "m-1".to_owned())];
+    agent.set_up(&way, None).await;
+    agent.exchange(&way).await.expect("it waits");
+    let silent = |table: &str| format!("update {table} set last_at = now() - interval '2 hours'");
+    // It does not exchange, and pings still.
+    database.sql(&silent("exchange"));
+    database.sql("insert into computer_ping select id, now() from computer");
+    Agent::new("moved").set_up(&way, None).await;
+    assert_eq!(database.sql("select count(*) from computer"), "2");
+    database.sql("delete from computer where machine_id is null");
+    database.sql(&silent("computer_ping"));
+    let mut again = Agent::new("moved");
+    again.set_up(&way, None).await;
+    assert_eq!(database.sql(ROWS), "f|m-1");
+    again.exchange(&way).await.expect("an exchange");
+    assert!(again.secure.is_some());
+    agent.exchange(&way).await.expect("an answer");
+    assert_eq!(agent.secure, None, "the old identity is void");
+}
+
+#[tokio::test]
+async fn a_stranger_registers_one_computer_in_a_request() {
+    let database = Database::fresh();
+    let settings = [("MESSAGE_SYSTEM__MESSAGES_MAX", "8")];
+    let service = Service::at("message-server", &database, e2e::free_range(1), &settings);
+    let way = Way::Port(service.port());
+    database.sql("update account set registration_key = 'right'");
+    let many = |titles: std::ops::Range<usize>, key| {
+        let one = |title: usize| Agent::new(&format!("n{title}")).register(key);
+        let messages = titles.map(one).collect();
+        d([("messages", Pickle::List(messages))]).write()
+    };
+    let said = |answer: &[u8]| {
+        let answer = Pickle::read(answer);
+        let messages = answer.at("messages").expect("messages").list();
+        messages
+            .iter()
+            .map(|one| type_of(one).to_owned())
+            .collect::<Vec<_>>()
+    };
+    let titles = "select string_agg(title, ' ' order by title) from computer";
+    let (status, answer) = way.post("/message-system", &[], &many(0..6, None)).await;
+    assert_eq!((status, said(&answer)), (200, vec!["set-id".to_owned()]));
+    // The last is what counts, and what comes after as many as are taken at once is not looked at.
+    assert_eq!(database.sql(titles), "n5");
+    let (status, answer) = way.post("/message-system", &[], &many(10..30, None)).await;
+    assert_eq!((status, said(&answer)), (200, vec!["set-id".to_owned()]));
+    assert_eq!(database.sql(titles), "n17 n5");
+    // A wrong key is wrong wherever it stands.
+    let (status, answer) = way
+        .post("/message-system", &[], &many(40..46, Some("wrong")))
+        .await;
+    assert_eq!(
+        (status, said(&answer)),
+        (200, vec!["registration".to_owned()])
+    );
+    assert_eq!(database.sql(titles), "n17 n5");
+    // One that has its identity is described once.
+    let secure = database.sql("select secure_id from computer where title = 'n5'");
+    let shown = format!("X-Computer-ID: {secure}");
+    let (status, answer) = way
+        .post("/message-system", &[&shown], &many(60..66, None))
+        .await;
+    assert_eq!((status, said(&answer)), (200, vec!["set-id".to_owned()]));
+    assert_eq!(database.sql(titles), "n17 n65");
+    let metrics = e2e::Raw::tcp(service.port())
+        .await
+        .get("/metrics")
+        .await
+        .text();
+    let line = "backends_messages_total{end=\"not_taken\"} 34";
+    assert!(metrics.contains(line), "{metrics}");
+    let line = "backends_messages_total{end=\"stored\"} 4";
+    assert!(metrics.contains(line), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_computer_that_registers_again_does_not_wait_for_others_of_its_account() {
+    let database = Database::fresh();
+    let service = Service::start("message-server", &database);
+    let way = Way::Port(service.port());
+    let mut agent = Agent::accepted(&database, &way, "known").await;
+    let held = database.hold("select from account for no key update");
+    let renamed = [("computer_title", u("renamed"))];
+    agent.report(with(agent.register(Some("right")), &renamed));
+    let said = agent.exchange(&way).await.expect("an exchange");
+    assert_eq!(said.iter().map(type_of).collect::<Vec<_>>(), ["set-id"]);
+    drop(held);
+    assert_eq!(database.sql("select title from computer"), "renamed");
+}
+
+#[tokio::test]
+async fn an_accepted_computer_keeps_its_group_and_tags_unless_it_tells_others() {
+    let database = Database::fresh();
+    let service = Service::start("message-server", &database);
+    let way = Way::Port(service.port());
+    let agent = Agent::accepted(&database, &way, "kept").await;
+    database.sql(
+        "update computer set access_group = 'lab'; delete from computer_tag; \
+         insert into computer_tag select id, 'ours' from computer",
+    );
+    let secure = agent.secure.clone().expect("an identity");
+    let row = "select title, access_group, string_agg(tag, ' ' order by tag) \
+               from computer join computer_tag on computer_id = id group by id";
+    let untold = [
+        ("access_group", u("")),
+        ("computer_title", u("new")),
+        ("tags", Pickle::Null),
+    ];
+    set_up(&way, Some(&secure), with(agent.register(None), &untold)).await;
+    assert_eq!(database.sql(row), "new|lab|ours");
+    let told = [("access_group", u("web")), ("tags", u("red,blue"))];
+    set_up(&way, Some(&secure), with(agent.register(None), &told)).await;
+    assert_eq!(database.sql(row), "kept|web|blue red");
+}
+
+#[tokio::test]
 async fn who_waits_and_registers_again_with_the_key_waits_no_more() {
     let database = Database::fresh();
     let service = Service::start("message-server", &database);

@@ -1,7 +1,7 @@
 //! What a computer tells only as it changes: is it right again when the computer begins anew?
 
 use e2e::bpickle::{Pickle, d, i, l, t, u};
-use e2e::{Agent, Database, House, Service, Way};
+use e2e::{Agent, Database, House, Raw, Service, Way};
 use serde_json::json;
 
 fn user(name: &str, uid: i64) -> Pickle {
@@ -166,6 +166,63 @@ async fn what_goes_away_among_users_and_groups_goes_away_here() {
     ]);
     told(&mut agent, &way, [anew]).await;
     check(&database, &[(USERS, "ada 3000"), (MEMBERS, "")]);
+}
+
+#[tokio::test]
+async fn a_row_that_does_not_fit_takes_no_other_along_and_nothing_is_asked_for_again() {
+    let database = Database::fresh();
+    let service = Service::start("message-server", &database);
+    let way = Way::Port(service.port());
+    let mut agent = Agent::accepted(&database, &way, "rows").await;
+    let long = format!("/{}", "x".repeat(255));
+    let free = |point: &str| t([i(1_795_406_100), u(point), i(9)]);
+    let messages = [
+        users(vec![
+            ("create-users", l([user(&long, 1), user("ada", 1000)])),
+            ("create-groups", l([group("staff", 50), group(&long, 51)])),
+            (
+                "create-group-members",
+                d([("staff", names(&[&long, "ada"])), (&long, names(&["ada"]))]),
+            ),
+        ]),
+        mounts(&[&long, "/", "/srv"]),
+        annotations(&[("rack", "7"), (&long, "8")]),
+        d([
+            ("free-space", l([free(&long), free("/srv")])),
+            ("type", u("free-space")),
+        ]),
+        d([
+            ("installed", l([i(-1), t([i(1), i(9)])])),
+            ("type", u("packages")),
+        ]),
+    ];
+    let there = [
+        (USERS, "ada 1000"),
+        (GROUPS, "staff 50"),
+        (MEMBERS, "staff ada"),
+        (MOUNTS, "/ /srv"),
+        (NOTES, "rack"),
+        (PACKAGES, "{[1,10)}"),
+        ("select mount_point from free_space_sample", "/srv"),
+        ("select count(*) from activity", "0"),
+    ];
+    for begin_anew in [false, true] {
+        let anew = begin_anew.then(|| d([("type", u("resynchronize"))]));
+        told(&mut agent, &way, anew.into_iter().chain(messages.clone())).await;
+        check(&database, &there);
+    }
+    let metrics = Raw::tcp(service.port()).await.get("/metrics").await.text();
+    assert!(
+        metrics.contains("backends_rows_left_out_total 16"),
+        "{metrics}"
+    );
+    let log = service.log();
+    assert!(log.contains("stored without rows that do not fit"), "{log}");
+    // Where no row fits it is another kind of report: nothing is replaced, and it is asked for.
+    agent.report(mounts(&[&long]));
+    let said = agent.exchange(&way).await.expect("an exchange");
+    assert_eq!(said[0].at("scopes"), Some(&l([u("disk")])));
+    assert_eq!(database.sql(MOUNTS), "/ /srv");
 }
 
 #[tokio::test]

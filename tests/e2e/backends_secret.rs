@@ -305,6 +305,58 @@ async fn a_secret_that_is_deleted_in_the_vault_is_not_there() {
     assert!(!accepted("forgotten").await);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_vault_that_wants_to_be_told_what_is_replaced_is_told_whatever_became_of_it() {
+    let vault = Vault::start().await;
+    vault.be_strict().await;
+    let settings = vault.settings();
+    let settings = pairs(&settings);
+    let house = House::with(&settings).await;
+    let key = AccessKey::of(&house.database, &settings, EMAIL);
+    assert_eq!(key.call(&house.gateway, "GetComputers", &[]).await.0, 200);
+    let rest = house.rest().await;
+    let (status, made) = rest.post("/credentials", &json!({})).await;
+    assert_eq!(status, 201, "{made}");
+    assert!(vault.secret("token-signing").await.is_some());
+
+    let name = "registration-key/standalone";
+    let set = |database: &Database, key: &str| {
+        database.schema(&settings, &["registration-key", key], "");
+    };
+    let written = async |key: &str, versions: u64| {
+        set(&house.database, key);
+        assert_eq!(vault.secret(name).await.as_deref(), Some(key));
+        let version = vault.version(name).await;
+        assert_eq!(version.unwrap_or(versions), versions, "{key}");
+    };
+    written("first", 1).await;
+    written("in place of it", 2).await;
+    vault.delete(name).await;
+    assert_eq!(vault.secret(name).await, None);
+    written("in place of what was deleted", 3).await;
+    vault.destroy(name, 3).await;
+    assert_eq!(vault.secret(name).await, None);
+    written("in place of what was destroyed", 4).await;
+    vault.forget(name).await;
+    assert_eq!(vault.secret(name).await, None);
+    written("where nothing is left to see", 1).await;
+
+    // Two that know nothing of each other: neither is refused, and one comes after the other.
+    let another = Database::fresh();
+    let rounds = 10;
+    for _ in 0..rounds {
+        std::thread::scope(|scope| {
+            scope.spawn(|| set(&house.database, "one"));
+            scope.spawn(|| set(&another, "the other"));
+        });
+        let last = vault.secret(name).await.expect("both have written");
+        assert!(["one", "the other"].contains(&&*last), "{last}");
+    }
+    let versions = 1 + 2 * rounds;
+    let version = vault.version(name).await;
+    assert_eq!(version.unwrap_or(versions), versions);
+}
+
 #[tokio::test]
 async fn a_token_is_renewed_as_long_as_it_may_be_and_its_end_is_told() {
     let vault = Vault::start().await;

@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::ops::Range;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -65,7 +66,7 @@ impl Demo {
             std::fs::write(logs.join(name), "as it was").expect("a file can be written");
         }
         let https = free_range(1);
-        let mut child = command(&dir, &mark, https)
+        let mut child = command(&dir, &mark, https, SHIFTS)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -181,16 +182,25 @@ fn listen(from: impl std::io::Read + Send + 'static, said: &Arc<Mutex<Vec<String
     });
 }
 
-/// By how much the demo's ports must be higher so that nobody has one of them. Below 13,200 no other test has workers or
-/// nodes. The port of the messenger is odd: connections that go out are given even ones first.
-fn free_shift() -> u16 {
+/// By how much the ports of the demo that runs may be higher. Below 13,200 no other test has workers or nodes.
+const SHIFTS: Range<u16> = 3_041..4_000;
+/// The same of those that are refused beside it: where it has none of its own, wherever it is.
+const REFUSED_SHIFTS: Range<u16> = 1_001..2_000;
+
+/// By how much a demo's ports must be higher so that nobody has one of them. The port of the messenger is odd: connections that
+/// go out are given even ones first.
+fn free_shift(among: Range<u16>) -> u16 {
     let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-    let mut shifts = std::iter::repeat_with(|| fastrand::u16(500..2000) * 2 + 1).take(100);
     let all_free = |shift: &u16| {
         let mut ports = (8070..=9101).chain([9901, 50052]);
         ports.all(|port| is_free(port + shift))
     };
-    shifts.find(all_free).expect("1000 free ports side by side")
+    // All of them, from one that chance picks: another demo on this machine leaves few.
+    let mut shifts: Vec<u16> = among.step_by(2).collect();
+    let first = fastrand::usize(..shifts.len());
+    shifts.rotate_left(first);
+    let free = shifts.into_iter().find(all_free);
+    free.expect("1000 free ports side by side")
 }
 
 /// The port that the Vault of a demo would take first: somebody may want it for something else.
@@ -200,7 +210,7 @@ fn first_port_of_the_vault() -> u16 {
     ports.find(is_free).expect("a free port")
 }
 
-fn command(dir: &Path, mark: &str, https: u16) -> Command {
+fn command(dir: &Path, mark: &str, https: u16, shifts: Range<u16>) -> Command {
     let test = std::env::current_exe().expect("a running program knows its file");
     let built = test
         .parent()
@@ -208,7 +218,6 @@ fn command(dir: &Path, mark: &str, https: u16) -> Command {
         .expect("tests run in target/*/deps");
     let name = built.file_name().expect("a directory").to_string_lossy();
     let profile = if name == "debug" { "dev" } else { &*name };
-    let shift = free_shift().to_string();
     let mut command = Command::new(root().join("scripts/demo.sh"));
     command
         .current_dir(root())
@@ -217,7 +226,7 @@ fn command(dir: &Path, mark: &str, https: u16) -> Command {
         .env("HTTP_PORT", first_port_of_the_vault().to_string())
         .env("HTTPS_PORT", https.to_string())
         .env("GRPC_PORT", free_range(1).to_string())
-        .env("SHIFT", shift)
+        .env("SHIFT", free_shift(shifts).to_string())
         .env("WORKERS", "1")
         .env("DATA", dir.join(DATA))
         .env("LOGS", dir.join(LOGS))
@@ -250,6 +259,7 @@ async fn the_demo_lives_through_the_end_of_what_it_needs_and_leaves_nothing_behi
     assert_eq!(somebodys.expect("it is not ours to remove"), "as it was");
     assert!(!logs.join(LAST_LOG).exists(), "logs of another demo");
     another_with_its_directories_is_refused(&demo);
+    watches_without_starting_processes(&demo).await;
 
     let servers = [
         ("PostgreSQL", "      (PostgreSQL;"),
@@ -290,13 +300,40 @@ async fn the_demo_lives_through_the_end_of_what_it_needs_and_leaves_nothing_behi
     .await;
 }
 
+/// A shell that starts a process for each look uses up the numbers of processes, and may wait for ever when one comes again.
+async fn watches_without_starting_processes(demo: &Demo) {
+    let process = format!("/proc/{}", demo.child.id());
+    let read = |file: &str| std::fs::read_to_string(format!("{process}/{file}")).expect("it lives");
+    let looks = || {
+        let status = read("status");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("voluntary_ctxt_switches:"));
+        let number = line.and_then(|line| line.split_whitespace().last());
+        let number = number.and_then(|number| number.parse::<u64>().ok());
+        number.expect("a number")
+    };
+    // Page faults of children that it has waited for: no process is without.
+    let children = || {
+        let stat = read("stat");
+        let (_, fields) = stat.rsplit_once(')').expect("its name is in brackets");
+        fields.split_whitespace().nth(8).map(str::to_owned)
+    };
+    let (first, before) = (looks(), children());
+    eventually("it looks again and again", || async {
+        (looks() >= first + 10).then_some(())
+    })
+    .await;
+    assert_eq!(children(), before);
+}
+
 /// It would remove the addresses of servers, and logs, that the one that runs needs.
 fn another_with_its_directories_is_refused(demo: &Demo) {
     let nowhere = TempDir::new();
     let same = [("DATA", DATA), ("LOGS", LOGS)];
     for (name, folder) in same {
         let at = demo.dir.join(folder);
-        let output = command(nowhere.path(), "none", free_range(1))
+        let output = command(nowhere.path(), "none", free_range(1), REFUSED_SHIFTS)
             .env(name, &at)
             .output();
         let output = output.expect("scripts/demo.sh can be started");
@@ -418,7 +455,7 @@ fn refuses_where_no_port_is_left() {
         .map(|port| TcpListener::bind(("127.0.0.1", port)))
         .collect();
     let dir = TempDir::new();
-    let output = command(dir.path(), "none", free_range(1)).output();
+    let output = command(dir.path(), "none", free_range(1), REFUSED_SHIFTS).output();
     let output = output.expect("scripts/demo.sh can be started");
     let said = text(&output.stderr);
     assert!(!output.status.success(), "{said}");
@@ -455,7 +492,7 @@ fn what_the_demo_is_asked_for_wrongly_is_told() {
         ("CONFIG", "/nowhere/x", "there is no /nowhere/x"),
     ] {
         let dir = TempDir::new();
-        let output = command(dir.path(), "none", free_range(1))
+        let output = command(dir.path(), "none", free_range(1), REFUSED_SHIFTS)
             .env(name, value)
             .output();
         let output = output.expect("scripts/demo.sh can be started");

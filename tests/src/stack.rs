@@ -318,9 +318,18 @@ impl Service {
 
     /// Memory that it has in use, bytes.
     pub fn memory(&self) -> usize {
+        self.told("VmRSS:")
+    }
+
+    /// Most memory that it ever had in use, bytes.
+    pub fn memory_peak(&self) -> usize {
+        self.told("VmHWM:")
+    }
+
+    fn told(&self, name: &str) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
         let status = status.expect("it lives");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
         let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());
         kib.expect("the kernel tells it") * 1024
     }

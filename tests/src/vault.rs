@@ -170,6 +170,54 @@ impl Vault {
         assert!((200..300).contains(&status), "{status} {answer}");
     }
 
+    /// Somebody else destroys the latest version of a secret of the services, which is version `latest`: what it was is
+    /// gone, and that there was one is left to see. Where there are no versions it is deleted.
+    pub async fn destroy(&self, name: &str, latest: u64) {
+        if !self.versioned() {
+            return self.delete(name).await;
+        }
+        let path = format!("services/destroy/landscape/{name}");
+        let body = json!({"versions": [latest]});
+        let (status, answer) = self.ask("PUT", &path, &body).await;
+        assert!((200..300).contains(&status), "{status} {answer}");
+    }
+
+    /// Somebody else deletes a secret of the services with all that there is to see of it.
+    pub async fn forget(&self, name: &str) {
+        if !self.versioned() {
+            return self.delete(name).await;
+        }
+        let path = format!("services/metadata/landscape/{name}");
+        let (status, answer) = self.ask("DELETE", &path, &Value::Null).await;
+        assert!((200..300).contains(&status), "{status} {answer}");
+    }
+
+    /// How often a secret of the services was written since it was first there or forgotten; None where versions are not kept.
+    pub async fn version(&self, name: &str) -> Option<u64> {
+        if !self.versioned() {
+            return None;
+        }
+        let path = format!("services/metadata/landscape/{name}");
+        let (status, answer) = self.ask("GET", &path, &Value::Null).await;
+        let version = answer["data"]["current_version"].as_u64();
+        Some(version.unwrap_or_else(|| panic!("{status} {answer}")))
+    }
+
+    /// Makes it as strict as it can be: whoever writes says which version that takes the place of, and only the latest is kept.
+    /// Nothing changes where versions are not kept.
+    pub async fn be_strict(&self) {
+        if !self.versioned() {
+            return;
+        }
+        let strict = json!({"cas_required": true, "max_versions": 1});
+        let (status, answer) = self.ask("POST", "services/config", &strict).await;
+        assert!((200..300).contains(&status), "{status} {answer}");
+        let path = self.path("written-by-nobody");
+        let body = json!({"data": {"value": "x"}});
+        let (status, answer) = self.ask("POST", &path, &body).await;
+        assert_eq!(status, 400, "it takes what says nothing: {answer}");
+    }
+
     /// A token for the services that ends after so many seconds, and may or may not be renewed.
     pub async fn token(&self, seconds: u32, renewable: bool) -> String {
         let ttl = format!("{seconds}s");

@@ -16,6 +16,9 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use read::{Envelope, Limits, Problem, Refusal, Spoilt, read, read_apart, text_at};
+pub use read::{
+    Envelope, Limits, Problem, Refusal, Spoilt, VALUE_BYTES, read, read_apart, text_at, weight,
+    weight_max,
+};
 pub use value::{Dict, Key, Value};
 pub use write::write;

@@ -3,7 +3,8 @@
 //! The reader takes what writers write and nothing else: no spaces, signs, underscores or leading
 //! zeroes in numbers, no bytes after the value, no string that ends early. A declared length is
 //! compared with what is there before anything is allocated, nesting has a bound (the reader calls
-//! itself), and so has the number of values: one byte of input can become a value of 32 bytes.
+//! itself), and so has the number of values: one byte of input can become a value, which takes up to
+//! [`VALUE_BYTES`] of memory. [`weight`] says before anything is read what a document may take.
 
 use std::ops::Range;
 
@@ -15,24 +16,32 @@ const INT_BYTES_MAX: usize = 20;
 /// Most characters of a float; the longest shortest form has 24.
 const FLOAT_BYTES_MAX: usize = 24;
 
+/// Most memory that a value or a key takes besides the bytes of its text: its place in what holds it, and what the allocator
+/// adds to a piece of its own. While a collection grows it may have room for twice as many as are in it.
+pub const VALUE_BYTES: usize = 64;
+
 /// What a document may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Deepest nesting; a bare value has depth 1.
     pub depth_max: usize,
-    /// Most values in all, keys not counted.
+    /// Most values in all, keys counted: each takes up to [`VALUE_BYTES`].
     pub values_max: usize,
+    /// Most entries that [`read_apart`] reads.
+    pub entries_max: usize,
 }
 
 /// As many entries as fit [`Limits::values_max`] together, and how many came after them.
 type Entries = (Vec<Result<Value, Spoilt>>, usize);
 
 impl Default for Limits {
-    /// Depth 64 and a million values: the largest honest report has some ten thousand.
+    /// Depth 64 and half a million values, 32 MB: the largest honest report has some ten thousand. 10,000 entries: agents send
+    /// a hundred at once.
     fn default() -> Self {
         Self {
             depth_max: 64,
-            values_max: 1_000_000,
+            values_max: 500_000,
+            entries_max: 10_000,
         }
     }
 }
@@ -115,7 +124,7 @@ pub struct Envelope {
     pub fields: Dict,
     /// The list's entries, in their order. None where there is no such field.
     pub entries: Option<Vec<Result<Value, Spoilt>>>,
-    /// So many entries came after these and were not read, because all of them would be too many values.
+    /// So many entries came after these and were not read, because they or their values would be too many.
     pub left: usize,
 }
 
@@ -130,7 +139,7 @@ pub struct Spoilt {
 
 /// Reads a dictionary whose field `list` is a list, each entry of which is read by itself: one that [`read`] would refuse
 /// takes no other along, as long as it can be told where it ends. The limits hold for the other fields together, for each
-/// entry and for all entries that are returned; the keys in entries count as values here.
+/// entry and for all entries that are returned.
 ///
 /// # Errors
 ///
@@ -152,6 +161,30 @@ pub fn read_apart(bytes: &[u8], list: &str, limits: Limits) -> Result<Envelope, 
         at: reader.at,
         problem,
     })
+}
+
+/// Most memory that reading a document within these limits takes, bytes: its text, and [`VALUE_BYTES`] for every value and key.
+/// Of bytes that are no document what is before the mistake counts, which is as far as they are read. Allocates nothing.
+pub fn weight(bytes: &[u8], limits: Limits) -> usize {
+    let mut reader = Reader {
+        bytes,
+        at: 0,
+        values_left: 0,
+    };
+    let mut values = 0;
+    // Where it cannot go on, reading cannot either.
+    let _ = reader.walk(&mut values);
+    bytes.len() + values.min(most_values(limits)) * VALUE_BYTES
+}
+
+/// Most values of one document that is read apart: the limit holds for its entries, and for what stands around them.
+fn most_values(limits: Limits) -> usize {
+    limits.values_max.saturating_mul(2)
+}
+
+/// Most that [`weight`] says of a document of so many bytes.
+pub fn weight_max(bytes: usize, limits: Limits) -> usize {
+    bytes.saturating_add(most_values(limits).saturating_mul(VALUE_BYTES))
 }
 
 /// The text that stands under `key` in a dictionary, whatever else is wrong with it. The last of two counts.
@@ -196,7 +229,7 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn value(&mut self, depth: usize) -> Result<Value, Problem> {
         let inner = depth.checked_sub(1).ok_or(Problem::Depth)?;
-        self.values_left = self.values_left.checked_sub(1).ok_or(Problem::Values)?;
+        self.charge()?;
         let value = match self.peek()? {
             b'n' => {
                 self.at += 1;
@@ -213,6 +246,12 @@ impl<'a> Reader<'a> {
             _ => return Err(Problem::Kind),
         };
         Ok(value)
+    }
+
+    /// One value or key more.
+    fn charge(&mut self) -> Result<(), Problem> {
+        self.values_left = self.values_left.checked_sub(1).ok_or(Problem::Values)?;
+        Ok(())
     }
 
     fn peek(&self) -> Result<u8, Problem> {
@@ -300,20 +339,23 @@ impl<'a> Reader<'a> {
         while !self.ends()? {
             values.push(self.value(depth)?);
         }
+        // Most are small and stay as they are: the room to grow would be most of what they take.
+        values.shrink_to_fit();
         Ok(values)
     }
 
     fn dict(&mut self, depth: usize) -> Result<Dict, Problem> {
         self.at += 1;
-        let mut entries = Dict::new();
+        let mut entries = Vec::new();
         while !self.ends()? {
             let key = self.key()?;
-            entries.insert(key, self.value(depth)?);
+            entries.push((key, self.value(depth)?));
         }
-        Ok(entries)
+        Ok(entries.into())
     }
 
     fn key(&mut self) -> Result<Key, Problem> {
+        self.charge()?;
         match self.peek()? {
             b'i' => Ok(Key::Int(self.int()?)),
             // Writers of an older time wrote keys as bytes; it is the same key.
@@ -327,19 +369,19 @@ impl<'a> Reader<'a> {
             return Err(Problem::Dict);
         }
         let inner = limits.depth_max.checked_sub(1).ok_or(Problem::Depth)?;
-        let (list, mut fields, mut entries) = (Key::from(list), Dict::new(), None);
+        let (list, mut fields, mut entries) = (Key::from(list), Vec::new(), None);
         self.at += 1;
         while !self.ends()? {
             let key = self.key()?;
             if key == list {
                 entries = Some(self.entries(limits)?);
             } else {
-                fields.insert(key, self.value(inner)?);
+                fields.push((key, self.value(inner)?));
             }
         }
         let (entries, left) = entries.unzip();
         Ok(Envelope {
-            fields,
+            fields: fields.into(),
             entries,
             left: left.unwrap_or(0),
         })
@@ -356,7 +398,7 @@ impl<'a> Reader<'a> {
             // An entry that would be too much by itself would stand in the way for ever: it is refused, and costs nothing.
             let alone = values > limits.values_max;
             let cost = if alone { 1 } else { values };
-            if left > 0 || cost > room {
+            if left > 0 || cost > room || entries.len() == limits.entries_max {
                 left += 1;
                 continue;
             }
@@ -383,11 +425,17 @@ impl<'a> Reader<'a> {
         self.measure().map(|(place, _)| place)
     }
 
-    /// Goes to the end of a value without reading it, and says where it stands and how many values are in it, keys counted.
-    /// Does not call itself, so that depth costs nothing: whatever holds values ends with a `;` of its own, and no value begins
-    /// with one.
+    /// Goes to the end of a value without reading it, and says where it stands and how many values and keys are in it.
     fn measure(&mut self) -> Result<(Range<usize>, usize), Problem> {
-        let (start, mut open, mut values) = (self.at, 0_usize, 0_usize);
+        let (start, mut values) = (self.at, 0);
+        self.walk(&mut values)?;
+        Ok((start..self.at, values))
+    }
+
+    /// Goes to the end of a value, and counts the values and keys on the way. Does not call itself, so that depth costs nothing:
+    /// whatever holds values ends with a `;` of its own, and no value begins with one.
+    fn walk(&mut self, values: &mut usize) -> Result<(), Problem> {
+        let mut open = 0_usize;
         loop {
             match self.peek()? {
                 b';' if open > 0 => {
@@ -395,12 +443,12 @@ impl<'a> Reader<'a> {
                     open -= 1;
                 }
                 kind => {
-                    values += 1;
+                    *values += 1;
                     open += self.enter(kind)?;
                 }
             }
             if open == 0 {
-                return Ok((start..self.at, values));
+                return Ok(());
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Does every value survive, and does no input do harm?
 
-use proptest::collection::{btree_map, vec};
+use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
@@ -181,6 +181,113 @@ fn more_values_than_the_limit_are_refused() {
     assert_eq!(refusal.problem, Problem::Values);
 }
 
+/// What a value takes beside its place, from an allocator that gives pieces of 16 bytes, two at least, and keeps 8 bytes of
+/// each for itself, as that of the C library does.
+fn heap(value: &Value) -> usize {
+    let piece = |bytes: usize| match bytes {
+        0 => 0,
+        bytes => (bytes + 8).next_multiple_of(16).max(32),
+    };
+    match value {
+        Value::Bytes(bytes) => piece(bytes.capacity()),
+        Value::Text(text) => piece(text.capacity()),
+        Value::List(values) | Value::Tuple(values) => {
+            let own = piece(values.capacity() * size_of::<Value>());
+            own + values.iter().map(heap).sum::<usize>()
+        }
+        Value::Dict(entries) => {
+            let key = |key: &Key| match key {
+                Key::Int(_) => 0,
+                Key::Text(text) => piece(text.capacity()),
+            };
+            let own = piece(entries.capacity() * size_of::<(Key, Value)>());
+            let inner = entries.iter().map(|(own, value)| key(own) + heap(value));
+            own + inner.sum::<usize>()
+        }
+        _ => 0,
+    }
+}
+
+#[test]
+fn what_is_small_in_writing_and_large_in_memory_takes_no_more_than_its_weight() {
+    let many = |one: &[u8], count: usize| [b"l", one.repeat(count).as_slice(), b";"].concat();
+    for one in [
+        b"n".as_slice(),
+        b"d;",
+        b"l;",
+        b"ln;",
+        b"tn;",
+        b"lllllllln;;;;;;;;",
+        b"s1:a",
+        b"u9:123456789",
+        b"di0;n;",
+        b"di0;ni1;ni2;ni3;ni4;n;",
+        b"du1:an;",
+        b"du1:as1:b;",
+        b"du1:adu1:adu1:an;;;",
+    ] {
+        let body = many(one, 10_000);
+        let value = parse(&body).expect("a document");
+        let (takes, weight) = (
+            size_of::<Value>() + heap(&value),
+            weight(&body, Limits::default()),
+        );
+        let text = one.escape_ascii();
+        assert!(takes <= weight, "{text}: {takes} bytes of {weight}");
+    }
+}
+
+#[test]
+fn a_weight_is_told_of_what_is_no_document_and_has_an_end() {
+    let limits = Limits::default();
+    assert_eq!(weight(b"ln", limits), 2 + 2 * VALUE_BYTES);
+    assert_eq!(weight(b"lnxn;", limits), 5 + 3 * VALUE_BYTES);
+    let endless = [b"l".to_vec(), vec![b'n'; 2_000_000], b";".to_vec()].concat();
+    let most = weight_max(endless.len(), limits);
+    assert_eq!(weight(&endless, limits), most);
+    assert_eq!(most, endless.len() + 1_000_000 * VALUE_BYTES);
+}
+
+#[test]
+fn entries_beyond_the_most_are_left() {
+    let limits = Limits {
+        entries_max: 2,
+        ..Limits::default()
+    };
+    let envelope = apart(&around(&[b"n".as_slice(); 5]), limits).expect("an envelope");
+    let entries = envelope.entries.expect("the list");
+    assert_eq!((entries.len(), envelope.left), (2, 3));
+}
+
+#[test]
+fn keys_count_as_values() {
+    let limits = Limits {
+        values_max: 5,
+        ..Limits::default()
+    };
+    assert!(read(b"di1;ni2;n;", limits).is_ok());
+    let refusal = read(b"di1;ni2;ni3;n;", limits).expect_err("two too many");
+    assert_eq!(refusal.problem, Problem::Values);
+}
+
+#[test]
+fn a_dictionary_keeps_its_keys_apart_and_in_order() {
+    let mut dict = Dict::new();
+    for (key, value) in [("b", 1), ("a", 2), ("c", 3), ("b", 4)] {
+        dict.insert(key.into(), value.into());
+    }
+    dict.insert(Key::Int(9), Value::Null);
+    let keys: Vec<_> = dict.iter().map(|(key, _)| key.clone()).collect();
+    assert_eq!(keys, [Key::Int(9), "a".into(), "b".into(), "c".into()]);
+    assert_eq!(dict.get("b"), Some(&Value::Int(4)));
+    assert_eq!(dict.get("d"), None);
+    let pairs = [("b", 1), ("a", 2), ("b", 3), ("a", 4), ("b", 5)];
+    let pairs = pairs.map(|(key, value)| (Key::from(key), Value::from(value)));
+    let dict = Dict::from(pairs);
+    let found = ["a", "b"].map(|key| dict.get(key).and_then(Value::as_int));
+    assert_eq!((found, dict.iter().count()), ([Some(4), Some(5)], 2));
+}
+
 fn apart(bytes: &[u8], limits: Limits) -> Result<Envelope, Problem> {
     read_apart(bytes, "messages", limits).map_err(|refusal| refusal.problem)
 }
@@ -314,7 +421,7 @@ fn any_value() -> impl Strategy<Value = Value> {
         prop_oneof![
             vec(inner.clone(), 0..8).prop_map(Value::List),
             vec(inner.clone(), 0..8).prop_map(Value::Tuple),
-            btree_map(key.clone(), inner, 0..8).prop_map(Value::Dict),
+            vec((key.clone(), inner), 0..8).prop_map(|entries| Value::Dict(entries.into())),
         ]
     })
 }
@@ -323,6 +430,13 @@ proptest! {
     #[test]
     fn what_is_written_is_read_back(value in any_value()) {
         prop_assert_eq!(parse(&write(&value)), Ok(value));
+    }
+
+    #[test]
+    fn no_document_takes_more_memory_than_its_weight(value in any_value()) {
+        let bytes = write(&value);
+        let read = parse(&bytes).expect("a document");
+        prop_assert!(size_of::<Value>() + heap(&read) <= weight(&bytes, Limits::default()));
     }
 
     #[test]
@@ -386,6 +500,7 @@ proptest! {
         let _ = parse(&bytes);
         let _ = apart(&bytes, Limits::default());
         let _ = text_at(&bytes, "type");
-        let _ = apart(&around(&[&bytes]), Limits { depth_max: 3, values_max: 20 });
+        let _ = apart(&around(&[&bytes]), Limits { depth_max: 3, values_max: 20, entries_max: 2 });
+        let _ = weight(&bytes, Limits::default());
     }
 }

@@ -4,10 +4,78 @@
 //! refuses the other. Keys are text or integers: writers of an older time wrote keys as bytes, which
 //! is the same key, so there are no keys of bytes.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
 
-/// A dictionary, sorted by key as it is written.
-pub type Dict = BTreeMap<Key, Value>;
+/// A dictionary, sorted by key as it is written. Pairs that lie side by side and take no more room than they need: a tree has
+/// room for eleven in a node, and strangers send many dictionaries of one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Dict(Vec<(Key, Value)>);
+
+impl Dict {
+    /// One without entries.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What stands under a text key.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        let place = self.0.binary_search_by(|(own, _)| match own {
+            Key::Int(_) => Ordering::Less,
+            Key::Text(own) => own.as_str().cmp(key),
+        });
+        self.0.get(place.ok()?).map(|(_, value)| value)
+    }
+
+    /// Puts a value under a key, in the place of what stood there.
+    pub fn insert(&mut self, key: Key, value: Value) {
+        match self.0.binary_search_by(|(own, _)| own.cmp(&key)) {
+            Ok(place) => self.0[place].1 = value,
+            Err(place) => self.0.insert(place, (key, value)),
+        }
+    }
+
+    /// For how many entries there is room.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+
+    /// The entries, by key.
+    pub fn iter(&self) -> impl Iterator<Item = (&Key, &Value)> {
+        self.0.iter().map(|(key, value)| (key, value))
+    }
+}
+
+impl From<Vec<(Key, Value)>> for Dict {
+    /// The last of two with one key counts.
+    fn from(mut entries: Vec<(Key, Value)>) -> Self {
+        if !entries.is_sorted_by(|(one, _), (next, _)| one < next) {
+            // Those with one key stay in their order.
+            entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+            entries.dedup_by(|later, kept| {
+                let same = later.0 == kept.0;
+                if same {
+                    std::mem::swap(later, kept);
+                }
+                same
+            });
+        }
+        entries.shrink_to_fit();
+        Self(entries)
+    }
+}
+
+impl<const N: usize> From<[(Key, Value); N]> for Dict {
+    fn from(entries: [(Key, Value); N]) -> Self {
+        Vec::from(entries).into()
+    }
+}
+
+impl FromIterator<(Key, Value)> for Dict {
+    fn from_iter<T: IntoIterator<Item = (Key, Value)>>(entries: T) -> Self {
+        entries.into_iter().collect::<Vec<_>>().into()
+    }
+}
 
 /// The key of a dictionary.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,8 +118,7 @@ impl Value {
     /// What stands under a text key; nothing where this is no dictionary.
     pub fn at(&self, key: &str) -> Option<&Self> {
         match self {
-            // A look-up by &str would need a key type that borrows; dictionaries are small.
-            Self::Dict(entries) => entries.get(&Key::from(key)),
+            Self::Dict(entries) => entries.get(key),
             _ => None,
         }
     }

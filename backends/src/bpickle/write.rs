@@ -28,7 +28,7 @@ fn add(out: &mut Vec<u8>, value: &Value) {
         Value::Tuple(values) => add_all(out, b't', values),
         Value::Dict(entries) => {
             out.push(b'd');
-            for (key, value) in entries {
+            for (key, value) in entries.iter() {
                 match key {
                     Key::Int(number) => add_int(out, *number),
                     Key::Text(text) => add_string(out, b'u', text.as_bytes()),

@@ -91,6 +91,13 @@ impl Request {
         Ok(request)
     }
 
+    /// The registration among the first so many messages, of which one request holds one: the daemon may repeat what it could not
+    /// say before, and the last is what counts.
+    pub fn registration(&self, most: usize) -> Option<&Said> {
+        let mut first = self.messages.iter().take(most);
+        first.rfind(|one| type_said(one) == "register")
+    }
+
     /// What stands around the messages.
     fn around(value: &Value) -> Result<Self, Invalid> {
         let fields = Fields::of(value)?;
@@ -334,6 +341,20 @@ mod tests {
         assert_eq!(types, ["users", "b", ""]);
         let readable: Vec<_> = request.messages.iter().map(Result::is_ok).collect();
         assert_eq!(readable, [false, true, false]);
+    }
+
+    #[test]
+    fn one_registration_of_a_request_counts() {
+        let body = b"du8:messagesldu1:ai1;u4:typeu8:register;du1:ai2;u4:typeu8:register;ndu1:ai3;u4:typeu8:register;;;";
+        let request = request(body).expect("a request");
+        let found = |most| {
+            let said = request.registration(most)?.as_ref().ok()?;
+            said.at("a").and_then(Value::as_int)
+        };
+        assert_eq!(
+            [0, 1, 3, 4, 100].map(found),
+            [None, Some(1), Some(2), Some(3), Some(3)]
+        );
     }
 
     #[test]

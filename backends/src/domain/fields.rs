@@ -5,10 +5,12 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::bpickle::{Dict, Key, Value};
+use crate::bpickle::{Dict, Value};
 
 /// Longest name (of an interface, a user, a tag ...), characters.
 pub const NAME_CHARS_MAX: usize = 255;
+/// Longest text that is kept of a whole report, bytes.
+pub const TEXT_BYTES_MAX: usize = 1 << 20;
 /// The end of the year 2099, seconds.
 const SECONDS_MAX: f64 = 4_102_444_799.0;
 
@@ -39,7 +41,7 @@ impl<'a> Fields<'a> {
 
     /// A field that may be missing. Null counts as missing.
     pub fn find(&self, field: &str) -> Option<&'a Value> {
-        let value = self.0.get(&Key::from(field))?;
+        let value = self.0.get(field)?;
         (*value != Value::Null).then_some(value)
     }
 
@@ -80,6 +82,22 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Those entries of a list that `read` takes; nothing where the field is missing.
+    ///
+    /// # Errors
+    ///
+    /// It is no list.
+    pub fn some<T>(
+        &self,
+        field: &str,
+        read: impl Read<T>,
+        rows: &mut Rows,
+    ) -> Result<Vec<T>, Invalid> {
+        let entries = self.rows(field)?.iter();
+        let read = |value| read(value).map_err(|reason| invalid(field, reason));
+        Ok(entries.filter_map(|value| rows.keep(read(value))).collect())
+    }
+
     /// The entries of a list, each read by `read`; nothing where the field is missing.
     ///
     /// # Errors
@@ -91,6 +109,58 @@ impl<'a> Fields<'a> {
             None => Err("a list"),
         };
         Ok(self.optional(field, list)?.unwrap_or_default())
+    }
+}
+
+/// What became of the rows of a message's lists: one that does not fit is left out, and takes no other along.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rows {
+    kept: u64,
+    left_out: u64,
+    why: Option<Invalid>,
+}
+
+impl Rows {
+    /// A row, where it fits.
+    pub fn keep<T>(&mut self, row: Result<T, Invalid>) -> Option<T> {
+        match row {
+            Ok(row) => {
+                self.kept += 1;
+                Some(row)
+            }
+            Err(why) => {
+                self.leave(why);
+                None
+            }
+        }
+    }
+
+    /// One row is left out.
+    pub fn leave(&mut self, why: Invalid) {
+        self.left_out += 1;
+        self.why.get_or_insert(why);
+    }
+
+    /// How many were left out.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    /// Why the first of them was.
+    pub fn why(&self) -> Option<&Invalid> {
+        self.why.as_ref()
+    }
+
+    /// There were rows, and none of them fits: whoever says such a thing means something else.
+    ///
+    /// # Errors
+    ///
+    /// Why the first one does not fit.
+    pub fn check(&self) -> Result<(), Invalid> {
+        match &self.why {
+            Some(why) if self.kept == 0 => Err(why.clone()),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -126,6 +196,19 @@ pub fn name(value: &Value) -> Result<String, &'static str> {
     match name.is_empty() || name.chars().count() > NAME_CHARS_MAX {
         true => Err("a name of 1 to 255 characters"),
         false => Ok(name),
+    }
+}
+
+/// Text of at most [`TEXT_BYTES_MAX`]. NUL becomes U+FFFD.
+///
+/// # Errors
+///
+/// No such text.
+pub fn bounded(value: &Value) -> Result<String, &'static str> {
+    let text = value.as_text().ok_or("text")?;
+    match text.len() > TEXT_BYTES_MAX {
+        true => Err("text of at most 1 MiB"),
+        false => Ok(text.replace('\0', "\u{fffd}")),
     }
 }
 

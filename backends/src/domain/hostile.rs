@@ -6,14 +6,16 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::exchange::Request;
+use super::fields::Rows;
 use super::message::{self, Message, Refusal};
+use super::package::STATES;
 use super::register::Register;
 use super::sequence::intake;
 use super::types::ACCEPTED;
 use crate::bpickle::{Dict, Key, Limits, Value, read, write};
 
 /// The names of all fields that are looked for, in messages and around them.
-const NAMES: [&str; 116] = [
+const NAMES: [&str; 123] = [
     "accepted-types",
     "access_group",
     "account_name",
@@ -85,11 +87,18 @@ const NAMES: [&str; 116] = [
     "names",
     "netmask",
     "next-expected-sequence",
+    "not-autoremovable",
+    "not-available",
+    "not-available-upgrades",
+    "not-installed",
+    "not-locked",
+    "not-security",
     "operation-id",
     "package-ids",
     "packages",
     "percent-cpu",
     "pid",
+    "primary-gid",
     "primary-groupname",
     "processor-id",
     "processors",
@@ -131,6 +140,71 @@ const NAMES: [&str; 116] = [
     "vm_info",
     "work-phone",
 ];
+
+/// What takes messages and requests apart.
+const READERS: [&str; 6] = [
+    include_str!("exchange.rs"),
+    include_str!("message.rs"),
+    include_str!("network.rs"),
+    include_str!("package.rs"),
+    include_str!("register.rs"),
+    include_str!("report.rs"),
+];
+/// What looks for a field: its name stands first, or after the fields themselves, and where two do it is written either way.
+const LOOKS: [&str; 10] = [
+    "at(",
+    "get(",
+    "optional(",
+    "find(",
+    "rows(",
+    "list(",
+    "some(",
+    "members(fields, ",
+    "needs(",
+    "one_of(",
+];
+
+/// The names that stand where fields are looked for in a source, without its tests.
+fn looked_for(source: &str) -> Vec<&str> {
+    let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let mut names = Vec::new();
+    for look in LOOKS {
+        for (at, _) in code.match_indices(look) {
+            let mut rest = code[at + look.len()..].trim_start();
+            while let Some(name) = rest.strip_prefix('"') {
+                let (name, behind) = name.split_once('"').expect("the end of a name");
+                names.push(name);
+                rest = behind.trim_start_matches([',', ' ', '\n']);
+            }
+        }
+    }
+    names
+}
+
+#[test]
+fn every_name_that_is_looked_for_is_said() {
+    let mut found: Vec<String> = STATES.map(|state| format!("not-{state}")).into();
+    found.extend(STATES.map(str::to_owned));
+    found.extend(
+        READERS
+            .iter()
+            .flat_map(|source| looked_for(source))
+            .map(str::to_owned),
+    );
+    // Enough to see that the sources were read as they are written.
+    for name in [
+        "sequence",
+        "uid",
+        "create-groups",
+        "must-remove",
+        "vm_info",
+        "delete-group-members",
+    ] {
+        assert!(found.iter().any(|one| one == name), "{name}: {found:?}");
+    }
+    found.retain(|name| !NAMES.contains(&name.as_str()));
+    assert!(found.is_empty(), "not among NAMES: {found:?}");
+}
 
 fn number() -> impl Strategy<Value = Value> {
     let whole = prop_oneof![
@@ -248,7 +322,7 @@ proptest! {
         for message_type in ACCEPTED {
             let mut fields = fields.clone();
             fields.insert("type".into(), message_type.into());
-            match message::read(&Value::Dict(fields)) {
+            match message::read(&Value::Dict(fields), &mut Rows::default()) {
                 Ok(message) => check(&message),
                 Err(refusal) => prop_assert_ne!(refusal, Refusal::Type),
             }
@@ -257,7 +331,7 @@ proptest! {
 
     #[test]
     fn whatever_is_said_is_a_message_or_is_refused(value in anything()) {
-        if let Ok(message) = message::read(&value) {
+        if let Ok(message) = message::read(&value, &mut Rows::default()) {
             check(&message);
         }
         let _ = Register::read(&value);

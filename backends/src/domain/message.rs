@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use super::fields::{Fields, Invalid, float, int, name, text, truth};
+use super::fields::{Fields, Invalid, Rows, bounded, float, int, name, text, truth};
 use super::network::{self, Interface, Traffic};
 use super::package::{self, AddPackages, Reported, ReporterResult, UnknownHashes};
 use super::report::{
@@ -51,13 +51,13 @@ pub enum Message {
     PackagesChanged(OperationResult, Vec<i64>, Vec<i64>),
     /// The agent begins anew; with a number, because we asked for it.
     Resynchronize(Option<i64>),
-    /// JSON about the subscription.
+    /// JSON about the subscription, at most 1 MiB.
     UbuntuPro(String),
     /// All its tags.
     Tags(Vec<String>),
     /// Does it wait for a restart, and for which packages? Only what has changed.
     RebootRequired(Option<bool>, Option<Vec<String>>),
-    /// What it is made of, in XML.
+    /// What it is made of, in XML, at most 1 MiB.
     Hardware(String),
 }
 
@@ -87,29 +87,30 @@ pub fn type_of(value: &Value) -> &str {
         .unwrap_or_default()
 }
 
-/// Reads a message of an accepted computer.
+/// Reads a message of an accepted computer. Of lists whose rows stand each for itself those that do not fit are left out, and
+/// counted in `rows`.
 ///
 /// # Errors
 ///
-/// A type that is not taken, or a field that does not fit.
-pub fn read(value: &Value) -> Result<Message, Refusal> {
+/// A type that is not taken, a field that does not fit, or rows none of which does.
+pub fn read(value: &Value, rows: &mut Rows) -> Result<Message, Refusal> {
     let fields = Fields::of(value)?;
     let message_type = fields.get("type", name)?;
     // What stands in every message; its value counts for no more than when it was made.
     fields.optional("timestamp", float)?;
     fields.optional("api", text)?;
     let message = match message_type.as_str() {
-        "network-device" => Message::NetworkDevice(network::interfaces(fields)?),
-        "network-activity" => Message::NetworkActivity(network::traffic(fields)?),
-        "computer-info" => Message::ComputerInfo(report::computer_info(fields)?),
+        "network-device" => Message::NetworkDevice(network::interfaces(fields, rows)?),
+        "network-activity" => Message::NetworkActivity(network::traffic(fields, rows)?),
+        "computer-info" => Message::ComputerInfo(report::computer_info(fields, rows)?),
         "distribution-info" => Message::Distribution(report::distribution(fields)?),
-        "processor-info" => Message::Processors(report::processors(fields)?),
-        "memory-info" => Message::Memory(report::memory(fields)?),
-        "load-average" => Message::Load(report::load(fields)?),
-        "active-process-info" => Message::Processes(report::processes(fields)?),
-        "mount-info" => Message::Mounts(report::mounts(fields)?),
-        "free-space" => Message::FreeSpace(report::free_space(fields)?),
-        "users" => Message::Users(report::users(fields)?),
+        "processor-info" => Message::Processors(report::processors(fields, rows)?),
+        "memory-info" => Message::Memory(report::memory(fields, rows)?),
+        "load-average" => Message::Load(report::load(fields, rows)?),
+        "active-process-info" => Message::Processes(report::processes(fields, rows)?),
+        "mount-info" => Message::Mounts(report::mounts(fields, rows)?),
+        "free-space" => Message::FreeSpace(report::free_space(fields, rows)?),
+        "users" => Message::Users(report::users(fields, rows)?),
         "operation-result" => Message::OperationResult(report::operation_result(fields)?),
         "change-packages-result" => {
             let needs = |field| {
@@ -121,12 +122,12 @@ pub fn read(value: &Value) -> Result<Message, Refusal> {
             let result = report::change_packages_result(fields)?;
             Message::PackagesChanged(result, install.collect(), remove.collect())
         }
-        "packages" => Message::Packages(package::reported(fields)?),
+        "packages" => Message::Packages(package::reported(fields, rows)?),
         "unknown-package-hashes" => Message::UnknownHashes(package::unknown_hashes(fields)?),
-        "add-packages" => Message::AddPackages(package::add_packages(fields)?),
+        "add-packages" => Message::AddPackages(package::add_packages(fields, rows)?),
         "package-reporter-result" => Message::ReporterResult(package::reporter_result(fields)?),
         "resynchronize" => Message::Resynchronize(fields.optional("operation-id", int)?),
-        "ubuntu-pro-info" => Message::UbuntuPro(fields.get("ubuntu-pro-info", text)?),
+        "ubuntu-pro-info" => Message::UbuntuPro(fields.get("ubuntu-pro-info", bounded)?),
         "computer-tags" => {
             let list = fields.optional("tags", text)?;
             Message::Tags(tags(&list.unwrap_or_default()))
@@ -134,13 +135,14 @@ pub fn read(value: &Value) -> Result<Message, Refusal> {
         "reboot-required-info" => {
             let packages = match fields.find("packages") {
                 None => None,
-                Some(_) => Some(fields.list("packages", name)?),
+                Some(_) => Some(fields.some("packages", name, rows)?),
             };
             Message::RebootRequired(fields.optional("flag", truth)?, packages)
         }
-        "hardware-info" => Message::Hardware(fields.get("data", text)?),
+        "hardware-info" => Message::Hardware(fields.get("data", bounded)?),
         _ => return Err(Refusal::Type),
     };
+    rows.check()?;
     Ok(message)
 }
 
@@ -161,17 +163,21 @@ mod tests {
     fn every_type_that_is_taken_is_read() {
         for message_type in ACCEPTED {
             let value = Value::dict([("type", message_type.into())]);
-            assert_ne!(read(&value), Err(Refusal::Type), "{message_type}");
+            assert_ne!(
+                read(&value, &mut Rows::default()),
+                Err(Refusal::Type),
+                "{message_type}"
+            );
         }
         let value = Value::dict([("type", "snaps".into())]);
-        assert_eq!(read(&value), Err(Refusal::Type));
+        assert_eq!(read(&value, &mut Rows::default()), Err(Refusal::Type));
         for value in [
             Value::Null,
             Value::dict([]),
             Value::dict([("type", Value::Int(1))]),
         ] {
             assert!(
-                matches!(read(&value), Err(Refusal::Invalid(_))),
+                matches!(read(&value, &mut Rows::default()), Err(Refusal::Invalid(_))),
                 "{value:?}"
             );
         }
@@ -215,9 +221,150 @@ mod tests {
                 (field, value),
             ]);
             assert!(
-                matches!(read(&value), Err(Refusal::Invalid(_))),
+                matches!(read(&value, &mut Rows::default()), Err(Refusal::Invalid(_))),
                 "{message_type}"
             );
         }
+    }
+    #[test]
+    fn hardware_and_subscription_have_at_most_a_mebibyte() {
+        for (message_type, field) in [
+            ("hardware-info", "data"),
+            ("ubuntu-pro-info", "ubuntu-pro-info"),
+        ] {
+            for (length, fits) in [(1 << 20, true), ((1 << 20) + 1, false)] {
+                let text = Value::from("x".repeat(length));
+                let value = Value::dict([("type", message_type.into()), (field, text)]);
+                let read = read(&value, &mut Rows::default());
+                assert_eq!(read.is_ok(), fits, "{message_type} {length}");
+            }
+        }
+    }
+
+    /// Every list of a message whose rows stand each for itself: a row that fits, and what does not.
+    #[test]
+    fn a_row_that_does_not_fit_is_left_out_and_the_others_are_read() {
+        let long = "x".repeat(256);
+        let at = Value::Int(1_795_406_100);
+        let tuple = |values: &[Value]| Value::Tuple(values.to_vec());
+        let row = |entries: &[(&str, Value)]| {
+            let entries = entries.iter().cloned();
+            Value::Dict(entries.map(|(key, value)| (key.into(), value)).collect())
+        };
+        let mount = |point: &str| {
+            let text = [("mount-point", point), ("device", "d"), ("filesystem", "f")];
+            let mut mount: Vec<_> = text.map(|(key, value)| (key, value.into())).into();
+            mount.push(("total-space", Value::Int(1)));
+            tuple(&[at.clone(), row(&mount)])
+        };
+        let user = |name: &str| {
+            let uid = ("uid", Value::Int(1));
+            row(&[("username", name.into()), uid, ("enabled", true.into())])
+        };
+        let group = |name: &str| row(&[("name", name.into()), ("gid", Value::Int(1))]);
+        let process = |pid: Value| {
+            let numbers = ["uid", "gid", "start-time"].map(|key| (key, Value::Int(1)));
+            let texts = ["name", "state"].map(|key| (key, Value::from("R")));
+            row(&[&numbers[..], &texts[..], &[("pid", pid)]].concat())
+        };
+        let processor = |number: Value| row(&[("processor-id", number), ("model", "m".into())]);
+        let free = |point: &str| tuple(&[at.clone(), point.into(), Value::Int(1)]);
+        for (message_type, field, good, bad) in [
+            ("mount-info", "mount-info", mount("/"), mount(&long)),
+            ("free-space", "free-space", free("/"), free(&long)),
+            ("users", "create-users", user("ada"), user(&long)),
+            ("users", "update-users", user("ada"), Value::Null),
+            ("users", "create-groups", group("staff"), group(&long)),
+            ("users", "update-groups", group("staff"), group("")),
+            ("users", "delete-users", "ada".into(), long.as_str().into()),
+            ("users", "delete-groups", "staff".into(), Value::Int(1)),
+            (
+                "active-process-info",
+                "add-processes",
+                process(Value::Int(1)),
+                process("one".into()),
+            ),
+            (
+                "active-process-info",
+                "update-processes",
+                process(Value::Int(1)),
+                Value::Int(1),
+            ),
+            (
+                "active-process-info",
+                "kill-processes",
+                Value::Int(1),
+                Value::Null,
+            ),
+            (
+                "processor-info",
+                "processors",
+                processor(Value::Int(0)),
+                processor(Value::Null),
+            ),
+            (
+                "memory-info",
+                "memory-info",
+                tuple(&[at.clone(), Value::Int(1), Value::Int(1)]),
+                tuple(&[Value::Int(-1), Value::Int(1), Value::Int(1)]),
+            ),
+            (
+                "load-average",
+                "load-averages",
+                tuple(&[at.clone(), Value::Float(1.5)]),
+                tuple(&[at.clone(), "much".into()]),
+            ),
+            ("packages", "available", Value::Int(7), Value::Int(-7)),
+            (
+                "reboot-required-info",
+                "packages",
+                "linux".into(),
+                "".into(),
+            ),
+        ] {
+            let told = |rows: &[&Value]| {
+                let rows = rows.iter().map(|row| (*row).clone()).collect();
+                Value::dict([("type", message_type.into()), (field, Value::List(rows))])
+            };
+            let mut rows = Rows::default();
+            let mixed = read(&told(&[&bad, &good, &bad]), &mut rows);
+            assert_eq!(rows.left_out(), 2, "{message_type} {field}");
+            let alone = read(&told(&[&good]), &mut Rows::default());
+            assert!(alone.is_ok(), "{message_type} {field}: {alone:?}");
+            assert_eq!(mixed, alone, "{message_type} {field}");
+            let none = read(&told(&[&bad]), &mut Rows::default());
+            assert!(none.is_err(), "{message_type} {field}: {none:?}");
+        }
+    }
+
+    #[test]
+    fn a_member_or_an_annotation_that_does_not_fit_is_left_out() {
+        let long = "x".repeat(256);
+        let names =
+            |names: &[&str]| Value::List(names.iter().map(|name| Value::from(*name)).collect());
+        let groups = Value::dict([
+            ("staff", names(&["ada", &long])),
+            ("wheel", Value::Int(1)),
+            (long.as_str(), names(&["bob"])),
+        ]);
+        let value = Value::dict([("type", "users".into()), ("create-group-members", groups)]);
+        let mut rows = Rows::default();
+        let Ok(Message::Users(told)) = read(&value, &mut rows) else {
+            panic!("users");
+        };
+        assert_eq!(told.put_members, [("staff".to_owned(), "ada".to_owned())]);
+        assert_eq!(rows.left_out(), 3);
+        let notes = Value::dict([
+            ("rack", "7".into()),
+            (long.as_str(), "8".into()),
+            ("row", Value::Null),
+        ]);
+        let value = Value::dict([("type", "computer-info".into()), ("annotations", notes)]);
+        let mut rows = Rows::default();
+        let Ok(Message::ComputerInfo(told)) = read(&value, &mut rows) else {
+            panic!("names and sizes");
+        };
+        let notes = BTreeMap::from([("rack".to_owned(), "7".to_owned())]);
+        assert_eq!((told.annotations, rows.left_out()), (Some(notes), 2));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use super::fields::{Fields, Invalid, int, invalid, name, text, time, triple, truth};
+use super::fields::{Fields, Invalid, Rows, int, invalid, name, text, time, triple, truth};
 use crate::bpickle::{Key, Value};
 
 /// One interface as the agent sees it.
@@ -33,67 +33,93 @@ pub struct Interface {
 pub type Traffic = BTreeMap<(String, SystemTime), (i64, i64)>;
 
 /// The interfaces of a `network-device` message: all that there are now. The last of two with one
-/// name counts.
+/// name counts, and what does not fit is left out.
 ///
 /// # Errors
 ///
-/// A field that does not fit.
-pub fn interfaces(fields: Fields<'_>) -> Result<Vec<Interface>, Invalid> {
+/// No list of interfaces.
+pub fn interfaces(fields: Fields<'_>, rows: &mut Rows) -> Result<Vec<Interface>, Invalid> {
     if fields.find("devices").is_none() {
         return Err(invalid("devices", "is missing"));
     }
-    let mut speeds = BTreeMap::new();
+    let mut speeds = Speeds::new();
     for entry in fields.rows("device-speeds")? {
-        let entry = Fields::of(entry)?;
-        let speed = entry.get("speed", int)?;
-        let known = i32::try_from(speed).ok().filter(|speed| *speed >= 0);
-        let duplex = entry.optional("duplex", truth)?;
-        speeds.insert(entry.get("interface", name)?, (known, duplex));
+        match speed(entry) {
+            Ok((interface, speed)) => {
+                speeds.insert(interface, speed);
+            }
+            // A speed alone is no interface: those that are decide whether anything fits.
+            Err(why) => rows.leave(why),
+        }
     }
     let mut found = BTreeMap::new();
     for entry in fields.rows("devices")? {
-        let entry = Fields::of(entry)?;
-        let name = entry.get("interface", name)?;
-        let (speed, full_duplex) = speeds.get(&name).copied().unwrap_or((None, None));
-        let interface = Interface {
-            ip_address: entry.get("ip_address", address)?,
-            mac_address: entry.get("mac_address", mac)?,
-            broadcast_address: entry.get("broadcast_address", address)?,
-            netmask: entry.get("netmask", address)?,
-            flags: entry.get("flags", flags)?,
-            name: name.clone(),
-            speed,
-            full_duplex,
-        };
-        found.insert(name, interface);
+        found.extend(rows.keep(interface(entry, &speeds)));
     }
     Ok(found.into_values().collect())
 }
 
-/// The steps of a `network-activity` message.
+/// How fast an interface is, and whether in both directions at once.
+type Speed = (Option<i32>, Option<bool>);
+/// By name.
+type Speeds = BTreeMap<String, Speed>;
+
+fn speed(entry: &Value) -> Result<(String, Speed), Invalid> {
+    let entry = Fields::of(entry)?;
+    let speed = entry.get("speed", int)?;
+    let known = i32::try_from(speed).ok().filter(|speed| *speed >= 0);
+    let duplex = entry.optional("duplex", truth)?;
+    Ok((entry.get("interface", name)?, (known, duplex)))
+}
+
+fn interface(entry: &Value, speeds: &Speeds) -> Result<(String, Interface), Invalid> {
+    let entry = Fields::of(entry)?;
+    let name = entry.get("interface", name)?;
+    let (speed, full_duplex) = speeds.get(&name).copied().unwrap_or((None, None));
+    let interface = Interface {
+        ip_address: entry.get("ip_address", address)?,
+        mac_address: entry.get("mac_address", mac)?,
+        broadcast_address: entry.get("broadcast_address", address)?,
+        netmask: entry.get("netmask", address)?,
+        flags: entry.get("flags", flags)?,
+        name: name.clone(),
+        speed,
+        full_duplex,
+    };
+    Ok((name, interface))
+}
+
+/// The steps of a `network-activity` message. What does not fit is left out.
 ///
 /// # Errors
 ///
-/// A field that does not fit.
-pub fn traffic(fields: Fields<'_>) -> Result<Traffic, Invalid> {
+/// No dictionary of steps.
+pub fn traffic(fields: Fields<'_>, rows: &mut Rows) -> Result<Traffic, Invalid> {
+    let wrong = |reason| invalid("activities", reason);
     let mut traffic = Traffic::new();
     let activities = fields
         .find("activities")
         .and_then(Value::as_dict)
-        .ok_or_else(|| invalid("activities", "a dictionary"))?;
+        .ok_or_else(|| wrong("a dictionary"))?;
     let step = triple(time, amount, amount);
-    for (key, steps) in activities {
-        let Key::Text(interface) = key else {
-            return Err(invalid("activities", "names of interfaces"));
+    for (key, steps) in activities.iter() {
+        let interface = match key {
+            Key::Text(interface) => name(&Value::from(interface.as_str())),
+            Key::Int(_) => Err("names of interfaces"),
         };
-        let interface = name(&Value::from(interface.as_str()))
-            .map_err(|reason| invalid("activities", reason))?;
-        for one in steps
-            .as_list()
-            .ok_or_else(|| invalid("activities", "lists of steps"))?
-        {
-            let (at, received, sent) = step(one).map_err(|reason| invalid("activities", reason))?;
-            traffic.insert((interface.clone(), at), (received, sent));
+        let steps = steps.as_list().ok_or("lists of steps");
+        match interface.and_then(|interface| Ok((interface, steps?))) {
+            Ok((interface, steps)) => {
+                for one in steps {
+                    let step = rows.keep(step(one).map_err(wrong));
+                    traffic.extend(
+                        step.map(|(at, received, sent)| {
+                            ((interface.clone(), at), (received, sent))
+                        }),
+                    );
+                }
+            }
+            Err(reason) => rows.leave(wrong(reason)),
         }
     }
     Ok(traffic)
@@ -165,7 +191,8 @@ mod tests {
     #[test]
     fn the_interfaces_of_a_real_report_are_read() {
         let value = value(DEVICES);
-        let found = interfaces(Fields::of(&value).expect("fields")).expect("valid");
+        let found =
+            interfaces(Fields::of(&value).expect("fields"), &mut Rows::default()).expect("valid");
         assert_eq!(found.len(), 2);
         let eth0 = &found[0];
         assert_eq!(eth0.name, "eth0");
@@ -182,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_with_a_wrong_field_is_refused() {
+    fn an_interface_with_a_wrong_field_is_left_out_and_the_others_are_read() {
         for (from, to, field) in [
             ("s9:192.0.2.2", "s9:192.0.2.x", "ip_address"),
             (
@@ -191,20 +218,50 @@ mod tests {
                 "mac_address",
             ),
             ("i4163;", "i-4163;", "flags"),
-            ("u7:devices", "u7:dEvices", "devices"),
             ("s13:255.255.255.0", "i4;", "netmask"),
         ] {
             let text = std::str::from_utf8(DEVICES).expect("text");
             let value = value(text.replace(from, to).as_bytes());
-            let problem = interfaces(Fields::of(&value).expect("fields")).expect_err(to);
-            assert_eq!(problem.field, field);
+            let mut rows = Rows::default();
+            let found = interfaces(Fields::of(&value).expect("fields"), &mut rows).expect(to);
+            let names: Vec<_> = found.iter().map(|one| one.name.as_str()).collect();
+            assert_eq!((names.as_slice(), rows.left_out()), (&["ifb0"][..], 1));
+            assert_eq!(rows.why().expect("a reason").field, field);
+            assert_eq!(rows.check(), Ok(()));
         }
+    }
+
+    #[test]
+    fn interfaces_none_of_which_fits_are_no_report_though_speeds_do() {
+        let text = std::str::from_utf8(DEVICES).expect("text");
+        let value = value(text.replace("u5:flags", "u5:fLags").as_bytes());
+        let mut rows = Rows::default();
+        let found = interfaces(Fields::of(&value).expect("fields"), &mut rows);
+        assert_eq!((found, rows.left_out()), (Ok(vec![]), 2));
+        assert!(rows.check().is_err());
+        let value = value_without_devices(text);
+        let problem = interfaces(Fields::of(&value).expect("fields"), &mut Rows::default());
+        assert_eq!(problem.expect_err("no list").field, "devices");
+    }
+
+    fn value_without_devices(text: &str) -> Value {
+        value(text.replace("u7:devices", "u7:dEvices").as_bytes())
+    }
+
+    #[test]
+    fn a_step_that_does_not_fit_is_left_out() {
+        let value =
+            value(b"du10:activitiesdi1;l;s4:eth0lti-1;i1;i2;;ti1795406100;i1;i2;;;s2:lon;;");
+        let mut rows = Rows::default();
+        let traffic = traffic(Fields::of(&value).expect("fields"), &mut rows).expect("valid");
+        assert_eq!((traffic.len(), rows.left_out()), (1, 3));
     }
 
     #[test]
     fn the_steps_of_a_real_report_are_read() {
         let value = value(b"du10:activitiesds4:eth0lti1795406100;i12709911;i128967;;;s2:lolti1795406100;i47556;i47556;;;;;");
-        let traffic = traffic(Fields::of(&value).expect("fields")).expect("valid");
+        let traffic =
+            traffic(Fields::of(&value).expect("fields"), &mut Rows::default()).expect("valid");
         let found: Vec<_> = traffic
             .iter()
             .map(|((name, _), bytes)| (name.as_str(), *bytes))
@@ -218,7 +275,8 @@ mod tests {
     #[test]
     fn a_counter_that_went_back_is_no_traffic() {
         let value = value(b"du10:activitiesds4:eth0lti1795406100;i-53687091;i128967;;;;;");
-        let traffic = traffic(Fields::of(&value).expect("fields")).expect("valid");
+        let traffic =
+            traffic(Fields::of(&value).expect("fields"), &mut Rows::default()).expect("valid");
         let found: Vec<_> = traffic.values().copied().collect();
         assert_eq!(found, [(0, 128_967)]);
     }
@@ -226,7 +284,8 @@ mod tests {
     #[test]
     fn a_name_of_an_interface_holds_nothing_that_the_database_refuses() {
         let value = value(b"du10:activitiesds6:eth0\0\0lti1795406100;i1;i2;;;;;");
-        let traffic = traffic(Fields::of(&value).expect("fields")).expect("valid");
+        let traffic =
+            traffic(Fields::of(&value).expect("fields"), &mut Rows::default()).expect("valid");
         let names: Vec<_> = traffic.keys().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["eth0\u{fffd}\u{fffd}"]);
     }

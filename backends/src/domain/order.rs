@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::package_order::{Deed, Policy};
+use super::package_order::{Change, Policy};
 use crate::bpickle::{Key, Limits, Value, read, write};
 
 /// Longest code of a script, bytes.
@@ -32,30 +32,29 @@ pub struct Script {
 pub struct Packages {
     /// For people.
     pub summary: String,
-    /// What is done.
-    pub deed: Deed,
-    /// To the packages with these numbers; None: to all that can be upgraded.
-    pub ids: Option<Vec<i64>>,
+    /// What is done; None: everything that can be upgraded is.
+    pub change: Option<Change>,
     /// What may be done besides.
     pub policy: Policy,
 }
 
 impl Packages {
     fn fields(&self) -> Value {
-        let what = match (&self.ids, self.deed) {
-            (None, _) => ("upgrade-all", true.into()),
-            (Some(ids), deed) => {
-                let ids = ids.iter().copied().map(Value::Int).collect();
-                let name = match deed {
-                    // An agent upgrades by installing what is newer.
-                    Deed::Install | Deed::Upgrade => "install",
-                    Deed::Remove => "remove",
-                };
-                (name, Value::List(ids))
+        let mut fields = vec![(Key::from("policy"), self.policy.number().into())];
+        match &self.change {
+            None => fields.push((Key::from("upgrade-all"), true.into())),
+            Some(change) => {
+                let lists = [("install", &change.install), ("remove", &change.remove)];
+                let told = lists.into_iter().filter(|(_, ids)| !ids.is_empty());
+                fields.extend(told.map(|(name, ids)| (name.into(), numbers(ids))));
             }
-        };
-        Value::dict([what, ("policy", self.policy.number().into())])
+        }
+        Value::Dict(fields.into())
     }
+}
+
+fn numbers(ids: &[i64]) -> Value {
+    Value::List(ids.iter().copied().map(Value::Int).collect())
 }
 
 /// What is ordered.
@@ -122,18 +121,19 @@ pub fn contrary(message_type: &str, summary: &str, fields: &[u8]) -> Option<Orde
         return None;
     }
     let (word, rest) = summary.split_once(' ')?;
-    let (field, deed, contrary) = match word {
-        "Install" => ("install", Deed::Remove, "Remove"),
-        "Remove" => ("remove", Deed::Install, "Install"),
+    let told = read(fields, Limits::default()).ok()?;
+    let ids = |field: &str| {
+        let ids = told.at(field)?.as_list()?;
+        ids.iter().map(Value::as_int).collect::<Option<Vec<i64>>>()
+    };
+    let (install, remove, contrary) = match word {
+        "Install" => (Vec::new(), ids("install")?, "Remove"),
+        "Remove" => (ids("remove")?, Vec::new(), "Install"),
         _ => return None,
     };
-    let told = read(fields, Limits::default()).ok()?;
-    let ids = told.at(field)?.as_list()?;
-    let ids: Option<Vec<i64>> = ids.iter().map(Value::as_int).collect();
     Some(Order::Packages(Packages {
         summary: format!("{contrary} {rest}"),
-        deed,
-        ids: Some(ids?),
+        change: Some(Change { install, remove }),
         policy: Policy::AllowInstalls,
     }))
 }
@@ -205,6 +205,13 @@ pub fn shebang(text: &str) -> Result<(String, String), NoScript> {
 mod tests {
     use super::*;
 
+    fn changed((install, remove): (&[i64], &[i64])) -> Change {
+        Change {
+            install: install.to_vec(),
+            remove: remove.to_vec(),
+        }
+    }
+
     #[test]
     fn an_order_is_the_message_that_agents_know() {
         assert_eq!(Order::Restart.fields(), b"du6:rebootb1;");
@@ -222,21 +229,23 @@ mod tests {
             "du11:attachmentsdu1:ai5;;u4:codeu4:trueu3:envd;u11:interpreteru7:/bin/sh\
              u10:time-limiti60;u8:usernameu4:root;"
         );
-        let packages = |deed, ids, policy| {
+        let packages = |change: Option<(&[i64], &[i64])>, policy| {
             Order::Packages(Packages {
                 summary: "x".to_owned(),
-                deed,
-                ids,
+                change: change.map(changed),
                 policy,
             })
         };
-        let install = packages(Deed::Install, Some(vec![7, 9]), Policy::AllowInstalls);
+        let install = packages(Some((&[7, 9], &[])), Policy::AllowInstalls);
         assert_eq!(install.fields(), b"du7:installli7;i9;;u6:policyi1;;");
-        let remove = packages(Deed::Remove, Some(vec![7]), Policy::Strict);
+        let remove = packages(Some((&[], &[7])), Policy::Strict);
         assert_eq!(remove.fields(), b"du6:policyi0;u6:removeli7;;;");
-        let newer = packages(Deed::Upgrade, Some(vec![7]), Policy::AllowAll);
-        assert_eq!(newer.fields(), b"du7:installli7;;u6:policyi2;;");
-        let all = packages(Deed::Upgrade, None, Policy::AllowInstalls);
+        let newer = packages(Some((&[7], &[5])), Policy::AllowAll);
+        assert_eq!(
+            newer.fields(),
+            b"du7:installli7;;u6:policyi2;u6:removeli5;;;"
+        );
+        let all = packages(None, Policy::AllowInstalls);
         assert_eq!(all.fields(), b"du6:policyi1;u11:upgrade-allb1;");
         for order in [Order::Restart, Order::Shutdown, script, install] {
             let name = api_type(order.message_type(), &order.summary());
@@ -249,22 +258,21 @@ mod tests {
 
     #[test]
     fn what_was_installed_is_removed_and_what_was_removed_is_installed() {
-        let order = |deed, summary: &str, ids| {
+        let order = |summary: &str, change: Option<(&[i64], &[i64])>| {
             Order::Packages(Packages {
                 summary: summary.to_owned(),
-                deed,
-                ids,
+                change: change.map(changed),
                 policy: Policy::AllowInstalls,
             })
         };
         let of = |order: &Order| contrary(order.message_type(), &order.summary(), &order.fields());
-        let install = order(Deed::Install, "Install packages a, b", Some(vec![7, 9]));
-        let remove = order(Deed::Remove, "Remove packages a, b", Some(vec![7, 9]));
+        let install = order("Install packages a, b", Some((&[7, 9], &[])));
+        let remove = order("Remove packages a, b", Some((&[], &[7, 9])));
         assert_eq!(of(&install), Some(remove.clone()));
         assert_eq!(of(&remove), Some(install.clone()));
         for other in [
-            order(Deed::Upgrade, "Upgrade package a", Some(vec![7])),
-            order(Deed::Upgrade, "Upgrade all packages", None),
+            order("Upgrade package a", Some((&[7], &[5]))),
+            order("Upgrade all packages", None),
             Order::Restart,
             Order::Shutdown,
         ] {

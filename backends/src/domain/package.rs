@@ -5,7 +5,7 @@
 
 use sha1::{Digest, Sha1};
 
-use super::fields::{Fields, Invalid, int, invalid, name, pair, text, time};
+use super::fields::{Fields, Invalid, Rows, int, invalid, name, pair, text, time};
 use crate::bpickle::Value;
 
 /// Most packages or digests of one message.
@@ -71,8 +71,8 @@ pub struct UnknownHashes {
 pub struct AddPackages {
     /// Its number for this question.
     pub request: i64,
-    /// In the order of the answer.
-    pub packages: Vec<Package>,
+    /// In the order of the answer; None in the place of one that does not fit, whose number is not told.
+    pub packages: Vec<Option<Package>>,
 }
 
 /// A set of numbers of packages, as spans (first, last) in the order in which they came.
@@ -126,17 +126,17 @@ pub struct ReporterResult {
     pub at: Option<std::time::SystemTime>,
 }
 
-pub(super) fn reported(fields: Fields<'_>) -> Result<Reported, Invalid> {
+pub(super) fn reported(fields: Fields<'_>, rows: &mut Rows) -> Result<Reported, Invalid> {
     let mut reported = Reported::default();
     for (at, state) in STATES.into_iter().enumerate() {
-        reported.added[at] = ids(fields, state)?;
-        reported.removed[at] = ids(fields, &format!("not-{state}"))?;
+        reported.added[at] = ids(fields, state, rows)?;
+        reported.removed[at] = ids(fields, &format!("not-{state}"), rows)?;
     }
     Ok(reported)
 }
 
-fn ids(fields: Fields<'_>, field: &str) -> Result<Ids, Invalid> {
-    let spans = fields.list(field, span)?;
+fn ids(fields: Fields<'_>, field: &str, rows: &mut Rows) -> Result<Ids, Invalid> {
+    let spans = fields.some(field, span, rows)?;
     match spans.len() > SPANS_MAX {
         true => Err(invalid(field, "fewer spans")),
         false => Ok(Ids(spans)),
@@ -166,10 +166,10 @@ fn hash(value: &Value) -> Result<Hash, &'static str> {
     bytes.ok_or("a digest of 20 bytes")
 }
 
-pub(super) fn add_packages(fields: Fields<'_>) -> Result<AddPackages, Invalid> {
+pub(super) fn add_packages(fields: Fields<'_>, rows: &mut Rows) -> Result<AddPackages, Invalid> {
     let mut packages = Vec::new();
     for row in few("packages", fields.rows("packages")?.iter().collect())? {
-        packages.push(package(Fields::of(row)?)?);
+        packages.push(rows.keep(Fields::of(row).and_then(package)));
     }
     Ok(AddPackages {
         request: fields.get("request-id", int)?,
@@ -238,15 +238,41 @@ mod tests {
             Value::Tuple(vec![Value::Int(1), Value::Int(3)]),
         ]);
         let value = fields([("not-locked", list)]);
-        let told = reported(Fields::of(&value).expect("fields")).expect("right");
+        let mut rows = Rows::default();
+        let told = reported(Fields::of(&value).expect("fields"), &mut rows).expect("right");
         assert_eq!(told.removed[3].written(), "{[7,7],[1,3]}");
         assert!(told.added.iter().all(Ids::is_empty));
         assert_eq!(Ids::default().written(), "{}");
         for (first, last) in [(3, 1), (-1, 4), (0, i64::MAX)] {
             let span = Value::Tuple(vec![Value::Int(first), Value::Int(last)]);
-            let value = fields([("installed", Value::List(vec![span]))]);
-            assert!(reported(Fields::of(&value).expect("fields")).is_err());
+            let list = Value::List(vec![span, Value::Int(7)]);
+            let value = fields([("installed", list)]);
+            let mut rows = Rows::default();
+            let told = reported(Fields::of(&value).expect("fields"), &mut rows).expect("a list");
+            assert_eq!(told.added[0].written(), "{[7,7]}");
+            assert_eq!(rows.left_out(), 1, "{first} {last}");
         }
+    }
+
+    #[test]
+    fn a_package_that_does_not_fit_leaves_the_others_in_their_places() {
+        let package = |name: &str| {
+            Value::dict([
+                ("name", name.into()),
+                ("type", Value::Int(65537)),
+                ("version", "1.0".into()),
+            ])
+        };
+        let list = Value::List(vec![package("a"), package(&"b".repeat(256)), package("c")]);
+        let value = Value::dict([("packages", list), ("request-id", Value::Int(1))]);
+        let mut rows = Rows::default();
+        let told = add_packages(Fields::of(&value).expect("fields"), &mut rows).expect("a list");
+        let names = told
+            .packages
+            .iter()
+            .map(|one| one.as_ref().map(|one| one.name.as_str()));
+        assert_eq!(names.collect::<Vec<_>>(), [Some("a"), None, Some("c")]);
+        assert_eq!(rows.left_out(), 1);
     }
 
     #[test]

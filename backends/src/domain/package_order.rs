@@ -3,7 +3,9 @@
 //!
 //! A name stands for the newest version that the computer can have. Whatever a computer needs no change
 //! for is left out: who has a package installed is not told to install it, and newer versions come by an
-//! upgrade. What apt would do beyond the order is bounded by the [`Policy`].
+//! upgrade. What apt would do beyond the order is bounded by the [`Policy`]. To an agent an upgrade is two
+//! changes: the newer version comes and the one that is there goes. It is told both, else it takes the
+//! second for one that nobody ordered.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -75,6 +77,33 @@ pub struct Wanted {
     pub policy: Policy,
 }
 
+/// What becomes of the packages of a computer, by their numbers in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Change {
+    /// These come.
+    pub install: Vec<i64>,
+    /// These go.
+    pub remove: Vec<i64>,
+}
+
+impl Change {
+    fn is_empty(&self) -> bool {
+        self.install.is_empty() && self.remove.is_empty()
+    }
+
+    fn add(&mut self, other: Self) {
+        self.install.extend(other.install);
+        self.remove.extend(other.remove);
+    }
+
+    fn put_in_order(&mut self) {
+        for ids in [&mut self.install, &mut self.remove] {
+            ids.sort_unstable();
+            ids.dedup();
+        }
+    }
+}
+
 /// A package of a name that is meant, as one computer knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
@@ -88,6 +117,8 @@ pub struct Candidate {
     pub version: String,
     /// It is there.
     pub installed: bool,
+    /// It is there and shall stay in this version.
+    pub held: bool,
     /// It would take the place of an older version.
     pub upgrade: bool,
     /// The upgrade mends a weakness.
@@ -100,40 +131,46 @@ impl Wanted {
         self.names.is_empty() && !self.security_only
     }
 
-    /// What is done to each computer, by numbers of packages in order; computers with nothing to do are
-    /// left out.
-    pub fn choose(&self, candidates: &[Candidate]) -> BTreeMap<i64, Vec<i64>> {
+    /// What is done to each computer; computers with nothing to do are left out.
+    pub fn choose(&self, candidates: &[Candidate]) -> BTreeMap<i64, Change> {
         let mut by_name: BTreeMap<(i64, &str), Vec<&Candidate>> = BTreeMap::new();
         for one in candidates {
             let of = (one.computer, one.name.as_str());
             by_name.entry(of).or_default().push(one);
         }
-        let mut chosen: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+        let mut chosen: BTreeMap<i64, Change> = BTreeMap::new();
         for ((computer, _), known) in by_name {
-            let ids = self.of_one_name(&known);
-            if !ids.is_empty() {
-                chosen.entry(computer).or_default().extend(ids);
+            let change = self.of_one_name(&known);
+            if !change.is_empty() {
+                chosen.entry(computer).or_default().add(change);
             }
         }
-        for ids in chosen.values_mut() {
-            ids.sort_unstable();
-            ids.dedup();
-        }
+        chosen.values_mut().for_each(Change::put_in_order);
         chosen
     }
 
-    fn of_one_name(&self, known: &[&Candidate]) -> Vec<i64> {
+    fn of_one_name(&self, known: &[&Candidate]) -> Change {
         let installed = known.iter().filter(|one| one.installed);
         let installed: Vec<i64> = installed.map(|one| one.id).collect();
-        match self.deed {
-            Deed::Remove => installed,
-            Deed::Install if !installed.is_empty() => Vec::new(),
-            Deed::Install => newest(known.iter().copied()).into_iter().collect(),
+        let (install, remove) = match self.deed {
+            Deed::Remove => (None, installed),
+            Deed::Install if !installed.is_empty() => (None, Vec::new()),
+            Deed::Install => (newest(known.iter().copied()), Vec::new()),
+            // An agent that is told to replace what is held does nothing at all. Who names it hears so.
+            Deed::Upgrade if self.names.is_empty() && known.iter().any(|one| one.held) => {
+                (None, Vec::new())
+            }
             Deed::Upgrade => {
                 let right = |one: &&Candidate| one.upgrade && (one.security || !self.security_only);
-                let upgrades = known.iter().copied().filter(right);
-                newest(upgrades).into_iter().collect()
+                match newest(known.iter().copied().filter(right)) {
+                    None => (None, Vec::new()),
+                    newer => (newer, installed),
+                }
             }
+        };
+        Change {
+            install: install.into_iter().collect(),
+            remove,
         }
     }
 
@@ -181,8 +218,8 @@ fn newest<'a>(candidates: impl Iterator<Item = &'a Candidate>) -> Option<i64> {
 mod tests {
     use super::*;
 
-    /// Packages of computer 1 as `id name version state`; `i` installed, `a` available, `u` an upgrade,
-    /// `s` a security upgrade.
+    /// Packages of computer 1 as `id name version state`; `i` installed, `h` installed and held, `a` available, `u` an
+    /// upgrade, `s` a security upgrade.
     fn known(lines: &[&str]) -> Vec<Candidate> {
         let read = |line: &&str| {
             let parts: Vec<&str> = line.split(' ').collect();
@@ -192,7 +229,8 @@ mod tests {
                 id: parts[0].parse().expect("a number"),
                 name: parts[1].to_owned(),
                 version: parts[2].to_owned(),
-                installed: is(&["i"]),
+                installed: is(&["i", "h"]),
+                held: is(&["h"]),
                 upgrade: is(&["u", "s"]),
                 security: is(&["s"]),
             }
@@ -214,21 +252,40 @@ mod tests {
         let two = known(&["7 hello 1.9 a", "5 hello 1.10 a", "6 hello 1.10 a"]);
         let upgrades = known(&["1 hello 1.0 i", "2 hello 1.2 s", "3 hello 1.3 u"]);
         let kept = known(&["1 hello 1.0 i", "9 hello 0.9 i"]);
-        for (deed, security_only, candidates, ids) in [
-            (Deed::Install, false, &two, vec![5]),
-            (Deed::Upgrade, false, &two, vec![]),
-            (Deed::Remove, false, &two, vec![]),
-            (Deed::Install, false, &upgrades, vec![]),
-            (Deed::Upgrade, false, &upgrades, vec![3]),
-            (Deed::Upgrade, true, &upgrades, vec![2]),
-            (Deed::Remove, false, &upgrades, vec![1]),
-            (Deed::Remove, false, &kept, vec![1, 9]),
-            (Deed::Upgrade, false, &kept, vec![]),
+        for (deed, security_only, candidates, install, remove) in [
+            (Deed::Install, false, &two, vec![5], vec![]),
+            (Deed::Upgrade, false, &two, vec![], vec![]),
+            (Deed::Remove, false, &two, vec![], vec![]),
+            (Deed::Install, false, &upgrades, vec![], vec![]),
+            // What is replaced goes.
+            (Deed::Upgrade, false, &upgrades, vec![3], vec![1]),
+            (Deed::Upgrade, true, &upgrades, vec![2], vec![1]),
+            (Deed::Remove, false, &upgrades, vec![], vec![1]),
+            (Deed::Remove, false, &kept, vec![], vec![1, 9]),
+            (Deed::Upgrade, false, &kept, vec![], vec![]),
         ] {
-            let chosen = wanted(deed, security_only).choose(candidates);
-            let told = chosen.get(&1).map_or(&[][..], Vec::as_slice);
-            assert_eq!(told, ids, "{deed:?} {security_only} {candidates:?}");
+            let mut chosen = wanted(deed, security_only).choose(candidates);
+            let told = chosen.remove(&1).unwrap_or_default();
+            let expected = Change { install, remove };
+            assert_eq!(told, expected, "{deed:?} {security_only} {candidates:?}");
         }
+    }
+
+    #[test]
+    fn what_is_held_is_upgraded_only_where_it_is_named() {
+        let some = known(&[
+            "1 hello 1.0 h",
+            "2 hello 1.2 s",
+            "4 bye 1.0 i",
+            "5 bye 1.2 s",
+        ]);
+        let mut all = wanted(Deed::Upgrade, true);
+        let of = |wanted: &Wanted| wanted.choose(&some).remove(&1).expect("a change");
+        let (install, remove) = (vec![2, 5], vec![1, 4]);
+        assert_eq!(of(&all), Change { install, remove }, "named");
+        all.names.clear();
+        let (install, remove) = (vec![5], vec![4]);
+        assert_eq!(of(&all), Change { install, remove }, "whatever there is");
     }
 
     #[test]
@@ -240,7 +297,12 @@ mod tests {
             ..all[0].clone()
         });
         let chosen = wanted(Deed::Install, false).choose(&all);
-        assert_eq!(chosen, BTreeMap::from([(1, vec![1, 2]), (2, vec![9])]));
+        let installed = |install| Change {
+            install,
+            remove: Vec::new(),
+        };
+        let expected = BTreeMap::from([(1, installed(vec![1, 2])), (2, installed(vec![9]))]);
+        assert_eq!(chosen, expected);
     }
 
     #[test]

@@ -6,6 +6,9 @@ use super::fields::{Fields, Invalid, name, text};
 use super::report::tags;
 use crate::bpickle::{Value, write};
 
+/// Longest of what strangers tell that is kept as it came, bytes.
+pub const TOLD_BYTES_MAX: usize = 64 * 1024;
+
 /// A registration. The agent's daemon writes some names with hyphens, its set-up program with
 /// underscores; both are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,17 +23,17 @@ pub struct Register {
     pub hostname: String,
     /// What it is, beyond its names.
     pub machine_id: Option<String>,
-    /// Words it is found by.
+    /// Words it is found by; none also where it tells nothing of them.
     pub tags: Vec<String>,
-    /// Access group.
+    /// Access group; empty also where it tells none.
     pub access_group: String,
     /// Kind of virtual machine, or empty.
     pub vm_info: String,
     /// Kind of container, or empty.
     pub container_info: String,
-    /// JSON about the subscription.
+    /// JSON about the subscription, unless it is longer than [`TOLD_BYTES_MAX`].
     pub ubuntu_pro_info: Option<String>,
-    /// Where Juju made it; kept as it came, in bpickle.
+    /// Where Juju made it; kept as it came, in bpickle, unless that is longer than [`TOLD_BYTES_MAX`].
     pub juju_info: Option<Vec<u8>>,
     /// The WSL host it lives on.
     pub hostagent_uid: Option<String>,
@@ -67,8 +70,12 @@ impl Register {
             access_group: short(fields.optional("access_group", text)?).unwrap_or_default(),
             vm_info: short(one_of("vm-info", "vm_info")?).unwrap_or_default(),
             container_info: short(one_of("container-info", "container_info")?).unwrap_or_default(),
-            ubuntu_pro_info: one_of("ubuntu_pro_info", "ubuntu-pro-info")?,
-            juju_info: fields.find("juju-info").map(write),
+            ubuntu_pro_info: one_of("ubuntu_pro_info", "ubuntu-pro-info")?
+                .filter(|json| json.len() <= TOLD_BYTES_MAX),
+            juju_info: fields
+                .find("juju-info")
+                .map(write)
+                .filter(|written| written.len() <= TOLD_BYTES_MAX),
             hostagent_uid: short(fields.optional("hostagent_uid", text)?),
             installation_request_id: short(fields.optional("installation_request_id", text)?),
             // What is no identity of ours names nobody.
@@ -159,6 +166,21 @@ mod tests {
         assert_eq!(register.vm_info, "xen");
         assert_eq!(register.tags, ["a", "b"]);
         assert_eq!(register.key, None);
+    }
+
+    #[test]
+    fn a_stranger_has_us_keep_no_more_than_so_much() {
+        for (length, kept) in [(60_000, true), (70_000, false)] {
+            let value = Value::dict([
+                ("account_name", "standalone".into()),
+                ("computer_title", "z".into()),
+                ("juju-info", Value::from("x".repeat(length))),
+                ("ubuntu_pro_info", Value::from("x".repeat(length))),
+            ]);
+            let register = Register::read(&value).expect("valid all the same");
+            assert_eq!(register.ubuntu_pro_info.is_some(), kept, "{length}");
+            assert_eq!(register.juju_info.is_some(), kept, "{length}");
+        }
     }
 
     #[test]

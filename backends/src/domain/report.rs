@@ -7,9 +7,13 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use super::fields::{
-    Fields, Invalid, NAME_CHARS_MAX, float, int, invalid, name, pair, text, time, triple, truth,
+    Fields, Invalid, NAME_CHARS_MAX, Rows, float, int, invalid, name, pair, text, time, triple,
+    truth,
 };
 use crate::bpickle::{Key, Value};
+
+/// Most tags of a computer.
+const TAGS_MAX: usize = 1000;
 
 /// What a computer tells anew, and not only as it changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,10 +183,10 @@ pub struct OperationResult {
 /// A report that was read.
 pub type Report<T> = Result<T, Invalid>;
 
-pub(super) fn computer_info(fields: Fields<'_>) -> Report<ComputerInfo> {
+pub(super) fn computer_info(fields: Fields<'_>, rows: &mut Rows) -> Report<ComputerInfo> {
     let annotations = match fields.find("annotations") {
         None => None,
-        Some(value) => Some(texts_by_name(value)?),
+        Some(value) => Some(texts_by_name(value, rows)?),
     };
     Ok(ComputerInfo {
         hostname: fields.optional("hostname", name)?,
@@ -193,18 +197,21 @@ pub(super) fn computer_info(fields: Fields<'_>) -> Report<ComputerInfo> {
     })
 }
 
-fn texts_by_name(value: &Value) -> Report<BTreeMap<String, String>> {
+fn texts_by_name(value: &Value, rows: &mut Rows) -> Report<BTreeMap<String, String>> {
     let wrong = |reason| invalid("annotations", reason);
     let entries = value.as_dict().ok_or_else(|| wrong("a dictionary"))?;
-    let mut texts = BTreeMap::new();
-    for (key, value) in entries {
-        let Key::Text(key) = key else {
-            return Err(wrong("names"));
-        };
-        let key = name(&Value::from(key.as_str())).map_err(wrong)?;
-        texts.insert(key, text(value).map_err(wrong)?);
+    let one = |(key, value)| Ok((key_name(key).map_err(wrong)?, text(value).map_err(wrong)?));
+    Ok(entries
+        .iter()
+        .filter_map(|entry| rows.keep(one(entry)))
+        .collect())
+}
+
+fn key_name(key: &Key) -> Result<String, &'static str> {
+    match key {
+        Key::Text(key) => name(&Value::from(key.as_str())),
+        Key::Int(_) => Err("names"),
     }
-    Ok(texts)
 }
 
 pub(super) fn distribution(fields: Fields<'_>) -> Report<Distribution> {
@@ -216,135 +223,159 @@ pub(super) fn distribution(fields: Fields<'_>) -> Report<Distribution> {
     })
 }
 
-pub(super) fn processors(fields: Fields<'_>) -> Report<BTreeMap<i64, Processor>> {
-    let mut processors = BTreeMap::new();
-    for row in fields.rows("processors")? {
-        let row = Fields::of(row)?;
-        let processor = Processor {
-            model: row.get("model", text)?,
-            vendor: row.optional("vendor", text)?,
-            cache_kib: row.optional("cache-size", int)?,
-        };
-        processors.insert(row.get("processor-id", int)?, processor);
-    }
-    Ok(processors)
+pub(super) fn processors(fields: Fields<'_>, rows: &mut Rows) -> Report<BTreeMap<i64, Processor>> {
+    let found = fields.rows("processors")?.iter();
+    Ok(found.filter_map(|row| rows.keep(processor(row))).collect())
 }
 
-pub(super) fn memory(fields: Fields<'_>) -> Report<BTreeMap<SystemTime, (i64, i64)>> {
-    let rows = fields.list("memory-info", triple(time, int, int))?;
-    Ok(rows
+fn processor(row: &Value) -> Report<(i64, Processor)> {
+    let row = Fields::of(row)?;
+    let processor = Processor {
+        model: row.get("model", text)?,
+        vendor: row.optional("vendor", text)?,
+        cache_kib: row.optional("cache-size", int)?,
+    };
+    Ok((row.get("processor-id", int)?, processor))
+}
+
+pub(super) fn memory(
+    fields: Fields<'_>,
+    rows: &mut Rows,
+) -> Report<BTreeMap<SystemTime, (i64, i64)>> {
+    let samples = fields.some("memory-info", triple(time, int, int), rows)?;
+    Ok(samples
         .into_iter()
         .map(|(at, free, swap)| (at, (free, swap)))
         .collect())
 }
 
-pub(super) fn load(fields: Fields<'_>) -> Report<BTreeMap<SystemTime, f64>> {
-    let rows = fields.list("load-averages", pair(time, float))?;
-    Ok(rows.into_iter().collect())
+pub(super) fn load(fields: Fields<'_>, rows: &mut Rows) -> Report<BTreeMap<SystemTime, f64>> {
+    let samples = fields.some("load-averages", pair(time, float), rows)?;
+    Ok(samples.into_iter().collect())
 }
 
-pub(super) fn mounts(fields: Fields<'_>) -> Report<BTreeMap<String, Mount>> {
-    let mut mounts = BTreeMap::new();
-    for row in fields.rows("mount-info")? {
-        let pair = row.as_tuple().or_else(|| row.as_list());
-        let Some([at, mount]) = pair else {
-            return Err(invalid("mount-info", "tuples of two"));
-        };
-        let mount = Fields::of(mount)?;
-        let point = mount.get("mount-point", name)?;
-        let mount = Mount {
-            device: mount.get("device", text)?,
-            filesystem: mount.get("filesystem", text)?,
-            total_mib: mount.get("total-space", int)?,
-            reported_at: time(at).map_err(|reason| invalid("mount-info", reason))?,
-        };
-        mounts.insert(point, mount);
-    }
-    Ok(mounts)
+pub(super) fn mounts(fields: Fields<'_>, rows: &mut Rows) -> Report<BTreeMap<String, Mount>> {
+    let found = fields.rows("mount-info")?.iter();
+    Ok(found.filter_map(|row| rows.keep(mount(row))).collect())
 }
 
-pub(super) fn free_space(fields: Fields<'_>) -> Report<BTreeMap<(String, SystemTime), i64>> {
-    let rows = fields.list("free-space", triple(time, name, int))?;
-    Ok(rows
+fn mount(row: &Value) -> Report<(String, Mount)> {
+    let pair = row.as_tuple().or_else(|| row.as_list());
+    let Some([at, mount]) = pair else {
+        return Err(invalid("mount-info", "tuples of two"));
+    };
+    let mount = Fields::of(mount)?;
+    let point = mount.get("mount-point", name)?;
+    let mount = Mount {
+        device: mount.get("device", text)?,
+        filesystem: mount.get("filesystem", text)?,
+        total_mib: mount.get("total-space", int)?,
+        reported_at: time(at).map_err(|reason| invalid("mount-info", reason))?,
+    };
+    Ok((point, mount))
+}
+
+pub(super) fn free_space(
+    fields: Fields<'_>,
+    rows: &mut Rows,
+) -> Report<BTreeMap<(String, SystemTime), i64>> {
+    let samples = fields.some("free-space", triple(time, name, int), rows)?;
+    Ok(samples
         .into_iter()
         .map(|(at, point, free)| ((point, at), free))
         .collect())
 }
 
-pub(super) fn processes(fields: Fields<'_>) -> Report<Processes> {
+pub(super) fn processes(fields: Fields<'_>, rows: &mut Rows) -> Report<Processes> {
     let mut processes = Processes {
         kill_all: fields
             .optional("kill-all-processes", truth)?
             .unwrap_or_default(),
-        kill: fields.list("kill-processes", int)?,
+        kill: fields.some("kill-processes", int, rows)?,
         put: BTreeMap::new(),
     };
-    let rows = [
+    let lists = [
         fields.rows("add-processes")?,
         fields.rows("update-processes")?,
     ];
-    for row in rows.into_iter().flatten() {
-        let row = Fields::of(row)?;
-        let process = Process {
-            name: row.get("name", text)?,
-            state: row.get("state", text)?,
-            uid: row.get("uid", int)?,
-            gid: row.get("gid", int)?,
-            started_at: row.get("start-time", time)?,
-            vm_kib: row.optional("vm-size", int)?,
-            percent_cpu: row.optional("percent-cpu", float)?,
-        };
-        processes.put.insert(row.get("pid", int)?, process);
+    for row in lists.into_iter().flatten() {
+        processes.put.extend(rows.keep(process(row)));
     }
     Ok(processes)
 }
 
-pub(super) fn users(fields: Fields<'_>) -> Report<Users> {
+fn process(row: &Value) -> Report<(i64, Process)> {
+    let row = Fields::of(row)?;
+    let process = Process {
+        name: row.get("name", text)?,
+        state: row.get("state", text)?,
+        uid: row.get("uid", int)?,
+        gid: row.get("gid", int)?,
+        started_at: row.get("start-time", time)?,
+        vm_kib: row.optional("vm-size", int)?,
+        percent_cpu: row.optional("percent-cpu", float)?,
+    };
+    Ok((row.get("pid", int)?, process))
+}
+
+pub(super) fn users(fields: Fields<'_>, rows: &mut Rows) -> Report<Users> {
     let mut users = Users {
         operation: fields.optional("operation-id", int)?,
-        delete_users: fields.list("delete-users", name)?,
-        delete_groups: fields.list("delete-groups", name)?,
-        put_members: members(fields, "create-group-members")?,
-        delete_members: members(fields, "delete-group-members")?,
+        delete_users: fields.some("delete-users", name, rows)?,
+        delete_groups: fields.some("delete-groups", name, rows)?,
+        put_members: members(fields, "create-group-members", rows)?,
+        delete_members: members(fields, "delete-group-members", rows)?,
         ..Users::default()
     };
-    let rows = [fields.rows("create-users")?, fields.rows("update-users")?];
-    for row in rows.into_iter().flatten() {
-        let row = Fields::of(row)?;
-        let user = User {
-            uid: row.get("uid", int)?,
-            name: row.optional("name", text)?,
-            enabled: row.get("enabled", truth)?,
-            location: row.optional("location", text)?,
-            home_phone: row.optional("home-phone", text)?,
-            work_phone: row.optional("work-phone", text)?,
-            primary_group: row.optional("primary-groupname", text)?,
-            primary_gid: row.optional("primary-gid", int)?,
-        };
-        users.put_users.insert(row.get("username", name)?, user);
+    let lists = [fields.rows("create-users")?, fields.rows("update-users")?];
+    for row in lists.into_iter().flatten() {
+        users.put_users.extend(rows.keep(user(row)));
     }
-    let rows = [fields.rows("create-groups")?, fields.rows("update-groups")?];
-    for row in rows.into_iter().flatten() {
-        let row = Fields::of(row)?;
-        let group = row.get("name", name)?;
-        users.put_groups.insert(group, row.get("gid", int)?);
+    let lists = [fields.rows("create-groups")?, fields.rows("update-groups")?];
+    for row in lists.into_iter().flatten() {
+        users.put_groups.extend(rows.keep(group(row)));
     }
     Ok(users)
 }
 
-fn members(fields: Fields<'_>, field: &str) -> Report<Vec<(String, String)>> {
+fn user(row: &Value) -> Report<(String, User)> {
+    let row = Fields::of(row)?;
+    let user = User {
+        uid: row.get("uid", int)?,
+        name: row.optional("name", text)?,
+        enabled: row.get("enabled", truth)?,
+        location: row.optional("location", text)?,
+        home_phone: row.optional("home-phone", text)?,
+        work_phone: row.optional("work-phone", text)?,
+        primary_group: row.optional("primary-groupname", text)?,
+        primary_gid: row.optional("primary-gid", int)?,
+    };
+    Ok((row.get("username", name)?, user))
+}
+
+fn group(row: &Value) -> Report<(String, i64)> {
+    let row = Fields::of(row)?;
+    Ok((row.get("name", name)?, row.get("gid", int)?))
+}
+
+fn members(fields: Fields<'_>, field: &str, rows: &mut Rows) -> Report<Vec<(String, String)>> {
     let wrong = |reason| invalid(field, reason);
     let Some(value) = fields.find(field) else {
         return Ok(Vec::new());
     };
+    let groups = value.as_dict().ok_or_else(|| wrong("a dictionary"))?;
     let mut members = Vec::new();
-    for (group, names) in value.as_dict().ok_or_else(|| wrong("a dictionary"))? {
-        let Key::Text(group) = group else {
-            return Err(wrong("names of groups"));
-        };
-        let group = name(&Value::from(group.as_str())).map_err(wrong)?;
-        for member in names.as_list().ok_or_else(|| wrong("lists of names"))? {
-            members.push((group.clone(), name(member).map_err(wrong)?));
+    for (group, names) in groups.iter() {
+        let group = key_name(group).map_err(wrong);
+        let names = names.as_list().ok_or_else(|| wrong("lists of names"));
+        match group.and_then(|group| Ok((group, names?))) {
+            Ok((group, names)) => {
+                for member in names {
+                    let member = rows.keep(name(member).map_err(wrong));
+                    members.extend(member.map(|member| (group.clone(), member)));
+                }
+            }
+            Err(why) => rows.leave(why),
         }
     }
     members.sort_unstable();
@@ -377,7 +408,7 @@ pub(super) fn change_packages_result(fields: Fields<'_>) -> Report<OperationResu
     })
 }
 
-/// The tags in a list with commas. What is too long for a tag is left out.
+/// The tags in a list with commas. What is too long for a tag is left out, and so is what is more than [`TAGS_MAX`].
 pub fn tags(list: &str) -> Vec<String> {
     let mut tags: Vec<String> = list
         .split(',')
@@ -387,6 +418,7 @@ pub fn tags(list: &str) -> Vec<String> {
         .collect();
     tags.sort_unstable();
     tags.dedup();
+    tags.truncate(TAGS_MAX);
     tags
 }
 
@@ -414,6 +446,8 @@ mod tests {
     fn tags_are_trimmed_and_told_once() {
         assert_eq!(tags(" b, a,,b "), ["a", "b"]);
         assert_eq!(tags(""), [""; 0]);
+        let many: Vec<String> = (0..2000).map(|number| number.to_string()).collect();
+        assert_eq!(tags(&many.join(",")).len(), TAGS_MAX);
     }
 
     #[test]
@@ -421,7 +455,8 @@ mod tests {
         let sample = |at, free| Value::Tuple(vec![Value::Int(at), Value::Int(free), Value::Int(0)]);
         let list = Value::List(vec![sample(300, 1), sample(600, 2), sample(300, 3)]);
         let value = Value::dict([("memory-info", list)]);
-        let samples = memory(Fields::of(&value).expect("fields")).expect("valid");
+        let fields = Fields::of(&value).expect("fields");
+        let samples = memory(fields, &mut Rows::default()).expect("valid");
         let free: Vec<_> = samples.values().map(|(free, _)| *free).collect();
         assert_eq!(free, [3, 2]);
     }

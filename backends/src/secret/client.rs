@@ -21,8 +21,9 @@ use crate::settings::{Login, Source, Vault as Settings};
 
 /// Largest answer, bytes.
 const ANSWER_BYTES_MAX: u64 = 1024 * 1024;
-/// Tries to write where others write at the same time.
-const WRITES_MAX: usize = 4;
+/// Tries to write where others write the same at the same time. One that is late means that another one is done: so many
+/// who write once come one after the other.
+const WRITES_MAX: usize = 16;
 /// What version 2 says when a value is not of the version that we had seen.
 const MISMATCH: &str = "did not match the current version";
 
@@ -273,6 +274,24 @@ impl Client {
         }
     }
 
+    /// Is a token that was refused something still a good one? A policy refuses with the same status.
+    ///
+    /// # Errors
+    ///
+    /// What is in the way.
+    pub fn holds(&self, token: &Token) -> Answer<bool> {
+        match self.told("GET", "auth/token/lookup-self", Some(token), None) {
+            Ok(answer) => Ok(answer.is_some()),
+            Err(Trouble::Refused) => Ok(false),
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    /// What it means that a good token is refused.
+    pub fn denied(&self) -> Trouble {
+        Trouble::Denied(self.path("data", "*"))
+    }
+
     /// Makes a token last longer.
     ///
     /// # Errors
@@ -446,6 +465,71 @@ mod tests {
     use super::*;
     use crate::settings::Hidden;
 
+    // Answers of a Vault 1.8, as it gave them.
+    const NEVER_THERE: &str = concat!(r#"404 {"errors":[]}"#, "\n");
+    const WRITTEN: &str = concat!(
+        r#"200 {"request_id":"38fd141c-0d1e-a9e1-6b87-9e75a2a87c37","lease_id":"","renewable":false,"#,
+        r#""lease_duration":0,"data":{"created_time":"2026-11-30T22:53:59.516463998Z","#,
+        r#""deletion_time":"","destroyed":false,"version":1},"wrap_info":null,"warnings":null,"#,
+        r#""auth":null}"#,
+        "\n",
+    );
+    const THERE: &str = concat!(
+        r#"200 {"request_id":"7529c385-6c49-c2c7-899b-f80cc6a20888","lease_id":"","renewable":false,"#,
+        r#""lease_duration":0,"data":{"data":{"value":"a"},"metadata":{"created_time":"#,
+        r#""2026-11-30T22:53:59.516463998Z","deletion_time":"","destroyed":false,"version":1}},"#,
+        r#""wrap_info":null,"warnings":null,"auth":null}"#,
+        "\n",
+    );
+    const DELETED: &str = concat!(
+        r#"404 {"request_id":"021d117a-0de0-3db9-a3a3-190c1f1107f8","lease_id":"","renewable":false,"#,
+        r#""lease_duration":0,"data":{"data":null,"metadata":{"created_time":"#,
+        r#""2026-11-30T22:53:59.555518816Z","deletion_time":"2026-11-30T22:53:59.571375611Z","#,
+        r#""destroyed":false,"version":2}},"wrap_info":null,"warnings":null,"auth":null}"#,
+        "\n",
+    );
+    const DESTROYED: &str = concat!(
+        r#"404 {"request_id":"db9fcacc-018b-d481-3340-5cc7d3953bb4","lease_id":"","renewable":false,"#,
+        r#""lease_duration":0,"data":{"data":null,"metadata":{"created_time":"#,
+        r#""2026-11-30T22:53:59.598934104Z","deletion_time":"","destroyed":true,"version":3}},"#,
+        r#""wrap_info":null,"warnings":null,"auth":null}"#,
+        "\n",
+    );
+    const MISMATCHED: &str = concat!(
+        r#"400 {"errors":["check-and-set parameter did not match the current version"]}"#,
+        "\n",
+    );
+    const FORBIDDEN: &str = concat!(
+        r#"403 {"errors":["1 error occurred:\n\t* permission denied\n\n"]}"#,
+        "\n",
+    );
+    const NO_ENGINE: &str = concat!(
+        r#"404 {"errors":["no handler for route 'other/data/x'"]}"#,
+        "\n",
+    );
+    const OTHER_ENGINE: &str = concat!(
+        r#"404 {"request_id":"1a5f75bb-7bde-b16c-718b-ccd2544c43f3","lease_id":"","renewable":false,"#,
+        r#""lease_duration":0,"data":null,"wrap_info":null,"warnings":["Invalid path for a versioned K/V "#,
+        r#"secrets engine. See the API docs for the appropriate API endpoints to use. If using the Vault "#,
+        r#"CLI, use 'vault kv get' for this operation."],"auth":null}"#,
+        "\n",
+    );
+
+    fn held() -> Token {
+        Token {
+            text: "t0ken".into(),
+            lifetime: None,
+        }
+    }
+
+    /// The bodies of what was written.
+    fn written(heard: JoinHandle<Vec<String>>) -> Vec<String> {
+        let heard = heard.join().expect("it answered all");
+        let writes = heard.iter().filter(|asked| asked.starts_with("POST "));
+        let bodies = writes.filter_map(|asked| asked.rsplit("\r\n").next());
+        bodies.map(str::to_owned).collect()
+    }
+
     /// Answers one request after the other as a Vault does, and gives back what was asked.
     fn spoken(answers: &'static [&'static str]) -> (Client, JoinHandle<Vec<String>>) {
         spoken_by(Source::Text(Hidden::new("t0ken")), answers)
@@ -541,37 +625,43 @@ mod tests {
     #[test]
     fn a_write_says_which_version_it_takes_the_place_of_and_comes_after_who_was_faster() {
         let (client, heard) = spoken(&[
-            // Nothing was ever there.
-            r#"404 {"errors":[]}"#,
-            r#"200 {"data":{"version":1}}"#,
-            // What was there is deleted.
-            r#"404 {"data":{"data":null,"metadata":{"deletion_time":"2026-01-01T00:00:00Z","version":4}}}"#,
-            r#"400 {"errors":["check-and-set parameter did not match the current version"]}"#,
-            r#"200 {"data":{"data":{"value":"theirs"},"metadata":{"version":5}}}"#,
-            r#"200 {"data":{"version":6}}"#,
+            NEVER_THERE,
+            WRITTEN,
+            // Somebody forgets it meanwhile, and writes it anew.
+            DELETED,
+            MISMATCHED,
+            THERE,
+            WRITTEN,
+            DESTROYED,
+            WRITTEN,
             // No right to look.
-            r#"403 {"errors":["permission denied"]}"#,
-            r#"404 {"errors":["no handler for route 'kv/data/p/d'"]}"#,
+            FORBIDDEN,
+            NO_ENGINE,
         ]);
-        let token = Token {
-            text: "t0ken".into(),
-            lifetime: None,
-        };
+        let token = held();
         assert_eq!(client.write(&token, "a", "w"), Ok(()));
+        assert_eq!(client.write(&token, "b", "w"), Ok(()));
         assert_eq!(client.write(&token, "b", "w"), Ok(()));
         assert_eq!(client.write(&token, "c", "w"), Err(Trouble::Refused));
         let nobody = client.write(&token, "d", "w").expect_err("no engine");
         assert!(nobody.to_string().contains("no handler"), "{nobody}");
-        let heard = heard.join().expect("it answered all");
-        let said: Vec<&str> = heard
-            .iter()
-            .filter(|asked| asked.starts_with("POST "))
-            .filter_map(|asked| asked.rsplit("\r\n").next())
-            .collect();
-        let wanted = [0, 4, 5];
+        let wanted = [0, 2, 1, 3];
         let wanted = wanted
             .map(|version| format!(r#"{{"data":{{"value":"w"}},"options":{{"cas":{version}}}}}"#));
-        assert_eq!(said, wanted);
+        assert_eq!(written(heard), wanted);
+    }
+
+    #[test]
+    fn the_last_of_sixteen_who_write_at_once_comes_to_its_turn_and_whoever_never_does_is_told() {
+        let late = [THERE, MISMATCHED].repeat(15);
+        let answers = [late.clone(), vec![THERE, WRITTEN]].concat();
+        let (client, heard) = spoken(answers.leak());
+        assert_eq!(client.write(&held(), "a", "w"), Ok(()));
+        assert_eq!(written(heard).len(), 16);
+        let (client, heard) = spoken([late, vec![THERE, MISMATCHED]].concat().leak());
+        let told = client.write(&held(), "a", "w").expect_err("for ever late");
+        assert!(told.to_string().contains(MISMATCH), "{told}");
+        assert_eq!(written(heard).len(), 16);
     }
 
     #[test]
@@ -629,40 +719,37 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_told_apart_from_what_nobody_serves() {
-        let (client, heard) = spoken(&[
-            r#"404 {"data":{"data":null,"metadata":{"deletion_time":"2026-01-01T00:00:00Z","destroyed":false}}}"#,
-            r#"404 {"data":{"data":null,"metadata":{"deletion_time":"","destroyed":true}}}"#,
-            r#"404 {"errors":["no handler for route 'kv/data/p/a'"]}"#,
-            r#"404 {"request_id":"x","data":null,"warnings":["Invalid path for a versioned K/V secrets engine."]}"#,
-        ]);
-        let token = Token {
-            text: "t0ken".into(),
-            lifetime: None,
-        };
-        assert_eq!(client.read(&token, "a"), Ok(None));
-        assert_eq!(client.read(&token, "a"), Ok(None));
+        let (client, heard) = spoken(&[NEVER_THERE, DELETED, DESTROYED, NO_ENGINE, OTHER_ENGINE]);
+        let token = held();
+        for _ in 0..3 {
+            assert_eq!(client.read(&token, "a"), Ok(None));
+        }
         for part in ["no handler", "Invalid path"] {
             let trouble = client.read(&token, "a").expect_err(part);
             assert!(trouble.to_string().contains(part), "{trouble}");
         }
-        assert_eq!(heard.join().expect("it answered all").len(), 4);
+        assert_eq!(heard.join().expect("it answered all").len(), 5);
     }
 
     #[test]
     fn an_engine_of_the_other_version_is_told() {
         let (client, heard) = spoken(&[
-            r#"200 {"data":{"type":"kv","options":{"version":"2"}}}"#,
+            concat!(
+                r#"200 {"request_id":"b155cd5b-c97c-0b17-0d5a-8ecceca4d498","lease_id":"","renewable":false,"#,
+                r#""lease_duration":0,"data":{"accessor":"kv_08b970f8","config":{"default_lease_ttl":0,"#,
+                r#""force_no_cache":false,"max_lease_ttl":0},"description":"","external_entropy_access":"#,
+                r#"false,"local":false,"options":{"version":"2"},"path":"services/","seal_wrap":false,"#,
+                r#""type":"kv","uuid":"be21aa2b-e1ad-13dc-725f-e4218e284afb"},"wrap_info":null,"#,
+                r#""warnings":null,"auth":null}"#,
+            ),
             r#"200 {"data":{"type":"kv","options":null}}"#,
             r#"200 {"data":{"type":"kv","options":{"version":"1"}}}"#,
             r#"200 {"data":{"type":"of a plugin","options":null}}"#,
             r#"403 {"errors":["preflight capability check returned 403"]}"#,
             "404 {}",
-            r#"503 {"errors":["Vault is sealed"]}"#,
+            r#"503 {"errors":["error performing token check: Vault is sealed"]}"#,
         ]);
-        let token = Token {
-            text: "t0ken".into(),
-            lifetime: None,
-        };
+        let token = held();
         let other = Err(Trouble::Settings(
             "the engine at `kv` is of version 1: set `secret.vault_kv` to 1".to_owned(),
         ));
@@ -684,10 +771,7 @@ mod tests {
     #[test]
     fn trouble_is_told_apart_and_nothing_is_followed() {
         let (client, heard) = spoken(&["503 {}", "403 {}", "500 {}", "307 {}"]);
-        let token = Token {
-            text: "t0ken".into(),
-            lifetime: None,
-        };
+        let token = held();
         for trouble in [
             Trouble::Sealed,
             Trouble::Refused,

@@ -34,6 +34,11 @@ pub enum Trouble {
     /// It does not know us any more.
     #[error("refuses us (status 403): its policy or our login is not what it should be")]
     Refused,
+    /// It knows us, and does not let us: where.
+    #[error(
+        "its policy does not let our login at `{0}` (status 403): docs/services.md has the one that it needs"
+    )]
+    Denied(String),
     /// Another answer, and what it says about it, if anything.
     #[error("not understood (status {0}){colon}{1}", colon = if .1.is_empty() { "" } else { ": " })]
     Odd(u16, String),

@@ -21,6 +21,8 @@ use crate::worker::Worker;
 const REST: Duration = Duration::from_secs(2);
 /// Time between two looks at the Vault.
 const LOOK: Duration = Duration::from_secs(2);
+/// Least time between two logins because of tokens that were refused.
+const ANEW: Duration = Duration::from_secs(10);
 /// Questions at once.
 const QUESTIONS_MAX: usize = 8;
 /// Longest name, bytes.
@@ -32,6 +34,8 @@ pub struct Vault {
     questions: Semaphore,
     cache: Mutex<Cache>,
     token: Mutex<Option<(Token, Instant)>>,
+    /// The last login because of a token that was refused.
+    anew: Mutex<Option<Instant>>,
     /// What the Vault told of its engine's version: to whoever is logged in where it hides it, else for good.
     engine: Mutex<Option<Engine>>,
     condition: Mutex<Condition>,
@@ -67,6 +71,7 @@ impl Vault {
             questions: Semaphore::new(QUESTIONS_MAX),
             cache: Mutex::new(Cache::new(fresh)),
             token: Mutex::new(None),
+            anew: Mutex::new(None),
             engine: Mutex::new(None),
             condition: Mutex::new(Condition {
                 trouble: None,
@@ -173,12 +178,26 @@ impl Vault {
     ) -> Result<T, Trouble> {
         let token = self.token()?;
         match question(&self.client, &token) {
+            // Another login would be refused the same: each would be a token more in the Vault.
+            Err(Trouble::Refused) if self.client.holds(&token)? => Err(self.client.denied()),
             Err(Trouble::Refused) => {
-                self.log_in()?;
+                self.log_in_anew()?;
                 question(&self.client, &self.token()?)
             }
             other => other,
         }
+    }
+
+    /// Logs in because a token was refused, at most once in [`ANEW`]: where it is not the token that is wrong, no login
+    /// mends that.
+    fn log_in_anew(&self) -> Result<(), Trouble> {
+        let mut last = lock(&self.anew);
+        if last.is_some_and(|last| last.elapsed() < ANEW) {
+            return Err(Trouble::Refused);
+        }
+        *last = Some(Instant::now());
+        drop(last);
+        self.log_in().map(drop)
     }
 
     fn token(&self) -> Result<Token, Trouble> {
@@ -551,5 +570,54 @@ mod tests {
             since.elapsed() < Duration::from_secs(1800),
             "it begins anew"
         );
+    }
+
+    /// Lets in whoever logs in by AppRole, with a token that is good or not, and tells nothing.
+    fn of_a_policy_that_denies(good: bool) -> (String, Arc<Mutex<Vec<String>>>) {
+        vault(move |path, _| match path {
+            "/v1/sys/seal-status" => (200, r#"{"sealed":false}"#),
+            "/v1/auth/approle/login" => (
+                200,
+                r#"{"auth":{"client_token":"t0ken","lease_duration":3600}}"#,
+            ),
+            "/v1/auth/token/lookup-self" if good => (200, r#"{"data":{"ttl":3600}}"#),
+            _ => (403, r#"{"errors":["1 error occurred: permission denied"]}"#),
+        })
+    }
+
+    #[tokio::test]
+    async fn a_policy_that_denies_makes_no_new_logins() {
+        // Two may begin at once: the task looks, too.
+        for (good, logins_max) in [(true, 2), (false, 3)] {
+            let (url, asked) = of_a_policy_that_denies(good);
+            let token = Source::Text(Hidden::new(""));
+            let mut settings = settings(url, token);
+            settings.login = Login::AppRole {
+                mount: "approle".to_owned(),
+                role: "r0le".to_owned(),
+                secret: Source::Text(Hidden::new("s3cret")),
+            };
+            let vault = Vault::open(settings, Duration::ZERO, None).expect("a vault");
+            for _ in 0..10 {
+                looked(&vault).await;
+                let name = "a".to_owned();
+                let asking = Arc::clone(&vault);
+                let told = tokio::task::spawn_blocking(move || {
+                    asking.with_token(|client, token| client.read(token, &name))
+                });
+                let trouble = told.await.expect("it asks").expect_err("denied");
+                let told = trouble.to_string();
+                let said = match good {
+                    true => "its policy does not let our login at `kv/data/p/*`",
+                    false => "refuses us",
+                };
+                assert!(told.contains(said), "{told}");
+            }
+            let logins = lock(&asked)
+                .iter()
+                .filter(|one| one.starts_with("/v1/auth/approle/login"))
+                .count();
+            assert!(logins <= logins_max, "{logins} logins");
+        }
     }
 }

@@ -40,6 +40,11 @@ pub fn is_ours(headers: &HeaderMap) -> bool {
     }
 }
 
+/// Does a request say where it comes from? Browsers of old do not of a form, but a form cannot say that it is JSON.
+pub fn says_where_from(headers: &HeaderMap) -> bool {
+    headers.contains_key("origin") || headers.contains_key("sec-fetch-site")
+}
+
 /// Does a request come from a page that came by TLS, where it says where it comes from? Somebody on the way can put a page of
 /// theirs under our name where there is no TLS.
 pub fn is_of_tls(headers: &HeaderMap) -> bool {
@@ -68,6 +73,15 @@ mod tests {
                 headers.insert(*name, HeaderValue::from_static(value));
             }
             assert_eq!(is_ours(&headers), ours, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn who_says_nothing_does_not_say_where_from() {
+        for (field, says) in [("host", false), ("origin", true), ("sec-fetch-site", true)] {
+            let mut headers = HeaderMap::new();
+            headers.insert(field, HeaderValue::from_static("none"));
+            assert_eq!(says_where_from(&headers), says, "{field}");
         }
     }
 

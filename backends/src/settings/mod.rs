@@ -123,7 +123,16 @@ pub struct Broker {
 pub struct MessageSystem {
     /// `body_bytes_max`: largest request, in bytes. Default 30000000.
     pub body_bytes_max: usize,
-    /// `exchanges_max`: exchanges at once in one worker; more are answered 503. Default 64.
+    /// `body_timeout`: how long a request may take to come in, besides the time that its bytes give it; 408 after it.
+    /// Default 1m.
+    pub body_timeout: Duration,
+    /// `body_rate`: every so many bytes that have come in give a request one second more. Default 4096.
+    pub body_rate: usize,
+    /// `memory_bytes_max`: memory for what comes in and is read, in one worker, in bytes, beyond the first 256 KiB of each
+    /// request, for which there are 64 MiB; 503 above. Default 268435456.
+    pub memory_bytes_max: usize,
+    /// `exchanges_max`: exchanges at once in one worker, from when all of a request has come in; more are answered 503.
+    /// Default 64.
     pub exchanges_max: usize,
     /// `messages_max`: messages taken in one exchange; the agent sends the rest again. Default 100.
     pub messages_max: usize,
@@ -258,6 +267,14 @@ impl Shared {
                     "body_bytes_max",
                     1024..=1 << 30,
                     30_000_000,
+                ),
+                body_timeout: keys.duration("message_system", "body_timeout", seconds(60)),
+                body_rate: keys.count("message_system", "body_rate", 1..=1 << 30, 4096),
+                memory_bytes_max: keys.count(
+                    "message_system",
+                    "memory_bytes_max",
+                    1 << 20..=1 << 40,
+                    1 << 28,
                 ),
                 exchanges_max: keys.count("message_system", "exchanges_max", 1..=10_000, 64),
                 messages_max: keys.count("message_system", "messages_max", 1..=10_000, 100),

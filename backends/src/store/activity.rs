@@ -27,8 +27,8 @@ pub async fn order(
     summary: &str,
     fields: &[u8],
 ) -> Result<i64> {
-    let sql = "insert into activity (computer_id, type, summary, fields) values ($1, $2, $3, $4) \
-               returning id";
+    let sql = "insert into activity (account_id, computer_id, type, summary, fields) \
+               select account_id, id, $2, $3, $4 from computer where id = $1 returning id";
     let row = one(tx, sql, &[&computer, &message_type, &summary, &fields]).await?;
     outbox::put_of(tx, Topic::ActivityOrdered, computer).await?;
     Ok(row.try_get(0)?)
@@ -57,9 +57,11 @@ pub async fn ordered_lately(
 ///
 /// The database's.
 pub async fn due(tx: &Tx<'_>, computer: i64, most: i64) -> Result<Vec<Due>> {
-    let sql = "select id, type, fields from activity where computer_id = $1 \
-               and status = 'undelivered' and deliver_after <= now() order by id limit $2 \
-               for update";
+    let sql = "select one.id, one.type, coalesce(one.fields, parent.fields) \
+               from activity one left join activity parent on parent.id = one.parent_id \
+               where one.computer_id = $1 and one.status = 'undelivered' \
+                   and one.deliver_after <= now() \
+               order by one.id limit $2 for update of one";
     let mut due = Vec::new();
     for row in rows(tx, sql, &[&computer, &most]).await? {
         due.push(Due {
@@ -109,8 +111,10 @@ pub async fn delivered_fields(
     id: i64,
     message_type: &str,
 ) -> Result<Option<Vec<u8>>> {
-    let sql = "select fields from activity where id = $1 and computer_id = $2 and type = $3 \
-               and delivered_at is not null";
+    let sql = "select coalesce(one.fields, parent.fields) \
+               from activity one left join activity parent on parent.id = one.parent_id \
+               where one.id = $1 and one.computer_id = $2 and one.type = $3 \
+                   and one.delivered_at is not null";
     let row = find(tx, sql, &[&id, &computer, &message_type]).await?;
     Ok(row.map(|row| row.try_get(0)).transpose()?)
 }
@@ -147,16 +151,17 @@ pub async fn completed(tx: &Tx<'_>, computer: i64, result: &OperationResult) -> 
     Ok(count == 1)
 }
 
-/// The content of an attachment, for a computer with an activity that names it.
+/// The content of an attachment, for a computer with an activity that names it, or whose group does.
 ///
 /// # Errors
 ///
 /// The database's.
 pub async fn attachment(tx: &Tx<'_>, id: i64, secure: uuid::Uuid) -> Result<Option<Vec<u8>>> {
     let sql = "select content from attachment where id = $1 and exists ( \
-                   select from activity_attachment join activity on activity.id = activity_id \
-                   join computer on computer.id = activity.computer_id \
-                   where attachment_id = $1 and computer.accepted and secure_id = $2)";
+                   select from computer join activity on activity.computer_id = computer.id \
+                   join activity_attachment on attachment_id = $1 \
+                       and activity_id in (activity.id, activity.parent_id) \
+                   where computer.accepted and secure_id = $2)";
     let row = find(tx, sql, &[&id, &secure]).await?;
     Ok(row.map(|row| row.try_get(0)).transpose()?)
 }

@@ -1,10 +1,16 @@
 //! Which computers are ours? Registered, accepted, rejected, told from each other.
 
+use std::time::Duration;
+
 use uuid::Uuid;
 
 use super::{Result, Tx, find, one, outbox, run};
 use crate::domain::event::Topic;
 use crate::domain::register::{Account, Register};
+
+/// So long after the last exchange and the last ping of an identity nobody has it any more: four times the interval of exchanges
+/// that agents have by themselves.
+const SILENT: Duration = Duration::from_secs(3600);
 
 /// Who a computer is, in the exchange and in pings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,10 +72,14 @@ pub async fn lock(tx: &Tx<'_>, secure: Uuid) -> Result<Option<Computer>> {
 /// The computer that this registration repeats: it says the same of itself, and either waits still or
 /// was accepted by its key and never came with the identity it was given (the answer was lost).
 ///
-/// One that waits has lost its identity perhaps: it may tell now what it is (its set-up program does) or tell it no more
-/// (its daemon does not), but nothing else than before, and it may have the key by now. Nothing is known of it beyond what
-/// it said, so nobody gains by taking its place. It is locked, so that who accepts it at this moment accepts the one that is
-/// known, and as an exchange locks it, before what is kept of exchanges.
+/// One that waits is the same where both tell the same machine id. Where one of them tells none (the daemon does not, and the
+/// set-up program of the same computer does), names alone are no proof: they are anybody's, and whoever takes the place of one
+/// that waits is accepted in its stead. So it is the same only where nobody is at that place, because nothing came from its
+/// identity for [`SILENT`], or where the registration shows the key (`accepted`) and would be let in anyway. Else it is a
+/// computer of its own. Two machine ids that differ are two computers.
+///
+/// It is locked, so that who accepts it at this moment accepts the one that is known, and as an exchange locks it, before what
+/// is kept of exchanges.
 ///
 /// # Errors
 ///
@@ -80,11 +90,29 @@ pub async fn repeated(
     register: &Register,
     accepted: bool,
 ) -> Result<Option<i64>> {
-    let sql = "select id from computer left join exchange on computer_id = id \
+    // The first look waits for who holds it; what that one has left behind only a second look sees.
+    match look(tx, account, register, accepted).await? {
+        Some(_) => look(tx, account, register, accepted).await,
+        None => Ok(None),
+    }
+}
+
+async fn look(
+    tx: &Tx<'_>,
+    account: &Account,
+    register: &Register,
+    accepted: bool,
+) -> Result<Option<i64>> {
+    let sql = "select id from computer \
+               left join exchange on exchange.computer_id = id \
+               left join computer_ping on computer_ping.computer_id = id \
                where account_id = $1 and title = $2 and hostname = $3 \
-                 and case when accepted \
-                     then $5 and expected is null and machine_id is not distinct from $4 \
-                     else machine_id is null or $4::text is null or machine_id = $4 end \
+                 and case \
+                     when accepted then $5 and expected is null \
+                         and machine_id is not distinct from $4 \
+                     when machine_id is not null and $4::text is not null then machine_id = $4 \
+                     else $5 or coalesce(greatest(exchange.last_at, computer_ping.last_at) \
+                         < now() - make_interval(secs => $6), true) end \
                order by accepted desc, (machine_id is not distinct from $4) desc, id limit 1 \
                for update of computer";
     let row = find(
@@ -96,6 +124,7 @@ pub async fn repeated(
             &register.hostname,
             &register.machine_id,
             &accepted,
+            &SILENT.as_secs_f64(),
         ],
     )
     .await?;
@@ -169,14 +198,16 @@ async fn ids(tx: &Tx<'_>, id: i64) -> Result<Ids> {
     })
 }
 
-/// Stores what a registration says of a computer, but for who it is. One that names a WSL host is the instance that the
+/// Stores what a registration says of a computer, but for who it is. An accepted one that tells no access group or no tags
+/// keeps those that it has: administrators set them, and a set-up program that was told none says so. One that names a WSL host is the instance that the
 /// order installed which it names, else the one whose name is its title: so Ubuntu Pro for WSL sets it up.
 ///
 /// # Errors
 ///
 /// The database's.
 pub async fn describe(tx: &Tx<'_>, id: i64, register: &Register) -> Result<()> {
-    let sql = "update computer set title = $2, hostname = $3, access_group = $4, vm_info = $5, \
+    let sql = "update computer set title = $2, hostname = $3, vm_info = $5, \
+               access_group = case when accepted and $4 = '' then access_group else $4 end, \
                container_info = $6, ubuntu_pro_info = coalesce($7, ubuntu_pro_info), \
                juju_info = coalesce($8, juju_info), hostagent_uid = coalesce($9, hostagent_uid), \
                installation_request_id = coalesce($10, installation_request_id), \
@@ -188,14 +219,14 @@ pub async fn describe(tx: &Tx<'_>, id: i64, register: &Register) -> Result<()> {
                    (select instance_id from wsl_command \
                     where host_uid = $13 and kind = 'install' and request_id::text = \
                         coalesce($14::uuid::text, installation_request_id)), $2) end \
-               where id = $1";
+               where id = $1 returning accepted";
     let uuid = |text: &Option<String>| Uuid::try_parse(text.as_deref()?).ok();
     let host = uuid(&register.hostagent_uid);
     let request = uuid(&register.installation_request_id);
     // As hosts are called here, however an agent writes it.
     let host_named = host.map(|uid| uid.to_string());
     let host_named = host_named.or_else(|| register.hostagent_uid.clone());
-    run(
+    let row = one(
         tx,
         sql,
         &[
@@ -216,6 +247,10 @@ pub async fn describe(tx: &Tx<'_>, id: i64, register: &Register) -> Result<()> {
         ],
     )
     .await?;
+    let accepted: bool = row.try_get(0)?;
+    if accepted && register.tags.is_empty() {
+        return Ok(());
+    }
     set_tags(tx, id, &register.tags).await
 }
 

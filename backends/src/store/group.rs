@@ -4,7 +4,9 @@
 
 use std::time::SystemTime;
 
-use super::{Result, Tx, activity, one, outbox, rows, run};
+use tokio_postgres::types::ToSql;
+
+use super::{Result, Tx, iso, one, outbox, rows, rows_once, run};
 use crate::domain::activity::Wanted;
 use crate::domain::event::Topic;
 use crate::domain::order::Order;
@@ -56,48 +58,197 @@ pub struct Timing {
     pub window: i32,
 }
 
-const ISO: &str = "'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'";
-
-/// Where an activity stands, for clients; a group stands where its children do.
+/// Where an activity stands, for clients; a group stands where its children do, of which so many wait, run, …
 const STATUS: &str = "case \
     when activity.status = 'undelivered' and activity.deliver_after > now() then 'scheduled' \
     when activity.status <> 'group' then activity.status \
-    when waiting > 0 and waiting = total and activity.deliver_after > now() then 'scheduled' \
-    when waiting > 0 and waiting = total then 'undelivered' \
+    when waiting > 0 and running + succeeded + failed + canceled = 0 \
+        then case when activity.deliver_after > now() then 'scheduled' else 'undelivered' end \
     when waiting + running > 0 then 'delivered' \
     when failed > 0 then 'failed' \
-    when canceled = total and total > 0 then 'canceled' \
+    when canceled > 0 and succeeded = 0 then 'canceled' \
     else 'succeeded' end";
 
-/// `$1` is the account. A group belongs to the account of who ordered it.
-fn from() -> String {
+/// The states of children, and what [`STATUS`] calls their numbers.
+const CHILDREN: [(&str, &str); 5] = [
+    ("undelivered", "waiting"),
+    ("delivered", "running"),
+    ("succeeded", "succeeded"),
+    ("failed", "failed"),
+    ("canceled", "canceled"),
+];
+
+/// How many children of `activity` stand where.
+fn counted() -> String {
+    let counts = CHILDREN.map(|(status, name)| {
+        format!("count(*) filter (where child.status = '{status}') as {name}")
+    });
+    let counts = counts.join(", ");
+    format!("(select {counts} from activity child where child.parent_id = activity.id)")
+}
+
+/// In place of these numbers whether there are any: to know where a group stands none is counted.
+fn probed() -> String {
+    let probes = CHILDREN.map(|(status, name)| {
+        format!(
+            "coalesce((select 1 from activity child where child.parent_id = activity.id \
+             and child.status = '{status}' limit 1), 0) as {name}"
+        )
+    });
+    format!("(select {})", probes.join(", "))
+}
+
+/// As much of a summary as the index of summaries has: an index takes no longer rows than a third of a page.
+const SAID: &str = "left(summary, 200)";
+
+/// What was ever ordered in an account, `$1`, as `said`: from one beginning of a summary to the next. They are few beside
+/// the activities that have them.
+fn said() -> String {
+    let next = |from: &str| {
+        format!("select {SAID} from activity where account_id = $1{from} order by {SAID} limit 1")
+    };
     format!(
-        "(select activity.id, activity.parent_id, activity.computer_id, person.id as person_id, \
-             person.name, person.email, activity.type, activity.summary, {STATUS} as status, \
-             activity.created_at, activity.modified_at, activity.deliver_after, \
-             activity.delivered_at, activity.completed_at, activity.result_code, \
-             activity.result_text, activity.deliver_delay_window, waiting, running, succeeded, failed, canceled \
-         from activity \
-         left join person on person.id = activity.creator_id \
-         left join computer on computer.id = activity.computer_id \
-         left join lateral (select count(*) as total, \
-                 count(*) filter (where child.status = 'undelivered') as waiting, \
-                 count(*) filter (where child.status = 'delivered') as running, \
-                 count(*) filter (where child.status = 'succeeded') as succeeded, \
-                 count(*) filter (where child.status = 'failed') as failed, \
-                 count(*) filter (where child.status = 'canceled') as canceled \
-             from activity child where child.parent_id = activity.id) as children \
-             on activity.status = 'group' \
-         where coalesce(computer.account_id, person.account_id) = $1) as seen"
+        "with recursive said (beginning) as (({}) union all \
+             select ({}) from said where said.beginning is not null)",
+        next(""),
+        next(&format!(" and {SAID} > said.beginning"))
     )
 }
 
-const CONDITION: &str = "($2::boolean is false or computer_id is null) \
-    and ($3::bigint is null or parent_id = $3) and ($4::bigint is null or computer_id = $4) \
-    and ($5::text is null or status = $5) and ($6::bigint[] is null or id = any($6)) \
-    and ($7::text is null or strpos(lower(summary), lower($7)) > 0)";
+/// Which activities are meant: a table and a condition over it for each kind that may be, and their values from
+/// `$1` on. Each is answered by an index on its own, which no condition over all of them could be.
+struct Meant<'a> {
+    kinds: Vec<(String, String)>,
+    values: Vec<&'a (dyn ToSql + Sync)>,
+    /// Where a word is looked for among all that was ordered: a condition over `said`.
+    word: Option<String>,
+}
 
-/// Activities, the latest first, `most` from `offset`, and how many there are.
+impl<'a> Meant<'a> {
+    fn of(account: &'a i64, wanted: &'a Wanted) -> Self {
+        let mut meant = Self {
+            kinds: Vec::new(),
+            values: Vec::new(),
+            word: None,
+        };
+        let mut all = vec![format!("account_id = {}", meant.value(account))];
+        if wanted.parents {
+            all.push("activity.status = 'group'".to_owned());
+        }
+        if let Some(parent) = &wanted.parent {
+            all.push(format!("parent_id = {}", meant.value(parent)));
+        }
+        if let Some(computer) = &wanted.computer {
+            all.push(format!("computer_id = {}", meant.value(computer)));
+        }
+        if let Some(ids) = &wanted.ids {
+            all.push(format!("id = any({})", meant.value(ids)));
+        }
+        if let Some(word) = &wanted.word {
+            let word = meant.value(word);
+            let holds = |text: &str| format!("strpos(lower({text}), lower({word}::text)) > 0");
+            all.push(holds("summary"));
+            if wanted.parent.is_none() && wanted.computer.is_none() && wanted.ids.is_none() {
+                let cut = "length(beginning) = 200";
+                meant.word = Some(format!("({} or {cut})", holds("beginning")));
+                all.push(format!("{SAID} = beginning"));
+            }
+        }
+        let (all, plain) = (all.join(" and "), "activity".to_owned());
+        let Some(status) = &wanted.status else {
+            meant.kinds.push((plain, all));
+            return meant;
+        };
+        if !wanted.parents {
+            let stands = match status.as_str() {
+                // What is scheduled is kept as what is not delivered.
+                "scheduled" => "activity.status = 'undelivered' and deliver_after > now()".into(),
+                "undelivered" => {
+                    "activity.status = 'undelivered' and deliver_after <= now()".into()
+                }
+                _ => format!("activity.status = {}", meant.value(status)),
+            };
+            meant.kinds.push((plain, format!("{all} and {stands}")));
+        }
+        // No group has a computer or a group.
+        if wanted.parent.is_none() && wanted.computer.is_none() {
+            let probed = format!("activity cross join lateral {} as children", probed());
+            let stands = format!(
+                "activity.status = 'group' and {STATUS} = {}",
+                meant.value(status)
+            );
+            meant.kinds.push((probed, format!("{all} and {stands}")));
+        }
+        meant
+    }
+
+    fn value(&mut self, value: &'a (dyn ToSql + Sync)) -> String {
+        self.values.push(value);
+        format!("${}", self.values.len())
+    }
+
+    /// The numbers of a part of them, the latest first.
+    fn ids(&mut self, part: &'a Part) -> String {
+        let (offset, most) = (self.value(&part.offset), self.value(&part.most));
+        let reach = self.value(&part.reach);
+        let latest = |from: &str| format!("(select id from {from} order by id desc limit {reach})");
+        let kinds = self.kinds.iter().map(|(from, condition)| {
+            let these = latest(&format!("{from} where {condition}"));
+            match &self.word {
+                None => these,
+                // Of each beginning so many: the latest of all are among them.
+                Some(word) => latest(&format!(
+                    "said cross join lateral {these} as one where {word}"
+                )),
+            }
+        });
+        let kinds: Vec<String> = kinds.collect();
+        format!(
+            "{} select id from ({}) as meant order by id desc offset {offset} limit {most}",
+            self.before(),
+            kinds.join(" union all ")
+        )
+    }
+
+    /// How many they are.
+    fn count(&self) -> String {
+        let counts = self.kinds.iter().map(|(from, condition)| match &self.word {
+            None => format!("(select count(*) from {from} where {condition})"),
+            // Counted for each beginning, so that each is looked for.
+            Some(word) => format!(
+                "(select coalesce(sum(here), 0)::bigint from said cross join lateral \
+                     (select count(*) as here from {from} where {condition}) as one where {word})"
+            ),
+        });
+        let counts: Vec<String> = counts.collect();
+        format!("{} select {}", self.before(), counts.join(" + "))
+    }
+
+    fn before(&self) -> String {
+        self.word.as_ref().map_or(String::new(), |_| said())
+    }
+}
+
+/// A part of a list.
+struct Part {
+    offset: i64,
+    most: i64,
+    /// The end of both: what one kind has to give at most.
+    reach: i64,
+}
+
+impl Part {
+    fn new(offset: i64, most: i64) -> Self {
+        let reach = offset.saturating_add(most);
+        Self {
+            offset,
+            most,
+            reach,
+        }
+    }
+}
+
+/// Activities, the latest first, `most` from `offset`.
 ///
 /// # Errors
 ///
@@ -108,36 +259,41 @@ pub async fn list(
     wanted: &Wanted,
     offset: i64,
     most: i64,
-) -> Result<(i64, Vec<Activity>)> {
-    let from = from();
-    let values: super::Values<'_> = &[
-        &account,
-        &wanted.parents,
-        &wanted.parent,
-        &wanted.computer,
-        &wanted.status,
-        &wanted.ids,
-        &wanted.word,
-        &offset,
-        &most,
-    ];
-    let sql = format!("select count(*) from {from} where {CONDITION}");
-    let count = one(tx, &sql, &values[..7]).await?.try_get(0)?;
+) -> Result<Vec<Activity>> {
+    let part = Part::new(offset, most);
+    let mut meant = Meant::of(&account, wanted);
+    let ids = meant.ids(&part);
     let sql = format!(
-        "select id, parent_id, computer_id, person_id, name, email, type, summary, status, \
-             to_char(created_at at time zone 'UTC', {ISO}), \
-             to_char(modified_at at time zone 'UTC', {ISO}), \
-             case when deliver_after > created_at + interval '1 second' \
-                 then to_char(deliver_after at time zone 'UTC', {ISO}) end, \
-             to_char(delivered_at at time zone 'UTC', {ISO}), \
-             to_char(completed_at at time zone 'UTC', {ISO}), \
-             result_code, result_text, waiting, running, succeeded, failed, canceled, \
-             deliver_delay_window \
-         from {from} where {CONDITION} order by id desc offset $8 limit $9"
+        "select activity.id, parent_id, computer_id, person.id, name, email, type, summary, \
+             {STATUS}, {created}, {modified}, \
+             case when deliver_after > activity.created_at + interval '1 second' \
+                 then {after} end, \
+             {delivered}, {completed}, result_code, result_text, \
+             waiting, running, succeeded, failed, canceled, deliver_delay_window \
+         from ({ids}) as part join activity using (id) \
+         left join person on person.id = creator_id \
+         left join lateral {counted} as children on activity.status = 'group' \
+         order by activity.id desc",
+        created = iso("activity.created_at"),
+        modified = iso("modified_at"),
+        after = iso("deliver_after"),
+        delivered = iso("delivered_at"),
+        completed = iso("completed_at"),
+        counted = counted(),
     );
-    let found = rows(tx, &sql, values).await?;
-    let activities = found.iter().map(activity_of).collect::<Result<_>>()?;
-    Ok((count, activities))
+    let found = rows_once(tx, &sql, &meant.values).await?;
+    found.iter().map(activity_of).collect()
+}
+
+/// How many activities there are. Those of an account are many: only for who must know.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn count(tx: &Tx<'_>, account: i64, wanted: &Wanted) -> Result<i64> {
+    let meant = Meant::of(&account, wanted);
+    let found = rows_once(tx, &meant.count(), &meant.values).await?;
+    Ok(found.first().map_or(Ok(0), |row| row.try_get(0))?)
 }
 
 /// The numbers of activities, the latest first, `most` of them.
@@ -146,21 +302,10 @@ pub async fn list(
 ///
 /// The database's.
 pub async fn matching(tx: &Tx<'_>, account: i64, wanted: &Wanted, most: i64) -> Result<Vec<i64>> {
-    let values: super::Values<'_> = &[
-        &account,
-        &wanted.parents,
-        &wanted.parent,
-        &wanted.computer,
-        &wanted.status,
-        &wanted.ids,
-        &wanted.word,
-        &most,
-    ];
-    let sql = format!(
-        "select id from {} where {CONDITION} order by id desc limit $8",
-        from()
-    );
-    let found = rows(tx, &sql, values).await?;
+    let part = Part::new(0, most);
+    let mut meant = Meant::of(&account, wanted);
+    let sql = meant.ids(&part);
+    let found = rows_once(tx, &sql, &meant.values).await?;
     found.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
@@ -170,13 +315,7 @@ fn activity_of(row: &tokio_postgres::Row) -> Result<Activity> {
         None => None,
     };
     let mut children = Vec::new();
-    for (column, status) in [
-        (16, "undelivered"),
-        (17, "delivered"),
-        (18, "succeeded"),
-        (19, "failed"),
-        (20, "canceled"),
-    ] {
+    for (column, (status, _)) in (16_usize..).zip(CHILDREN) {
         if let Some(count) = row.try_get::<_, Option<i64>>(column)?.filter(|n| *n > 0) {
             children.push((status.to_owned(), count));
         }
@@ -228,10 +367,16 @@ pub async fn order(
 ///
 /// The database's.
 pub async fn begin(tx: &Tx<'_>, person: &Person, summary: &str, timing: Timing) -> Result<i64> {
-    let sql = "insert into activity (type, summary, fields, status, creator_id, deliver_after, \
-                   deliver_delay_window) \
-               values ('group', $1, '', 'group', $2, coalesce($3, now()), $4) returning id";
-    let values: super::Values<'_> = &[&summary, &person.id, &timing.after, &timing.window];
+    let sql = "insert into activity (account_id, type, summary, fields, status, creator_id, \
+                   deliver_after, deliver_delay_window) \
+               values ($1, 'group', $2, '', 'group', $3, coalesce($4, now()), $5) returning id";
+    let values: super::Values<'_> = &[
+        &person.account,
+        &summary,
+        &person.id,
+        &timing.after,
+        &timing.window,
+    ];
     Ok(one(tx, sql, values).await?.try_get(0)?)
 }
 
@@ -248,24 +393,36 @@ pub async fn add(
     order: &Order,
     timing: Timing,
 ) -> Result<()> {
-    let (kind, summary, fields) = (order.message_type(), order.summary(), order.fields());
-    let mut children = Vec::with_capacity(computers.len());
-    for computer in computers {
-        children.push(activity::order(tx, *computer, kind, &summary, &fields).await?);
-    }
-    let sql = "update activity set parent_id = $1, creator_id = $2, \
-                   deliver_after = coalesce($3, deliver_after) \
-                       + random() * make_interval(mins => $5) where id = any($4)";
-    let values: super::Values<'_> = &[&group, &person.id, &timing.after, &children, &timing.window];
+    let fields = order.fields();
+    // A script may be long: the group keeps it for all. A group of several orders keeps the first.
+    let sql = "update activity set fields = $2 where id = $1 and fields = ''";
+    let kept = run(tx, sql, &[&group, &fields]).await? == 1;
+    let own = (!kept).then_some(fields);
+    let sql = "insert into activity (account_id, parent_id, creator_id, computer_id, type, \
+                   summary, fields, deliver_after) \
+               select $1, $2, $3, computer, $5, $6, $7, \
+                   coalesce($8, now()) + random() * make_interval(mins => $9) \
+               from unnest($4::bigint[]) with ordinality as asked (computer, place) \
+               order by place";
+    let values: super::Values<'_> = &[
+        &person.account,
+        &group,
+        &person.id,
+        &computers,
+        &order.message_type(),
+        &order.summary(),
+        &own,
+        &timing.after,
+        &timing.window,
+    ];
     run(tx, sql, values).await?;
     if let Order::Script(script) = order {
         let attached: Vec<i64> = script.attachments.values().copied().collect();
         let sql = "insert into activity_attachment (activity_id, attachment_id) \
-                   select distinct child, attached from unnest($1::bigint[]) as child \
-                   cross join unnest($2::bigint[]) as attached";
-        run(tx, sql, &[&children, &attached]).await?;
+                   select distinct $1::bigint, attached from unnest($2::bigint[]) as attached";
+        run(tx, sql, &[&group, &attached]).await?;
     }
-    Ok(())
+    outbox::put_each(tx, Topic::ActivityOrdered, computers).await
 }
 
 /// Takes back what was not delivered: of these activities, and of the children of these groups. The
@@ -277,9 +434,9 @@ pub async fn add(
 pub async fn cancel(tx: &Tx<'_>, account: i64, ids: &[i64]) -> Result<Vec<i64>> {
     // Locked in the order in which an exchange locks what it hands out.
     let sql = "with meant as ( \
-                   select activity.id from activity join computer on computer.id = computer_id \
-                   where account_id = $1 and (activity.id = any($2) or parent_id = any($2)) \
-                       and status = 'undelivered' order by activity.id for update of activity) \
+                   select id from activity \
+                   where account_id = $1 and (id = any($2) or parent_id = any($2)) \
+                       and status = 'undelivered' order by id for update) \
                update activity set status = 'canceled', completed_at = now() \
                from meant where activity.id = meant.id returning activity.id, computer_id";
     let (mut canceled, mut computers) = (Vec::new(), Vec::<i64>::new());
@@ -301,31 +458,39 @@ pub async fn cancel(tx: &Tx<'_>, account: i64, ids: &[i64]) -> Result<Vec<i64>> 
 ///
 /// The database's.
 pub async fn again(tx: &Tx<'_>, person: &Person, id: i64) -> Result<Option<i64>> {
-    // Not with their fields, in which a long script may stand: of all at once that would be too much.
-    let sql = "select activity.id, computer_id, type, summary \
+    let sql = "select activity.id, computer_id \
                from activity join computer on computer.id = computer_id \
-               where account_id = $1 and accepted and (activity.id = $2 or parent_id = $2) \
+               where computer.account_id = $1 and accepted \
+                   and (activity.id = $2 or parent_id = $2) \
                order by activity.id";
-    let found = rows(tx, sql, &[&person.account, &id]).await?;
-    let Some(first) = found.first() else {
-        return Ok(None);
-    };
-    let summary: String = first.try_get(3)?;
-    let sql = "insert into activity (type, summary, fields, status, creator_id) \
-               values ('group', $1, '', 'group', $2) returning id";
-    let group: i64 = one(tx, sql, &[&summary, &person.id]).await?.try_get(0)?;
-    for row in &found {
-        let (old, computer): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-        let (kind, summary): (String, String) = (row.try_get(2)?, row.try_get(3)?);
-        let sql = "select fields from activity where id = $1";
-        let fields: Vec<u8> = one(tx, sql, &[&old]).await?.try_get(0)?;
-        let new = activity::order(tx, computer, &kind, &summary, &fields).await?;
-        let sql = "update activity set parent_id = $1, creator_id = $2 where id = $3";
-        run(tx, sql, &[&group, &person.id, &new]).await?;
-        let sql = "insert into activity_attachment (activity_id, attachment_id) \
-                   select $2, attachment_id from activity_attachment where activity_id = $1";
-        run(tx, sql, &[&old, &new]).await?;
+    let (mut old, mut computers) = (Vec::<i64>::new(), Vec::<i64>::new());
+    for row in rows(tx, sql, &[&person.account, &id]).await? {
+        old.push(row.try_get(0)?);
+        computers.push(row.try_get(1)?);
     }
+    if old.is_empty() {
+        return Ok(None);
+    }
+    // What was said stays in the database, and what a group keeps for all its group keeps again.
+    let sql = "insert into activity (account_id, type, summary, fields, status, creator_id) \
+               select $1, 'group', one.summary, coalesce(one.fields, parent.fields), 'group', $3 \
+               from activity one left join activity parent on parent.id = one.parent_id \
+               where one.id = $2 returning id";
+    let row = one(tx, sql, &[&person.account, &id, &person.id]).await?;
+    let group: i64 = row.try_get(0)?;
+    let sql = "insert into activity (account_id, parent_id, creator_id, computer_id, type, \
+                   summary, fields) \
+               select $1, $2, $3, computer_id, type, summary, \
+                   case when id <> $5 then fields end \
+               from activity where id = any($4) order by id";
+    let values: super::Values<'_> = &[&person.account, &group, &person.id, &old, &id];
+    run(tx, sql, values).await?;
+    let sql = "insert into activity_attachment (activity_id, attachment_id) \
+               select distinct $1::bigint, attachment_id from activity old \
+               join activity_attachment on activity_id in (old.id, old.parent_id) \
+               where old.id = any($2)";
+    run(tx, sql, &[&group, &old]).await?;
+    outbox::put_each(tx, Topic::ActivityOrdered, &computers).await?;
     Ok(Some(group))
 }
 
@@ -350,12 +515,15 @@ pub struct Told {
 ///
 /// The database's.
 pub async fn told(tx: &Tx<'_>, account: i64, id: i64) -> Result<Vec<Told>> {
-    let sql = "select computer_id, type, summary, \
-                   case when type = 'change-packages' then fields else ''::bytea end, \
-                   status = 'succeeded' \
-               from activity join computer on computer.id = computer_id \
-               where account_id = $1 and accepted and (activity.id = $2 or parent_id = $2) \
-               order by activity.id";
+    let sql = "select one.computer_id, one.type, one.summary, \
+                   case when one.type = 'change-packages' \
+                       then coalesce(one.fields, parent.fields) else ''::bytea end, \
+                   one.status = 'succeeded' \
+               from activity one join computer on computer.id = one.computer_id \
+               left join activity parent on parent.id = one.parent_id \
+               where computer.account_id = $1 and accepted \
+                   and (one.id = $2 or one.parent_id = $2) \
+               order by one.id";
     let mut told = Vec::new();
     for row in rows(tx, sql, &[&account, &id]).await? {
         told.push(Told {
@@ -379,5 +547,5 @@ pub async fn get(tx: &Tx<'_>, account: i64, id: i64) -> Result<Option<Activity>>
         ids: Some(vec![id]),
         ..Wanted::default()
     };
-    Ok(list(tx, account, &wanted, 0, 1).await?.1.pop())
+    Ok(list(tx, account, &wanted, 0, 1).await?.pop())
 }

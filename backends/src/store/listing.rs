@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 
-use super::{Result, Tx, activity, find, one, outbox, rows, run, search};
+use super::{Result, Tx, activity, find, iso, one, outbox, rows, run, search};
 use crate::domain::alert::Alert;
 use crate::domain::event::{Event, Topic};
 use crate::domain::person::Person;
 
 /// A message without further fields, in bpickle.
 const EMPTY: &[u8] = b"d;";
+/// Largest hardware that is told of a computer, bytes; a longer one is as if it were not known.
+const HARDWARE_BYTES_MAX: i32 = 1 << 20;
 
 /// A computer for clients of the API.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,7 +51,7 @@ pub struct Computer {
     pub registered: String,
     /// It lives on a WSL host.
     pub is_wsl: bool,
-    /// lshw's XML.
+    /// lshw's XML, where it was asked for and is of a size to be told.
     pub hardware: Option<String>,
 }
 
@@ -68,8 +70,6 @@ pub struct Interface {
     pub netmask: String,
 }
 
-const ISO: &str = "'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'";
-
 /// These computers, in the order of the numbers; those that are gone are left out.
 ///
 /// # Errors
@@ -83,22 +83,24 @@ pub async fn computers(
 ) -> Result<Vec<Computer>> {
     let sql = format!(
         "select computer.id, title, comment, hostname, total_memory_mib, total_swap_mib, \
-             coalesce(reboot_required, false), \
-             to_char(computer_ping.last_at at time zone 'UTC', {ISO}), \
-             to_char(exchange.last_at at time zone 'UTC', {ISO}), \
+             coalesce(reboot_required, false), {pinged}, {exchanged}, \
              array(select tag from computer_tag where computer_id = computer.id order by tag), \
              access_group, distributor, distribution, release, code_name, vm_info, \
-             container_info, clone_of, ubuntu_pro_info, \
-             to_char(registered_at at time zone 'UTC', {ISO}), coalesce(hostagent_uid, '') <> '', \
-             case when $3 then hardware_info end \
+             container_info, clone_of, ubuntu_pro_info, {registered}, \
+             coalesce(hostagent_uid, '') <> '', \
+             case when $3 and octet_length(hardware_info) <= $4 then hardware_info end \
          from unnest($2::bigint[]) with ordinality as wanted (id, place) \
          join computer on computer.id = wanted.id \
          left join computer_ping on computer_ping.computer_id = computer.id \
          left join exchange on exchange.computer_id = computer.id \
-         where account_id = $1 order by place"
+         where account_id = $1 order by place",
+        pinged = iso("computer_ping.last_at"),
+        exchanged = iso("exchange.last_at"),
+        registered = iso("registered_at"),
     );
     let mut computers = Vec::new();
-    for row in rows(tx, &sql, &[&account, &ids, &hardware]).await? {
+    let values: super::Values<'_> = &[&account, &ids, &hardware, &HARDWARE_BYTES_MAX];
+    for row in rows(tx, &sql, values).await? {
         computers.push(Computer {
             id: row.try_get(0)?,
             title: row.try_get(1)?,
@@ -289,9 +291,10 @@ pub async fn pending(
     let sql = "select count(*) from computer where account_id = $1 and not accepted";
     let count = one(tx, sql, &[&account]).await?.try_get(0)?;
     let sql = format!(
-        "select id, title, hostname, to_char(registered_at at time zone 'UTC', {ISO}), vm_info, \
+        "select id, title, hostname, {}, vm_info, \
              array(select tag from computer_tag where computer_id = computer.id order by tag) \
-         from computer where account_id = $1 and not accepted order by id offset $2 limit $3"
+         from computer where account_id = $1 and not accepted order by id offset $2 limit $3",
+        iso("registered_at")
     );
     let mut waiting = Vec::new();
     for row in rows(tx, &sql, &[&account, &offset, &most]).await? {
@@ -396,16 +399,16 @@ pub async fn unannotate(tx: &Tx<'_>, ids: &[i64], name: &str) -> Result<()> {
 /// The database's.
 pub async fn remove(tx: &Tx<'_>, person: &Person, ids: &[i64]) -> Result<u64> {
     let sql = "delete from computer where account_id = $1 and id = any($2) returning id";
-    let mut removed = 0;
+    let mut removed = Vec::<i64>::new();
     for row in rows(tx, sql, &[&person.account, &ids]).await? {
-        outbox::put_of(tx, Topic::ComputerRemoved, row.try_get(0)?).await?;
-        removed += 1;
+        removed.push(row.try_get(0)?);
     }
-    Ok(removed)
+    outbox::put_each(tx, Topic::ComputerRemoved, &removed).await?;
+    Ok(removed.len() as u64)
 }
 
-/// Lets a computer that waits take the place of one that is known: it keeps the number, tags and
-/// history, and has the identity and name of the one that waits. True where both are there.
+/// Lets a computer that waits take the place of one that is known, which keeps its number, title, tags and history, and
+/// has the identity and host name of the one that waits. True where both are there.
 ///
 /// # Errors
 ///
@@ -432,7 +435,9 @@ pub async fn replace(tx: &Tx<'_>, account: i64, waiting: i64, known: i64) -> Res
     let sql = "update activity set status = 'failed', completed_at = now(), \
                result_text = 'the computer was replaced' \
                where computer_id = $1 and status = 'delivered'";
-    run(tx, sql, &[&known]).await?;
+    if run(tx, sql, &[&known]).await? > 0 {
+        outbox::put_of(tx, Topic::ActivityChanged, known).await?;
+    }
     let sql = "update exchange set computer_id = $2 where computer_id = $1";
     run(tx, sql, &[&waiting, &known]).await?;
     let sql = "update outgoing_message set computer_id = $2 where computer_id = $1";

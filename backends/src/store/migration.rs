@@ -75,6 +75,16 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
         "primary_gid",
         include_str!("../../migrations/0056_primary_gid.sql"),
     ),
+    (
+        65,
+        "activities_of_accounts",
+        include_str!("../../migrations/0065_activities_of_accounts.sql"),
+    ),
+    (
+        66,
+        "found_by_index",
+        include_str!("../../migrations/0066_found_by_index.sql"),
+    ),
 ];
 
 /// The version of the schema that this program works with: the number of the last migration.

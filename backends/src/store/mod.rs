@@ -173,9 +173,10 @@ impl Store {
             recycling_method: RecyclingMethod::Fast,
         };
         let manager = Manager::from_config(config, NoTls, recycling);
+        // To compile a statement takes the server longer than to carry out any of ours.
         let prepare = format!(
             "set statement_timeout = {0}; set idle_in_transaction_session_timeout = {0}; \
-             set application_name = 'backends'",
+             set jit = off; set application_name = 'backends'",
             settings.statement_timeout.as_millis()
         );
         let pool = Pool::builder(manager)
@@ -269,6 +270,16 @@ async fn one(tx: &Tx<'_>, sql: &str, values: Values<'_>) -> Result<Row> {
 async fn run(tx: &Tx<'_>, sql: &str, values: Values<'_>) -> Result<u64> {
     let statement = tx.prepare_cached(sql).await?;
     Ok(tx.execute(&statement, values).await?)
+}
+
+/// A time as programs read it, `2026-11-30T11:34:45Z`.
+fn iso(column: &str) -> String {
+    format!("to_char({column} at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')")
+}
+
+/// A time as people read it, `2026-11-30 11:34:45`, in UTC.
+fn shown(column: &str) -> String {
+    format!("to_char({column} at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS')")
 }
 
 #[cfg(test)]

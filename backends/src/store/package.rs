@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use tokio_postgres::types::ToSql;
 
-use super::{Result, Tx, one, outbox, rows, run};
+use super::{Result, Tx, one, outbox, rows, run, shown};
 use crate::domain::event::Topic;
 use crate::domain::package::{Hash, Ids, Package, Reported, ReporterResult};
 use crate::domain::package_order::Candidate;
@@ -209,27 +209,36 @@ pub async fn needed(tx: &Tx<'_>, activity: i64) -> Result<Vec<Needed>> {
 }
 
 /// The packages that are looked for, with their computers, as `hits`. What it means is said in
-/// `domain::package_search`.
+/// `domain::package_search`. Of some computers those packages alone are looked at that they
+/// tell of; all of an account's tell of nearly all.
 const HITS: &str = "with scope as ( \
         select computer_id, installed, available, upgrades, held, security \
         from computer_packages join computer on computer.id = computer_id \
         where accepted and account_id = $1 and ($2::bigint[] is null or computer_id = any($2)) \
-    ), told as ( \
-        select id, name, version, summary, \
-            array(select computer_id from scope where package.id <@ scope.installed \
-                  order by computer_id) as installed, \
-            array(select computer_id from scope where package.id <@ scope.available \
-                  order by computer_id) as available, \
-            array(select computer_id from scope where package.id <@ scope.upgrades \
-                  order by computer_id) as upgrades, \
-            array(select computer_id from scope where package.id <@ scope.held \
-                  order by computer_id) as held, \
-            exists (select from scope where package.id <@ scope.security) as security \
-        from package \
-        where ($3::text[] is null or name = any($3)) \
+    ), spans as ( \
+        select unnest(range_agg(span)) as span from scope \
+        cross join unnest(installed + available + upgrades + held) as span \
+        where $2 is not null \
+        union all select int8range(0, 9223372036854775807) where $2 is null \
+    ), named as materialized ( \
+        select id, name, version, summary \
+        from spans join package on id >= lower(span) and id < upper(span) \
+        where ($3::text[] is null or name collate \"C\" = any($3)) \
           and ($4::text is null \
                or position(lower($4 collate \"C\") in lower(name collate \"C\")) > 0 \
                or position(lower($4 collate \"C\") in lower(summary collate \"C\")) > 0) \
+    ), told as ( \
+        select id, name, version, summary, \
+            array(select computer_id from scope where named.id <@ scope.installed \
+                  order by computer_id) as installed, \
+            array(select computer_id from scope where named.id <@ scope.available \
+                  order by computer_id) as available, \
+            array(select computer_id from scope where named.id <@ scope.upgrades \
+                  order by computer_id) as upgrades, \
+            array(select computer_id from scope where named.id <@ scope.held \
+                  order by computer_id) as held, \
+            exists (select from scope where named.id <@ scope.security) as security \
+        from named \
     ), hits as ( \
         select * from told \
         where cardinality(installed || available || upgrades || held) > 0 \
@@ -302,7 +311,7 @@ pub async fn candidates(
 ) -> Result<Vec<Candidate>> {
     // The index of names is in the order of bytes.
     let sql = "select computer_id, id, name, version, id <@ installed, id <@ upgrades, \
-                   id <@ security \
+                   id <@ security, id <@ held \
                from computer_packages join package on name collate \"C\" = any($2) \
                    and (id <@ installed or id <@ available or id <@ upgrades) \
                where computer_id = any($1)";
@@ -310,16 +319,21 @@ pub async fn candidates(
     found.iter().map(candidate).collect()
 }
 
-/// The security upgrades of these computers.
+/// The security upgrades of these computers, and what is installed of the same names.
 ///
 /// # Errors
 ///
 /// The database's.
 pub async fn security_upgrades(tx: &Tx<'_>, computers: &[i64]) -> Result<Vec<Candidate>> {
-    let sql = "select computer_id, id, name, version, false, true, true \
-               from computer_packages cross join unnest(upgrades * security) as span \
-               join package on id >= lower(span) and id < upper(span) \
-               where computer_id = any($1)";
+    let sql = "with newer as (select distinct computer_id, name \
+                   from computer_packages cross join unnest(upgrades * security) as span \
+                   join package on id >= lower(span) and id < upper(span) \
+                   where computer_id = any($1)) \
+               select computer_id, id, package.name, version, id <@ installed, id <@ upgrades, \
+                   id <@ security, id <@ held \
+               from newer join computer_packages using (computer_id) \
+               join package on package.name collate \"C\" = newer.name collate \"C\" \
+                   and (id <@ installed or id <@ (upgrades * security))";
     let found = rows(tx, sql, &[&computers]).await?;
     found.iter().map(candidate).collect()
 }
@@ -333,6 +347,7 @@ fn candidate(row: &tokio_postgres::Row) -> Result<Candidate> {
         installed: row.try_get(4)?,
         upgrade: row.try_get(5)?,
         security: row.try_get(6)?,
+        held: row.try_get(7)?,
     })
 }
 
@@ -367,13 +382,14 @@ pub struct Summary {
 ///
 /// The database's.
 pub async fn summary(tx: &Tx<'_>, account: i64, computer: i64) -> Result<Option<Summary>> {
-    let sql = "select title, \
-               to_char(told.reported_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS'), \
-               code, error from computer \
-               left join computer_packages told on told.computer_id = id \
-               left join package_report looked on looked.computer_id = id and code <> 0 \
-               where account_id = $1 and id = $2";
-    let Some(row) = super::find(tx, sql, &[&account, &computer]).await? else {
+    let sql = format!(
+        "select title, {}, code, error from computer \
+         left join computer_packages told on told.computer_id = id \
+         left join package_report looked on looked.computer_id = id and code <> 0 \
+         where account_id = $1 and id = $2",
+        shown("told.reported_at")
+    );
+    let Some(row) = super::find(tx, &sql, &[&account, &computer]).await? else {
         return Ok(None);
     };
     let (code, error): (Option<i64>, Option<String>) = (row.try_get(2)?, row.try_get(3)?);

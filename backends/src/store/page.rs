@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use uuid::Uuid;
 
-use super::{Connection, Result, Tx, find, one, rows};
+use super::{Result, Tx, find, one, rows, shown};
 
 /// A computer in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,14 +152,19 @@ pub struct Activity {
     pub result: Option<String>,
 }
 
-const LISTED: &str = "computer.id, title, hostname, distribution, \
-    array(select tag from computer_tag where computer_id = computer.id order by tag), \
-    array(select host(ip_address) from network_interface where computer_id = computer.id \
-          and ip_address <> '0.0.0.0' order by name limit 3), \
-    to_char(last_at, 'YYYY-MM-DD HH24:MI:SS'), \
-    (select to_char(exchange.last_at, 'YYYY-MM-DD HH24:MI:SS') from exchange \
-     where computer_id = computer.id), \
-    to_char(registered_at, 'YYYY-MM-DD HH24:MI:SS'), coalesce(reboot_required, false)";
+fn columns() -> String {
+    format!(
+        "computer.id, title, hostname, distribution, \
+         array(select tag from computer_tag where computer_id = computer.id order by tag), \
+         array(select host(ip_address) from network_interface where computer_id = computer.id \
+               and ip_address <> '0.0.0.0' order by name limit 3), \
+         {}, (select {} from exchange where computer_id = computer.id), {}, \
+         coalesce(reboot_required, false)",
+        shown("last_at"),
+        shown("exchange.last_at"),
+        shown("registered_at")
+    )
+}
 
 fn listed(row: &tokio_postgres::Row) -> Result<Listed> {
     Ok(Listed {
@@ -176,26 +181,6 @@ fn listed(row: &tokio_postgres::Row) -> Result<Listed> {
     })
 }
 
-/// Begins a transaction that tells times in UTC.
-///
-/// # Errors
-///
-/// The database's.
-pub async fn begin(connection: &mut Connection) -> Result<Tx<'_>> {
-    let tx = super::begin(connection).await?;
-    in_utc(&tx).await?;
-    Ok(tx)
-}
-
-/// Times are told in UTC from here on, whatever the server's own zone is, up to the end of the transaction.
-///
-/// # Errors
-///
-/// The database's.
-pub async fn in_utc(tx: &Tx<'_>) -> Result<()> {
-    Ok(tx.batch_execute("set local time zone 'UTC'").await?)
-}
-
 /// Computers of an account by title, `most` from `offset`.
 ///
 /// # Errors
@@ -209,13 +194,14 @@ pub async fn computers(
     most: i64,
 ) -> Result<Vec<Listed>> {
     let sql = format!(
-        "select {LISTED} from computer left join computer_ping on computer_id = computer.id \
+        "select {} from computer left join computer_ping on computer_id = computer.id \
          where account_id = $1 and accepted = $2 \
              and ($3::text is null or exists (select from computer_tag \
              where computer_id = computer.id and tag = $3)) \
              and ($4::text is null or strpos(lower(title), lower($4)) > 0 \
                  or strpos(lower(hostname), lower($4)) > 0) \
-         order by title, computer.id offset $5 limit $6"
+         order by title, computer.id offset $5 limit $6",
+        columns()
     );
     let Sought {
         accepted,
@@ -262,11 +248,12 @@ pub async fn counts(tx: &Tx<'_>, account: i64) -> Result<(i64, i64)> {
 /// The database's.
 pub async fn computer(tx: &Tx<'_>, account: i64, id: i64) -> Result<Option<Detail>> {
     let sql = format!(
-        "select {LISTED}, accepted, total_memory_mib, total_swap_mib, \
+        "select {}, accepted, total_memory_mib, total_swap_mib, \
              concat_ws(' ', nullif(vm_info, ''), nullif(container_info, '')), \
              array(select model from processor where computer_id = computer.id order by number) \
          from computer left join computer_ping on computer_id = computer.id \
-         where account_id = $1 and computer.id = $2"
+         where account_id = $1 and computer.id = $2",
+        columns()
     );
     let Some(row) = find(tx, &sql, &[&account, &id]).await? else {
         return Ok(None);
@@ -304,8 +291,12 @@ async fn child(tx: &Tx<'_>, account: i64, computer: i64) -> Result<Option<Child>
     .transpose()
 }
 
-const INTERFACE: &str = "name, ip_address, mac_address, broadcast_address, netmask, flags, speed, \
-    full_duplex, to_char(since, 'YYYY-MM-DD HH24:MI:SS')";
+fn interface_columns() -> String {
+    let since = shown("since");
+    format!(
+        "name, ip_address, mac_address, broadcast_address, netmask, flags, speed, full_duplex, {since}"
+    )
+}
 
 fn interface(row: &tokio_postgres::Row, before: bool) -> Result<Interface> {
     Ok(Interface {
@@ -329,8 +320,10 @@ fn interface(row: &tokio_postgres::Row, before: bool) -> Result<Interface> {
 ///
 /// The database's.
 pub async fn interfaces(tx: &Tx<'_>, computer: i64) -> Result<Vec<Interface>> {
-    let sql =
-        format!("select {INTERFACE} from network_interface where computer_id = $1 order by name");
+    let sql = format!(
+        "select {} from network_interface where computer_id = $1 order by name",
+        interface_columns()
+    );
     rows(tx, &sql, &[&computer])
         .await?
         .iter()
@@ -350,9 +343,11 @@ pub async fn interface_history(
     most: i64,
 ) -> Result<Vec<Interface>> {
     let sql = format!(
-        "select {INTERFACE}, to_char(until, 'YYYY-MM-DD HH24:MI:SS'), gone \
+        "select {}, {}, gone \
          from network_interface_history where computer_id = $1 order by until desc, id desc \
-         offset $2 limit $3"
+         offset $2 limit $3",
+        interface_columns(),
+        shown("until")
     );
     rows(tx, &sql, &[&computer, &offset, &most])
         .await?
@@ -367,10 +362,26 @@ pub async fn interface_history(
 ///
 /// The database's.
 pub async fn traffic(tx: &Tx<'_>, computer: i64) -> Result<Vec<Step>> {
-    let sql = "select interface, extract(epoch from at)::bigint, received, sent \
-               from network_traffic where computer_id = $1 and interface <> 'lo' and at > ( \
-                   select max(at) - interval '1 day' from network_traffic where computer_id = $1) \
-               order by interface, at limit 5000";
+    // From interface to interface and to the last of each, as the primary key has them: all that was measured is much.
+    let sql = "with recursive known (name) as ( \
+                   (select interface from network_traffic where computer_id = $1 \
+                    order by interface limit 1) \
+                   union all \
+                   select (select interface from network_traffic \
+                           where computer_id = $1 and interface > known.name \
+                           order by interface limit 1) \
+                   from known where known.name is not null), \
+               last (at) as ( \
+                   select max((select at from network_traffic \
+                       where computer_id = $1 and interface = known.name \
+                       order by at desc limit 1)) from known) \
+               select known.name, extract(epoch from step.at)::bigint, received, sent \
+               from known cross join last cross join lateral ( \
+                   select at, received, sent from network_traffic \
+                   where computer_id = $1 and interface = known.name \
+                       and at > last.at - interval '1 day' \
+                   order by at limit 5000) as step \
+               where known.name <> 'lo' order by known.name, step.at limit 5000";
     let mut steps = Vec::new();
     for row in rows(tx, sql, &[&computer]).await? {
         steps.push(Step {
@@ -389,11 +400,14 @@ pub async fn traffic(tx: &Tx<'_>, computer: i64) -> Result<Vec<Step>> {
 ///
 /// The database's.
 pub async fn activities(tx: &Tx<'_>, computer: i64, most: i64) -> Result<Vec<Activity>> {
-    let sql = "select id, summary, status, to_char(created_at, 'YYYY-MM-DD HH24:MI:SS'), \
-               to_char(completed_at, 'YYYY-MM-DD HH24:MI:SS'), left(result_text, 2000) \
-               from activity where computer_id = $1 order by id desc limit $2";
+    let sql = format!(
+        "select id, summary, status, {}, {}, left(result_text, 2000) \
+         from activity where computer_id = $1 order by id desc limit $2",
+        shown("created_at"),
+        shown("completed_at")
+    );
     let mut activities = Vec::new();
-    for row in rows(tx, sql, &[&computer, &most]).await? {
+    for row in rows(tx, &sql, &[&computer, &most]).await? {
         activities.push(Activity {
             id: row.try_get(0)?,
             summary: row.try_get(1)?,

@@ -1,6 +1,6 @@
 //! Who may ask, and by what are they known? Persons, access keys, sessions of browsers.
 
-use super::{Result, Tx, find, one, rows, run};
+use super::{Result, Tx, find, iso, one, rows, run};
 use crate::domain::person::{Person, Role};
 
 const PERSON: &str = "person.id, email, person.name, role, account.id, account.name, account.title";
@@ -253,11 +253,13 @@ pub async fn add_credential(tx: &Tx<'_>, person: i64, key: &str, title: &str) ->
 ///
 /// The database's.
 pub async fn credentials(tx: &Tx<'_>, person: i64) -> Result<Vec<Credential>> {
-    let sql = "select access_key, title, \
-               to_char(created_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') \
-               from api_credential where person_id = $1 order by created_at, access_key";
+    let sql = format!(
+        "select access_key, title, {} \
+         from api_credential where person_id = $1 order by created_at, access_key",
+        iso("created_at")
+    );
     let mut credentials = Vec::new();
-    for row in rows(tx, sql, &[&person]).await? {
+    for row in rows(tx, &sql, &[&person]).await? {
         credentials.push(Credential {
             access_key: row.try_get(0)?,
             title: row.try_get(1)?,

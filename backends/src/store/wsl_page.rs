@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{Result, Tx, find, one, rows};
+use super::{Result, Tx, find, one, rows, shown};
 
 /// A host in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,13 +76,17 @@ pub struct Ordered {
     pub changed: String,
 }
 
-const LISTED: &str = "uid, hostname, accepted, stream is not null, \
-    to_char(case when stream is not null then connected_at else disconnected_at end, \
-            'YYYY-MM-DD HH24:MI:SS'), \
-    to_char(last_info_at, 'YYYY-MM-DD HH24:MI:SS'), \
-    to_char(registered_at, 'YYYY-MM-DD HH24:MI:SS'), \
-    (select count(*) from wsl_instance where host_uid = uid), \
-    (select count(*) from wsl_instance where host_uid = uid and running), default_instance_id";
+fn columns() -> String {
+    format!(
+        "uid, hostname, accepted, stream is not null, {}, {}, {}, \
+         (select count(*) from wsl_instance where host_uid = uid), \
+         (select count(*) from wsl_instance where host_uid = uid and running), \
+         default_instance_id",
+        shown("case when stream is not null then connected_at else disconnected_at end"),
+        shown("last_info_at"),
+        shown("registered_at")
+    )
+}
 
 fn listed(row: &tokio_postgres::Row) -> Result<Listed> {
     Ok(Listed {
@@ -112,9 +116,10 @@ pub async fn hosts(
 ) -> Result<Vec<Listed>> {
     let text = text.trim().replace('\0', "\u{fffd}");
     let sql = format!(
-        "select {LISTED} from wsl_host where account_id = $1 \
+        "select {} from wsl_host where account_id = $1 \
              and ($2::text = '' or strpos(lower(hostname), lower($2)) > 0) \
-         order by accepted, hostname, uid offset $3 limit $4"
+         order by accepted, hostname, uid offset $3 limit $4",
+        columns()
     );
     let found = rows(tx, &sql, &[&account, &text, &offset, &most]).await?;
     found.iter().map(listed).collect()
@@ -136,7 +141,10 @@ pub async fn count(tx: &Tx<'_>, account: i64) -> Result<i64> {
 ///
 /// The database's.
 pub async fn host(tx: &Tx<'_>, account: i64, uid: Uuid) -> Result<Option<Listed>> {
-    let sql = format!("select {LISTED} from wsl_host where account_id = $1 and uid = $2");
+    let sql = format!(
+        "select {} from wsl_host where account_id = $1 and uid = $2",
+        columns()
+    );
     let row = find(tx, &sql, &[&account, &uid]).await?;
     row.as_ref().map(listed).transpose()
 }
@@ -170,9 +178,10 @@ pub struct Numbered {
 /// The database's.
 pub async fn these(tx: &Tx<'_>, account: i64, uids: &[Uuid]) -> Result<Vec<Numbered>> {
     let sql = format!(
-        "select {LISTED}, number, stream is null \
+        "select {}, number, stream is null \
              and coalesce(disconnected_at, registered_at) < now() - interval '5 minutes' \
-         from wsl_host where account_id = $1 and uid = any($2)"
+         from wsl_host where account_id = $1 and uid = any($2)",
+        columns()
     );
     let mut found = Vec::new();
     for row in rows(tx, &sql, &[&account, &uids]).await? {
@@ -242,16 +251,19 @@ pub async fn children(tx: &Tx<'_>, account: i64, uids: &[Uuid]) -> Result<Vec<Ti
 ///
 /// The database's.
 pub async fn instances(tx: &Tx<'_>, uid: Uuid) -> Result<Vec<Instance>> {
-    let sql = "select instance.id, name, version_id, running, managed, \
-                   to_char(since, 'YYYY-MM-DD HH24:MI:SS'), child.id, child.title, child.accepted \
-               from wsl_instance instance join wsl_host on uid = host_uid left join lateral ( \
-                   select id, title, accepted from computer \
-                   where hostagent_uid = host_uid::text and wsl_instance_id = instance.id \
-                       and account_id = wsl_host.account_id \
-                   order by accepted desc, id desc limit 1) child on true \
-               where host_uid = $1 order by instance.id";
+    let sql = format!(
+        "select instance.id, name, version_id, running, managed, {}, \
+             child.id, child.title, child.accepted \
+         from wsl_instance instance join wsl_host on uid = host_uid left join lateral ( \
+             select id, title, accepted from computer \
+             where hostagent_uid = host_uid::text and wsl_instance_id = instance.id \
+                 and account_id = wsl_host.account_id \
+             order by accepted desc, id desc limit 1) child on true \
+         where host_uid = $1 order by instance.id",
+        shown("since")
+    );
     let mut instances = Vec::new();
-    for row in rows(tx, sql, &[&uid]).await? {
+    for row in rows(tx, &sql, &[&uid]).await? {
         let computer = match row.try_get::<_, Option<i64>>(6)? {
             None => None,
             Some(id) => Some(Computer {
@@ -289,12 +301,14 @@ pub async fn order_count(tx: &Tx<'_>, uid: Uuid) -> Result<i64> {
 ///
 /// The database's.
 pub async fn ordered(tx: &Tx<'_>, uid: Uuid, offset: i64, most: i64) -> Result<Vec<Ordered>> {
-    let sql = "select request_id, kind, instance_id, state, left(error, 2000), \
-               to_char(created_at, 'YYYY-MM-DD HH24:MI:SS'), \
-               to_char(changed_at, 'YYYY-MM-DD HH24:MI:SS') \
-               from wsl_command where host_uid = $1 order by number desc offset $2 limit $3";
+    let sql = format!(
+        "select request_id, kind, instance_id, state, left(error, 2000), {}, {} \
+         from wsl_command where host_uid = $1 order by number desc offset $2 limit $3",
+        shown("created_at"),
+        shown("changed_at")
+    );
     let mut ordered = Vec::new();
-    for row in rows(tx, sql, &[&uid, &offset, &most]).await? {
+    for row in rows(tx, &sql, &[&uid, &offset, &most]).await? {
         ordered.push(Ordered {
             request_id: row.try_get(0)?,
             kind: row.try_get(1)?,

@@ -6,6 +6,7 @@
 
 use gateway_fuzz::bpickle::{Limits, Value};
 use gateway_fuzz::domain::exchange::{Request, type_said};
+use gateway_fuzz::domain::fields::Rows;
 use gateway_fuzz::domain::message::{Refusal, read};
 use gateway_fuzz::domain::register::Register;
 use gateway_fuzz::domain::types::ACCEPTED;
@@ -22,14 +23,14 @@ fuzz_target!(|data: &[u8]| {
             continue;
         };
         let _ = Register::read(value);
-        let _ = read(value);
+        let _ = read(value, &mut Rows::default());
         let Value::Dict(fields) = value else {
             continue;
         };
         for message_type in ACCEPTED {
             let mut fields = fields.clone();
             fields.insert("type".into(), message_type.into());
-            assert_ne!(read(&Value::Dict(fields)), Err(Refusal::Type));
+            assert_ne!(read(&Value::Dict(fields), &mut Rows::default()), Err(Refusal::Type));
         }
     }
 });

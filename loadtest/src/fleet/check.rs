@@ -274,9 +274,11 @@ async fn known(client: &Client, ours: &Ours<'_>) -> anyhow::Result<HashMap<Strin
             known.addresses.push(row.try_get(1)?);
         }
     }
-    let sql = "select secure_id::text, activity.id, type, fields, status, result_text \
-               from activity join computer on computer.id = computer_id \
-               where title like $1 order by activity.id";
+    let sql = "select secure_id::text, one.id, one.type, coalesce(one.fields, parent.fields), \
+                   one.status, one.result_text \
+               from activity one join computer on computer.id = one.computer_id \
+               left join activity parent on parent.id = one.parent_id \
+               where title like $1 order by one.id";
     for row in client.query(sql, &[&titles]).await? {
         let secure: String = row.try_get(0)?;
         if let Some(known) = known.get_mut(&secure) {

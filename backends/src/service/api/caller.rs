@@ -10,13 +10,15 @@ use serde_json::{Value, json};
 
 use super::Desk;
 use super::ROWS_MAX;
+use super::meant;
+use super::named::named;
 use super::package_order::window;
 use super::refusal::{Answer, Mistakes, Refusal};
 use super::view;
 use crate::domain::person::{Person, Role};
 use crate::domain::signature::{Parameters, parameters};
 use crate::domain::{query::Query, token};
-use crate::service::session_cookie::{cookie, digest_of, is_of_tls, is_ours};
+use crate::service::session_cookie::{cookie, digest_of, is_of_tls, is_ours, says_where_from};
 use crate::store;
 use crate::store::group::Timing;
 
@@ -113,9 +115,13 @@ impl FromRequest<Desk> for Asked {
         // A `+` of a query is a space, as browsers and most libraries write it.
         let query = head.uri.query().unwrap_or_default().replace('+', "%20");
         let query = parameters(&query).map_err(|told| Refusal::argument("InvalidQuery", told))?;
+        let most = desk.settings.body_bytes_max;
         let body = match changes {
             false => Value::Null,
-            true => json_body(&head.headers, body, desk.settings.body_bytes_max).await?,
+            true if by_session && !says_where_from(&head.headers) => {
+                json_body(&head.headers, body, most).await?
+            }
+            true => body_or_none(&head.headers, body, most).await?,
         };
         let url = url(&head.headers, &head.extensions, head.uri.path());
         Ok(Self {
@@ -138,6 +144,28 @@ fn url(headers: &HeaderMap, extensions: &axum::http::Extensions, path: &str) -> 
     format!("{scheme}://{host}{path}")
 }
 
+fn not_json() -> Refusal {
+    let message = "Content-Type must be application/json";
+    let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    Refusal::new(status, "UnsupportedMediaType", message)
+}
+
+/// The JSON of a body as [`json_body`] reads it. Who sends none needs not say what it is, as clients do where
+/// none is described.
+///
+/// # Errors
+///
+/// It is something else, or too much.
+async fn body_or_none(headers: &HeaderMap, body: Body, most: usize) -> Answer<Value> {
+    if headers.contains_key(header::CONTENT_TYPE) {
+        return json_body(headers, body, most).await;
+    }
+    match to_bytes(body, 0).await {
+        Ok(_) => Ok(json!({})),
+        Err(_) => Err(not_json()),
+    }
+}
+
 /// The JSON of a body that says it is JSON. Nothing at all is an empty object.
 ///
 /// # Errors
@@ -148,9 +176,7 @@ pub async fn json_body(headers: &HeaderMap, body: Body, most: usize) -> Answer<V
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     if !kind.eq_ignore_ascii_case("application/json") {
-        let message = "Content-Type must be application/json";
-        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        return Err(Refusal::new(status, "UnsupportedMediaType", message));
+        return Err(not_json());
     }
     let body = to_bytes(body, most).await.map_err(|_| {
         let message = format!("the body has more than {most} bytes, or did not arrive");
@@ -306,6 +332,15 @@ impl Asked {
         text_of(&self.body, name)
     }
 
+    /// A text of one name, of the body; an empty one is none.
+    ///
+    /// # Errors
+    ///
+    /// It is something else, or too long.
+    pub fn name(&self, parameter: &str) -> Answer<Option<&str>> {
+        named(parameter, self.text(parameter)?)
+    }
+
     /// A text of the body that must be there.
     ///
     /// # Errors
@@ -375,6 +410,18 @@ impl Asked {
                 let numbers: Option<Vec<i64>> = list.iter().map(Value::as_i64).collect();
                 numbers.ok_or_else(told)
             }
+        }
+    }
+
+    /// The computers that `computer_ids` of the body names, each once; at least one.
+    ///
+    /// # Errors
+    ///
+    /// It is missing, or something else, or they are too many.
+    pub fn computer_ids(&self) -> Answer<Vec<i64>> {
+        match meant::each_once(self.numbers("computer_ids")?)? {
+            ids if ids.is_empty() => Err(Refusal::missing("computer_ids")),
+            ids => Ok(ids),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::domain::person::Person;
 use crate::store::listing::{self, Computer, Interface, Upgrades};
 use crate::store::search::Member;
 use crate::store::wsl_page::{self, Numbered, Tie};
-use crate::store::{self, Result, Tx};
+use crate::store::{Result, Tx};
 
 /// What is told of computers beyond the usual.
 #[derive(Clone, Copy, Debug, Default)]
@@ -226,7 +226,6 @@ impl Families {
     }
 
     async fn with_hosts(tx: &Tx<'_>, account: i64, uids: &[Uuid], ties: Vec<Tie>) -> Result<Self> {
-        store::page::in_utc(tx).await?;
         let mut all: Vec<Uuid> = ties.iter().map(|tie| tie.host).collect();
         all.extend(uids);
         all.sort_unstable();

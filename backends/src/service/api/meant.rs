@@ -1,6 +1,6 @@
 //! Of which computers is something ordered? Of some, and not of more than one call may.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::refusal::{Answer, Refusal};
 use crate::domain::order::Order;
@@ -22,23 +22,55 @@ pub async fn by_query(tx: &Tx<'_>, account: i64, query: &Query) -> Answer<Vec<i6
     few(ids)
 }
 
-/// Those of these numbers that are accepted computers of an account, each once.
+/// Those of these numbers that are accepted computers of an account.
 ///
 /// # Errors
 ///
 /// None or too many; the database's.
-pub async fn these(tx: &Tx<'_>, account: i64, mut ids: Vec<i64>) -> Answer<Vec<i64>> {
-    ids.sort_unstable();
-    ids.dedup();
-    few(store::listing::known(tx, account, &ids, true).await?)
+pub async fn these(tx: &Tx<'_>, account: i64, ids: &[i64]) -> Answer<Vec<i64>> {
+    few(store::listing::known(tx, account, ids, true).await?)
 }
 
-/// Which computer each of those who wait takes the place of: no two the same one's.
+/// These numbers of computers, each once and in order.
 ///
 /// # Errors
 ///
-/// Two do.
-pub fn places(existing: BTreeMap<i64, i64>) -> Answer<BTreeMap<i64, i64>> {
+/// They are too many.
+pub fn each_once(mut ids: Vec<i64>) -> Answer<Vec<i64>> {
+    ids.sort_unstable();
+    ids.dedup();
+    match i64::try_from(ids.len()).is_ok_and(|count| count <= COMPUTERS_MAX) {
+        true => Ok(ids),
+        false => {
+            let message = format!("at most {COMPUTERS_MAX} computers at once: name fewer");
+            Err(Refusal::argument("InvalidParameter", message))
+        }
+    }
+}
+
+/// The first of these numbers that is no accepted computer of an account; None where all are.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn missing(tx: &Tx<'_>, account: i64, ids: &[i64]) -> Answer<Option<i64>> {
+    let known = store::listing::known(tx, account, ids, true).await?;
+    let known: HashSet<i64> = known.into_iter().collect();
+    Ok(ids.iter().find(|id| !known.contains(id)).copied())
+}
+
+/// Which computer each of those who wait takes the place of: no two the same one's, and nobody's who is not
+/// among these.
+///
+/// # Errors
+///
+/// Two do, or one does who is not among these.
+pub fn places(ids: &[i64], existing: BTreeMap<i64, i64>) -> Answer<BTreeMap<i64, i64>> {
+    let meant: HashSet<&i64> = ids.iter().collect();
+    if let Some(stranger) = existing.keys().find(|id| !meant.contains(id)) {
+        let message = format!("`existing_ids` names {stranger}, which is not among `computer_ids`");
+        return Err(Refusal::argument("InvalidParameter", message));
+    }
     let places: BTreeSet<&i64> = existing.values().collect();
     match places.len() == existing.len() {
         true => Ok(existing),

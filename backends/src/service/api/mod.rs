@@ -30,6 +30,7 @@ mod caller;
 mod legacy;
 mod machine;
 mod meant;
+mod named;
 mod package_order;
 mod refusal;
 mod script_text;
@@ -46,6 +47,8 @@ pub const SERVICE: Service = Service {
 
 /// Most computers, activities and so on of one answer.
 const ROWS_MAX: i64 = 1000;
+/// Most computers of one answer that tells what they are made of, up to 1 MiB of each.
+const HARDWARE_ROWS_MAX: i64 = 50;
 /// Most computers whose packages are looked for by a query.
 const SEARCHED_MAX: i64 = 100_000;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::refusal::{Answer, Refusal};
 use crate::domain::order::{Order, Packages};
-use crate::domain::package_order::{Deed, NAMES_MAX, Policy, Wanted};
+use crate::domain::package_order::{Change, Deed, NAMES_MAX, Policy, Wanted};
 use crate::domain::person::Person;
 use crate::store::group::{self, Timing};
 use crate::store::{Tx, package};
@@ -41,7 +41,10 @@ pub fn wanted(
     if let Some(wrong) = names.iter().find(|name| !fits(name)) {
         return Err(unknown(wrong));
     }
+    let everything = names.is_empty() && !security_only;
     let policy = match policy {
+        // Which packages are replaced is the agent's choice then: with less it does nothing, and tells what it would do.
+        None if everything => Policy::AllowAll,
         // What a package needs comes with it; nothing goes that nobody named.
         None => Policy::AllowInstalls,
         Some(name) => Policy::named(name).ok_or_else(|| {
@@ -55,6 +58,24 @@ pub fn wanted(
         security_only,
         policy,
     })
+}
+
+/// Names that packages are looked for by; None where none is given.
+///
+/// # Errors
+///
+/// They are too many, or one is too long for a name.
+pub fn sought(names: Vec<String>) -> Answer<Option<Vec<String>>> {
+    let long = names.iter().any(|name| name.len() > NAME_BYTES_MAX);
+    match (names.len(), long) {
+        (0, _) => Ok(None),
+        (1..=NAMES_MAX, false) => Ok(Some(names)),
+        _ => {
+            let message =
+                format!("`names` is at most {NAMES_MAX} names of at most {NAME_BYTES_MAX} bytes");
+            Err(Refusal::argument("InvalidParameter", message))
+        }
+    }
 }
 
 /// Minutes over which deliveries are spread.
@@ -88,11 +109,10 @@ pub async fn order(
     let chosen = chosen(tx, computers, wanted).await?;
     let summary = wanted.summary();
     let id = group::begin(tx, person, &summary, timing).await?;
-    for (ids, computers) in chosen {
+    for (change, computers) in chosen {
         let order = Order::Packages(Packages {
             summary: summary.clone(),
-            deed: wanted.deed,
-            ids,
+            change,
             policy: wanted.policy,
         });
         group::add(tx, person, id, &computers, &order, timing).await?;
@@ -101,8 +121,8 @@ pub async fn order(
     made.ok_or_else(|| Refusal::later("the order was not kept"))
 }
 
-/// Computers by what is ordered of them: numbers of packages, or None for all that can be upgraded.
-type Chosen = BTreeMap<Option<Vec<i64>>, Vec<i64>>;
+/// Computers by what is ordered of them, None for everything that can be upgraded.
+type Chosen = BTreeMap<Option<Change>, Vec<i64>>;
 
 async fn chosen(tx: &Tx<'_>, computers: &[i64], wanted: &Wanted) -> Answer<Chosen> {
     let mut chosen = Chosen::new();
@@ -122,8 +142,8 @@ async fn chosen(tx: &Tx<'_>, computers: &[i64], wanted: &Wanted) -> Answer<Chose
         for one in &candidates {
             missing.remove(one.name.as_str());
         }
-        for (computer, ids) in wanted.choose(&candidates) {
-            chosen.entry(Some(ids)).or_default().push(computer);
+        for (computer, change) in wanted.choose(&candidates) {
+            chosen.entry(Some(change)).or_default().push(computer);
         }
     }
     if let Some(name) = missing.first() {

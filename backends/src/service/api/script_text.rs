@@ -1,11 +1,9 @@
 //! What is a script? A title and a text whose first line names the interpreter.
 
+use super::named::titled;
 use super::refusal::{Answer, Refusal};
 use crate::domain::order::{NoScript, TIME_LIMIT_MAX, shebang};
-use crate::store::script::Script;
-
-/// Longest title, characters.
-const TITLE_CHARS_MAX: usize = 255;
+use crate::store::script::{New, Script};
 
 /// A script as it was written.
 pub struct Text {
@@ -51,31 +49,37 @@ impl Text {
             code: script.code.clone(),
         })
     }
-}
 
-/// A title of a script or a computer.
-///
-/// # Errors
-///
-/// It is empty or too long.
-pub fn titled(title: &str) -> Answer<String> {
-    let title = title.trim();
-    match title.chars().count() {
-        1..=TITLE_CHARS_MAX => Ok(title.to_owned()),
-        _ => {
-            let message = format!("a title has 1 to {TITLE_CHARS_MAX} characters");
-            Err(Refusal::argument("InvalidTitle", message))
+    /// A script of this text that is to be kept, run by this user, for at most so many seconds.
+    pub fn to_keep<'a>(
+        &'a self,
+        username: &'a str,
+        time_limit: i32,
+        access_group: &'a str,
+    ) -> New<'a> {
+        New {
+            title: &self.title,
+            interpreter: &self.interpreter,
+            code: &self.code,
+            username,
+            time_limit,
+            access_group,
         }
     }
 }
 
-/// Seconds that a script may take.
+/// Who runs a script, if nobody else is named.
+pub const USERNAME: &str = "root";
+/// Seconds that a script may take, if nothing else is asked for.
+pub const TIME_LIMIT: i32 = 300;
+
+/// Seconds that a script may take; without any, so many.
 ///
 /// # Errors
 ///
 /// It is no number, or out of its range.
-pub fn time_limit(told: Option<i64>) -> Answer<i32> {
-    let limit = told.and_then(|limit| i32::try_from(limit).ok());
+pub fn time_limit(told: Option<i64>, default: i32) -> Answer<i32> {
+    let limit = told.map_or(Some(default), |limit| i32::try_from(limit).ok());
     let limit = limit.filter(|limit| (1..=TIME_LIMIT_MAX).contains(limit));
     limit.ok_or_else(|| {
         let message = format!("`time_limit` is a number of seconds from 1 to {TIME_LIMIT_MAX}");

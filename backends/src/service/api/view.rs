@@ -69,8 +69,8 @@ pub fn activity(one: &Activity) -> Value {
     view
 }
 
-/// A group with how its children stand.
-pub fn parent(one: &Activity) -> Value {
+/// An activity with how many children it has, and how these stand: none where it is no group.
+pub fn whole(one: &Activity) -> Value {
     let mut view = activity(one);
     let total: i64 = one.children.iter().map(|(_, count)| *count).sum();
     let statuses: Map<String, Value> = one
@@ -80,7 +80,13 @@ pub fn parent(one: &Activity) -> Value {
         .collect();
     view["children_count"] = json!(total);
     view["children_statuses"] = statuses.into();
-    view["computer_count"] = json!(total);
+    view
+}
+
+/// A group with how its children stand; each is of a computer of its own.
+pub fn parent(one: &Activity) -> Value {
+    let mut view = whole(one);
+    view["computer_count"] = view["children_count"].clone();
     view
 }
 

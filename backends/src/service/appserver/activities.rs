@@ -142,8 +142,9 @@ async fn fetch(
     part: &mut Part<'_>,
 ) -> Result<Found, Error> {
     let account = session.person.account;
-    let (count, activities) = store::group::list(tx, account, wanted, part.from, part.most).await?;
-    part.more = part.from + part.most < count;
+    let fetched = part.fetched();
+    let mut activities = store::group::list(tx, account, wanted, part.from, fetched).await?;
+    part.cut(&mut activities);
     let computers = activities.iter().filter_map(|one| one.computer);
     let ids: Vec<i64> = computers.chain(wanted.computer).collect();
     let titles = store::page::titles(tx, account, &ids).await?;

@@ -53,7 +53,7 @@ async fn list(
     Query(asked): Query<AskedOfList>,
 ) -> Result<Html<String>, Error> {
     let mut connection = desk.store.connection().await?;
-    let tx = store::page::begin(&mut connection).await?;
+    let tx = store::begin(&mut connection).await?;
     let terms = [("tag", asked.tag.as_str()), ("text", asked.text.as_str())];
     let mut part = Part::new("/computers", &terms, asked.from);
     let sought = Sought::accepted(&asked.tag, &asked.text);
@@ -122,7 +122,7 @@ async fn one(
 ) -> Result<Html<String>, Error> {
     let id: i64 = id.parse().map_err(|_| Error::NotFound)?;
     let mut connection = desk.store.connection().await?;
-    let tx = store::page::begin(&mut connection).await?;
+    let tx = store::begin(&mut connection).await?;
     let detail = store::page::computer(&tx, session.person.account, id).await?;
     let computer = Computer {
         detail: detail.ok_or(Error::NotFound)?,
@@ -291,7 +291,7 @@ async fn interfaces(
 ) -> Result<Html<String>, Error> {
     let id: i64 = id.parse().map_err(|_| Error::NotFound)?;
     let mut connection = desk.store.connection().await?;
-    let tx = store::page::begin(&mut connection).await?;
+    let tx = store::begin(&mut connection).await?;
     let detail = store::page::computer(&tx, session.person.account, id).await?;
     let detail = detail.ok_or(Error::NotFound)?;
     let path = format!("/computers/{id}/interfaces");

@@ -48,7 +48,7 @@ async fn list(
     Query(asked): Query<AskedOfList>,
 ) -> Result<Html<String>, Error> {
     let mut connection = desk.store.connection().await?;
-    let tx = store::page::begin(&mut connection).await?;
+    let tx = store::begin(&mut connection).await?;
     let terms = [("text", asked.text.as_str())];
     let mut part = Part::new("/hosts", &terms, asked.from);
     let account = session.person.account;
@@ -91,7 +91,7 @@ async fn one(
 ) -> Result<Html<String>, Error> {
     let uid = Uuid::try_parse(&uid).map_err(|_| Error::NotFound)?;
     let mut connection = desk.store.connection().await?;
-    let tx = store::page::begin(&mut connection).await?;
+    let tx = store::begin(&mut connection).await?;
     let host = wsl_page::host(&tx, session.person.account, uid).await?;
     let host = host.ok_or(Error::NotFound)?;
     let path = format!("/hosts/{uid}");
@@ -239,7 +239,7 @@ async fn sure(
     guard::may(&session, role(&asked.what))?;
     let uid = Uuid::try_parse(&uid).map_err(|_| Error::NotFound)?;
     let mut connection = desk.store.connection().await?;
-    let tx = store::page::begin(&mut connection).await?;
+    let tx = store::begin(&mut connection).await?;
     let host = wsl_page::host(&tx, session.person.account, uid).await?;
     let Listed { hostname, .. } = host.ok_or(Error::NotFound)?;
     let (title, what, yes) = match asked.what.as_str() {

@@ -32,7 +32,7 @@ async fn list(
     Query(asked): Query<Asked>,
 ) -> Result<Html<String>, Error> {
     let mut connection = desk.store.connection().await?;
-    let tx = store::page::begin(&mut connection).await?;
+    let tx = store::begin(&mut connection).await?;
     let mut part = Part::new("/pending", &[], asked.from);
     let (account, sought) = (session.person.account, Sought::waiting());
     let mut rows = store::page::computers(&tx, account, &sought, part.from, part.fetched()).await?;

@@ -13,7 +13,7 @@ use super::keys::Keys;
 use super::report;
 use crate::bpickle::{self, Limits, Value, write};
 use crate::domain::exchange::{Answer, Holder, Known, Request, Said, holder, say, type_said};
-use crate::domain::fields::NAME_CHARS_MAX;
+use crate::domain::fields::{NAME_CHARS_MAX, Rows};
 use crate::domain::message::{self, type_of};
 use crate::domain::register::{Decision, Register, decide};
 use crate::domain::report::Anew;
@@ -59,10 +59,17 @@ pub struct Tally {
     invalid: u64,
     not_taken: u64,
     late: u64,
+    left_out: u64,
     decisions: Vec<&'static str>,
 }
 
 impl Tally {
+    /// Nothing of a request is taken but this one message, if it is there.
+    fn beside(&mut self, request: &Request, taken: Option<&Said>) {
+        let all = request.messages.len() + request.left;
+        self.not_taken += (all - usize::from(taken.is_some())) as u64;
+    }
+
     /// Adds it to the metrics; only when all of it is stored.
     pub fn count(&self, metrics: &Metrics) {
         for (end, count) in [
@@ -74,6 +81,7 @@ impl Tally {
         ] {
             metrics.messages.with_label_values(&[end]).inc_by(count);
         }
+        metrics.rows_left_out.inc_by(self.left_out);
         for decision in &self.decisions {
             metrics.registrations.with_label_values(&[decision]).inc();
         }
@@ -96,10 +104,7 @@ pub async fn exchange(
     let tx = store::begin(&mut connection).await?;
     let server = store::computer::server_identity(&tx).await?;
     let mut tally = Tally::default();
-    let registers = request
-        .messages
-        .iter()
-        .any(|one| type_said(one) == "register");
+    let registers = request.registration(settings.messages_max).is_some();
     let (answer, end) = match visitor.identity {
         // Told so, it forgets that identity and registers here; otherwise it would wait for ever.
         None if visitor.foreign && !registers => (
@@ -107,7 +112,7 @@ pub async fn exchange(
             "unknown",
         ),
         None => {
-            let messages = stranger(&tx, keys, &request, &mut tally).await?;
+            let messages = stranger(&tx, settings, keys, &request, &mut tally).await?;
             (Answer::to_stranger(server, messages), "stranger")
         }
         Some(identity) => match store::computer::lock(&tx, identity).await? {
@@ -131,32 +136,31 @@ pub async fn exchange(
     Ok(Done { answer, end, tally })
 }
 
-/// Somebody without an identity: only a registration is taken. Reports of an identity that is lost
-/// may come here, too; nobody knows whose they are.
+/// Somebody without an identity: only a registration is taken, and only one, so that nobody makes many computers in one
+/// request, nor holds their account for long. Reports of an identity that is lost may come here, too; nobody knows whose they
+/// are.
 async fn stranger(
     tx: &Tx<'_>,
+    settings: &MessageSystem,
     keys: &Keys,
     request: &Request,
     tally: &mut Tally,
 ) -> Result<Vec<Value>, Error> {
     let mut messages = Vec::new();
-    for said in &request.messages {
-        if type_said(said) != "register" {
-            tally.not_taken += 1;
-            continue;
+    let said = request.registration(settings.messages_max);
+    tally.beside(request, said);
+    match said.map(registration) {
+        None => {}
+        Some(Ok(register)) => {
+            tally.stored += 1;
+            let (message, decision) = registered(tx, keys, request, &register).await?;
+            tally.decisions.push(decision);
+            messages.push(message);
         }
-        match registration(said) {
-            Ok(register) => {
-                tally.stored += 1;
-                let (message, decision) = registered(tx, keys, request, &register).await?;
-                tally.decisions.push(decision);
-                messages.push(message);
-            }
-            Err(why) => {
-                warn!(why, "a registration that cannot be read");
-                tally.invalid += 1;
-                tally.decisions.push("invalid");
-            }
+        Some(Err(why)) => {
+            warn!(why, "a registration that cannot be read");
+            tally.invalid += 1;
+            tally.decisions.push("invalid");
         }
     }
     let wanted = types::digest(types::taken(false));
@@ -180,7 +184,7 @@ async fn registered(
     request: &Request,
     register: &Register,
 ) -> Result<(Value, &'static str), Error> {
-    let account = keys.account(tx, &register.account).await?;
+    let account = keys.locked(tx, register).await?;
     let decision = decide(account.as_ref(), register.key.as_deref());
     let accepted = decision == Decision::Accept;
     let account = match account {
@@ -396,12 +400,10 @@ impl Desk<'_, '_> {
         tally: &mut Tally,
     ) -> Result<(Answer, &'static str), Error> {
         let mut wishes = Wishes::default();
-        for said in &request.messages {
-            if type_said(said) == "register" {
-                self.take(said, tally, &mut wishes).await?;
-            } else {
-                tally.not_taken += 1;
-            }
+        let said = request.registration(self.settings.messages_max);
+        tally.beside(request, said);
+        if let Some(said) = said {
+            self.take(said, tally, &mut wishes).await?;
         }
         let ids = self.ids();
         let message = wishes.set_id.then(|| say::set_id(ids.secure, ids.insecure));
@@ -439,8 +441,10 @@ impl Desk<'_, '_> {
                     .await;
             }
         };
-        match message::read(value) {
+        let mut rows = Rows::default();
+        match message::read(value, &mut rows) {
             Ok(message) => {
+                self.left_out(value, &rows, tally);
                 let at = report::made_at(value, SystemTime::now());
                 wishes.packages |= message.changes_packages();
                 let reply = report::store(self.tx, id, message, at).await?;
@@ -454,6 +458,17 @@ impl Desk<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Rows of a message that is stored without them.
+    fn left_out(&self, message: &Value, rows: &Rows, tally: &mut Tally) {
+        let Some(why) = rows.why() else {
+            return;
+        };
+        let (computer, left_out) = (self.ids().id, rows.left_out());
+        let message_type = type_of(message);
+        warn!(computer, message_type, left_out, %why, "stored without rows that do not fit");
+        tally.left_out += left_out;
     }
 
     /// A message that is taken and says nothing that can be stored.
@@ -476,7 +491,7 @@ impl Desk<'_, '_> {
     ) -> Result<(), Error> {
         let id = self.ids().id;
         store::computer::describe(self.tx, id, register).await?;
-        let account = self.keys.account(self.tx, &register.account).await?;
+        let account = self.keys.account(self.tx, register).await?;
         let account = account.filter(|account| account.id == self.computer.account);
         let right = decide(account.as_ref(), register.key.as_deref()) == Decision::Accept;
         if right && !wishes.accepted {

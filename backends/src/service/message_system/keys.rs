@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::bpickle::Value;
 use crate::domain::exchange::Request;
 use crate::domain::message::type_of;
 use crate::domain::register::{Account, Register};
@@ -12,47 +13,116 @@ use crate::error::Error;
 use crate::secret::Secrets;
 use crate::store::{self, Tx};
 
-/// Accounts of one exchange; more are of somebody who guesses.
+/// Accounts of one exchange whose keys are asked for; more are of somebody who guesses.
 const ACCOUNTS_MAX: usize = 4;
 
-/// The registration keys of the accounts that an exchange names along with a key.
+/// The registration keys of the accounts that an exchange names along with a key; None where one has none.
 #[derive(Default)]
-pub struct Keys(BTreeMap<String, Arc<str>>);
+pub struct Keys(BTreeMap<String, Option<Arc<str>>>);
 
 impl Keys {
-    /// Looks at the registrations of a request, and asks where one shows a key.
+    /// Looks at the registrations of a request, of a stranger's at the one that counts first, and asks where one shows a key.
     ///
     /// # Errors
     ///
     /// A secret cannot be told now: nobody may be let in or refused.
-    pub async fn of(request: &Request, secrets: &Secrets) -> Result<Self, Error> {
+    pub async fn of(request: &Request, most: usize, secrets: &Secrets) -> Result<Self, Error> {
         let mut keys = BTreeMap::new();
-        let registers = request.messages.iter().flatten();
-        let registers = registers.filter(|value| type_of(value) == "register");
-        for value in registers.take(ACCOUNTS_MAX) {
+        for value in registrations(request, most) {
             let Ok(register) = Register::read(value) else {
                 continue;
             };
             if register.key.is_none() || keys.contains_key(&register.account) {
                 continue;
             }
-            if let Some(key) = secrets.registration_key(&register.account).await? {
-                keys.insert(register.account, key);
-            }
+            let key = secrets.registration_key(&register.account).await?;
+            keys.insert(register.account, key);
         }
         Ok(Self(keys))
     }
 
-    /// The account of this name with its key, locked.
+    /// The account that a registration names with its key, locked: it comes before any of its computers.
     ///
     /// # Errors
     ///
     /// The database's.
-    pub async fn account(&self, tx: &Tx<'_>, name: &str) -> Result<Option<Account>, Error> {
-        let mut account = store::account::lock(tx, name).await?;
-        if let (Some(account), Some(key)) = (&mut account, self.0.get(name)) {
+    pub async fn locked(&self, tx: &Tx<'_>, register: &Register) -> Result<Option<Account>, Error> {
+        let account = store::account::lock(tx, &register.account).await?;
+        Ok(self.with_key(account, register))
+    }
+
+    /// As [`Keys::locked`], not locked: whoever holds a computer must not wait for its account, which a registration holds
+    /// that waits for the computer.
+    ///
+    /// # Errors
+    ///
+    /// The database's.
+    pub async fn account(
+        &self,
+        tx: &Tx<'_>,
+        register: &Register,
+    ) -> Result<Option<Account>, Error> {
+        let account = store::account::find(tx, &register.account).await?;
+        Ok(self.with_key(account, register))
+    }
+
+    /// The account as whoever shows a key meets it. One whose key nobody asked for is none: no key could be told wrong.
+    fn with_key(&self, account: Option<Account>, register: &Register) -> Option<Account> {
+        if register.key.is_none() {
+            return account;
+        }
+        let asked = self.0.get(&register.account)?;
+        let mut account = account?;
+        if let Some(key) = asked {
             account.key = Some(key.to_string());
         }
-        Ok(account)
+        Some(account)
+    }
+}
+
+/// Those whose keys may count. The one that counts first may come twice.
+fn registrations(request: &Request, most: usize) -> Vec<&Value> {
+    let others = request.messages.iter().take(most).rev();
+    let all = request.registration(most).into_iter().chain(others);
+    let registers = all.flatten().filter(|one| type_of(one) == "register");
+    registers.take(1 + ACCOUNTS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::register::{Decision, decide};
+
+    #[test]
+    fn a_key_that_was_not_compared_lets_nobody_in_and_nobody_wait() {
+        let keys = Keys(BTreeMap::from([
+            ("keyed".to_owned(), Some(Arc::from("right"))),
+            ("open".to_owned(), None),
+        ]));
+        for (account, shown, decision) in [
+            ("keyed", Some("right"), Decision::Accept),
+            ("keyed", Some("wrong"), Decision::UnknownAccount),
+            ("keyed", None, Decision::Wait),
+            ("open", Some("any"), Decision::Wait),
+            ("fifth", Some("any"), Decision::UnknownAccount),
+            ("fifth", None, Decision::Wait),
+        ] {
+            let key = shown.map_or(Value::Null, Value::from);
+            let value = Value::dict([
+                ("account_name", account.into()),
+                ("computer_title", "z".into()),
+                ("registration_password", key),
+            ]);
+            let register = Register::read(&value).expect("valid");
+            let found = Account {
+                id: 1,
+                key: None,
+                auto_accept: true,
+                pending_max: 10,
+            };
+            let found = keys.with_key(Some(found), &register);
+            let decided = decide(found.as_ref(), register.key.as_deref());
+            assert_eq!(decided, decision, "{account} {shown:?}");
+        }
     }
 }

@@ -7,40 +7,57 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 
+use self::room::{Room, Share};
 use super::Service;
-use crate::bpickle::Limits;
+use crate::bpickle::{Limits, weight, weight_max};
 use crate::domain::exchange as said;
 use crate::error::Error;
 use crate::front;
 use crate::metrics::Metrics;
 use crate::secret::Secrets;
 use crate::serve::{Ground, Live};
-use crate::settings::MessageSystem;
+use crate::settings::{MessageSystem, Shared, Wrong};
 use crate::store::{self, Store};
 use crate::stub;
 
+mod body;
 mod exchange;
 mod keys;
 mod report;
+mod room;
 
 /// The message system: where agents report and get their orders.
 pub const SERVICE: Service = Service {
     name: "message-system",
     routes: stub::routes,
     open: Some(|ground| async { Ok(open(ground)) }.boxed()),
-    check: None,
+    check: Some(check),
 };
 
 /// Bodies above this are read beside the other requests, bytes.
 const ASIDE_BYTES: usize = 256 * 1024;
+
+/// Is there memory for one request, however large it is and whatever it says?
+fn check(shared: &Shared) -> Vec<Wrong> {
+    let settings = &shared.message_system;
+    let bytes = settings.body_bytes_max;
+    let least = bytes.saturating_add(weight_max(bytes, Limits::default()));
+    if settings.memory_bytes_max >= least {
+        return Vec::new();
+    }
+    let (section, key) = ("message_system", "memory_bytes_max");
+    let what = format!(
+        "`{key}` is at least {least}: what one request of `body_bytes_max` may take when it is read"
+    );
+    vec![Wrong { section, key, what }]
+}
 
 #[derive(Clone)]
 struct Desk {
@@ -48,6 +65,7 @@ struct Desk {
     secrets: Secrets,
     metrics: Metrics,
     settings: MessageSystem,
+    room: Room,
     free: Arc<Semaphore>,
 }
 
@@ -57,6 +75,7 @@ fn open(ground: Ground) -> Live {
         store: ground.store.clone(),
         secrets: ground.secrets.clone(),
         metrics: ground.metrics.clone(),
+        room: Room::new(settings.memory_bytes_max),
         free: Arc::new(Semaphore::new(settings.exchanges_max)),
         settings,
     };
@@ -78,6 +97,7 @@ async fn converse(State(desk): State<Desk>, request: Request) -> Result<Response
     let end = match &answered {
         Ok((_, end)) => end,
         Err(Error::Busy) => "busy",
+        Err(Error::Refused(StatusCode::REQUEST_TIMEOUT, _)) => "late",
         Err(Error::Store(_) | Error::Secret(_)) => "failed",
         Err(_) => "malformed",
     };
@@ -88,18 +108,22 @@ async fn converse(State(desk): State<Desk>, request: Request) -> Result<Response
 }
 
 async fn answer(desk: &Desk, request: Request) -> Result<(Vec<u8>, &'static str), Error> {
-    // Held while the body comes, too: this is what bounds the memory of a worker.
-    let _place = desk.free.try_acquire().map_err(|_| Error::Busy)?;
+    if desk.free.available_permits() == 0 {
+        return Err(Error::Busy);
+    }
     let (head, body) = request.into_parts();
-    let body = whole(&head.headers, body, desk.settings.body_bytes_max).await?;
-    let request = parse(body).await?;
+    // What comes in is bounded by its bytes and by its time, and takes nobody's place before it is there.
+    let mut share = desk.room.share();
+    let body = body::whole(&desk.settings, &head.headers, body, &mut share).await?;
+    let _place = desk.free.try_acquire().map_err(|_| Error::Busy)?;
+    let (request, _share) = parse(body, share).await?;
     let shown = text(&head.headers, "x-computer-id");
     let visitor = exchange::Visitor {
         identity: said::identity(shown),
         foreign: said::is_foreign(shown),
         token: text(&head.headers, "x-exchange-token").map(str::to_owned),
     };
-    let keys = keys::Keys::of(&request, &desk.secrets).await?;
+    let keys = keys::Keys::of(&request, desk.settings.messages_max, &desk.secrets).await?;
     let done = exchange::exchange(&desk.store, &desk.settings, &keys, visitor, request).await?;
     done.tally.count(&desk.metrics);
     Ok((done.answer.write(), done.end))
@@ -109,32 +133,20 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-async fn whole(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Error> {
-    let announced = text(headers, "content-length").and_then(|text| text.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > most as u64) {
-        return Err(Error::TooLarge(most));
-    }
-    to_bytes(body, most).await.map_err(|cause| {
-        let mut source = std::error::Error::source(&cause);
-        while let Some(inner) = source {
-            if inner.is::<http_body_util::LengthLimitError>() {
-                return Error::TooLarge(most);
-            }
-            source = inner.source();
-        }
-        Error::Malformed(cause.to_string())
-    })
-}
-
-async fn parse(body: Bytes) -> Result<said::Request, Error> {
-    let read = |body: Bytes| {
-        said::Request::read(&body, Limits::default())
-            .map_err(|problem| Error::Malformed(problem.to_string()))
+/// Reads a request, when there is room for what may become of it. What is in it lives as long as its share.
+async fn parse(body: Vec<u8>, mut share: Share) -> Result<(said::Request, Share), Error> {
+    let aside = body.len() > ASIDE_BYTES;
+    let read = move || {
+        let limits = Limits::default();
+        share.grow(weight(&body, limits))?;
+        let request = said::Request::read(&body, limits)
+            .map_err(|problem| Error::Malformed(problem.to_string()))?;
+        Ok((request, share))
     };
-    if body.len() <= ASIDE_BYTES {
-        return read(body);
+    if !aside {
+        return read();
     }
-    let reading = tokio::task::spawn_blocking(move || read(body));
+    let reading = tokio::task::spawn_blocking(read);
     reading
         .await
         .unwrap_or_else(|_| Err(Error::Malformed("the reader gave up".to_owned())))
@@ -158,5 +170,26 @@ async fn attachment(
     match content {
         Some(content) => Ok(([(header::CONTENT_TYPE, kind)], content).into_response()),
         None => Err(Error::NotFound),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_does_not_hold_one_request_is_a_mistake() {
+        let read = |memory: &str| {
+            let variables = [
+                ("BACKENDS_MESSAGE_SYSTEM__BODY_BYTES_MAX", "1000000"),
+                ("BACKENDS_MESSAGE_SYSTEM__MEMORY_BYTES_MAX", memory),
+            ];
+            let variables = variables.map(|(name, value)| (name.into(), value.into()));
+            Shared::read(None, variables, &[check]).map(|_| ())
+        };
+        assert_eq!(read("66000000"), Ok(()));
+        let problems = read("65999999").expect_err("too little");
+        assert!(problems.contains("at least 66000000"), "{problems}");
+        assert!(Shared::read(None, [], &[check]).is_ok(), "the defaults");
     }
 }

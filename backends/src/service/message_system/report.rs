@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use crate::bpickle::{self, Limits, Value};
 use crate::domain::fields::time;
 use crate::domain::message::Message;
-use crate::domain::package::package_ids;
+use crate::domain::package::{Package, package_ids};
 use crate::domain::report::{Anew, OperationResult};
 use crate::store::{Result, Tx, activity, computer, network, package, report};
 
@@ -31,10 +31,19 @@ pub async fn store(
 ) -> Result<Option<Value>> {
     let (request, ids) = match message {
         Message::UnknownHashes(asked) => (asked.request, package::ids(tx, &asked.hashes).await?),
-        Message::AddPackages(told) => (told.request, package::add(tx, &told.packages).await?),
+        Message::AddPackages(told) => (told.request, add(tx, told.packages).await?),
         message => return keep(tx, id, message, at).await.map(|()| None),
     };
     Ok(Some(package_ids(request, &ids)))
+}
+
+/// The numbers of described packages in their places; none in the place of one that did not fit.
+async fn add(tx: &Tx<'_>, told: Vec<Option<Package>>) -> Result<Vec<Option<i64>>> {
+    let fit: Vec<bool> = told.iter().map(Option::is_some).collect();
+    let packages: Vec<Package> = told.into_iter().flatten().collect();
+    let mut ids = package::add(tx, &packages).await?.into_iter();
+    let place = |fits: bool| if fits { ids.next().flatten() } else { None };
+    Ok(fit.into_iter().map(place).collect())
 }
 
 async fn keep(tx: &Tx<'_>, id: i64, message: Message, at: SystemTime) -> Result<()> {

@@ -35,8 +35,7 @@ async fn get(asked: Asked) -> Answer<Value> {
     mistakes.none()?;
     let mut connection = asked.desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
-    let (_, found) =
-        store::group::list(&tx, person.account, &wanted, span.offset, span.limit).await?;
+    let found = store::group::list(&tx, person.account, &wanted, span.offset, span.limit).await?;
     Ok(found.iter().map(view::activity).collect())
 }
 

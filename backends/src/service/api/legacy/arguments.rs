@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use super::super::named::named;
 use super::super::refusal::{Answer, Refusal};
 use super::super::view;
 use crate::domain::query::Query;
@@ -27,6 +28,15 @@ impl Arguments {
     pub fn text(&self, name: &str) -> Option<&str> {
         let text = self.0.get(name).map(String::as_str);
         text.filter(|text| !text.is_empty())
+    }
+
+    /// A text of one name; an empty one is none.
+    ///
+    /// # Errors
+    ///
+    /// It is too long.
+    pub fn name(&self, parameter: &str) -> Answer<Option<&str>> {
+        named(parameter, self.text(parameter))
     }
 
     /// A text that must be there.

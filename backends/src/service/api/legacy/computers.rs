@@ -6,9 +6,9 @@ use futures_util::FutureExt;
 use serde_json::{Value, json};
 
 use super::super::machine::{self, With};
+use super::super::named::{self, CHARS_MAX, titled};
 use super::super::refusal::{Answer, Mistakes, Refusal};
-use super::super::script_text::titled;
-use super::super::{ROWS_MAX, meant, view};
+use super::super::{HARDWARE_ROWS_MAX, ROWS_MAX, meant, view};
 use super::{Action, Asked};
 use crate::domain::order::Order;
 use crate::domain::query::Query;
@@ -16,8 +16,10 @@ use crate::service::admission;
 use crate::store::group::Timing;
 use crate::store::{self, Tx, listing};
 
-/// Longest tag, note and name of a note, characters.
-const CHARS_MAX: usize = 255;
+/// Tags that one call may put on computers, or take off them.
+const TAGS_MAX: usize = 100;
+/// Longest note, bytes.
+const NOTE_BYTES_MAX: usize = 64 * 1024;
 /// Computers that one call may change.
 const CHANGED_MAX: i64 = 100_000;
 
@@ -55,13 +57,32 @@ async fn get(asked: Asked) -> Answer<Value> {
     mistakes.none()?;
     let mut connection = asked.desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
-    let ids = store::search::ids(&tx, person.account, &query, span.offset, span.limit).await?;
+    let most = match with.hardware {
+        true => span.limit.min(HARDWARE_ROWS_MAX + 1),
+        false => span.limit,
+    };
+    let ids = store::search::ids(&tx, person.account, &query, span.offset, most).await?;
+    // Nothing in a list tells that it goes on, so that it is not cut off where more was asked for.
+    if with.hardware && i64::try_from(ids.len()).is_ok_and(|count| count > HARDWARE_ROWS_MAX) {
+        let message = format!(
+            "at most {HARDWARE_ROWS_MAX} computers at once with `with_hardware`: give a `limit`, and \
+             the rest by `offset`"
+        );
+        return Err(Refusal::argument("InvalidParameter", message));
+    }
     Ok(machine::computers(&tx, person, &ids, with).await?.into())
 }
 
 /// The computers that a call's query means.
 async fn those(tx: &Tx<'_>, asked: &Asked, query: &Query) -> Answer<Vec<i64>> {
-    Ok(store::search::ids(tx, asked.person.account, query, 0, CHANGED_MAX).await?)
+    let ids = store::search::ids(tx, asked.person.account, query, 0, CHANGED_MAX + 1).await?;
+    match i64::try_from(ids.len()).is_ok_and(|count| count <= CHANGED_MAX) {
+        true => Ok(ids),
+        false => {
+            let message = format!("at most {CHANGED_MAX} computers at once: ask for fewer");
+            Err(Refusal::argument("InvalidQuery", message))
+        }
+    }
 }
 
 /// The answer of a call that changed these.
@@ -76,8 +97,13 @@ async fn changed(tx: &Tx<'_>, asked: &Asked, ids: &[i64]) -> Answer<Value> {
 async fn tag(asked: Asked, add: bool) -> Answer<Value> {
     let mut mistakes = Mistakes::default();
     let query = mistakes.keep(asked.arguments.query());
+    let told = mistakes.keep(asked.arguments.needed_list("tags"));
+    if told.len() > TAGS_MAX {
+        let message = format!("at most {TAGS_MAX} tags at once");
+        mistakes.keep::<()>(Err(Refusal::argument("InvalidParameter", message)));
+    }
     let mut tags = Vec::new();
-    for tag in mistakes.keep(asked.arguments.needed_list("tags")) {
+    for tag in told.into_iter().take(TAGS_MAX) {
         let fits = (1..=CHARS_MAX).contains(&tag.chars().count());
         if !fits || tag.contains([',', ' ', '\t', '\n']) {
             let message = format!("`{tag}` is no tag: one word of at most {CHARS_MAX} characters");
@@ -101,13 +127,9 @@ async fn tag(asked: Asked, add: bool) -> Answer<Value> {
 async fn move_to(asked: Asked) -> Answer<Value> {
     let mut mistakes = Mistakes::default();
     let query = mistakes.keep(asked.arguments.query());
-    let group = mistakes.keep(asked.arguments.needed("access_group"));
+    let group = asked.arguments.needed("access_group");
+    let group = mistakes.keep(group.and_then(named::access_group));
     mistakes.none()?;
-    if group.chars().count() > CHARS_MAX {
-        let message = format!("an access group has at most {CHARS_MAX} characters");
-        return Err(Refusal::argument("UnknownAccessGroup", message));
-    }
-    let group = if group == "global" { "" } else { group };
     let mut connection = asked.desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
     let ids = those(&tx, &asked, &query).await?;
@@ -122,10 +144,10 @@ async fn rename(asked: Asked) -> Answer<Value> {
     if titles.is_empty() {
         return Err(Refusal::missing("computer_titles"));
     }
-    let ids: Vec<i64> = titles.keys().copied().collect();
+    let ids = meant::each_once(titles.keys().copied().collect())?;
     let mut connection = asked.desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
-    all_known(&tx, &asked, &ids, true).await?;
+    all_known(&tx, &asked, &ids).await?;
     for (id, title) in titles {
         listing::rename(&tx, id, &titled(title)?).await?;
     }
@@ -140,7 +162,7 @@ async fn annotate(asked: Asked, add: bool) -> Answer<Value> {
     let key = mistakes.keep(asked.arguments.needed("key"));
     mistakes.none()?;
     let value = asked.arguments.text("value").unwrap_or_default();
-    if key.chars().count() > CHARS_MAX || value.len() > 64 * 1024 {
+    if key.chars().count() > CHARS_MAX || value.len() > NOTE_BYTES_MAX {
         let message = "the annotation is too long";
         return Err(Refusal::argument("InvalidParameter", message));
     }
@@ -157,12 +179,14 @@ async fn annotate(asked: Asked, add: bool) -> Answer<Value> {
 }
 
 /// Refuses where one of these is not there.
-async fn all_known(tx: &Tx<'_>, asked: &Asked, ids: &[i64], accepted: bool) -> Answer<()> {
-    let known = listing::known(tx, asked.person.account, ids, accepted).await?;
-    match ids.iter().find(|id| !known.contains(id)) {
-        Some(id) => Err(not_there(*id)),
-        None => Ok(()),
-    }
+async fn all_known(tx: &Tx<'_>, asked: &Asked, ids: &[i64]) -> Answer<()> {
+    let missing = meant::missing(tx, asked.person.account, ids).await?;
+    missing.map_or(Ok(()), |id| Err(not_there(id)))
+}
+
+/// The computers that `computer_ids` names, each once.
+fn named_ids(asked: &Asked) -> Answer<Vec<i64>> {
+    meant::each_once(asked.arguments.needed_numbers("computer_ids")?)
 }
 
 fn not_there(id: i64) -> Refusal {
@@ -170,10 +194,10 @@ fn not_there(id: i64) -> Refusal {
 }
 
 async fn remove(asked: Asked) -> Answer<Value> {
-    let ids = asked.arguments.needed_numbers("computer_ids")?;
+    let ids = named_ids(&asked)?;
     let mut connection = asked.desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
-    all_known(&tx, &asked, &ids, true).await?;
+    all_known(&tx, &asked, &ids).await?;
     listing::remove(&tx, &asked.person, &ids).await?;
     store::commit(tx).await?;
     tracing::info!(person = asked.person.id, ?ids, "computers removed");
@@ -182,12 +206,12 @@ async fn remove(asked: Asked) -> Answer<Value> {
 
 async fn tell(asked: Asked, order: Order) -> Answer<Value> {
     let mut mistakes = Mistakes::default();
-    let ids = mistakes.keep(asked.arguments.needed_numbers("computer_ids"));
+    let ids = mistakes.keep(named_ids(&asked));
     let after = mistakes.keep(asked.arguments.time("deliver_after"));
     mistakes.none()?;
     let mut connection = asked.desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
-    all_known(&tx, &asked, &ids, true).await?;
+    all_known(&tx, &asked, &ids).await?;
     let timing = Timing { after, window: 0 };
     let made = meant::order(&tx, &asked.person, &ids, &order, timing).await?;
     store::commit(tx).await?;
@@ -205,12 +229,14 @@ async fn pending(asked: Asked) -> Answer<Value> {
 
 async fn accept(asked: Asked) -> Answer<Value> {
     let mut mistakes = Mistakes::default();
-    let ids = mistakes.keep(asked.arguments.needed_numbers("computer_ids"));
-    let existing = mistakes.keep(existing(&asked).and_then(meant::places));
+    let ids = mistakes.keep(named_ids(&asked));
+    let existing = mistakes.keep(existing(&asked));
+    let group = asked.arguments.text("access_group");
+    let group = mistakes.keep(group.map(named::access_group).transpose());
     mistakes.none()?;
+    let existing = meant::places(&ids, existing)?;
     let mut connection = asked.desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
-    let group = asked.arguments.text("access_group");
     let done = admission::accept(&tx, &asked.person, &ids, &existing, group).await?;
     let accepted = done.map_err(not_there)?;
     let view = changed(&tx, &asked, &accepted).await?;
@@ -230,7 +256,7 @@ fn existing(asked: &Asked) -> Answer<BTreeMap<i64, i64>> {
 }
 
 async fn reject(asked: Asked) -> Answer<Value> {
-    let ids = asked.arguments.needed_numbers("computer_ids")?;
+    let ids = named_ids(&asked)?;
     let mut connection = asked.desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
     let done = admission::reject(&tx, &asked.person, &ids).await?;

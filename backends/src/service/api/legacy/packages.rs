@@ -28,14 +28,15 @@ async fn get(asked: Asked) -> Answer<Value> {
     let query = mistakes.keep(arguments.query());
     let span = mistakes.keep(arguments.span());
     let names = mistakes.keep(arguments.list("names")).into_iter();
-    let names: Vec<String> = names.map(str::to_owned).collect();
+    let names = mistakes.keep(package_order::sought(names.map(str::to_owned).collect()));
+    let text = mistakes.keep(arguments.name("search"));
     let account = asked.person.account;
     let mut choice = |name: &str| mistakes.keep(arguments.choice(name));
     let mut question = Question {
         account_id: account,
         computer_ids: None,
-        text: arguments.text("search").map(str::to_owned),
-        names: (!names.is_empty()).then_some(names),
+        text: text.map(str::to_owned),
+        names,
         installed: choice("installed"),
         available: choice("available"),
         upgrade: choice("upgrade"),

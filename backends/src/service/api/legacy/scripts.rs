@@ -4,16 +4,15 @@ use futures_util::FutureExt;
 use serde_json::Value;
 
 use super::super::refusal::{Answer, Mistakes, Refusal};
-use super::super::script_text::{self, Text};
-use super::super::{meant, view};
+use super::super::script_text::{self, TIME_LIMIT, Text, USERNAME};
+use super::super::{meant, named, view};
+use super::arguments::Arguments;
 use super::{Action, Asked};
 use crate::domain::order::Order;
 use crate::store::group::Timing;
-use crate::store::script::{New, Script};
+use crate::store::script::Script;
 use crate::store::{self, Tx};
 
-/// Seconds that a script may take, if nothing else is asked for.
-const TIME_LIMIT: i64 = 300;
 /// Attachments of a script.
 const ATTACHMENTS_MAX: usize = 20;
 
@@ -63,26 +62,22 @@ fn decoded(code: &str) -> Answer<String> {
     text.ok_or_else(|| Refusal::argument("ScriptEncoding", "`code` is base64 of UTF-8"))
 }
 
+fn time_limit(arguments: &Arguments, default: i32) -> Answer<i32> {
+    script_text::time_limit(arguments.number("time_limit")?, default)
+}
+
 async fn create(asked: Asked) -> Answer<Value> {
     let arguments = &asked.arguments;
     let mut mistakes = Mistakes::default();
     let title = mistakes.keep(arguments.needed("title"));
     let code = mistakes.keep(decoded(arguments.text("code").unwrap_or_default()));
-    let time_limit = arguments.number("time_limit");
-    let time_limit =
-        time_limit.and_then(|limit| script_text::time_limit(limit.or(Some(TIME_LIMIT))));
-    let time_limit = mistakes.keep(time_limit);
+    let time_limit = mistakes.keep(time_limit(arguments, TIME_LIMIT));
+    let username = mistakes.keep(arguments.name("username"));
+    let group = arguments.text("access_group").unwrap_or_default();
+    let group = mistakes.keep(named::access_group(group));
     mistakes.none()?;
     let text = Text::read(title, &code)?;
-    let group = arguments.text("access_group").unwrap_or_default();
-    let new = New {
-        title: &text.title,
-        interpreter: &text.interpreter,
-        code: &text.code,
-        username: arguments.text("username").unwrap_or("root"),
-        time_limit,
-        access_group: if group == "global" { "" } else { group },
-    };
+    let new = text.to_keep(username.unwrap_or(USERNAME), time_limit, group);
     let mut connection = asked.desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
     let (account, person) = (asked.person.account, asked.person.id);
@@ -109,15 +104,9 @@ async fn edit(asked: Asked) -> Answer<Value> {
         Some(code) => Text::read(title, &decoded(code)?)?,
         None => Text::kept(title, &old)?,
     };
-    let limit = arguments.number("time_limit")?;
-    let new = New {
-        title: &text.title,
-        interpreter: &text.interpreter,
-        code: &text.code,
-        username: arguments.text("username").unwrap_or(&old.username),
-        time_limit: script_text::time_limit(Some(limit.unwrap_or(old.time_limit.into())))?,
-        access_group: &old.access_group,
-    };
+    let username = arguments.name("username")?.unwrap_or(&old.username);
+    let time_limit = time_limit(arguments, old.time_limit)?;
+    let new = text.to_keep(username, time_limit, &old.access_group);
     let account = asked.person.account;
     if !store::script::change(&tx, account, old.id, &new).await? {
         return Err(script_text::taken(&text.title));
@@ -135,15 +124,11 @@ async fn copy(asked: Asked) -> Answer<Value> {
         None => arguments.needed("title")?,
     };
     let text = Text::kept(title, &old)?;
-    let group = arguments.text("access_group").unwrap_or(&old.access_group);
-    let new = New {
-        title: &text.title,
-        interpreter: &text.interpreter,
-        code: &text.code,
-        username: &old.username,
-        time_limit: old.time_limit,
-        access_group: if group == "global" { "" } else { group },
+    let group = match arguments.text("access_group") {
+        Some(group) => named::access_group(group)?,
+        None => &old.access_group,
     };
+    let new = text.to_keep(&old.username, old.time_limit, group);
     let account = asked.person.account;
     let id = store::script::make(&tx, account, asked.person.id, &new).await?;
     let id = id.ok_or_else(|| script_text::taken(&text.title))?;
@@ -192,6 +177,7 @@ async fn execute(asked: Asked) -> Answer<Value> {
     let mut mistakes = Mistakes::default();
     let query = mistakes.keep(arguments.query());
     let after = mistakes.keep(arguments.time("deliver_after"));
+    let username = mistakes.keep(arguments.name("username"));
     mistakes.keep(arguments.needed_number("script_id"));
     mistakes.none()?;
     let mut connection = asked.desk.store.connection().await?;
@@ -199,7 +185,7 @@ async fn execute(asked: Asked) -> Answer<Value> {
     let script = get(&tx, &asked).await?;
     let account = asked.person.account;
     let ids = meant::by_query(&tx, account, &query).await?;
-    let order = Order::Script(script.to_order(arguments.text("username")));
+    let order = Order::Script(script.to_order(username));
     let timing = Timing { after, window: 0 };
     let made = meant::order(&tx, &asked.person, &ids, &order, timing).await?;
     store::commit(tx).await?;

@@ -16,6 +16,8 @@ use crate::store;
 
 /// Most activities that are ordered again, or undone, by one call.
 const AGAIN_MAX: usize = 100;
+/// Most activities and groups that are taken back by one call.
+const CANCELED_MAX: usize = 10_000;
 
 fn wanted(asked: &Asked) -> Answer<Wanted> {
     let query = asked.query.get("query").map_or("", String::as_str);
@@ -56,8 +58,14 @@ async fn found(
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
     let account = asked.person.account;
-    let (count, found) = store::group::list(&tx, account, wanted, span.offset, span.limit).await?;
-    let results = found.iter().map(view).collect();
+    let found = store::group::list(&tx, account, wanted, span.offset, span.limit).await?;
+    let results: Vec<Value> = found.iter().map(view).collect();
+    let count = match i64::try_from(results.len()).unwrap_or(i64::MAX) {
+        // The last of them are here.
+        here @ 1.. if here < span.limit => span.offset + here,
+        0 if span.offset == 0 => 0,
+        _ => store::group::count(&tx, account, wanted).await?,
+    };
     Ok(Json(asked.page(span, count, results)))
 }
 
@@ -79,8 +87,8 @@ pub async fn one(
         parent: Some(number),
         ..Wanted::default()
     };
-    let (_, children) = store::group::list(&tx, account, &wanted, 0, ROWS_MAX).await?;
-    let mut view = view::activity(&one);
+    let children = store::group::list(&tx, account, &wanted, 0, ROWS_MAX).await?;
+    let mut view = view::whole(&one);
     view["children"] = children.iter().map(view::activity).collect();
     if one.message_type == "change-packages" {
         let needed = store::package::needed(&tx, number).await?;
@@ -97,7 +105,7 @@ pub async fn one(
 /// `POST /activities/cancel`
 pub async fn cancel(State(desk): State<Desk>, asked: Asked) -> Answer<Json<Value>> {
     let person = asked.as_at_least(Role::Operator)?;
-    let ids = asked.numbers("activity_ids")?;
+    let ids = some(&asked, CANCELED_MAX)?;
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
     let canceled = store::group::cancel(&tx, person.account, &ids).await?;
@@ -112,7 +120,7 @@ pub async fn cancel(State(desk): State<Desk>, asked: Asked) -> Answer<Json<Value
 /// `POST /activities/reapply`
 pub async fn reapply(State(desk): State<Desk>, asked: Asked) -> Answer<Json<Value>> {
     let person = asked.as_at_least(Role::Operator)?;
-    let ids = some(&asked)?;
+    let ids = some(&asked, AGAIN_MAX)?;
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
     let mut views = Vec::new();
@@ -127,25 +135,25 @@ pub async fn reapply(State(desk): State<Desk>, asked: Asked) -> Answer<Json<Valu
     Ok(Json(json!({"count": views.len(), "results": views})))
 }
 
-/// The numbers of activities that a call is about.
-fn some(asked: &Asked) -> Answer<Vec<i64>> {
+/// The numbers of activities that a call is about, each once.
+fn some(asked: &Asked, most: usize) -> Answer<Vec<i64>> {
     let mut ids = asked.numbers("activity_ids")?;
     ids.sort_unstable();
     ids.dedup();
     match ids.len() {
         0 => Err(Refusal::missing("activity_ids")),
-        1..=AGAIN_MAX => Ok(ids),
-        _ => {
-            let message = format!("at most {AGAIN_MAX} activities at once");
+        count if count > most => {
+            let message = format!("at most {most} activities at once");
             Err(Refusal::argument("InvalidParameter", message))
         }
+        _ => Ok(ids),
     }
 }
 
 /// `POST /activities/revert`: packages that were installed are removed, and the other way round. All or none.
 pub async fn revert(State(desk): State<Desk>, asked: Asked) -> Answer<Json<Value>> {
     let person = asked.as_at_least(Role::Operator)?;
-    let ids = some(&asked)?;
+    let ids = some(&asked, AGAIN_MAX)?;
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
     let mut views = Vec::new();

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::super::caller::{Asked, Span};
 use super::super::machine::{self, With};
 use super::super::refusal::{Answer, Mistakes, Refusal};
-use super::super::{Desk, meant, view};
+use super::super::{Desk, HARDWARE_ROWS_MAX, meant, view};
 use crate::domain::order::Order;
 use crate::domain::person::Role;
 use crate::domain::query::Query;
@@ -54,11 +54,14 @@ fn family(asked: &Asked) -> Answer<Family> {
 /// `GET /computers`
 pub async fn list(State(desk): State<Desk>, asked: Asked) -> Answer<Json<Value>> {
     let mut mistakes = Mistakes::default();
-    let span = mistakes.keep(Span::of(&asked.query));
+    let mut span = mistakes.keep(Span::of(&asked.query));
     let query = mistakes.keep(asked.computers());
     let (with, family) = (mistakes.keep(with(&asked)), mistakes.keep(family(&asked)));
     let archived = mistakes.keep(asked.flag("archived_only"));
     mistakes.none()?;
+    if with.hardware || with.grouped_hardware {
+        span.limit = span.limit.min(HARDWARE_ROWS_MAX);
+    }
     // Nothing is archived here: who is removed is forgotten.
     if archived {
         return Ok(Json(asked.page(span, 0, Vec::new())));
@@ -122,12 +125,35 @@ pub(super) fn no_computer(id: i64) -> Refusal {
     Refusal::unknown("UnknownComputer", format!("there is no computer {id}"))
 }
 
-/// The computers that `query` or `computer_ids` of the body means, as far as they are there.
+/// The computers that `query`, `computer_ids` or `all_computers` of the body means, as far as they are there.
+/// One of these says it. An empty query would mean all: a program that has forgotten to fill it in does not.
 pub(super) async fn ordered_of(tx: &Tx<'_>, asked: &Asked) -> Answer<Vec<i64>> {
     let account = asked.person.account;
-    match asked.text("query")? {
-        Some(query) => meant::by_query(tx, account, &Query::read(query)?).await,
-        None => meant::these(tx, account, asked.numbers("computer_ids")?).await,
+    let (query, all) = (asked.text("query")?, asked.truth("all_computers")?);
+    let named = asked
+        .body
+        .get("computer_ids")
+        .is_some_and(|ids| !ids.is_null());
+    match (query, named, all) {
+        (Some(query), false, false) => {
+            let query = Query::read(query)?;
+            if query.all.is_empty() {
+                let message =
+                    "an empty `query` orders nothing: `all_computers` is true where all are meant";
+                return Err(Refusal::argument("InvalidQuery", message));
+            }
+            meant::by_query(tx, account, &query).await
+        }
+        (None, true, false) => meant::these(tx, account, &asked.computer_ids()?).await,
+        (None, false, true) => meant::by_query(tx, account, &Query::default()).await,
+        (None, false, false) => {
+            let message = "one of `query`, `computer_ids` and `all_computers` is missing";
+            Err(Refusal::argument("MissingParameter", message))
+        }
+        _ => {
+            let message = "one of `query`, `computer_ids` and `all_computers` says which computers, not several";
+            Err(Refusal::argument("InvalidParameter", message))
+        }
     }
 }
 
@@ -166,15 +192,11 @@ async fn tell(desk: &Desk, asked: &Asked, id: i64, order: &Order) -> Answer<Json
 /// `POST /computers:delete`
 pub async fn remove(State(desk): State<Desk>, asked: Asked) -> Answer<StatusCode> {
     let person = asked.as_at_least(Role::Operator)?;
-    let ids = asked.numbers("computer_ids")?;
-    if ids.is_empty() {
-        return Err(Refusal::missing("computer_ids"));
-    }
+    let ids = asked.computer_ids()?;
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
-    let known = store::listing::known(&tx, person.account, &ids, true).await?;
-    if let Some(id) = ids.iter().find(|id| !known.contains(id)) {
-        return Err(no_computer(*id));
+    if let Some(id) = meant::missing(&tx, person.account, &ids).await? {
+        return Err(no_computer(id));
     }
     store::listing::remove(&tx, person, &ids).await?;
     store::commit(tx).await?;

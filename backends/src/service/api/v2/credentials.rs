@@ -41,7 +41,7 @@ pub async fn list(State(desk): State<Desk>, asked: Asked) -> Answer<Json<Value>>
 
 /// `POST /credentials`: the only time that the secret half is told.
 pub async fn make(State(desk): State<Desk>, asked: Asked) -> Answer<(StatusCode, Json<Value>)> {
-    let title = asked.text("title")?.unwrap_or_default();
+    let title = asked.name("title")?.unwrap_or_default();
     let person = asked.by_token()?.id;
     let made = access_key::make(&desk.store, &desk.secrets, person, title).await?;
     let made = made.ok_or_else(|| {

@@ -97,7 +97,7 @@ pub async fn list(State(desk): State<Desk>, asked: Asked) -> Answer<Json<Value>>
     let span = Span::of(&asked.query)?;
     let account = asked.person.account;
     let mut connection = desk.store.connection().await?;
-    let tx = store::page::begin(&mut connection).await?;
+    let tx = store::begin(&mut connection).await?;
     let count = wsl_page::count(&tx, account).await?;
     let found = wsl_page::hosts(&tx, account, "", span.offset, span.limit).await?;
     let uids: Vec<Uuid> = found.iter().map(|one| one.uid).collect();
@@ -106,9 +106,8 @@ pub async fn list(State(desk): State<Desk>, asked: Asked) -> Answer<Json<Value>>
     Ok(Json(asked.page(span, count, results)))
 }
 
-/// A host of the account, with times in UTC from here on.
+/// A host of the account.
 async fn get(tx: &Tx<'_>, asked: &Asked, id: &str) -> Answer<Listed> {
-    store::page::in_utc(tx).await?;
     let uid = identity(tx, &asked.person, id).await?;
     let found = wsl_page::host(tx, asked.person.account, uid).await?;
     found.ok_or_else(|| no_host(id))
@@ -277,7 +276,7 @@ fn first(given: Vec<Value>) -> Answer<(StatusCode, Json<Value>)> {
 /// Gives orders to a host, all or none; as they stand then, in the same order.
 async fn give(desk: &Desk, person: &Person, id: &str, orders: &[Order]) -> Answer<Vec<Value>> {
     let mut connection = desk.store.connection().await?;
-    let tx = store::page::begin(&mut connection).await?;
+    let tx = store::begin(&mut connection).await?;
     let uid = identity(&tx, person, id).await?;
     let known = wsl::known(&tx, person.account, uid).await?;
     if !known.ok_or_else(|| no_host(id))?.accepted {

@@ -87,12 +87,15 @@ pub async fn by_access_key(
 
 /// `POST /switch-account`
 pub async fn switch_account(State(desk): State<Desk>, asked: Asked) -> Answer<Json<Value>> {
-    let account = match asked.text("account")? {
-        Some(account) => account,
-        None => asked.needed("account_name")?,
-    };
+    let account = asked.text("account").and_then(|account| match account {
+        Some(account) => Ok(account),
+        None => asked.needed("account_name"),
+    });
+    let mut mistakes = Mistakes::default();
+    let account = mistakes.keep(account);
+    let minutes = mistakes.keep(minutes(&asked.body));
+    mistakes.none()?;
     of_account(asked.by_token()?, Some(account))?;
-    let minutes = minutes(&asked.body)?;
     told(&desk, asked.person, minutes).await
 }
 

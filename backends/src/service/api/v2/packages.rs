@@ -5,6 +5,7 @@ use axum::extract::{Path, State};
 use serde_json::{Value, json};
 
 use super::super::caller::{Asked, Span};
+use super::super::named::named;
 use super::super::package_order;
 use super::super::refusal::{Answer, Mistakes, Refusal};
 use super::super::{Desk, view};
@@ -16,16 +17,17 @@ use crate::store;
 
 /// What the URL asks of packages, on all computers of the account.
 fn question(asked: &Asked) -> Answer<(Span, Question)> {
-    let names = asked.list("names");
-    let search = asked.query.get("search");
+    let search = asked.query.get("search").map(String::as_str);
     let mut mistakes = Mistakes::default();
     let span = mistakes.keep(Span::of(&asked.query));
+    let search = mistakes.keep(named("search", search));
+    let names = mistakes.keep(package_order::sought(asked.list("names")));
     let mut choice = |name: &str| mistakes.keep(asked.choice(name));
     let question = Question {
         account_id: asked.person.account,
         computer_ids: None,
-        text: search.filter(|text| !text.is_empty()).cloned(),
-        names: (!names.is_empty()).then_some(names),
+        text: search.map(str::to_owned),
+        names,
         installed: choice("installed"),
         available: choice("available"),
         upgrade: choice("upgrade"),

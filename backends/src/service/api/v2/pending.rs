@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::super::caller::{Asked, Span};
 use super::super::machine::{self, With};
 use super::super::refusal::{Answer, Mistakes, Refusal};
-use super::super::{Desk, meant, view};
+use super::super::{Desk, meant, named, view};
 use crate::domain::person::Role;
 use crate::service::admission;
 use crate::store;
@@ -30,10 +30,13 @@ pub async fn list(State(desk): State<Desk>, asked: Asked) -> Answer<Json<Value>>
 pub async fn accept(State(desk): State<Desk>, asked: Asked) -> Answer<Json<Value>> {
     let person = asked.as_at_least(Role::Administrator)?;
     let mut mistakes = Mistakes::default();
-    let ids = mistakes.keep(asked.numbers("computer_ids"));
-    let existing = mistakes.keep(existing(asked.body.get("existing_ids")).and_then(meant::places));
-    let group = mistakes.keep(asked.text("access_group"));
+    let ids = mistakes.keep(asked.computer_ids());
+    let existing = mistakes.keep(existing(asked.body.get("existing_ids")));
+    let group = asked.text("access_group");
+    let group = group.and_then(|group| group.map(named::access_group).transpose());
+    let group = mistakes.keep(group);
     mistakes.none()?;
+    let existing = meant::places(&ids, existing)?;
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
     let done = admission::accept(&tx, person, &ids, &existing, group).await?;
@@ -46,7 +49,7 @@ pub async fn accept(State(desk): State<Desk>, asked: Asked) -> Answer<Json<Value
 /// `POST /pending-computers/reject`
 pub async fn reject(State(desk): State<Desk>, asked: Asked) -> Answer<StatusCode> {
     let person = asked.as_at_least(Role::Administrator)?;
-    let ids = asked.numbers("computer_ids")?;
+    let ids = asked.computer_ids()?;
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
     let done = admission::reject(&tx, person, &ids).await?;

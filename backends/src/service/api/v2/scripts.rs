@@ -6,17 +6,15 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::super::caller::{Asked, Span};
+use super::super::named;
 use super::super::refusal::{Answer, Mistakes, Refusal};
-use super::super::script_text::{self, Text};
+use super::super::script_text::{self, TIME_LIMIT, Text, USERNAME};
 use super::super::{Desk, meant, view};
 use super::computers::ordered_of;
 use crate::domain::order::Order;
 use crate::domain::person::Role;
 use crate::store;
-use crate::store::script::{New, Script};
-
-/// Seconds that a script may take, if nothing else is asked for.
-const TIME_LIMIT: i64 = 300;
+use crate::store::script::Script;
 
 /// `GET /scripts`
 pub async fn list(State(desk): State<Desk>, asked: Asked) -> Answer<Json<Value>> {
@@ -48,12 +46,8 @@ async fn get(tx: &store::Tx<'_>, asked: &Asked, id: &str) -> Answer<Script> {
     found.ok_or_else(unknown)
 }
 
-fn time_limit(asked: &Asked, default: i64) -> Answer<i32> {
-    let told = match asked.body.get("time_limit") {
-        None | Some(Value::Null) => Some(default),
-        Some(value) => value.as_i64(),
-    };
-    script_text::time_limit(told)
+fn time_limit(asked: &Asked, default: i32) -> Answer<i32> {
+    script_text::time_limit(asked.number("time_limit")?, default)
 }
 
 /// `POST /scripts`
@@ -62,19 +56,13 @@ pub async fn make(State(desk): State<Desk>, asked: Asked) -> Answer<(StatusCode,
     let mut mistakes = Mistakes::default();
     let title = mistakes.keep(asked.needed("title"));
     let code = mistakes.keep(asked.needed("code"));
-    let group = mistakes.keep(asked.text("access_group"));
-    let username = mistakes.keep(asked.text("username"));
+    let group = asked.text("access_group").map(Option::unwrap_or_default);
+    let group = mistakes.keep(group.and_then(named::access_group));
+    let username = mistakes.keep(asked.name("username"));
     let time_limit = mistakes.keep(time_limit(&asked, TIME_LIMIT));
     mistakes.none()?;
-    let (text, group) = (Text::read(title, code)?, group.unwrap_or_default());
-    let new = New {
-        title: &text.title,
-        interpreter: &text.interpreter,
-        code: &text.code,
-        username: username.unwrap_or("root"),
-        time_limit,
-        access_group: if group == "global" { "" } else { group },
-    };
+    let text = Text::read(title, code)?;
+    let new = text.to_keep(username.unwrap_or(USERNAME), time_limit, group);
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
     let id = store::script::make(&tx, person.account, person.id, &new).await?;
@@ -100,14 +88,9 @@ pub async fn change(
         Some(code) => Text::read(title, code)?,
         None => Text::kept(title, &old)?,
     };
-    let new = New {
-        title: &text.title,
-        interpreter: &text.interpreter,
-        code: &text.code,
-        username: asked.text("username")?.unwrap_or(&old.username),
-        time_limit: time_limit(&asked, old.time_limit.into())?,
-        access_group: &old.access_group,
-    };
+    let username = asked.name("username")?.unwrap_or(&old.username);
+    let time_limit = time_limit(&asked, old.time_limit)?;
+    let new = text.to_keep(username, time_limit, &old.access_group);
     if !store::script::change(&tx, person.account, old.id, &new).await? {
         return Err(script_text::taken(&text.title));
     }
@@ -131,7 +114,7 @@ pub async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `POST /scripts/{id}/execute`, on the computers of `computer_ids` or of `query`.
+/// `POST /scripts/{id}/execute`
 pub async fn execute(
     State(desk): State<Desk>,
     Path(id): Path<String>,
@@ -140,7 +123,7 @@ pub async fn execute(
     let person = asked.as_at_least(Role::Operator)?;
     let mut mistakes = Mistakes::default();
     let timing = mistakes.keep(asked.timing());
-    let username = mistakes.keep(asked.text("username"));
+    let username = mistakes.keep(asked.name("username"));
     mistakes.none()?;
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;

@@ -1,0 +1,134 @@
+//! Does a stranger cost the message system no more than is documented? Memory, places and time.
+
+use e2e::{Agent, Database, Raw, Service, Way, eventually};
+use futures_util::future::join_all;
+
+const MIB: usize = 1 << 20;
+/// What is small in writing, and was large in memory.
+const SMALL: &[u8] = b"di0;n;";
+
+fn many(count: usize) -> Vec<u8> {
+    [b"l", SMALL.repeat(count).as_slice(), b";"].concat()
+}
+
+fn request(messages: &[u8]) -> Vec<u8> {
+    [b"du8:messages", messages, b";"].concat()
+}
+
+async fn metrics(service: &Service) -> String {
+    let mut raw = Raw::tcp(service.port()).await;
+    raw.get("/metrics").await.text()
+}
+
+#[tokio::test]
+async fn many_small_dictionaries_take_little_memory() {
+    let database = Database::fresh();
+    let service = Service::start("message-server", &database);
+    let way = Way::Port(service.port());
+    let before = service.memory_peak();
+    let one_message = |count| request(&[b"l", many(count).as_slice(), b";"].concat());
+    // Too many in one message, as many as fit, too many messages.
+    for body in [
+        one_message(499_999),
+        one_message(160_000),
+        request(&many(333_333)),
+    ] {
+        let (status, _) = way.post("/message-system", &[], &body).await;
+        assert_eq!(status, 200, "{} bytes", body.len());
+    }
+    let taken = service.memory_peak() - before;
+    assert!(taken < 128 * MIB, "{} MiB", taken / MIB);
+}
+
+#[tokio::test]
+async fn large_requests_at_once_find_only_so_much_room() {
+    let database = Database::fresh();
+    let service = Service::start("message-server", &database);
+    let way = Way::Port(service.port());
+    let before = service.memory_peak();
+    let body = request(&[b"l", many(160_000).as_slice(), b";"].concat());
+    let all = join_all((0..32).map(|_| way.post("/message-system", &[], &body))).await;
+    let count = |wanted: u16| all.iter().filter(|(status, _)| *status == wanted).count();
+    assert!(count(200) > 0 && count(200) + count(503) == all.len());
+    // What is documented, with what the allocator keeps.
+    let taken = service.memory_peak() - before;
+    assert!(taken < 320 * MIB, "{} MiB", taken / MIB);
+    // All of it is given back.
+    let (status, _) = way.post("/message-system", &[], &body).await;
+    assert_eq!(status, 200);
+}
+
+/// Begins to send a large request, until it is read and so much of it is sent.
+async fn begin(service: &Service, length: usize, sent: &[u8]) -> Raw {
+    let mut raw = Raw::tcp(service.port()).await;
+    let head = format!(
+        "POST /message-system HTTP/1.1\r\nHost: t\r\nContent-Length: {length}\r\n\
+         Expect: 100-continue\r\n\r\n"
+    );
+    raw.send(head).await;
+    assert_eq!(raw.head().await.status(), 100, "it is being read");
+    raw.try_send(sent).await;
+    raw
+}
+
+#[tokio::test]
+async fn whoever_trickles_takes_nobodys_place() {
+    let database = Database::fresh();
+    let settings = [("MESSAGE_SYSTEM__EXCHANGES_MAX", "2")];
+    let service = Service::at("message-server", &database, e2e::free_range(1), &settings);
+    let way = Way::Port(service.port());
+    let mut slow = Vec::new();
+    for _ in 0..8 {
+        slow.push(begin(&service, 30_000_000, b"du8:messages").await);
+    }
+    let mut agent = Agent::accepted(&database, &way, "quick").await;
+    agent.exchange(&way).await.expect("an exchange");
+    // They are not hindered either.
+    let mut first = slow.swap_remove(0);
+    first.send(vec![b'n'; 30_000_000 - 12]).await;
+    assert_eq!(first.reply().await.status(), 400);
+}
+
+#[tokio::test]
+async fn whoever_trickles_is_told_that_it_is_late() {
+    let database = Database::fresh();
+    let settings = [
+        ("MESSAGE_SYSTEM__BODY_TIMEOUT", "100ms"),
+        ("MESSAGE_SYSTEM__BODY_RATE", "1000000000"),
+    ];
+    let service = Service::at("message-server", &database, e2e::free_range(1), &settings);
+    let mut raw = Raw::tcp(service.port()).await;
+    let head = "POST /message-system HTTP/1.1\r\nHost: t\r\nContent-Length: 30000000\r\n\r\n";
+    raw.send(format!("{head}du8:messages")).await;
+    assert_eq!(raw.reply().await.status(), 408);
+    let metrics = metrics(&service).await;
+    let line = "backends_exchanges_total{end=\"late\"} 1";
+    assert!(metrics.contains(line), "{metrics}");
+}
+
+#[tokio::test]
+async fn large_requests_that_fill_the_memory_leave_room_for_small_ones() {
+    let database = Database::fresh();
+    // As little as one of this length needs.
+    let settings = [
+        ("MESSAGE_SYSTEM__BODY_BYTES_MAX", "1000000"),
+        ("MESSAGE_SYSTEM__MEMORY_BYTES_MAX", "66000000"),
+    ];
+    let service = Service::at("message-server", &database, e2e::free_range(1), &settings);
+    let way = Way::Port(service.port());
+    let (whole, part) = (vec![b'n'; 1_000_000], vec![b'n'; 999_999]);
+    let begun = (0..100).map(|_| begin(&service, whole.len(), &part));
+    let waiting = join_all(begun).await;
+    let ask = || async { way.post("/message-system", &[], &whole).await.0 };
+    eventually("there is no room for another", || async {
+        (ask().await == 503).then_some(())
+    })
+    .await;
+    let mut agent = Agent::accepted(&database, &way, "small").await;
+    agent.exchange(&way).await.expect("an exchange");
+    drop(waiting);
+    eventually("there is room again", || async {
+        (ask().await == 400).then_some(())
+    })
+    .await;
+}

@@ -10,7 +10,8 @@
 #   CONFIG=routes.yaml
 #   SHIFT=0          the ports of all workers and of the admin listener are so much higher, where others have them;
 #                    beside another demo set DATA and LOGS, too
-#   DATA=.data       where database, broker and their passwords are kept from one demo to the next
+#   DATA=.data       where database, broker and their passwords are kept from one demo to the next; where the servers' users
+#                    cannot go, as below /root, links to a directory in /var/tmp
 #   LOGS=.demo/logs  where the children's logs are; those of the last demo are removed, and nothing else
 #   RESTART=5        seconds after which a database, broker or Vault that ended is started again; or off: it is told how
 #   READY_SECONDS=60 how long each child may take until it is ready
@@ -36,7 +37,6 @@ outbox-relay         outbox-relay         9101  9101  1  private         works
 '
 readonly SERVERS='postgres rabbitmq vault'
 readonly EDGE_STOP_SECONDS=35 WORKER_STOP_SECONDS=8
-readonly RESERVED_PORTS=/proc/sys/net/ipv4/ip_local_reserved_ports
 
 export HTTP_PORT=${HTTP_PORT:-80} HTTPS_PORT=${HTTPS_PORT:-443} GRPC_PORT=${GRPC_PORT:-6554}
 PROFILE=${PROFILE:-release}
@@ -53,7 +53,7 @@ declare -A server_pid=() server_port=() # by name; no process id where it has en
 declare -a worker_pids=()
 edge_pid= password=
 data_lock= logs_lock= never=            # file descriptors
-reserved_before= reserved_ours=         # what the kernel kept free before us, and since
+data_asked=                             # the directory that DATA named, where the data are not there
 
 say() { printf 'demo: %s\n' "$*"; }
 problem() { printf 'demo: %s\n' "$*" >&2; }
@@ -78,6 +78,7 @@ main() {
     write_settings "$bin"
     start_workers "$bin"
     start_edge "$bin"
+    link_data
     probe_pools
     print_tables
     printf 'ready http=localhost:%s https=localhost:%s grpc=localhost:%s\n' \
@@ -151,26 +152,13 @@ check_binary() { [[ -x $1/$3 ]] || die "there is no $1/$3: run  make demo PROFIL
 
 # Keeps outgoing connections off the workers' ports while we run; see deploy/sysctl.d/60-portcullis.conf.
 reserve_ports() {
-    local now
-    local range=$((8070 + SHIFT))-$((9100 + SHIFT))
-    local reserved=$range,$((50052 + SHIFT))
+    local reserved=$((8070 + SHIFT))-$((9101 + SHIFT)),$((50052 + SHIFT))
     (( SHIFT )) || reserved+=,53354
-    now=$(cat "$RESERVED_PORTS" 2>/dev/null) || return 0
-    # The kernel joins what overlaps, so nothing that stands there is lost.
-    if { echo "${now:+$now,}$reserved" >"$RESERVED_PORTS"; } 2>/dev/null; then
-        reserved_before=$now
-        reserved_ours=$(cat "$RESERVED_PORTS")
-        return 0
-    fi
-    [[ ,$now, == *,$range,* ]] ||
+    scripts/reserved-ports.sh take $$ "$reserved" 2>/dev/null ||
         problem "warning: may not reserve the workers' ports ($reserved); an outgoing connection may take one"
 }
 
-# What others have set since we did stays.
-give_ports_back() {
-    [[ -n $reserved_ours && $(cat "$RESERVED_PORTS") == "$reserved_ours" ]] || return 0
-    echo "$reserved_before" >"$RESERVED_PORTS"
-}
+give_ports_back() { scripts/reserved-ports.sh give $$ 2>/dev/null; }
 
 check_ports() {
     local taken=0 workers_taken=0 unprivileged
@@ -192,6 +180,9 @@ check_ports() {
         problem "the workers' ports are those of the pools in $CONFIG: stop that process first, or set SHIFT; beside another demo set DATA and LOGS, too, for example  SHIFT=1000 DATA=.demo/data-2 LOGS=.demo/logs-2 make demo"
         taken=1
     fi
+    # Those that we shall have ourselves are not free, either.
+    owner[$HTTP_PORT]=edge owner[$HTTPS_PORT]=edge owner[$GRPC_PORT]=edge owner[$admin_port]=edge
+    each_pool own_ports
     # A database or a broker of the machine's own may have the usual port.
     first_free_port postgres 5432 5499
     first_free_port rabbitmq 5672 5699
@@ -208,7 +199,7 @@ check_ports() {
     fi
 }
 
-# These three see the caller's `owner`, `taken` and `workers_taken`.
+# These four see the caller's `owner`, `taken` and `workers_taken`.
 first_free_port() {
     local name=$1 first=$2 last=$3 port
     for ((port = first; port <= last; port++)); do
@@ -238,6 +229,13 @@ worker_ports_are_free() {
             problem "port $port (in the range of $pool) is taken by ${owner[$port]}"
         fi
         workers_taken=1
+    done
+}
+
+own_ports() {
+    local pool=$1 first=$3 count=$5 port
+    for ((port = first; port < first + count; port++)); do
+        owner[$port]=$pool
     done
 }
 
@@ -345,17 +343,33 @@ is_there() {
 }
 
 # Root runs PostgreSQL as the user postgres and RabbitMQ as the user rabbitmq, who may not be able to come here, as below
-# /root.
+# /root. Then the data lie elsewhere, and links to them here.
 reach_data() {
     mkdir -p "$DATA"
     DATA=$(cd "$DATA" && pwd -P)
     (( EUID == 0 )) || return 0
     setpriv --reuid postgres --regid postgres --init-groups -- test -x "$DATA" 2>/dev/null &&
         setpriv --reuid rabbitmq --regid rabbitmq --init-groups -- test -x "$DATA" 2>/dev/null && return
+    data_asked=$DATA
     DATA=/var/tmp/portcullis-demo-$(cksum <<<"$DATA" | cut -d' ' -f1)
     mkdir -p "$DATA"
     [[ -O $DATA && ! -L $DATA ]] || die "$DATA belongs to somebody else: set DATA to another directory"
     chmod 0711 "$DATA"
+}
+
+# So that what is told of the data where DATA is holds where they are elsewhere, too.
+link_data() {
+    local at name
+    [[ -n $data_asked ]] || return 0
+    for at in "$DATA"/*; do
+        name=${at##*/}
+        if [[ -e $data_asked/$name && ! -L $data_asked/$name ]]; then
+            problem "warning: $data_asked/$name is not of this demo, which has $at"
+        else
+            ln -sfn "$at" "$data_asked/$name"
+        fi
+    done
+    say "the data are in $DATA, where the servers' users can go; $data_asked has links to them"
 }
 
 # What the workers share, passwords among it, in a file that only they can read.
@@ -514,7 +528,10 @@ probe_grpc() {
 
 # Sees the caller's `bin`.
 print_tables() {
-    local web="https://localhost:$HTTPS_PORT"
+    local web="https://localhost:$HTTPS_PORT" data schema
+    # Whatever stands in a path, the lines can be copied.
+    printf -v data %q "$DATA"
+    printf -v schema %q "$bin/schema"
     [[ $HTTPS_PORT != 443 ]] || web=https://localhost
     printf '\n  %-22s %-14s %-9s %s\n' POOL RANGE WORKERS 'AT THE EDGE'
     each_pool print_pool
@@ -526,12 +543,12 @@ print_tables() {
   Try:
     a browser that trusts certs/ca.pem: $web/      (admin@localhost, password $password)
     curl --cacert certs/ca.pem $web/api/v2/login -H 'Content-Type: application/json' \\
-        -d '{"email": "admin@localhost", "password": "$password"}'      (an access key for the API is in $DATA/api-key)
+        -d '{"email": "admin@localhost", "password": "$password"}'      (an access key for the API is in $data/api-key)
     tests/clients/agent.py localhost:$HTTPS_PORT certs/ca.pem      (a computer that registers: accept it on the page)
     curl --cacert certs/ca.pem $web/ping -d insecure_id=1
     curl --cacert certs/ca.pem $web/api/v2/openapi.json
     curl --cacert certs/ca.pem $web/repository/standalone/ubuntu/dists/noble-staging/InRelease
-    $bin/schema --config $DATA/services.conf pocket standalone/ubuntu/noble/staging --key YOUR.asc      (then dput; see docs/services.md)
+    $schema --config $data/services.conf pocket standalone/ubuntu/noble/staging --key YOUR.asc      (then dput; see docs/services.md)
     curl http://127.0.0.1:$admin_port/metrics
     curl http://127.0.0.1:$admin_port/status      (the pools, and whether PostgreSQL, RabbitMQ and the Vault are there)
     .venv/bin/python tests/clients/hostagent.py localhost:$GRPC_PORT certs/ca.pem      (after  make setup-test: a WSL host; accept it, then give it orders)
@@ -609,7 +626,7 @@ server_ended() {
     say "$(title "$name") (process $2) ended (status $3): the services stay up; its log is $LOGS/$name.err.log"
     if [[ $RESTART == off ]]; then
         server_command "$name"
-        say "start it again with  ${command[*]}"
+        say "start it again with  $(printf '%q ' "${command[@]}")"
         return
     fi
     say "it is started again in $RESTART s"

@@ -39,6 +39,10 @@ pub enum Error {
     Denied(&'static str),
 }
 
+/// Why somebody was denied, in words of ours: beside the answer, for who tells more of it than programs are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Because(pub &'static str);
+
 impl Error {
     fn said(&self) -> (StatusCode, &'static str) {
         match self {
@@ -70,6 +74,9 @@ impl IntoResponse for Error {
             other => tracing::warn!(problem = %other, "refused"),
         }
         let mut response = (status, text).into_response();
+        if let Self::Denied(why) = self {
+            response.extensions_mut().insert(Because(why));
+        }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             let wait = HeaderValue::from_static("5");
             response.headers_mut().insert(header::RETRY_AFTER, wait);

@@ -128,6 +128,10 @@ def away(end):
     return other
 
 
+# What Chromium says where a page went while it was asked.
+GONE = ("context was destroyed", "Cannot find default execution context", "navigated or closed")
+
+
 class Trouble(Exception):
     """An order that cannot be carried out."""
 
@@ -221,8 +225,15 @@ class Chromium:
             self.next(end)
 
     def ask(self, source):
-        """The value of an expression in the page."""
-        result = self.call("Runtime.evaluate", expression=source, returnByValue=True)
+        """The value of an expression in the page; where one goes that loads itself anew, in the next."""
+        end = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                result = self.call("Runtime.evaluate", expression=source, returnByValue=True)
+                break
+            except Trouble as trouble:
+                if time.monotonic() > end or not any(words in str(trouble) for words in GONE):
+                    raise
         if "exceptionDetails" in result:
             raise Trouble(f"asked wrongly: {result['exceptionDetails']}")
         return result["result"].get("value")
@@ -295,7 +306,7 @@ class Somebody:
 
     def do_text(self):
         """What can be read."""
-        return self.browser.ask("document.body.innerText")
+        return self.browser.ask("document.body ? document.body.innerText : ''")
 
     def do_ask(self, source):
         """The value of an expression."""

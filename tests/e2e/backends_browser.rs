@@ -3,13 +3,13 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use e2e::bpickle::{Pickle, d, i, l, s, t, u};
-use e2e::chromium::{DESK, PHONE, WALL};
+use e2e::chromium::{DESK, PHONE, Screen, WALL};
 use e2e::hostagent::Cmd;
 use e2e::house::network;
 use e2e::person::EMAIL;
 use e2e::{
-    AccessKey, Agent, Broker, Chromium, H2, HostAgent, House, Raw, Service, eventually, free_range,
-    within,
+    AccessKey, Agent, Broker, Chromium, Gateway, H2, HostAgent, House, Postgres, Raw, Service,
+    eventually, free_range, within,
 };
 use serde_json::{Value, json};
 
@@ -693,6 +693,77 @@ async fn order_of_a_host(browser: &mut Chromium, host: &mut HostAgent) {
     browser.press("Forget").await;
     browser.press("Forget").await;
     browser.shows(&["There are no WSL hosts yet."]).await;
+}
+
+/// The edge before one worker of the pages.
+const PAGES: &str = r#"
+threads: 2
+admin: { bind: "127.0.0.1:0" }
+listeners:
+  https: { bind: "127.0.0.1:0", tls: { certificates: [ { chain: <dir>/edge.pem, key: <dir>/edge.key } ] } }
+pools:
+  appserver: { ports: <appserver> }
+routes:
+  - { path: /, to: appserver }
+"#;
+
+#[tokio::test]
+async fn what_is_refused_is_told_on_a_page_that_leads_on() {
+    let mut postgres = Postgres::start();
+    let database = postgres.database();
+    database.administrator();
+    let settings = [("STORE__CONNECT_TIMEOUT", "1s")];
+    let pages = Service::at("appserver", &database, free_range(1), &settings);
+    let plan = Gateway::with(PAGES).ports("appserver", [pages.port()]);
+    let gateway = plan.start().await;
+    database.sql(
+        "insert into computer (account_id, accepted, title, hostname) values (1, false, 'laptop-ada', 'h')",
+    );
+    let mut browser = Chromium::signed_in(&gateway).await;
+    browser.without_scripts().await;
+    browser.before(PHONE).await;
+    browser.open("/pending").await;
+    // As if somebody had signed in again in another tab.
+    database.sql("update web_session set form_token = 'another'");
+    browser.press("Accept").await;
+    browser
+        .shows(&["Nothing was changed", "before you signed in again"])
+        .await;
+    for screen in LOOKED {
+        browser.before(screen).await;
+        browser.look(&format!("refused-form-{}", screen.name)).await;
+    }
+    assert_eq!(browser.press("Back").await, "/pending");
+    browser.press("Accept").await;
+    browser.shows(&["Nobody waits.", "Computers 1"]).await;
+
+    looks_well(&mut browser, "missing", "/computers/77", 404).await;
+    browser.shows(&["Not found", "Sign out"]).await;
+    assert_eq!(browser.press("All computers").await, "/computers");
+    postgres.kill();
+    looks_well(&mut browser, "away", "/computers", 503).await;
+    browser
+        .shows(&["Not to be had just now", "WSL hosts"])
+        .await;
+    browser.press("Try again").await;
+    browser.shows(&["It is tried again by itself."]).await;
+    // A screen on a wall has nobody who presses anything.
+    postgres.restart();
+    browser.until_it_shows("laptop-ada").await;
+}
+
+/// In the dark and in the light.
+const LOOKED: [Screen; 3] = [WALL, PHONE.dark("phone-dark"), PHONE];
+
+/// A page that is refused, which may load itself anew.
+async fn looks_well(browser: &mut Chromium, name: &str, path: &str, status: u16) {
+    for screen in LOOKED {
+        browser.before(screen).await;
+        browser.open_as(path, status).await;
+        browser
+            .look(&format!("refused-{name}-{}", screen.name))
+            .await;
+    }
 }
 
 #[tokio::test]

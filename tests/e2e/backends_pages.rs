@@ -5,7 +5,7 @@ use std::path::Path;
 
 use e2e::bpickle::{Pickle, d, i, l, s, t, u};
 use e2e::house::network;
-use e2e::person::EMAIL;
+use e2e::person::{EMAIL, LOOKS};
 use e2e::{Agent, Browser, House, Message, eventually};
 
 /// Sends the form with which somebody decides about a computer that waits.
@@ -400,6 +400,97 @@ async fn nobody_sees_or_changes_anything_who_is_not_signed_in_or_comes_from_anot
         page.field("content-security-policy")
             .is_some_and(|value| value.contains("'none'"))
     );
+}
+
+/// The status of a reply, whether it is a page, and what it says.
+fn refused(reply: &Message) -> (u16, bool, String) {
+    let kind = reply.field("content-type").unwrap_or_default();
+    (reply.status(), kind.starts_with("text/html"), reply.text())
+}
+
+#[tokio::test]
+async fn a_refusal_tells_people_what_to_do_next_and_programs_one_line() {
+    let house = House::start().await;
+    let browser = house.browser().await;
+    let long = format!("/computers?text={}", "a".repeat(256));
+    for (path, status, told) in [
+        ("/nothing", 404, "There is no such page"),
+        ("/computers/77", 404, "what it showed is gone"),
+        ("/computers?from=x", 400, "is not what this page takes"),
+        (&long, 400, "is not what this page takes"),
+        ("/pending/decide", 405, "Forms are sent to this address"),
+    ] {
+        let (said, page, text) = refused(&browser.open(path).await);
+        assert_eq!((said, page), (status, true), "{path}: {text}");
+        for part in [told, "href=\"/pending\"", "Sign out", ">All computers</a>"] {
+            assert!(text.contains(part), "{path}: no {part} in {text}");
+        }
+        let (said, page, text) = refused(&browser.get(path).await);
+        assert_eq!((said, page), (status, false), "{path}: {text}");
+    }
+    assert_eq!(browser.get("/nothing").await.text(), "not found\n");
+    // Programs look there, whatever they say.
+    for path in ["/repository/x", "/hash-id-databases/x"] {
+        let (status, page, text) = refused(&browser.open(path).await);
+        assert_eq!((status, page, text.as_str()), (404, false, "not found\n"));
+    }
+
+    // Signed in again in another tab: the old one's forms are of no use, and lead back to where they are made anew.
+    let other = house.browser().await;
+    let form = format!(
+        "id=1&decision=accept&form_token={}",
+        other.form_token().await
+    );
+    let from = [LOOKS, "Referer: https://edge.test/pending?from=0"];
+    let reply = browser.send("/pending/decide", &form, &from).await;
+    let (status, page, text) = refused(&reply);
+    assert_eq!((status, page), (403, true), "{text}");
+    for part in [
+        "before you signed in again",
+        "href=\"/pending?from=0\">Back",
+    ] {
+        assert!(text.contains(part), "no {part} in {text}");
+    }
+    house.database.person("vera@edge.test", "viewer");
+    let viewer = Browser::sign_in(&house.gateway, "vera@edge.test").await;
+    let (status, page, text) = refused(&viewer.open("/computers/1/sure").await);
+    assert_eq!((status, page), (403, true), "{text}");
+    assert!(text.contains("It is not for your role."), "{text}");
+    // Of another site, by nobody: no section of the house is shown.
+    let stranger = browser.with_cookie("X-None: 1");
+    let evil = [LOOKS, "Origin: https://evil.test"];
+    let reply = stranger.send("/login", "email=a&password=b", &evil).await;
+    let (status, page, text) = refused(&reply);
+    assert_eq!((status, page), (403, true), "{text}");
+    assert!(
+        text.contains("href=\"/login\"") && !text.contains("/pending"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn nobody_is_sent_to_a_path_of_any_length() {
+    let house = House::start().await;
+    let browser = house.browser().await;
+    let sql =
+        "insert into wsl_host (account_id, accepted, hostname) values (1, true, 'h') returning uid";
+    let uid = house.database.sql(sql);
+    let order = format!("/hosts/{}/order", uid.lines().next().expect("a number"));
+    for (letters, status) in [(2048, 303), (2049, 400), (3 << 20, 400)] {
+        let instance = "a".repeat(letters);
+        let form = format!("what=uninstall&instance={instance}");
+        let reply = browser.submit(&order, &form).await;
+        let head: usize = reply.fields("location").iter().map(|path| path.len()).sum();
+        assert_eq!(reply.status(), status, "{letters}: {}", reply.text());
+        assert!(head < 3000, "{letters}: {head}");
+    }
+    let stranger = browser.with_cookie("X-None: 1");
+    let far = format!("/computers?text={}", "a".repeat(5000));
+    let reply = stranger.get(&far).await;
+    assert_eq!(reply.field("location"), Some("/login?next=%2F"));
+    let form = format!("email={EMAIL}&password=correct+horse&next={far}");
+    let reply = stranger.send("/login", &form, &[]).await;
+    assert_eq!((reply.status(), reply.field("location")), (303, Some("/")));
 }
 
 #[tokio::test]

@@ -29,6 +29,10 @@ const SOMEBODYS_LOG: &str = "api-notes.log";
 /// Is one of a demo before.
 const LAST_LOG: &str = "api-9080.err.log";
 
+/// Where it keeps its data and its logs, below a directory of its own. People have such names.
+const DATA: &str = "its data";
+const LOGS: &str = "its logs";
+
 /// Where the users postgres and rabbitmq can go, whose servers root starts.
 fn everybodys_directory() -> PathBuf {
     let ours = std::fs::metadata("/proc/self").expect("it is mounted");
@@ -56,7 +60,7 @@ impl Demo {
             fastrand::u32(..)
         );
         let dir = everybodys_directory().join(&mark);
-        let logs = dir.join("logs");
+        let logs = dir.join(LOGS);
         std::fs::create_dir_all(&logs).expect("a fresh directory can be made");
         for name in [SOMEBODYS_LOG, LAST_LOG] {
             std::fs::write(logs.join(name), "as it was").expect("a file can be written");
@@ -126,8 +130,8 @@ impl Demo {
 
     /// Signs in, which needs the database and the secret of the Vault.
     fn signs_in(&self) -> Option<()> {
-        let password =
-            std::fs::read_to_string(self.dir.join("data/admin-password")).expect("it was made");
+        let password = std::fs::read_to_string(self.dir.join(DATA).join("admin-password"))
+            .expect("it was made");
         let body = format!(
             r#"{{"email": "admin@localhost", "password": "{}"}}"#,
             password.trim()
@@ -199,6 +203,14 @@ fn free_shift(among: Range<u16>) -> u16 {
     free.expect("1000 free ports side by side")
 }
 
+/// The port that the Vault of a demo would take where it does not have the usual one: somebody may want it for something
+/// else.
+fn first_port_of_the_vault() -> u16 {
+    let mut ports = 7200..7300;
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ports.find(is_free).expect("a free port")
+}
+
 fn command(dir: &Path, mark: &str, https: u16, shifts: Range<u16>) -> Command {
     let test = std::env::current_exe().expect("a running program knows its file");
     let built = test
@@ -212,13 +224,13 @@ fn command(dir: &Path, mark: &str, https: u16, shifts: Range<u16>) -> Command {
         .current_dir(root())
         .env("PROFILE", profile)
         .env("CARGO_TARGET_DIR", built.parent().expect("target"))
-        .env("HTTP_PORT", free_range(1).to_string())
+        .env("HTTP_PORT", first_port_of_the_vault().to_string())
         .env("HTTPS_PORT", https.to_string())
         .env("GRPC_PORT", free_range(1).to_string())
         .env("SHIFT", free_shift(shifts).to_string())
         .env("WORKERS", "1")
-        .env("DATA", dir.join("data"))
-        .env("LOGS", dir.join("logs"))
+        .env("DATA", dir.join(DATA))
+        .env("LOGS", dir.join(LOGS))
         .env("RESTART", "1")
         .env("READY_SECONDS", "300")
         .env("RUNTIME_DIRECTORY", dir)
@@ -250,7 +262,8 @@ async fn the_demo_lives_through_the_end_of_what_it_needs_and_leaves_nothing_behi
     assert!(port.starts_with("72"), "{said}");
     demo.until_said("ready http=localhost:").await;
     demo.signs_in().expect("all of it is there");
-    let logs = demo.dir.join("logs");
+    can_be_copied(&demo);
+    let logs = demo.dir.join(LOGS);
     let somebodys = std::fs::read_to_string(logs.join(SOMEBODYS_LOG));
     assert_eq!(somebodys.expect("it is not ours to remove"), "as it was");
     assert!(!logs.join(LAST_LOG).exists(), "logs of another demo");
@@ -326,7 +339,7 @@ async fn watches_without_starting_processes(demo: &Demo) {
 /// It would remove the addresses of servers, and logs, that the one that runs needs.
 fn another_with_its_directories_is_refused(demo: &Demo) {
     let nowhere = TempDir::new();
-    let same = [("DATA", "data"), ("LOGS", "logs")];
+    let same = [("DATA", DATA), ("LOGS", LOGS)];
     for (name, folder) in same {
         let at = demo.dir.join(folder);
         let output = command(nowhere.path(), "none", free_range(1), REFUSED_SHIFTS)
@@ -340,7 +353,108 @@ fn another_with_its_directories_is_refused(demo: &Demo) {
             "{told}: {said}"
         );
     }
-    assert!(demo.dir.join("data/postgres/url").exists());
+    assert!(demo.dir.join(DATA).join("postgres/url").exists());
+}
+
+/// A line that it gives to try is one that the shell understands.
+fn can_be_copied(demo: &Demo) {
+    let said = demo.said();
+    let line = said
+        .lines()
+        .find(|line| line.contains(" pocket "))
+        .expect("a line to try");
+    let (command, _) = line.split_once(" pocket ").expect("its arguments");
+    let output = Command::new("bash")
+        .args(["-c", &format!("{command} registration-key copied")])
+        .current_dir(root())
+        .output()
+        .expect("bash is there");
+    assert!(
+        output.status.success(),
+        "{command}: {}",
+        text(&output.stderr)
+    );
+}
+
+/// A list of reserved ports like the kernel's, with what is remembered of it.
+struct Reserved {
+    dir: TempDir,
+}
+
+impl Reserved {
+    fn new(list: &str) -> Reserved {
+        let dir = TempDir::new();
+        std::fs::write(dir.path().join("list"), list).expect("our own directory");
+        Reserved { dir }
+    }
+
+    /// What is reserved after this.
+    fn after(&self, words: &[&str]) -> String {
+        let output = Command::new(root().join("scripts/reserved-ports.sh"))
+            .args(words)
+            .env("RESERVED_PORTS", self.dir.path().join("list"))
+            .env("RESERVED_PORTS_STATE", self.dir.path().join("state"))
+            .output()
+            .expect("scripts/reserved-ports.sh can be started");
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        self.list()
+    }
+
+    fn list(&self) -> String {
+        let list = std::fs::read_to_string(self.dir.path().join("list"));
+        list.expect("it was written").trim().to_owned()
+    }
+}
+
+/// A process that does nothing, and ends with this value.
+struct Idle(Child);
+
+impl Idle {
+    fn start() -> Idle {
+        let child = Command::new("sleep").arg("600").spawn();
+        Idle(child.expect("sleep is there"))
+    }
+
+    fn id(&self) -> String {
+        self.0.id().to_string()
+    }
+}
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn ports_are_reserved_for_as_long_as_somebody_needs_them() {
+    let reserved = Reserved::new("100-200\n");
+    let (one, other) = (Idle::start(), Idle::start());
+    let list = reserved.after(&["take", &one.id(), "8070-9101,50052"]);
+    assert_eq!(list, "100-200,8070-9101,50052");
+    let list = reserved.after(&["take", &other.id(), "9070-10101,51052"]);
+    assert_eq!(list, "100-200,8070-10101,50052,51052");
+    // The first one goes first; what the other has in common with it stays.
+    let list = reserved.after(&["give", &one.id()]);
+    assert_eq!(list, "100-200,9070-10101,51052");
+    assert_eq!(reserved.after(&["give", &other.id()]), "100-200");
+
+    // What somebody else reserves meanwhile is theirs, and who was killed is forgotten.
+    reserved.after(&["take", &one.id(), "8070-9101"]);
+    std::fs::write(reserved.dir.path().join("list"), "100-200,7000,8070-9101\n").expect("ours");
+    drop(one);
+    let list = reserved.after(&["take", &other.id(), "9070-9080"]);
+    assert_eq!(list, "100-200,7000,9070-9080");
+    // A list that replaces all of it is kept as it is, with what is needed.
+    std::fs::write(reserved.dir.path().join("list"), "300,9070-9075\n").expect("ours");
+    let last = Idle::start();
+    let list = reserved.after(&["take", &last.id(), "400"]);
+    assert_eq!(list, "300,400,9070-9080");
+    reserved.after(&["give", &last.id()]);
+    assert_eq!(reserved.after(&["give", &other.id()]), "300,9070-9075");
+    // Whoever has nothing gives nothing back.
+    assert_eq!(reserved.after(&["give", &other.id()]), "300,9070-9075");
 }
 
 /// Where every port that a database may have is taken, it says so and starts nothing.
@@ -425,7 +539,7 @@ fn every_script_is_read_by_the_shell_without_a_complaint() {
         assert!(quiet, "{}", text(&output.stderr));
         count += 1;
     }
-    assert!(count > 8, "{count} scripts");
+    assert!(count > 9, "{count} scripts");
 }
 
 fn set_up(path: &Path) -> Output {

@@ -66,7 +66,7 @@ pub const WALL: Screen = Screen {
 
 impl Screen {
     /// The same in the dark.
-    pub fn dark(self, name: &'static str) -> Screen {
+    pub const fn dark(self, name: &'static str) -> Screen {
         Screen {
             name,
             dark: true,
@@ -148,12 +148,17 @@ impl Chromium {
         self.do_it(json!({"do": "scripts", "on": false})).await;
     }
 
-    /// Opens a page, which must come over HTTP/2 with this status; where that is in the end.
+    /// Opens a page, which must come over HTTP/2 with status 200; where that is in the end.
     pub async fn open(&mut self, path: &str) -> String {
+        self.open_as(path, 200).await
+    }
+
+    /// As [`Chromium::open`], with another status.
+    pub async fn open_as(&mut self, path: &str, status: u16) -> String {
         let came = self.do_it(json!({"do": "open", "path": path})).await;
         assert_eq!(
             (&came["status"], &came["protocol"]),
-            (&200.into(), &"h2".into()),
+            (&status.into(), &"h2".into()),
             "{path}"
         );
         came["path"].as_str().expect("a path").to_owned()

@@ -290,6 +290,9 @@ pub fn escaped(text: &str) -> String {
     out
 }
 
+/// What a browser says that opens a page.
+pub const LOOKS: &str = "Accept: text/html,application/xhtml+xml,*/*;q=0.8";
+
 /// Somebody in front of the pages.
 #[derive(Clone)]
 pub struct Browser<'a> {
@@ -330,10 +333,16 @@ impl<'a> Browser<'a> {
         }
     }
 
-    /// Opens a page.
+    /// Asks for a page as a program does.
     pub async fn get(&self, path: &str) -> Message {
         let mut raw = self.gateway.https().await;
         raw.ask("GET", path, &[&self.cookie], b"").await
+    }
+
+    /// Opens a page, as people do.
+    pub async fn open(&self, path: &str) -> Message {
+        let mut raw = self.gateway.https().await;
+        raw.ask("GET", path, &[&self.cookie, LOOKS], b"").await
     }
 
     /// Sends a form, as it is.

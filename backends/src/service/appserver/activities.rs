@@ -11,7 +11,9 @@ use axum::{Extension, Router};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::page::{Doubt, Frame, Part, Section, doubt, head, moment, or_dash, page, path, state};
+use super::page::{
+    self, Doubt, Frame, Part, Section, doubt, head, moment, or_dash, page, path, state,
+};
 use super::{Asked, Desk, frame, guard, to};
 use crate::domain::activity::{STATUSES, Wanted};
 use crate::domain::order::Order;
@@ -48,13 +50,13 @@ pub async fn scripts(tx: &Tx<'_>, session: &Session) -> Result<Vec<(i64, String)
 #[derive(Deserialize)]
 struct AskedOfList {
     /// One of [`STATUSES`]; anything else is all of them.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "page::sought")]
     status: String,
     /// A part of what it does.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "page::sought")]
     text: String,
     /// A computer's number; anything else is all of them.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "page::sought")]
     computer: String,
     #[serde(default)]
     from: u32,
@@ -108,18 +110,14 @@ async fn list(
 }
 
 fn search(asked: &AskedOfList) -> Markup {
-    html! {
-        form class="search" method="get" action="/activities" role="search" {
-            @if !asked.computer.is_empty() { input type="hidden" name="computer" value=(asked.computer); }
-            select name="status" aria-label="Status" {
-                option value="" { "All" }
-                @for status in STATUSES { option value=(status) selected[status == asked.status] { (status) } }
-            }
-            input type="search" name="text" value=(asked.text) placeholder="What was ordered"
-                aria-label="What was ordered";
-            button class="first" { "Search" }
+    let before = html! {
+        @if !asked.computer.is_empty() { input type="hidden" name="computer" value=(asked.computer); }
+        select name="status" aria-label="Status" {
+            option value="" { "All" }
+            @for status in STATUSES { option value=(status) selected[status == asked.status] { (status) } }
         }
-    }
+    };
+    page::search("/activities", &before, &asked.text, "What was ordered")
 }
 
 /// A part of a list, with the names of its computers.

@@ -7,7 +7,7 @@ use axum::{Extension, Router};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::page::{Frame, Part, Section, empty, head, or_dash, page, path, state};
+use super::page::{Frame, Part, Section, empty, head, or_dash, page, path, search, sought, state};
 use super::{Asked, Desk, PAST_ROWS, activities, chart, frame};
 use crate::domain::network::flag_names;
 use crate::domain::person::Role;
@@ -38,10 +38,10 @@ struct Computer {
 
 #[derive(Deserialize)]
 struct AskedOfList {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "sought")]
     tag: String,
     /// A part of the title or the host name.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "sought")]
     text: String,
     #[serde(default)]
     from: u32,
@@ -60,8 +60,11 @@ async fn list(
     let account = session.person.account;
     let mut rows = store::page::computers(&tx, account, &sought, part.from, part.fetched()).await?;
     part.cut(&mut rows);
+    let tag = html! {
+        @if !asked.tag.is_empty() { input type="hidden" name="tag" value=(asked.tag); }
+    };
     let body = html! {
-        (search(&asked))
+        (search("/computers", &tag, &asked.text, "Title or host name"))
         @if !asked.tag.is_empty() {
             p class="lead" {
                 "With the tag " strong { (asked.tag) } ". "
@@ -80,17 +83,6 @@ fn none_found(asked: &AskedOfList) -> &'static str {
         (true, true) => "There are no computers yet. Those that register wait under Pending.",
         (false, true) => "No computer has this tag.",
         _ => "No computer is found.",
-    }
-}
-
-fn search(asked: &AskedOfList) -> Markup {
-    html! {
-        form class="search" method="get" action="/computers" role="search" {
-            @if !asked.tag.is_empty() { input type="hidden" name="tag" value=(asked.tag); }
-            input type="search" name="text" value=(asked.text) placeholder="Title or host name"
-                aria-label="Title or host name";
-            button class="first" { "Search" }
-        }
     }
 }
 

@@ -7,11 +7,12 @@ use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{Method, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::any;
 use serde_json::json;
 
+use super::refusal::wants_html;
 use crate::map::MAP;
 use crate::stub;
 use crate::worker::Worker;
@@ -41,13 +42,6 @@ async fn home(
         return (headers, Html(page(&state))).into_response();
     }
     stub::answer(state, upgrade, request).await
-}
-
-fn wants_html(headers: &HeaderMap) -> bool {
-    headers.get_all(header::ACCEPT).iter().any(|value| {
-        let text = value.to_str().unwrap_or_default();
-        text.contains("text/html")
-    })
 }
 
 /// The page with this worker's facts in it. All of them are numbers and names of our own, so

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
-use super::{Desk, page};
+use super::{Desk, page, refusal};
 use crate::domain::person::{Person, Role};
 use crate::error::Error;
 use crate::secret::random;
@@ -28,6 +28,11 @@ pub const FORM_TOKEN: &str = "form_token";
 /// The field of a form by which somebody says that they are sure.
 pub const SURE: &str = "sure";
 
+/// Why a form is refused that a page of another session or site holds.
+pub const STRANGE: &str = "a form of another site or session";
+/// Longest path of ours that somebody is sent to or shown because a request named it, bytes.
+const PATH_BYTES_MAX: usize = 2048;
+
 /// Lets in who is signed in; others are shown where to do that.
 pub async fn admit(State(desk): State<Desk>, mut request: Request, next: Next) -> Response {
     let session = match session(&desk, request.headers()).await {
@@ -35,12 +40,17 @@ pub async fn admit(State(desk): State<Desk>, mut request: Request, next: Next) -
         Err(problem) => return problem.into_response(),
     };
     if let Some(session) = session {
-        request.extensions_mut().insert(session);
-        return next.run(request).await;
+        request.extensions_mut().insert(session.clone());
+        let mut response = next.run(request).await;
+        // The page that tells of it stands in the session, too.
+        if refusal::is_one(&response) {
+            response.extensions_mut().insert(session);
+        }
+        return response;
     }
     let reads = request.method() == Method::GET;
     let back = request.uri().path_and_query().filter(|_| reads);
-    let back = back.map_or("/", |back| back.as_str());
+    let back = back.map_or("/", |back| own_path(back.as_str()));
     let back = utf8_percent_encode(back, NON_ALPHANUMERIC);
     Redirect::to(&format!("/login?next={back}")).into_response()
 }
@@ -76,7 +86,7 @@ pub fn check<'a>(
     let (right, shown) = (session.form_token.as_bytes(), form_token.as_bytes());
     let same = aws_lc_rs::constant_time::verify_slices_are_equal(right, shown).is_ok();
     if !same || !is_ours(headers) {
-        return Err(Error::Denied("a form of another site or session"));
+        return Err(Error::Denied(STRANGE));
     }
     may(session, role)?;
     Ok(&session.person)
@@ -110,7 +120,7 @@ pub async fn log_in(
     Form(said): Form<Said>,
 ) -> Result<Response, Error> {
     if !is_ours(&headers) {
-        return Err(Error::Denied("a form of another site"));
+        return Err(Error::Denied(STRANGE));
     }
     let person = match desk.judge.person(said.email.trim(), &said.password).await {
         Ok(person) => person,
@@ -164,9 +174,11 @@ fn with_cookie(next: &str, cookie: &str, seconds: u32) -> Response {
     response
 }
 
-/// A path on this very site, whatever somebody wrote into a link; `/` in place of any other.
-fn own_path(next: &str) -> &str {
-    let plain = next.starts_with('/')
+/// A path on this very site, whatever somebody wrote into a link; `/` in place of any other, and of one above
+/// [`PATH_BYTES_MAX`].
+pub fn own_path(next: &str) -> &str {
+    let plain = next.len() <= PATH_BYTES_MAX
+        && next.starts_with('/')
         && !next.starts_with("//")
         && !next.contains('\\')
         && next.bytes().all(|byte| byte.is_ascii_graphic());
@@ -189,5 +201,6 @@ mod tests {
         ] {
             assert_eq!(own_path(next), path, "{next:?}");
         }
+        assert_eq!(own_path(&format!("/{}", "a".repeat(3000))), "/");
     }
 }

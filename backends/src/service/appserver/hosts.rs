@@ -9,7 +9,9 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::page::{self, Doubt, Frame, Part, Section, doubt, empty, head, or_dash, page};
+use super::page::{
+    self, Doubt, Frame, Part, Section, doubt, empty, head, or_dash, page, search, sought,
+};
 use super::{Asked, Desk, FORM_BYTES_MAX, PAST_ROWS, frame, guard, to};
 use crate::domain::person::Role;
 use crate::domain::wsl::{CLOUDINIT_BYTES_MAX, Order};
@@ -34,7 +36,7 @@ pub fn routes() -> Router<Desk> {
 #[derive(Deserialize)]
 struct AskedOfList {
     /// A part of the name.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "sought")]
     text: String,
     #[serde(default)]
     from: u32,
@@ -57,10 +59,7 @@ async fn list(
         false => "No host is found.",
     };
     let body = html! {
-        form class="search" method="get" action="/hosts" role="search" {
-            input type="search" name="text" value=(asked.text) placeholder="Name" aria-label="Name";
-            button class="first" { "Search" }
-        }
+        (search("/hosts", &html! {}, &asked.text, "Name"))
         @if rows.is_empty() { (part.empty(none)) } @else { (list_table(&rows)) }
         (part.turns())
     };
@@ -143,8 +142,15 @@ impl Wanted {
         role(&self.what)
     }
 
-    /// The order that it is; None for what cannot be ordered.
-    fn order(&self) -> Option<Order> {
+    /// The order that it is; None for what a host is not told.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be ordered.
+    fn order(&self) -> Result<Option<Order>, Error> {
+        if matches!(self.what.as_str(), "accept" | "forget") {
+            return Ok(None);
+        }
         let given = |text: String| (!text.trim().is_empty()).then_some(text);
         // Browsers end lines of a form as mail does.
         let cloudinit = given(self.cloudinit.replace("\r\n", "\n"));
@@ -153,7 +159,9 @@ impl Wanted {
             "install" => (cloudinit, rootfs_url),
             _ => (None, None),
         };
-        Order::of(&self.what, self.instance.trim(), cloudinit, rootfs_url)
+        let order = Order::of(&self.what, self.instance.trim(), cloudinit, rootfs_url);
+        let malformed = || Error::Malformed("no order of a WSL host".to_owned());
+        Ok(Some(order.ok_or_else(malformed)?))
     }
 }
 
@@ -184,25 +192,25 @@ async fn order(
 ) -> Result<Response, Error> {
     let person = guard::check(&session, &headers, &wanted.form_token, wanted.role())?;
     let uid = Uuid::try_parse(&uid).map_err(|_| Error::NotFound)?;
+    // Before anything else: it bounds what they wrote.
+    let order = wanted.order()?;
     let mut connection = desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
     let known = wsl::known(&tx, person.account, uid).await?;
     let known = known.ok_or(Error::NotFound)?;
     if destroys(&wanted.what, known.accepted) && wanted.sure.is_empty() {
-        let asked = [("what", &*wanted.what), ("instance", &*wanted.instance)];
+        let instance = order.as_ref().map_or("", Order::instance);
+        let asked = [("what", &*wanted.what), ("instance", instance)];
         return Ok(to(&page::path(&format!("/hosts/{uid}/sure"), &asked)));
     }
     let mut next = format!("/hosts/{uid}");
-    let done = match wanted.what.as_str() {
-        "accept" => wsl::accept(&tx, uid).await?,
-        "forget" => {
+    let done = match order {
+        None if wanted.what == "accept" => wsl::accept(&tx, uid).await?,
+        None => {
             "/hosts".clone_into(&mut next);
             wsl::remove(&tx, uid).await?
         }
-        _ => {
-            let order = wanted.order();
-            let order =
-                order.ok_or_else(|| Error::Malformed("no order of a WSL host".to_owned()))?;
+        Some(order) => {
             let given = wsl::order(&tx, uid, &order).await?;
             // Of nobody, or of a host that waits to be accepted.
             given.ok_or(Error::NotFound)?;

@@ -35,6 +35,7 @@ mod live;
 mod packages;
 mod page;
 mod pending;
+mod refusal;
 mod repository;
 
 /// The application server: what people open in a browser.
@@ -85,6 +86,7 @@ fn open(ground: Ground) -> Live {
         .route("/login", get(login).post(guard::log_in))
         .layer(axum::extract::DefaultBodyLimit::max(FORM_BYTES_MAX))
         .with_state(desk)
+        .layer(axum::middleware::from_fn(refusal::dress))
         .route(page::STYLE, get(|| async { kept("text/css", STYLE) }))
         .route(
             page::LIVE,

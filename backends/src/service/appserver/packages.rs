@@ -36,7 +36,7 @@ pub fn routes() -> Router<Desk> {
 #[derive(Default, Deserialize)]
 struct Asked {
     /// A part of the name or the summary.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "page::sought")]
     text: String,
     /// One of [`STATES`]; anything else is the first.
     #[serde(default)]
@@ -81,11 +81,7 @@ async fn all(
     };
     let question = asked.question(session.person.account, None);
     let answer = desk.packages.ask(&question).await?;
-    let body = html! {
-        (form("/packages", &asked))
-        (table(&answer, &asked, &FLEET, fleet_cells))
-        (turns("/packages", &asked, &answer))
-    };
+    let body = list("/packages", &asked, &answer, &FLEET, fleet_cells);
     Ok(page::page(&frame, Section::Packages, "Packages", &body))
 }
 
@@ -113,26 +109,10 @@ async fn of_computer(
         @if let Some((code, error)) = &of.failed {
             p class="card" { em { "The last look at its packages failed (" (code) "): " (error) } }
         }
-        (form(&path, &asked))
-        (table(&answer, &asked, &COMPUTER, computer_cells))
-        (turns(&path, &asked, &answer))
+        (list(&path, &asked, &answer, &COMPUTER, computer_cells))
     };
     let title = format!("Packages of {}", of.title);
     Ok(page::page(&frame, Section::Computers, &title, &body))
-}
-
-fn form(path: &str, asked: &Asked) -> Markup {
-    html! {
-        form class="search" method="get" action=(path) role="search" {
-            select name="state" aria-label="State" {
-                @for (state, name) in STATES {
-                    option value=(state) selected[state == asked.state()] { (name) }
-                }
-            }
-            input type="search" name="text" value=(asked.text) placeholder="Name or summary" aria-label="Name or summary";
-            button class="first" { "Search" }
-        }
-    }
 }
 
 /// Columns of what the account has, and of what a computer has.
@@ -147,14 +127,28 @@ const FLEET: [&str; 7] = [
 ];
 const COMPUTER: [&str; 4] = ["Name", "Version", "Summary", "State"];
 
-fn table(answer: &Answer, asked: &Asked, columns: &[&str], cells: fn(&Found) -> Markup) -> Markup {
-    let none = match asked.from {
-        0 => "No package is found.",
-        _ => "Here is nothing any more.",
+/// The part that was asked for, with the form that asks.
+fn list(
+    path: &str,
+    asked: &Asked,
+    answer: &Answer,
+    columns: &[&str],
+    cells: fn(&Found) -> Markup,
+) -> Markup {
+    let wanted = [("state", asked.state()), ("text", &asked.text)];
+    let mut part = Part::new(path, &wanted, asked.from);
+    part.more = answer.count > part.from + part.most;
+    let states = html! {
+        select name="state" aria-label="State" {
+            @for (state, name) in STATES {
+                option value=(state) selected[state == asked.state()] { (name) }
+            }
+        }
     };
     html! {
+        (page::search(path, &states, &asked.text, "Name or summary"))
         p class="lead" { (answer.count) @if answer.count == 1 { " package." } @else { " packages." } }
-        @if answer.packages.is_empty() { (page::empty(none)) } @else {
+        @if answer.packages.is_empty() { (part.empty("No package is found.")) } @else {
             div class="card" { table id="packages" {
                 (head(columns))
                 tbody { @for one in &answer.packages { tr {
@@ -165,6 +159,7 @@ fn table(answer: &Answer, asked: &Asked, columns: &[&str], cells: fn(&Found) -> 
                 } } }
             } }
         }
+        (part.turns())
     }
 }
 
@@ -201,11 +196,4 @@ fn computer_cells(one: &Found) -> Markup {
         .map(|(_, word)| word)
         .collect();
     html! { td data-label="State" { (words.join(", ")) } }
-}
-
-fn turns(path: &str, asked: &Asked, answer: &Answer) -> Markup {
-    let wanted = [("state", asked.state()), ("text", &asked.text)];
-    let mut part = Part::new(path, &wanted, asked.from);
-    part.more = answer.count > part.from + part.most;
-    part.turns()
 }

@@ -4,8 +4,11 @@ use axum::response::Html;
 use maud::{DOCTYPE, Markup, html};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use serde::{Deserialize, Deserializer};
+
 use super::PAGE_ROWS;
 use super::guard::{FORM_TOKEN, SURE};
+use crate::domain::fields::NAME_CHARS_MAX;
 use crate::domain::person::Role;
 use crate::store::person::Session;
 
@@ -42,7 +45,7 @@ pub struct Frame<'a> {
 impl Frame<'_> {
     /// What every form holds.
     pub fn token(&self) -> Markup {
-        html! { input type="hidden" name=(FORM_TOKEN) value=(self.session.form_token); }
+        token(self.session)
     }
 
     /// May whoever looks do what this role is needed for?
@@ -53,32 +56,66 @@ impl Frame<'_> {
 
 /// A page of somebody who is signed in.
 pub fn page(frame: &Frame<'_>, here: Section, title: &str, body: &Markup) -> Html<String> {
-    let (accepted, waiting) = frame.counts;
+    let nav = html! {
+        (sections(Some(here), Some(frame.counts)))
+        (sign_out(frame.session))
+    };
+    whole(title, &nav, body, Fresh::Told)
+}
+
+/// Who somebody is to whom something is refused.
+pub enum Refused<'a> {
+    /// Signed in.
+    Known(&'a Session),
+    /// They show a session, and whether it holds cannot be told now.
+    Shown,
+    /// Nobody.
+    Stranger,
+}
+
+/// A page that tells of a refusal. It asks the database for nothing.
+pub fn refusal(who: &Refused<'_>, title: &str, body: &Markup, again: Option<u32>) -> Html<String> {
+    let nav = html! {
+        @match who {
+            Refused::Known(session) => { (sections(None, None)) (sign_out(session)) }
+            Refused::Shown => { (sections(None, None)) }
+            Refused::Stranger => {}
+        }
+    };
+    whole(title, &nav, body, again.map_or(Fresh::Never, Fresh::After))
+}
+
+/// The sections of the house, with how many computers are accepted and how many wait, where that is known.
+fn sections(here: Option<Section>, counts: Option<(i64, i64)>) -> Markup {
+    let (accepted, waiting) = counts.unzip();
     let sections = [
-        (
-            Section::Computers,
-            "/computers",
-            "Computers",
-            Some(accepted),
-        ),
-        (Section::Pending, "/pending", "Pending", Some(waiting)),
+        (Section::Computers, "/computers", "Computers", accepted),
+        (Section::Pending, "/pending", "Pending", waiting),
         (Section::Activities, "/activities", "Activities", None),
         (Section::Packages, "/packages", "Packages", None),
         (Section::Hosts, "/hosts", "WSL hosts", None),
     ];
-    let nav = html! {
+    html! {
         @for (section, path, name, count) in sections {
-            a href=(path) aria-current=[(section == here).then_some("page")] {
+            a href=(path) aria-current=[(Some(section) == here).then_some("page")] {
                 (name) @if let Some(count) = count { " " span class="count" { (count) } }
             }
         }
+    }
+}
+
+fn sign_out(session: &Session) -> Markup {
+    html! {
         form method="post" action="/logout" {
-            (frame.token())
-            span { (frame.session.person.name) }
+            (token(session))
+            span { (session.person.name) }
             button { "Sign out" }
         }
-    };
-    whole(title, &nav, body, true)
+    }
+}
+
+fn token(session: &Session) -> Markup {
+    html! { input type="hidden" name=(FORM_TOKEN) value=(session.form_token); }
 }
 
 /// The page to sign in on, with what was wrong.
@@ -94,11 +131,21 @@ pub fn login(next: &str, email: &str, wrong: Option<&str>) -> Html<String> {
             button class="first" { "Sign in" }
         }
     };
-    whole("Sign in", &html! {}, &body, false)
+    whole("Sign in", &html! {}, &body, Fresh::Never)
 }
 
-/// A page. One that is `live` is told when it is old; who is not signed in is told nothing.
-fn whole(title: &str, nav: &Markup, body: &Markup, live: bool) -> Html<String> {
+/// How does a page learn that it is old?
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fresh {
+    /// Its script is told; who is not signed in is told nothing.
+    Told,
+    /// It is asked for again after so many seconds.
+    After(u32),
+    /// It does not.
+    Never,
+}
+
+fn whole(title: &str, nav: &Markup, body: &Markup, fresh: Fresh) -> Html<String> {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -106,6 +153,7 @@ fn whole(title: &str, nav: &Markup, body: &Markup, live: bool) -> Html<String> {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
+                @if let Fresh::After(seconds) = fresh { meta http-equiv="refresh" content=(seconds); }
                 title { (title) }
                 link rel="icon" type="image/svg+xml" href=(ICON);
                 link rel="stylesheet" href=(of(STYLE, super::STYLE));
@@ -118,7 +166,7 @@ fn whole(title: &str, nav: &Markup, body: &Markup, live: bool) -> Html<String> {
                 }
                 main id="main" tabindex="-1" { h1 { (title) } (body) }
                 footer { span { "Times are UTC." } span id="live" {} }
-                @if live { script src=(of(LIVE, super::SCRIPT)) defer {} }
+                @if fresh == Fresh::Told { script src=(of(LIVE, super::SCRIPT)) defer {} }
             }
         }
     };
@@ -132,6 +180,35 @@ fn of(path: &str, content: &str) -> String {
     let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     let hash = content.bytes().fold(0xcbf2_9ce4_8422_2325, mix);
     format!("{path}?{hash:016x}")
+}
+
+/// Longest text that is searched for, characters: as long as the longest name.
+const TEXT_CHARS_MAX: usize = NAME_CHARS_MAX;
+
+/// A form that searches a list: what stands before the words, the words, and what they are looked for in.
+pub fn search(path: &str, before: &Markup, text: &str, among: &str) -> Markup {
+    html! {
+        form class="search" method="get" action=(path) role="search" {
+            (before)
+            input type="search" name="text" value=(text) maxlength=(TEXT_CHARS_MAX) placeholder=(among) aria-label=(among);
+            button class="first" { "Search" }
+        }
+    }
+}
+
+/// Reads a text by which a list is searched: at most [`TEXT_CHARS_MAX`] characters, which stand in every link of the page.
+///
+/// # Errors
+///
+/// It is longer, or no text.
+pub fn sought<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let text = String::deserialize(from)?;
+    match text.chars().nth(TEXT_CHARS_MAX) {
+        None => Ok(text),
+        Some(_) => Err(serde::de::Error::custom(format!(
+            "more than {TEXT_CHARS_MAX} characters"
+        ))),
+    }
 }
 
 /// In place of a table without rows.
@@ -319,6 +396,17 @@ mod tests {
         }
         part.cut(&mut vec![1]);
         assert!(!part.turns().into_string().contains("More"));
+    }
+
+    #[test]
+    fn a_text_that_is_searched_for_is_at_most_as_long_as_a_name() {
+        use serde::de::IntoDeserializer;
+        use serde::de::value::{Error, StrDeserializer};
+        for (letters, read) in [(0, true), (255, true), (256, false)] {
+            let text = "\u{e9}".repeat(letters);
+            let from: StrDeserializer<'_, Error> = text.as_str().into_deserializer();
+            assert_eq!(sought(from).is_ok(), read, "{letters}");
+        }
     }
 
     #[test]

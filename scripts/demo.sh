@@ -186,7 +186,12 @@ check_ports() {
     # A database or a broker of the machine's own may have the usual port.
     first_free_port postgres 5432 5499
     first_free_port rabbitmq 5672 5699
-    first_free_port vault 8200 8299
+    # The ports after the usual one are workers' of a demo, which would take our Vault for one of them and send it requests.
+    if [[ -z ${owner[8200]-} ]]; then
+        server_port[vault]=8200
+    else
+        first_free_port vault 7200 7299
+    fi
     (( ! taken )) || exit 1
     unprivileged=$(cat /proc/sys/net/ipv4/ip_unprivileged_port_start 2>/dev/null || echo 1024)
     if (( EUID != 0 && (HTTP_PORT < unprivileged || HTTPS_PORT < unprivileged || GRPC_PORT < unprivileged) )); then

@@ -540,7 +540,9 @@ impl Counter<'_, '_, '_> {
         }
         let taken = types::taken(wishes.accepted);
         let digest = types::digest(taken);
-        if request.types_digest.as_deref() != Some(digest.as_slice()) {
+        let told = request.types_digest.as_deref();
+        let differs = told.is_some_and(|told| told != digest.as_slice());
+        if told.is_none() || differs {
             let message = say::accepted_types(taken);
             let body = write(&message);
             if !self.kept.iter().any(|kept| kept.body == body) {
@@ -563,7 +565,9 @@ impl Counter<'_, '_, '_> {
             .as_deref()
             .or(state.client_types.as_deref());
         match understood {
-            Some(understood) if wishes.accepted => self.deliver(understood).await,
+            // Parts of an agent that have just heard that they may tell something do so at once. An order to tell all
+            // again, in the same answer, has that thrown away while they believe that it was told.
+            Some(understood) if wishes.accepted && !differs => self.deliver(understood).await,
             // It tells its types before it is given orders.
             _ => Ok(()),
         }

@@ -963,18 +963,19 @@ async fn what_many_computers_are_made_of_is_told_in_smaller_parts() {
     // A list of the older form does not say that it goes on: it is whole, or refused.
     let many = ("query", "many");
     let hardware = ("with_hardware", "true");
+    two.house.database.sql(
+        "insert into computer (account_id, accepted, title, hostname, hardware_info) \
+         select 1, true, 'large-' || n, 'large', repeat('x', 1000000) \
+         from generate_series(1, 68) as n",
+    );
+    let large = ("query", "hostname:large");
     for (arguments, expected) in [
-        (vec![many], Some(51)),
-        (vec![many, hardware], None),
-        (vec![many, hardware, ("limit", "51")], None),
-        (vec![many, hardware, ("limit", "50")], Some(50)),
+        (vec![many, hardware], Some(51)),
+        (vec![large], Some(68)),
+        (vec![large, hardware], None),
+        (vec![large, hardware, ("limit", "2")], Some(2)),
         (
-            vec![many, hardware, ("limit", "50"), ("offset", "50")],
-            Some(1),
-        ),
-        (vec![many, hardware, ("offset", "1")], Some(50)),
-        (
-            vec![("query", "web-1"), hardware, ("limit", "1000")],
+            vec![large, hardware, ("limit", "2"), ("offset", "67")],
             Some(1),
         ),
     ] {
@@ -987,7 +988,10 @@ async fn what_many_computers_are_made_of_is_told_in_smaller_parts() {
                 "{list}"
             );
             let told = list["message"].as_str().expect("text");
-            assert!(told.contains("50") && told.contains("`limit`"), "{told}");
+            assert!(
+                told.contains("64 MiB") && told.contains("`limit`"),
+                "{told}"
+            );
         }
     }
 }

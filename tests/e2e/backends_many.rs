@@ -266,6 +266,12 @@ async fn a_groups_status_is_found_by_it_however_its_children_stand() {
         }
         assert_eq!(found["count"], json!(wanted.len()), "{status}");
     }
+    // No group is of a computer or of a group.
+    for of in ["computer:1", "parent-id:1"] {
+        let path = format!("/activities/parents?query=status:failed%20{of}");
+        let (status, found) = rest.get(&path).await;
+        assert_eq!((status, &found["count"]), (200, &json!(0)), "{of}: {found}");
+    }
 }
 
 #[tokio::test]

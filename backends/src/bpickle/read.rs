@@ -374,6 +374,8 @@ impl<'a> Reader<'a> {
         while !self.ends()? {
             let key = self.key()?;
             if key == list {
+                // Where it comes twice, there is room for one.
+                drop(entries.take());
                 entries = Some(self.entries(limits)?);
             } else {
                 fields.push((key, self.value(inner)?));

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustls::RootCertStore;
 use serde_json::{Value, json};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use ureq::Agent;
 use ureq::http::{Request, Uri};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
@@ -284,6 +284,14 @@ impl Client {
             Ok(answer) => Ok(answer.is_some()),
             Err(Trouble::Refused) => Ok(false),
             Err(trouble) => Err(trouble),
+        }
+    }
+
+    /// Gives a token back that is not needed any more, if that can be.
+    pub fn revoke(&self, token: &Token) {
+        let path = "auth/token/revoke-self";
+        if let Err(trouble) = self.told("POST", path, Some(token), Some(&json!({}))) {
+            debug!(%trouble, "a token that is not needed any more stays until it ends");
         }
     }
 

@@ -21,8 +21,9 @@ use crate::worker::Worker;
 const REST: Duration = Duration::from_secs(2);
 /// Time between two looks at the Vault.
 const LOOK: Duration = Duration::from_secs(2);
-/// Least time between two logins because of tokens that were refused.
+/// Least time between two logins because of tokens that were refused; and of good ones, whose policy denies.
 const ANEW: Duration = Duration::from_secs(10);
+const ANEW_POLICY: Duration = Duration::from_secs(60);
 /// Questions at once.
 const QUESTIONS_MAX: usize = 8;
 /// Longest name, bytes.
@@ -178,26 +179,47 @@ impl Vault {
     ) -> Result<T, Trouble> {
         let token = self.token()?;
         match question(&self.client, &token) {
-            // Another login would be refused the same: each would be a token more in the Vault.
-            Err(Trouble::Refused) if self.client.holds(&token)? => Err(self.client.denied()),
             Err(Trouble::Refused) => {
-                self.log_in_anew()?;
-                question(&self.client, &self.token()?)
+                // Of a good token it is the policy's doing; another login may have other policies.
+                let holds = self.client.holds(&token)?;
+                let refused = || match holds {
+                    true => self.client.denied(),
+                    false => Trouble::Refused,
+                };
+                if !self.log_in_anew(&token, holds)? {
+                    return Err(refused());
+                }
+                let told = question(&self.client, &self.token()?);
+                told.map_err(|trouble| match trouble {
+                    Trouble::Refused => refused(),
+                    other => other,
+                })
             }
             other => other,
         }
     }
 
-    /// Logs in because a token was refused, at most once in [`ANEW`]: where it is not the token that is wrong, no login
-    /// mends that.
-    fn log_in_anew(&self) -> Result<(), Trouble> {
+    /// Is there another token than the one that was refused? Logs in for it, but not again and again: where no token mends it,
+    /// each would be one more in the Vault. One that is good and of no use is given back.
+    fn log_in_anew(&self, refused: &Token, holds: bool) -> Result<bool, Trouble> {
         let mut last = lock(&self.anew);
-        if last.is_some_and(|last| last.elapsed() < ANEW) {
-            return Err(Trouble::Refused);
+        let held = lock(&self.token).clone();
+        if held.is_some_and(|(held, _)| held.text != refused.text) {
+            return Ok(true);
         }
-        *last = Some(Instant::now());
-        drop(last);
-        self.log_in().map(drop)
+        let rest = if holds { ANEW_POLICY } else { ANEW };
+        if last.is_some_and(|last| last.elapsed() < rest) {
+            return Ok(false);
+        }
+        let done = self.log_in();
+        if matches!(done, Ok(_) | Err(Trouble::Refused)) {
+            *last = Some(Instant::now());
+        }
+        let token = done?;
+        if holds && token.text != refused.text {
+            self.client.revoke(refused);
+        }
+        Ok(true)
     }
 
     fn token(&self) -> Result<Token, Trouble> {
@@ -561,11 +583,18 @@ mod tests {
         age(1000);
         looked(&vault).await;
         assert_eq!(renewals(), 0);
-        age(1801);
-        // The task looks, too, and may have done it first.
-        let (text, since) = looked(&vault).await;
-        assert_eq!(text, "t0ken");
-        assert!(renewals() > 0);
+        let mut looks = 0;
+        let since = loop {
+            // The task looks, too: it may have done it first, or have been about to log in.
+            age(1801);
+            let (text, since) = looked(&vault).await;
+            assert_eq!(text, "t0ken");
+            if renewals() > 0 {
+                break since;
+            }
+            looks += 1;
+            assert!(looks < 1000, "it is never renewed");
+        };
         assert!(
             since.elapsed() < Duration::from_secs(1800),
             "it begins anew"
@@ -586,9 +615,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_policy_that_denies_makes_no_new_logins() {
+    async fn a_policy_that_denies_makes_no_logins_again_and_again() {
         // Two may begin at once: the task looks, too.
-        for (good, logins_max) in [(true, 2), (false, 3)] {
+        for (good, logins_max) in [(true, 3), (false, 3)] {
             let (url, asked) = of_a_policy_that_denies(good);
             let token = Source::Text(Hidden::new(""));
             let mut settings = settings(url, token);
@@ -618,6 +647,62 @@ mod tests {
                 .filter(|one| one.starts_with("/v1/auth/approle/login"))
                 .count();
             assert!(logins <= logins_max, "{logins} logins");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_login_whose_role_is_given_the_policy_is_let_in() {
+        let (let_in, given) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicBool::new(false)),
+        );
+        let (widened, first) = (Arc::clone(&let_in), Arc::clone(&given));
+        // A token has the policies that its role had when it was given.
+        let (url, asked) = vault(move |path, token| match path {
+            "/v1/sys/seal-status" => (200, r#"{"sealed":false}"#),
+            "/v1/auth/approle/login" if widened.load(Ordering::SeqCst) => (
+                200,
+                r#"{"auth":{"client_token":"wide","lease_duration":3600}}"#,
+            ),
+            "/v1/auth/approle/login" => {
+                first.store(true, Ordering::SeqCst);
+                (
+                    200,
+                    r#"{"auth":{"client_token":"narrow","lease_duration":3600}}"#,
+                )
+            }
+            "/v1/auth/token/lookup-self" => (200, r#"{"data":{"ttl":3600}}"#),
+            "/v1/auth/token/revoke-self" => (204, ""),
+            _ if token == "wide" => (404, r#"{"errors":[]}"#),
+            _ => (403, r#"{"errors":["1 error occurred: permission denied"]}"#),
+        });
+        let mut settings = settings(url, Source::Text(Hidden::new("")));
+        settings.login = Login::AppRole {
+            mount: "approle".to_owned(),
+            role: "r0le".to_owned(),
+            secret: Source::Text(Hidden::new("s3cret")),
+        };
+        let vault = Vault::open(settings, Duration::ZERO, None).expect("a vault");
+        assert_eq!(looked(&vault).await.0, "narrow");
+        assert!(given.load(Ordering::SeqCst));
+        let_in.store(true, Ordering::SeqCst);
+        let mut asks = 0;
+        while vault.get("a").await.is_err() {
+            // As if a minute had passed.
+            let before = Instant::now().checked_sub(ANEW_POLICY);
+            *lock(&vault.anew) = Some(before.expect("such a time"));
+            lock(&vault.condition).trouble = None;
+            asks += 1;
+            assert!(asks < 1000, "it is never let in");
+        }
+        assert_eq!(looked(&vault).await.0, "wide");
+        // The task may have been faster, and be about to.
+        let revoked = "/v1/auth/token/revoke-self narrow";
+        let mut looks = 0;
+        while !lock(&asked).iter().any(|one| one == revoked) {
+            looked(&vault).await;
+            looks += 1;
+            assert!(looks < 1000, "it is never given back");
         }
     }
 }

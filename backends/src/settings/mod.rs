@@ -126,7 +126,8 @@ pub struct MessageSystem {
     /// `body_timeout`: how long a request may take to come in, besides the time that its bytes give it; 408 after it.
     /// Default 1m.
     pub body_timeout: Duration,
-    /// `body_rate`: every so many bytes that have come in give a request one second more. Default 4096.
+    /// `body_rate`: every so many bytes that have come in give a request one second more. Default 500,
+    /// below which the edge gives up, too.
     pub body_rate: usize,
     /// `memory_bytes_max`: memory for what comes in and is read, in one worker, in bytes, beyond the first 256 KiB of each
     /// request, for which there are 64 MiB; 503 above. Default 268435456.
@@ -269,7 +270,7 @@ impl Shared {
                     30_000_000,
                 ),
                 body_timeout: keys.duration("message_system", "body_timeout", seconds(60)),
-                body_rate: keys.count("message_system", "body_rate", 1..=1 << 30, 4096),
+                body_rate: keys.count("message_system", "body_rate", 1..=1 << 30, 500),
                 memory_bytes_max: keys.count(
                     "message_system",
                     "memory_bytes_max",

@@ -159,6 +159,11 @@ impl<'a> Meant<'a> {
             meant.kinds.push((plain, all));
             return meant;
         };
+        if wanted.parents && (wanted.parent.is_some() || wanted.computer.is_some()) {
+            // No group has a computer or a group.
+            meant.kinds.push((plain, format!("{all} and false")));
+            return meant;
+        }
         if !wanted.parents {
             let stands = match status.as_str() {
                 // What is scheduled is kept as what is not delivered.

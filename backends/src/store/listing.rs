@@ -70,6 +70,20 @@ pub struct Interface {
     pub netmask: String,
 }
 
+/// How many bytes [`computers`] tells of the hardware of these.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn hardware_bytes(tx: &Tx<'_>, account: i64, ids: &[i64]) -> Result<i64> {
+    let sql = "select coalesce(sum(octet_length(hardware_info)), 0)::bigint from computer \
+               where account_id = $1 and id = any($2) and octet_length(hardware_info) <= $3";
+    one(tx, sql, &[&account, &ids, &HARDWARE_BYTES_MAX])
+        .await?
+        .try_get(0)
+        .map_err(Into::into)
+}
+
 /// These computers, in the order of the numbers; those that are gone are left out.
 ///
 /// # Errors

@@ -82,7 +82,8 @@ impl Keys {
 
 /// Those whose keys may count. The one that counts first may come twice.
 fn registrations(request: &Request, most: usize) -> Vec<&Value> {
-    let others = request.messages.iter().take(most).rev();
+    // Those that were taken before come first, so that those that are new may be any.
+    let others = request.messages.iter().rev();
     let all = request.registration(most).into_iter().chain(others);
     let registers = all.flatten().filter(|one| type_of(one) == "register");
     registers.take(1 + ACCOUNTS_MAX).collect()

@@ -5,6 +5,7 @@
 //! exchange, and one that is killed leaves an exchange done or not begun.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
@@ -13,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::FutureExt;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use self::room::{Room, Share};
 use super::Service;
@@ -43,6 +45,8 @@ pub const SERVICE: Service = Service {
 
 /// Bodies above this are read beside the other requests, bytes.
 const ASIDE_BYTES: usize = 256 * 1024;
+/// Longest wait of a request that is there for a place among the exchanges.
+const PLACE: Duration = Duration::from_secs(2);
 
 /// Is there memory for one request, however large it is and whatever it says?
 fn check(shared: &Shared) -> Vec<Wrong> {
@@ -115,7 +119,11 @@ async fn answer(desk: &Desk, request: Request) -> Result<(Vec<u8>, &'static str)
     // What comes in is bounded by its bytes and by its time, and takes nobody's place before it is there.
     let mut share = desk.room.share();
     let body = body::whole(&desk.settings, &head.headers, body, &mut share).await?;
-    let _place = desk.free.try_acquire().map_err(|_| Error::Busy)?;
+    // It may have taken long to come in: a place is waited for a moment.
+    let place = timeout(PLACE, desk.free.acquire()).await;
+    let Ok(Ok(_place)) = place else {
+        return Err(Error::Busy);
+    };
     let (request, _share) = parse(body, share).await?;
     let shown = text(&head.headers, "x-computer-id");
     let visitor = exchange::Visitor {

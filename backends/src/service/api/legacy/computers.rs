@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::super::machine::{self, With};
 use super::super::named::{self, CHARS_MAX, titled};
 use super::super::refusal::{Answer, Mistakes, Refusal};
-use super::super::{HARDWARE_ROWS_MAX, ROWS_MAX, meant, view};
+use super::super::{ROWS_MAX, meant, view};
 use super::{Action, Asked};
 use crate::domain::order::Order;
 use crate::domain::query::Query;
@@ -16,6 +16,8 @@ use crate::service::admission;
 use crate::store::group::Timing;
 use crate::store::{self, Tx, listing};
 
+/// Most bytes of hardware in one answer.
+const HARDWARE_BYTES_MAX: i64 = 64 << 20;
 /// Tags that one call may put on computers, or take off them.
 const TAGS_MAX: usize = 100;
 /// Longest note, bytes.
@@ -57,16 +59,14 @@ async fn get(asked: Asked) -> Answer<Value> {
     mistakes.none()?;
     let mut connection = asked.desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
-    let most = match with.hardware {
-        true => span.limit.min(HARDWARE_ROWS_MAX + 1),
-        false => span.limit,
-    };
-    let ids = store::search::ids(&tx, person.account, &query, span.offset, most).await?;
+    let ids = store::search::ids(&tx, person.account, &query, span.offset, span.limit).await?;
     // Nothing in a list tells that it goes on, so that it is not cut off where more was asked for.
-    if with.hardware && i64::try_from(ids.len()).is_ok_and(|count| count > HARDWARE_ROWS_MAX) {
+    if with.hardware
+        && store::listing::hardware_bytes(&tx, person.account, &ids).await? > HARDWARE_BYTES_MAX
+    {
         let message = format!(
-            "at most {HARDWARE_ROWS_MAX} computers at once with `with_hardware`: give a `limit`, and \
-             the rest by `offset`"
+            "their hardware is more than {} MiB: give a smaller `limit`, and the rest by `offset`",
+            HARDWARE_BYTES_MAX >> 20
         );
         return Err(Refusal::argument("InvalidParameter", message));
     }

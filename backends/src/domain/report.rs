@@ -408,7 +408,7 @@ pub(super) fn change_packages_result(fields: Fields<'_>) -> Report<OperationResu
     })
 }
 
-/// The tags in a list with commas. What is too long for a tag is left out, and so is what is more than [`TAGS_MAX`].
+/// The tags in a list with commas. What is too long for a tag is left out, and so is what is more than 1000.
 pub fn tags(list: &str) -> Vec<String> {
     let mut tags: Vec<String> = list
         .split(',')

@@ -75,7 +75,7 @@ pub async fn lock(tx: &Tx<'_>, secure: Uuid) -> Result<Option<Computer>> {
 /// One that waits is the same where both tell the same machine id. Where one of them tells none (the daemon does not, and the
 /// set-up program of the same computer does), names alone are no proof: they are anybody's, and whoever takes the place of one
 /// that waits is accepted in its stead. So it is the same only where nobody is at that place, because nothing came from its
-/// identity for [`SILENT`], or where the registration shows the key (`accepted`) and would be let in anyway. Else it is a
+/// identity for an hour, or where the registration shows the key (`accepted`) and would be let in anyway. Else it is a
 /// computer of its own. Two machine ids that differ are two computers.
 ///
 /// It is locked, so that who accepts it at this moment accepts the one that is known, and as an exchange locks it, before what

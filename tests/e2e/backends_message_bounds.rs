@@ -27,11 +27,13 @@ async fn many_small_dictionaries_take_little_memory() {
     let way = Way::Port(service.port());
     let before = service.memory_peak();
     let one_message = |count| request(&[b"l", many(count).as_slice(), b";"].concat());
-    // Too many in one message, as many as fit, too many messages.
+    let twice = [many(166_666), b"u8:messages".to_vec(), many(166_666)].concat();
+    // Too many in one message, as many as fit, too many messages, and messages that another list takes the place of.
     for body in [
         one_message(499_999),
         one_message(160_000),
         request(&many(333_333)),
+        request(&twice),
     ] {
         let (status, _) = way.post("/message-system", &[], &body).await;
         assert_eq!(status, 200, "{} bytes", body.len());
@@ -87,6 +89,41 @@ async fn whoever_trickles_takes_nobodys_place() {
     let mut first = slow.swap_remove(0);
     first.send(vec![b'n'; 30_000_000 - 12]).await;
     assert_eq!(first.reply().await.status(), 400);
+}
+
+#[tokio::test]
+async fn a_request_that_is_there_waits_a_moment_for_its_place() {
+    let database = Database::fresh();
+    let settings = [("MESSAGE_SYSTEM__EXCHANGES_MAX", "1")];
+    let service = Service::at("message-server", &database, e2e::free_range(1), &settings);
+    let (body, there) = (request(b"l;"), 3);
+    let mut begun = Vec::new();
+    for _ in 0..3 {
+        begun.push(begin(&service, body.len(), &body[..there]).await);
+    }
+    let [first, second, third] = begun.as_mut_slice() else {
+        panic!("three have begun");
+    };
+    let held = database.hold("lock table server_identity in access exclusive mode");
+    first.send(&body[there..]).await;
+    eventually("the only place is taken", || async {
+        (database.waiting() == "1").then_some(())
+    })
+    .await;
+    // It does not become free.
+    second.send(&body[there..]).await;
+    let refused = second.reply().await;
+    assert_eq!(refused.status(), 503);
+    assert!(refused.header("retry-after").is_some());
+    // It does.
+    third.send(&body[there..]).await;
+    drop(held);
+    for served in [first, third] {
+        assert_eq!(served.reply().await.status(), 200);
+    }
+    let metrics = metrics(&service).await;
+    let line = "backends_exchanges_total{end=\"busy\"} 1";
+    assert!(metrics.contains(line), "{metrics}");
 }
 
 #[tokio::test]

@@ -11,12 +11,16 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 async fn waiting(gateway: &Gateway, reason: &str, count: usize) -> Raw {
     let mut client = gateway.http().await;
     client.send(GET).await;
+    until_waiting(gateway, reason, count).await;
+    client
+}
+
+async fn until_waiting(gateway: &Gateway, reason: &str, count: usize) {
     let gauge = format!(r#"portcullis_pool_waiting{{pool="app",reason="{reason}"}}"#);
     eventually(&format!("{count} wait"), || async {
         (gateway.metric(&gauge).await == Some(count as f64)).then_some(())
     })
     .await;
-    client
 }
 
 async fn waited(gateway: &Gateway, reason: &str) -> f64 {
@@ -48,6 +52,8 @@ async fn who_was_held_is_told_apart_from_who_was_queued() {
     let worker = Worker::start_on(port, held(&gate)).await;
     // One of them has the only place; the other waits on, for another reason.
     worker.until_seen(1).await;
+    until_waiting(&gateway, "hold", 0).await;
+    until_waiting(&gateway, "queue", 1).await;
     gate.open();
     for client in &mut both {
         assert_eq!(client.reply().await.status(), 200);

@@ -287,21 +287,26 @@ pub(super) fn free_space(
 }
 
 pub(super) fn processes(fields: Fields<'_>, rows: &mut Rows) -> Report<Processes> {
-    let mut processes = Processes {
+    Ok(Processes {
         kill_all: fields
             .optional("kill-all-processes", truth)?
             .unwrap_or_default(),
         kill: fields.some("kill-processes", int, rows)?,
-        put: BTreeMap::new(),
-    };
-    let lists = [
-        fields.rows("add-processes")?,
-        fields.rows("update-processes")?,
-    ];
-    for row in lists.into_iter().flatten() {
-        processes.put.extend(rows.keep(process(row)));
-    }
-    Ok(processes)
+        put: put(fields, ["add-processes", "update-processes"], process, rows)?,
+    })
+}
+
+/// The rows of two lists, new ones and those that have changed, by what they are known by.
+fn put<K: Ord, V>(
+    fields: Fields<'_>,
+    lists: [&str; 2],
+    read: fn(&Value) -> Report<(K, V)>,
+    rows: &mut Rows,
+) -> Report<BTreeMap<K, V>> {
+    let [new, changed] = lists;
+    let lists = [fields.rows(new)?, fields.rows(changed)?];
+    let all = lists.into_iter().flatten();
+    Ok(all.filter_map(|row| rows.keep(read(row))).collect())
 }
 
 fn process(row: &Value) -> Report<(i64, Process)> {
@@ -319,23 +324,15 @@ fn process(row: &Value) -> Report<(i64, Process)> {
 }
 
 pub(super) fn users(fields: Fields<'_>, rows: &mut Rows) -> Report<Users> {
-    let mut users = Users {
+    Ok(Users {
         operation: fields.optional("operation-id", int)?,
         delete_users: fields.some("delete-users", name, rows)?,
         delete_groups: fields.some("delete-groups", name, rows)?,
         put_members: members(fields, "create-group-members", rows)?,
         delete_members: members(fields, "delete-group-members", rows)?,
-        ..Users::default()
-    };
-    let lists = [fields.rows("create-users")?, fields.rows("update-users")?];
-    for row in lists.into_iter().flatten() {
-        users.put_users.extend(rows.keep(user(row)));
-    }
-    let lists = [fields.rows("create-groups")?, fields.rows("update-groups")?];
-    for row in lists.into_iter().flatten() {
-        users.put_groups.extend(rows.keep(group(row)));
-    }
-    Ok(users)
+        put_users: put(fields, ["create-users", "update-users"], user, rows)?,
+        put_groups: put(fields, ["create-groups", "update-groups"], group, rows)?,
+    })
 }
 
 fn user(row: &Value) -> Report<(String, User)> {

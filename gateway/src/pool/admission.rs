@@ -30,10 +30,28 @@ pub struct Refused;
 #[derive(Debug, Default)]
 pub(super) struct WaitingRoom {
     bell: Arc<Notify>,
+    /// By why they came in: this is what is bounded. Those held who now wait for a place keep the queue's room free for
+    /// others: after an outage there may be ten times as many of them.
+    entered: ByReason,
+    /// By why they wait now: this is what is shown.
+    now: ByReason,
+    /// All together. A count of its own, because the first to come must be told apart.
+    waiting: AtomicU32,
+}
+
+#[derive(Debug, Default)]
+struct ByReason {
     held: AtomicU32,
     queued: AtomicU32,
-    /// Both together. A count of its own, because the first to come must be told apart.
-    waiting: AtomicU32,
+}
+
+impl ByReason {
+    fn of(&self, reason: Reason) -> &AtomicU32 {
+        match reason {
+            Reason::Hold => &self.held,
+            Reason::Queue => &self.queued,
+        }
+    }
 }
 
 impl WaitingRoom {
@@ -44,18 +62,27 @@ impl WaitingRoom {
 
     /// Comes in; says how many were waiting before.
     pub(super) fn enter(&self, reason: Reason, requests_max: u32) -> Result<u32, Refused> {
-        self.counter(reason)
+        self.entered
+            .of(reason)
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
                 (n < requests_max).then_some(n + 1)
             })
             .map_err(|_| Refused)?;
+        self.now.of(reason).fetch_add(1, Ordering::Relaxed);
         Ok(self.waiting.fetch_add(1, Ordering::SeqCst))
     }
 
-    /// Goes out.
-    pub(super) fn leave(&self, reason: Reason) {
-        let before = self.counter(reason).fetch_sub(1, Ordering::Relaxed);
+    /// Waits on, for another reason.
+    pub(super) fn turn(&self, from: Reason, to: Reason) {
+        self.now.of(to).fetch_add(1, Ordering::Relaxed);
+        self.now.of(from).fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Goes out. Why it came in and why it waited in the end.
+    pub(super) fn leave(&self, entered: Reason, now: Reason) {
+        let before = self.entered.of(entered).fetch_sub(1, Ordering::Relaxed);
         debug_assert!(before > 0, "left without having entered");
+        self.now.of(now).fetch_sub(1, Ordering::Relaxed);
         self.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 
@@ -64,9 +91,9 @@ impl WaitingRoom {
         self.waiting.load(Ordering::SeqCst) == 0
     }
 
-    /// How many wait for this reason.
+    /// How many wait for this reason now.
     pub(super) fn count(&self, reason: Reason) -> u32 {
-        self.counter(reason).load(Ordering::Relaxed)
+        self.now.of(reason).load(Ordering::Relaxed)
     }
 
     /// Wakes the one that has waited longest, if any.
@@ -79,13 +106,6 @@ impl WaitingRoom {
     /// Wakes everybody.
     pub(super) fn wake_all(&self) {
         self.bell.notify_waiters();
-    }
-
-    fn counter(&self, reason: Reason) -> &AtomicU32 {
-        match reason {
-            Reason::Hold => &self.held,
-            Reason::Queue => &self.queued,
-        }
     }
 }
 
@@ -103,12 +123,28 @@ mod tests {
         assert_eq!(room.enter(Reason::Hold, 1), Ok(2));
         assert_eq!(room.enter(Reason::Hold, 1), Err(Refused));
         assert_eq!(room.enter(Reason::Hold, 0), Err(Refused));
-        room.leave(Reason::Queue);
+        room.leave(Reason::Queue, Reason::Queue);
         assert_eq!(
             (room.count(Reason::Queue), room.count(Reason::Hold)),
             (1, 1)
         );
         assert_eq!(room.enter(Reason::Queue, 2), Ok(2));
+    }
+
+    #[test]
+    fn who_waits_on_for_another_reason_is_shown_there_and_bounded_where_it_came_in() {
+        let room = WaitingRoom::default();
+        let shown = || (room.count(Reason::Hold), room.count(Reason::Queue));
+        assert_eq!(room.enter(Reason::Hold, 1), Ok(0));
+        room.turn(Reason::Hold, Reason::Queue);
+        assert_eq!(shown(), (0, 1));
+        assert_eq!(room.enter(Reason::Hold, 1), Err(Refused));
+        assert_eq!(room.enter(Reason::Queue, 1), Ok(1));
+        assert_eq!(shown(), (0, 2));
+        room.leave(Reason::Hold, Reason::Queue);
+        assert_eq!(shown(), (0, 1));
+        assert_eq!(room.enter(Reason::Hold, 1), Ok(1));
+        assert_eq!(room.enter(Reason::Queue, 1), Err(Refused));
     }
 
     #[test]

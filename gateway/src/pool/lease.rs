@@ -157,7 +157,7 @@ impl Pool {
         waiting
     }
 
-    /// Requests that wait now: held, queued.
+    /// Requests that wait now: held, queued. One that was held and now waits for a place is queued.
     pub fn waiting(&self) -> (u32, u32) {
         (
             self.room.count(Reason::Hold),
@@ -242,6 +242,8 @@ impl Pool {
 pub struct Waiting {
     pool: Arc<Pool>,
     reason: Reason,
+    /// Why it waits now.
+    now: Reason,
     ahead: u32,
     woken: Pin<Box<OwnedNotified>>,
     /// Whether it is this one's turn to try.
@@ -259,6 +261,7 @@ impl Waiting {
         Ok(Waiting {
             pool: Arc::clone(pool),
             reason,
+            now: reason,
             ahead,
             woken,
             my_turn,
@@ -280,13 +283,25 @@ impl Waiting {
     pub fn pick(&mut self, want: &Want<'_>, now: Instant) -> Pick {
         // Without a cap there are no places to be shared out.
         let my_turn = std::mem::take(&mut self.my_turn) || self.pool.rules.cap.is_none();
-        if my_turn {
-            return self.pool.pick_now(want, now);
-        }
-        if self.pool.live() == 0 {
+        let pick = if my_turn {
+            self.pool.pick_now(want, now)
+        } else if self.pool.live() == 0 {
             Pick::Empty
         } else {
             Pick::Full
+        };
+        match pick {
+            Pick::Worker(_) => {}
+            Pick::Empty => self.waits_for(Reason::Hold),
+            Pick::Full => self.waits_for(Reason::Queue),
+        }
+        pick
+    }
+
+    fn waits_for(&mut self, reason: Reason) {
+        if self.now != reason {
+            self.pool.room.turn(self.now, reason);
+            self.now = reason;
         }
     }
 
@@ -303,7 +318,7 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         let pool = &self.pool;
-        pool.room.leave(self.reason);
+        pool.room.leave(self.reason, self.now);
         // If there is room for more, the next one shall know: this wake-up may have been for more
         // than one place, or was not used.
         if !pool.room.is_empty() && pool.live.load().has_room(&pool.workers, pool.rules.cap) {

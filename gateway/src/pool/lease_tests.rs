@@ -86,6 +86,35 @@ fn all_held_requests_wake_when_a_worker_comes_up() {
 }
 
 #[test]
+fn who_was_held_and_waits_for_a_place_is_queued_and_keeps_nobody_out_of_the_queue() {
+    let (pool, now) = pool_of(1, 0, Some(1));
+    let mut held: Vec<_> = (0..6).map(|_| pool.hold().unwrap()).collect();
+    for waiting in &mut held {
+        assert!(matches!(waiting.pick(&ANY, now), Pick::Empty));
+    }
+    pool.set_listening(WorkerId(0), true, now);
+    assert!(held.iter_mut().all(woken));
+    let busy = lease(held.remove(0).pick(&ANY, now));
+    for waiting in &mut held {
+        assert!(matches!(waiting.pick(&ANY, now), Pick::Full));
+    }
+    assert_eq!(pool.waiting(), (0, 5));
+    // More of them wait there than the queue has room for.
+    let mut queued = pool.queue().unwrap();
+    assert!(matches!(queued.pick(&ANY, now), Pick::Full));
+    assert_eq!(pool.waiting(), (0, 6));
+
+    // The worker is gone: whoever tries now is held again.
+    pool.set_listening(WorkerId(0), false, now);
+    drop(busy);
+    assert!(woken(&mut held[0]));
+    assert!(matches!(held[0].pick(&ANY, now), Pick::Empty));
+    assert_eq!(pool.waiting(), (1, 5));
+    drop((held, queued));
+    assert_eq!(pool.waiting(), (0, 0));
+}
+
+#[test]
 fn a_worker_that_comes_up_before_the_first_try_is_seen_by_it() {
     let (pool, now) = pool_of(1, 0, Some(1));
     assert!(matches!(pool.pick(&ANY, now), Pick::Empty));

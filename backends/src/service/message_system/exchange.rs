@@ -6,12 +6,15 @@
 
 use std::time::SystemTime;
 
-use tracing::{info, warn};
+use tracing::warn;
 use uuid::Uuid;
 
+use super::counter::Counter;
 use super::keys::Keys;
 use super::report;
-use crate::bpickle::{self, Limits, Value, write};
+use super::stranger::{registration, stranger};
+use super::tally::Tally;
+use crate::bpickle::{Value, write};
 use crate::domain::exchange::{Answer, Holder, Known, Request, Said, holder, say, type_said};
 use crate::domain::fields::{NAME_CHARS_MAX, Rows};
 use crate::domain::message::{self, type_of};
@@ -20,16 +23,10 @@ use crate::domain::report::Anew;
 use crate::domain::sequence::{Acknowledged, Intake, acknowledged, intake};
 use crate::domain::types;
 use crate::error::Error;
-use crate::metrics::Metrics;
 use crate::settings::MessageSystem;
 use crate::store::computer::{Computer, Ids};
 use crate::store::exchange::{Kept, State, Update};
 use crate::store::{self, Store, Tx};
-
-/// Most messages that are handed out and not acknowledged.
-const KEPT_MAX: usize = 100;
-/// From this message API on an agent understands that too many wait.
-const MAX_PENDING_API: (u32, u32) = (3, 8);
 
 /// Who asks.
 pub struct Visitor {
@@ -49,43 +46,6 @@ pub struct Done {
     pub end: &'static str,
     /// What became of the messages.
     pub tally: Tally,
-}
-
-/// What became of the messages of one exchange.
-#[derive(Debug, Default)]
-pub struct Tally {
-    stored: u64,
-    repeated: u64,
-    invalid: u64,
-    not_taken: u64,
-    late: u64,
-    left_out: u64,
-    decisions: Vec<&'static str>,
-}
-
-impl Tally {
-    /// Nothing of a request is taken but this one message, if it is there.
-    fn beside(&mut self, request: &Request, taken: Option<&Said>) {
-        let all = request.messages.len() + request.left;
-        self.not_taken += (all - usize::from(taken.is_some())) as u64;
-    }
-
-    /// Adds it to the metrics; only when all of it is stored.
-    pub fn count(&self, metrics: &Metrics) {
-        for (end, count) in [
-            ("stored", self.stored),
-            ("repeated", self.repeated),
-            ("invalid", self.invalid),
-            ("not_taken", self.not_taken),
-            ("late", self.late),
-        ] {
-            metrics.messages.with_label_values(&[end]).inc_by(count);
-        }
-        metrics.rows_left_out.inc_by(self.left_out);
-        for decision in &self.decisions {
-            metrics.registrations.with_label_values(&[decision]).inc();
-        }
-    }
 }
 
 /// Carries out one exchange.
@@ -136,102 +96,6 @@ pub async fn exchange(
     Ok(Done { answer, end, tally })
 }
 
-/// Somebody without an identity: only a registration is taken, and only one, so that nobody makes many computers in one
-/// request, nor holds their account for long. Reports of an identity that is lost may come here, too; nobody knows whose they
-/// are.
-async fn stranger(
-    tx: &Tx<'_>,
-    settings: &MessageSystem,
-    keys: &Keys,
-    request: &Request,
-    tally: &mut Tally,
-) -> Result<Vec<Value>, Error> {
-    let mut messages = Vec::new();
-    let said = request.registration(settings.messages_max);
-    tally.beside(request, said);
-    match said.map(registration) {
-        None => {}
-        Some(Ok(register)) => {
-            tally.stored += 1;
-            let (message, decision) = registered(tx, keys, request, &register).await?;
-            tally.decisions.push(decision);
-            messages.push(message);
-        }
-        Some(Err(why)) => {
-            warn!(why, "a registration that cannot be read");
-            tally.invalid += 1;
-            tally.decisions.push("invalid");
-        }
-    }
-    let wanted = types::digest(types::taken(false));
-    let differs = request.types_digest.as_deref() != Some(wanted.as_slice());
-    // The set-up program does not compare types, and wants its identity alone.
-    if differs && request.sequence.is_some() && messages.is_empty() {
-        messages.push(say::accepted_types(types::taken(false)));
-    }
-    Ok(messages)
-}
-
-/// A registration, or why it is none.
-fn registration(said: &Said) -> Result<Register, String> {
-    let value = said.as_ref().map_err(ToString::to_string)?;
-    Register::read(value).map_err(|invalid| invalid.to_string())
-}
-
-async fn registered(
-    tx: &Tx<'_>,
-    keys: &Keys,
-    request: &Request,
-    register: &Register,
-) -> Result<(Value, &'static str), Error> {
-    let account = keys.locked(tx, register).await?;
-    let decision = decide(account.as_ref(), register.key.as_deref());
-    let accepted = decision == Decision::Accept;
-    let account = match account {
-        Some(account) if decision != Decision::UnknownAccount => account,
-        _ => {
-            info!(account = register.account, "registration refused");
-            return Ok((say::registration("unknown-account"), "unknown_account"));
-        }
-    };
-    let repeated = store::computer::repeated(tx, &account, register, accepted).await?;
-    if !accepted && repeated.is_none() {
-        let pending = store::computer::pending(tx, account.id).await?;
-        if pending >= account.pending_max.into() {
-            warn!(pending, "registration refused: too many wait");
-            // Older agents do not know the word.
-            let known = understands_max_pending(request.client_api.as_deref());
-            let info = if known {
-                "max-pending-computers"
-            } else {
-                "unknown-account"
-            };
-            return Ok((say::registration(info), "max_pending"));
-        }
-    }
-    let ids = store::computer::register(tx, &account, register, accepted, repeated).await?;
-    info!(
-        computer = ids.id,
-        accepted,
-        again = repeated.is_some(),
-        "registered"
-    );
-    let decision = if accepted { "accepted" } else { "pending" };
-    Ok((say::set_id(ids.secure, ids.insecure), decision))
-}
-
-/// The set-up program names no version; it is of the time when the word was known.
-fn understands_max_pending(api: Option<&str>) -> bool {
-    let Some((major, minor)) = api.and_then(|api| api.split_once('.')) else {
-        return true;
-    };
-    let version = (
-        major.parse().unwrap_or(0),
-        minor.parse::<u32>().unwrap_or(0),
-    );
-    version >= MAX_PENDING_API
-}
-
 /// The exchange with a computer of ours.
 struct Desk<'a, 'tx> {
     tx: &'a Tx<'tx>,
@@ -252,12 +116,12 @@ struct Moved {
 
 /// What a message asks for beyond being stored.
 #[derive(Default)]
-struct Wishes {
-    set_id: bool,
-    accepted: bool,
+pub(super) struct Wishes {
+    pub(super) set_id: bool,
+    pub(super) accepted: bool,
     /// What it told of its packages is to be told on.
     packages: bool,
-    replies: Vec<Value>,
+    pub(super) replies: Vec<Value>,
 }
 
 impl Desk<'_, '_> {
@@ -295,7 +159,8 @@ impl Desk<'_, '_> {
         let refused = tally.invalid - refused_before;
 
         let mut counter = Counter {
-            desk: self,
+            tx: self.tx,
+            ids: self.ids(),
             kept,
             next,
         };
@@ -518,123 +383,6 @@ impl Desk<'_, '_> {
     }
 }
 
-/// Where messages to one computer get their numbers.
-struct Counter<'a, 'b, 'tx> {
-    desk: &'a Desk<'b, 'tx>,
-    kept: Vec<Kept>,
-    next: i64,
-}
-
-impl Counter<'_, '_, '_> {
-    /// Decides what is said now, beyond what is kept.
-    async fn say(
-        &mut self,
-        state: &State,
-        request: &Request,
-        wishes: &Wishes,
-    ) -> Result<(), Error> {
-        if wishes.set_id {
-            let ids = self.desk.ids();
-            self.hand_out(&say::set_id(ids.secure, ids.insecure), None)
-                .await?;
-        }
-        let taken = types::taken(wishes.accepted);
-        let digest = types::digest(taken);
-        let told = request.types_digest.as_deref();
-        let differs = told.is_some_and(|told| told != digest.as_slice());
-        if told.is_none() || differs {
-            let message = say::accepted_types(taken);
-            let body = write(&message);
-            if !self.kept.iter().any(|kept| kept.body == body) {
-                self.hand_out(&message, None).await?;
-            }
-        }
-        for reply in &wishes.replies {
-            if self.kept.len() >= KEPT_MAX {
-                // It asks again for what it was not told.
-                warn!(
-                    computer = self.desk.ids().id,
-                    "not answered: it takes nothing"
-                );
-                break;
-            }
-            self.hand_out(reply, None).await?;
-        }
-        let understood = request
-            .client_types
-            .as_deref()
-            .or(state.client_types.as_deref());
-        match understood {
-            // Parts of an agent that have just heard that they may tell something do so at once. An order to tell all
-            // again, in the same answer, has that thrown away while they believe that it was told.
-            Some(understood) if wishes.accepted && !differs => self.deliver(understood).await,
-            // It tells its types before it is given orders.
-            _ => Ok(()),
-        }
-    }
-
-    async fn deliver(&mut self, understood: &[String]) -> Result<(), Error> {
-        let (tx, id) = (self.desk.tx, self.desk.ids().id);
-        let room = KEPT_MAX.saturating_sub(self.kept.len());
-        for due in store::activity::due(tx, id, count(room)).await? {
-            if !understood.contains(&due.message_type) {
-                let why = "the agent does not understand this kind of order";
-                store::activity::failed(tx, due.id, why).await?;
-                continue;
-            }
-            let Value::Dict(mut fields) = decoded(&due.fields)? else {
-                store::activity::failed(tx, due.id, "the order cannot be read").await?;
-                continue;
-            };
-            fields.insert("type".into(), due.message_type.into());
-            fields.insert("operation-id".into(), due.id.into());
-            store::activity::delivered(tx, due.id).await?;
-            self.hand_out(&Value::Dict(fields), Some(due.id)).await?;
-        }
-        Ok(())
-    }
-
-    async fn hand_out(&mut self, message: &Value, activity: Option<i64>) -> Result<(), Error> {
-        let kept = Kept {
-            number: self.next,
-            message_type: type_of(message).to_owned(),
-            body: write(message),
-        };
-        store::exchange::hand_out(self.desk.tx, self.desk.ids().id, &kept, activity).await?;
-        self.kept.push(kept);
-        self.next = self.next.saturating_add(1);
-        Ok(())
-    }
-
-    fn messages(&self) -> Result<Vec<Value>, Error> {
-        self.kept.iter().map(|kept| decoded(&kept.body)).collect()
-    }
-}
-
-fn decoded(body: &[u8]) -> Result<Value, Error> {
-    bpickle::read(body, Limits::default())
-        .map_err(|refusal| Error::Malformed(format!("what we stored ourselves: {refusal}")))
-}
-
-fn count(number: usize) -> i64 {
+pub(super) fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::understands_max_pending;
-
-    #[test]
-    fn an_old_agent_is_not_told_a_word_it_does_not_know() {
-        for (api, known) in [
-            (None, true),
-            (Some("3.8"), true),
-            (Some("3.10"), true),
-            (Some("4.0"), true),
-            (Some("3.7"), false),
-            (Some("x.y"), false),
-        ] {
-            assert_eq!(understands_max_pending(api), known, "{api:?}");
-        }
-    }
 }

@@ -92,7 +92,30 @@ fn registrations(request: &Request, most: usize) -> Vec<&Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bpickle::{Limits, write};
     use crate::domain::register::{Decision, decide};
+
+    #[test]
+    fn of_many_registrations_the_one_that_counts_and_the_newest_have_their_keys_asked_for() {
+        let said = |account: &str| {
+            Value::dict([
+                ("type", "register".into()),
+                ("account_name", account.into()),
+            ])
+        };
+        let accounts = ["a", "b", "c", "d", "e", "f", "g"];
+        let messages = Value::List(accounts.map(said).into());
+        let whole = Value::dict([("messages", messages), ("sequence", Value::Int(0))]);
+        let request = Request::read(&write(&whole), Limits::default()).expect("a request");
+        let asked = |most: usize| -> String {
+            let found = registrations(&request, most).into_iter();
+            found
+                .filter_map(|one| one.at("account_name").and_then(Value::as_text))
+                .collect()
+        };
+        assert_eq!(asked(2), "bgfed", "some are beyond what one exchange takes");
+        assert_eq!(asked(100), "ggfed");
+    }
 
     #[test]
     fn a_key_that_was_not_compared_lets_nobody_in_and_nobody_wait() {

@@ -30,10 +30,13 @@ use crate::store::{self, Store};
 use crate::stub;
 
 mod body;
+mod counter;
 mod exchange;
 mod keys;
 mod report;
 mod room;
+mod stranger;
+mod tally;
 
 /// The message system: where agents report and get their orders.
 pub const SERVICE: Service = Service {

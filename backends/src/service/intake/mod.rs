@@ -66,17 +66,12 @@ fn late() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Shared;
 
     #[test]
     fn a_slow_line_has_its_time_and_a_trickle_has_an_end() {
-        let settings = MessageSystem {
-            body_bytes_max: 30_000_000,
-            body_timeout: Duration::from_secs(60),
-            body_rate: 4096,
-            memory_bytes_max: 1 << 28,
-            exchanges_max: 64,
-            messages_max: 100,
-        };
+        let settings = Shared::read(None, [], &[]).expect("the defaults");
+        let settings = settings.message_system;
         let comes_in = |bytes: usize, rate: u64| {
             let mut seconds = 0..;
             seconds.all(|second: u64| {
@@ -86,11 +81,10 @@ mod tests {
             let there = usize::try_from((seconds.start - 1) * rate).expect("few");
             there >= bytes
         };
-        // The usual report by a bad line, and the largest by one that is better.
-        assert!(comes_in(31_000, 600) && comes_in(1_000_000, 5000));
-        assert!(comes_in(30_000_000, 4096));
-        // What the edge allows at least, of a body that never ends.
-        assert!(!comes_in(30_000_000, 500) && !comes_in(100_000, 0));
-        assert_eq!(allowed(&settings, 500 * 69), Duration::from_millis(68_422));
+        // The usual report by a bad line, and the largest by the slowest that the edge lets through.
+        assert!(comes_in(20_000, 400) && comes_in(30_000_000, 500));
+        // What is slower has an end.
+        assert!(!comes_in(30_000_000, 499) && !comes_in(100_000, 0));
+        assert_eq!(allowed(&settings, 500 * 69), Duration::from_secs(60 + 69));
     }
 }

@@ -74,4 +74,15 @@ impl Worker {
     pub fn label(&self) -> String {
         format!("{}:{}", self.service, self.address.port())
     }
+
+    /// `service:port@machine`: a name that no worker has at the same time, on whichever machine of several before one database.
+    pub fn machine_label(&self) -> String {
+        format!("{}@{}", self.label(), machine())
+    }
+}
+
+/// The host name of this machine.
+fn machine() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    name.map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
 }

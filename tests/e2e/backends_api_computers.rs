@@ -775,6 +775,19 @@ async fn all_that_a_query_means_is_taken_back_however_much_it_is() {
     );
     let states = "select status, count(*) from activity group by 1";
     assert_eq!(two.house.database.sql(states), "canceled|1100");
+    // Where it is too much nothing is left out silently.
+    two.house.database.sql(&format!(
+        "insert into activity (computer_id, type, summary, fields, status) \
+         select {}, 'shutdown', 'Restart computer', 'd;', 'succeeded' from generate_series(1, 100001)",
+        two.web.1
+    ));
+    let (status, answer) = two
+        .signed("CancelActivities", &[("query", "restart")])
+        .await;
+    assert_eq!(
+        (status, &answer["error"]),
+        (400, &json!("InvalidParameter"))
+    );
 }
 
 #[tokio::test]
@@ -845,6 +858,8 @@ async fn a_browser_that_is_signed_in_asks_without_a_token_and_no_other_site_does
             "{fields:?}"
         );
     }
+    let (status, answer) = ask("POST", "/api/", &[form_kind], &form).await;
+    assert_eq!((status, &answer["error"]), (403, &json!("Unauthorised")));
     assert_eq!(two.house.database.sql("select count(*) from activity"), "0");
     for (path, fields, body) in [
         (restart.as_str(), vec![kind, host], "{}"),

@@ -122,12 +122,9 @@ impl House {
     /// The worker that holds the one stream that there is.
     fn holder(&self) -> usize {
         let worker = self.rows("select worker from wsl_host where stream is not null");
-        let port: u16 = worker
-            .rsplit(':')
-            .next()
-            .expect("a port")
-            .parse()
-            .expect(&worker);
+        let place = worker.split_once('@').map(|(label, _machine)| label);
+        let port = place.and_then(|label| label.rsplit(':').next()?.parse().ok());
+        let port: u16 = port.expect(&worker);
         usize::from(port - self.first)
     }
 }
@@ -295,6 +292,70 @@ async fn only_a_wrong_key_or_account_puts_an_agent_out_of_work() {
     drop(lost);
     let _twice = HostAgent::new(house.h2().await, "twice", Some("right")).await;
     house.until(HOSTS, "twice|t|t\nwaits|t|t").await;
+}
+
+#[tokio::test]
+async fn a_name_brings_nobody_the_identity_of_another() {
+    let house = House::with(1).await;
+    let come = async |key: Option<&str>| {
+        let info = HostAgent::info("WIN-7", key);
+        HostAgent::connect(house.h2().await, info).await
+    };
+    let rows = "select accepted, last_info_at is not null from wsl_host order by 1, 2";
+    // Somebody without a key takes a name and goes; then comes the one whose name it is.
+    let mut early = come(None).await;
+    let taken = early.identity().await;
+    drop(early);
+    let mut host = come(Some("right")).await;
+    host.take_identity().await;
+    assert_ne!(host.info.uid, taken);
+    house.until(rows, "t|t").await;
+    // What the one was told is worth nothing any more, and the name neither.
+    let mut again = HostAgent::info("WIN-7", None);
+    again.uid = taken.clone();
+    let mut again = HostAgent::connect(house.h2().await, again).await;
+    again.take_identity().await;
+    assert!(again.info.uid != taken && again.info.uid != host.info.uid);
+    house.until(rows, "f|t\nt|t").await;
+
+    // One that has the key and has not said yet that it has its identity does not lose it to somebody without.
+    house.rows("delete from wsl_host");
+    let mut slow = come(Some("right")).await;
+    let own = slow.identity().await;
+    let mut late = come(None).await;
+    late.take_identity().await;
+    assert_ne!(late.info.uid, own);
+    house.until(rows, "f|t\nt|f").await;
+    slow.info.uid = own;
+    slow.tell().await;
+    house.until(rows, "f|t\nt|t").await;
+}
+
+#[tokio::test]
+async fn two_machines_of_one_name_that_come_at_once_are_two() {
+    let house = House::with(1).await;
+    let come = async || {
+        let info = HostAgent::info("cloned", Some("right"));
+        HostAgent::connect(house.h2().await, info).await
+    };
+    let (mut one, mut other) = (come().await, come().await);
+    (one.info.uid, other.info.uid) = (one.identity().await, other.identity().await);
+    assert_ne!(one.info.uid, other.info.uid);
+    one.tell().await;
+    other.tell().await;
+    // Whichever of them was taken for the other is given another identity, on the same stream.
+    let replaced = tokio::select! {
+        one = one.identity() => one,
+        other = other.identity() => other,
+    };
+    for host in [&mut one, &mut other] {
+        let sql = "select count(*) from wsl_host where uid = ";
+        if house.rows(&format!("{sql}'{}'", host.info.uid)) == "0" {
+            host.info.uid.clone_from(&replaced);
+            host.tell().await;
+        }
+    }
+    house.until(HOSTS, "cloned|t|t\ncloned|t|t").await;
 }
 
 #[tokio::test]

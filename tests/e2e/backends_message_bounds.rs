@@ -1,8 +1,10 @@
 //! Does a stranger cost the message system no more than is documented? Memory, places and time.
 
+use e2e::bpickle::{Pickle, d, i, t, u};
 use e2e::{Agent, Database, Raw, Service, Way, eventually};
 use futures_util::future::join_all;
 
+const PATH: &str = "/message-system";
 const MIB: usize = 1 << 20;
 /// What is small in writing, and was large in memory.
 const SMALL: &[u8] = b"di0;n;";
@@ -35,11 +37,60 @@ async fn many_small_dictionaries_take_little_memory() {
         request(&many(333_333)),
         request(&twice),
     ] {
-        let (status, _) = way.post("/message-system", &[], &body).await;
+        let (status, _) = way.post(PATH, &[], &body).await;
         assert_eq!(status, 200, "{} bytes", body.len());
     }
     let taken = service.memory_peak() - before;
     assert!(taken < 128 * MIB, "{} MiB", taken / MIB);
+}
+
+#[tokio::test]
+async fn what_is_long_once_and_told_often_takes_little_memory() {
+    let database = Database::fresh();
+    let service = Service::start("message-server", &database);
+    let way = Way::Port(service.port());
+    let mut agent = Agent::accepted(&database, &way, "hostile").await;
+    let before = service.memory_peak();
+    // A long list of tags in one text, members of a group and steps of an interface with long names.
+    let long = "\u{10ffff}".repeat(255);
+    let tags = (0..3_000_000).fold(String::new(), |tags, tag| tags + &format!("{tag:x},"));
+    let members = (0..160_000).map(|member| u(&format!("{member:x}")));
+    let members = Pickle::List(members.collect());
+    let steps = (0..60_000).map(|step| t([i(step * 300), i(1), i(2)]));
+    let steps = Pickle::List(steps.collect());
+    for (message_type, field, value) in [
+        ("computer-tags", "tags", u(&tags)),
+        ("users", "create-group-members", d([(&*long, members)])),
+        ("network-activity", "activities", d([(&*long, steps)])),
+    ] {
+        agent.report(d([("type", u(message_type)), (field, value)]));
+        agent.exchange(&way).await.expect("an exchange");
+    }
+    let taken = service.memory_peak() - before;
+    assert!(taken < 128 * MIB, "{} MiB", taken / MIB);
+    let stored = |table: &str| database.sql(&format!("select count(*) from {table}"));
+    let counts = ["computer_tag", "system_group_member", "network_traffic"].map(stored);
+    assert_eq!(
+        counts,
+        ["0", "160000", "60000"],
+        "the list of tags is no list"
+    );
+}
+
+#[tokio::test]
+async fn whoever_registers_again_and_acknowledges_nothing_hears_it_once() {
+    let database = Database::fresh();
+    let service = Service::start("message-server", &database);
+    let way = Way::Port(service.port());
+    let mut agent = Agent::new("deaf");
+    agent.set_up(&way, None).await;
+    for _ in 0..5 {
+        agent.report(agent.register(None));
+        agent.wanted = 0;
+        agent.exchange(&way).await.expect("an exchange");
+    }
+    let kept = "select message_type, count(*) from outgoing_message group by 1 order by 1";
+    assert_eq!(database.sql(kept), "accepted-types|1\nset-id|1");
 }
 
 #[tokio::test]
@@ -49,28 +100,15 @@ async fn large_requests_at_once_find_only_so_much_room() {
     let way = Way::Port(service.port());
     let before = service.memory_peak();
     let body = request(&[b"l", many(160_000).as_slice(), b";"].concat());
-    let all = join_all((0..32).map(|_| way.post("/message-system", &[], &body))).await;
+    let all = join_all((0..32).map(|_| way.post(PATH, &[], &body))).await;
     let count = |wanted: u16| all.iter().filter(|(status, _)| *status == wanted).count();
     assert!(count(200) > 0 && count(200) + count(503) == all.len());
     // What is documented, with what the allocator keeps.
     let taken = service.memory_peak() - before;
     assert!(taken < 320 * MIB, "{} MiB", taken / MIB);
     // All of it is given back.
-    let (status, _) = way.post("/message-system", &[], &body).await;
+    let (status, _) = way.post(PATH, &[], &body).await;
     assert_eq!(status, 200);
-}
-
-/// Begins to send a large request, until it is read and so much of it is sent.
-async fn begin(service: &Service, length: usize, sent: &[u8]) -> Raw {
-    let mut raw = Raw::tcp(service.port()).await;
-    let head = format!(
-        "POST /message-system HTTP/1.1\r\nHost: t\r\nContent-Length: {length}\r\n\
-         Expect: 100-continue\r\n\r\n"
-    );
-    raw.send(head).await;
-    assert_eq!(raw.head().await.status(), 100, "it is being read");
-    raw.try_send(sent).await;
-    raw
 }
 
 #[tokio::test]
@@ -81,7 +119,7 @@ async fn whoever_trickles_takes_nobodys_place() {
     let way = Way::Port(service.port());
     let mut slow = Vec::new();
     for _ in 0..8 {
-        slow.push(begin(&service, 30_000_000, b"du8:messages").await);
+        slow.push(service.begin(PATH, 30_000_000, b"du8:messages").await);
     }
     let mut agent = Agent::accepted(&database, &way, "quick").await;
     agent.exchange(&way).await.expect("an exchange");
@@ -99,7 +137,7 @@ async fn a_request_that_is_there_waits_a_moment_for_its_place() {
     let (body, there) = (request(b"l;"), 3);
     let mut begun = Vec::new();
     for _ in 0..3 {
-        begun.push(begin(&service, body.len(), &body[..there]).await);
+        begun.push(service.begin(PATH, body.len(), &body[..there]).await);
     }
     let [first, second, third] = begun.as_mut_slice() else {
         panic!("three have begun");
@@ -114,7 +152,7 @@ async fn a_request_that_is_there_waits_a_moment_for_its_place() {
     second.send(&body[there..]).await;
     let refused = second.reply().await;
     assert_eq!(refused.status(), 503);
-    assert!(refused.header("retry-after").is_some());
+    assert!(refused.field("retry-after").is_some());
     // It does.
     third.send(&body[there..]).await;
     drop(held);
@@ -154,9 +192,9 @@ async fn large_requests_that_fill_the_memory_leave_room_for_small_ones() {
     let service = Service::at("message-server", &database, e2e::free_range(1), &settings);
     let way = Way::Port(service.port());
     let (whole, part) = (vec![b'n'; 1_000_000], vec![b'n'; 999_999]);
-    let begun = (0..100).map(|_| begin(&service, whole.len(), &part));
+    let begun = (0..100).map(|_| service.begin(PATH, whole.len(), &part));
     let waiting = join_all(begun).await;
-    let ask = || async { way.post("/message-system", &[], &whole).await.0 };
+    let ask = || async { way.post(PATH, &[], &whole).await.0 };
     eventually("there is no room for another", || async {
         (ask().await == 503).then_some(())
     })

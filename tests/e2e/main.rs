@@ -7,6 +7,7 @@ mod admin_api;
 mod backends;
 mod backends_accounts;
 mod backends_api;
+mod backends_api_bounds;
 mod backends_api_computers;
 mod backends_api_described;
 mod backends_broker;

@@ -177,13 +177,18 @@ impl HostAgent {
 
     /// Takes the identity that must come now, and tells that it has it.
     pub async fn take_identity(&mut self) {
+        self.info.uid = self.identity().await;
+        self.tell().await;
+    }
+
+    /// The identity that must come now, which it does not tell that it has.
+    pub async fn identity(&mut self) -> String {
         let command = self.command().await.expect("an identity");
         let Some(Cmd::AssignHost(Named { id })) = command.cmd else {
             panic!("no identity: {command:?}");
         };
         assert_eq!(command.request_id, "", "nobody waits for a status of that");
-        self.info.uid = id;
-        self.tell().await;
+        id
     }
 
     /// Tells of itself.

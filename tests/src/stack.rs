@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::eventually::patience;
 use crate::gateway::binary;
 use crate::ports::free_range;
+use crate::raw::Raw;
 
 const NAME: &str = "portcullis-postgres";
 
@@ -308,6 +309,19 @@ impl Service {
     /// Its port.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Begins to send a large request, until it is read and so much of it is sent.
+    pub async fn begin(&self, path: &str, length: usize, sent: &[u8]) -> Raw {
+        let mut raw = Raw::tcp(self.port()).await;
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: t\r\nContent-Length: {length}\r\n\
+             Expect: 100-continue\r\n\r\n"
+        );
+        raw.send(head).await;
+        assert_eq!(raw.head().await.status(), 100, "it is being read");
+        raw.try_send(sent).await;
+        raw
     }
 
     /// What it wrote to standard error.

@@ -261,7 +261,7 @@ fn entries_beyond_the_most_are_left() {
 
 #[test]
 fn of_a_list_that_comes_twice_the_last_one_is_taken() {
-    let body = b"du8:messagesln;n;n;;u8:messagesli7;;;";
+    let body = b"du8:messageslnnn;u8:messagesli7;;;";
     let envelope = apart(body, Limits::default()).expect("an envelope");
     let entries: Result<Vec<_>, _> = envelope.entries.expect("a list").into_iter().collect();
     assert_eq!(entries.expect("no entry is spoilt"), [Value::Int(7)]);

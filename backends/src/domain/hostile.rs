@@ -282,13 +282,13 @@ fn check(message: &Message) {
     };
     match message {
         Message::NetworkDevice(all) => all.iter().for_each(|one| fits(&one.name)),
-        Message::NetworkActivity(steps) => {
-            steps.iter().for_each(|((name, at), (received, sent))| {
-                fits(name);
+        Message::NetworkActivity(steps) => steps.iter().for_each(|(name, steps)| {
+            fits(name);
+            steps.iter().for_each(|(at, (received, sent))| {
                 within(at);
                 assert!(*received >= 0 && *sent >= 0);
-            })
-        }
+            });
+        }),
         Message::Memory(samples) => samples.keys().for_each(within),
         Message::Load(samples) => samples.keys().for_each(within),
         Message::FreeSpace(samples) => samples.keys().for_each(|(point, at)| {
@@ -305,10 +305,10 @@ fn check(message: &Message) {
                 .keys()
                 .chain(told.put_groups.keys())
                 .for_each(|name| fits(name));
-            let pairs = told.put_members.iter().chain(&told.delete_members);
-            pairs.for_each(|(group, user)| {
+            let groups = told.put_members.iter().chain(&told.delete_members);
+            groups.for_each(|(group, users)| {
                 fits(group);
-                fits(user);
+                users.iter().for_each(|user| fits(user));
             });
         }
         Message::Tags(tags) => tags.iter().for_each(|tag| fits(tag)),

@@ -129,7 +129,7 @@ pub fn read(value: &Value, rows: &mut Rows) -> Result<Message, Refusal> {
         "resynchronize" => Message::Resynchronize(fields.optional("operation-id", int)?),
         "ubuntu-pro-info" => Message::UbuntuPro(fields.get("ubuntu-pro-info", bounded)?),
         "computer-tags" => {
-            let list = fields.optional("tags", text)?;
+            let list = fields.optional("tags", bounded)?;
             Message::Tags(tags(&list.unwrap_or_default()))
         }
         "reboot-required-info" => {
@@ -352,7 +352,8 @@ mod tests {
         let Ok(Message::Users(told)) = read(&value, &mut rows) else {
             panic!("users");
         };
-        assert_eq!(told.put_members, [("staff".to_owned(), "ada".to_owned())]);
+        let staff = ("staff".to_owned(), ["ada".to_owned()].into());
+        assert_eq!(told.put_members, [staff].into());
         assert_eq!(rows.left_out(), 3);
         let notes = Value::dict([
             ("rack", "7".into()),

@@ -28,12 +28,15 @@ pub struct Interface {
     pub full_duplex: Option<bool>,
 }
 
+/// Most interfaces of a computer.
+pub const INTERFACES_MAX: usize = 2000;
+
 /// Bytes (received, sent) by interface and end of a step: how many one look of the agent at its counters found, as the mean
 /// over the step. It looks every 30 s, so a step of 300 s has ten times as many.
-pub type Traffic = BTreeMap<(String, SystemTime), (i64, i64)>;
+pub type Traffic = BTreeMap<String, BTreeMap<SystemTime, (i64, i64)>>;
 
 /// The interfaces of a `network-device` message: all that there are now. The last of two with one
-/// name counts, and what does not fit is left out.
+/// name counts, and what does not fit or is more than [`INTERFACES_MAX`] is left out.
 ///
 /// # Errors
 ///
@@ -54,6 +57,10 @@ pub fn interfaces(fields: Fields<'_>, rows: &mut Rows) -> Result<Vec<Interface>,
     }
     let mut found = BTreeMap::new();
     for entry in fields.rows("devices")? {
+        if found.len() == INTERFACES_MAX {
+            rows.leave(invalid("devices", "at most 2000 interfaces"));
+            continue;
+        }
         found.extend(rows.keep(interface(entry, &speeds)));
     }
     Ok(found.into_values().collect())
@@ -110,14 +117,10 @@ pub fn traffic(fields: Fields<'_>, rows: &mut Rows) -> Result<Traffic, Invalid> 
         let steps = steps.as_list().ok_or("lists of steps");
         match interface.and_then(|interface| Ok((interface, steps?))) {
             Ok((interface, steps)) => {
-                for one in steps {
-                    let step = rows.keep(step(one).map_err(wrong));
-                    traffic.extend(
-                        step.map(|(at, received, sent)| {
-                            ((interface.clone(), at), (received, sent))
-                        }),
-                    );
-                }
+                let steps = steps.iter().map(|one| step(one).map_err(wrong));
+                let steps = steps.filter_map(|one| rows.keep(one));
+                let steps = steps.map(|(at, received, sent)| (at, (received, sent)));
+                traffic.insert(interface, steps.collect());
             }
             Err(reason) => rows.leave(wrong(reason)),
         }
@@ -262,10 +265,10 @@ mod tests {
         let value = value(b"du10:activitiesds4:eth0lti1795406100;i12709911;i128967;;;s2:lolti1795406100;i47556;i47556;;;;;");
         let traffic =
             traffic(Fields::of(&value).expect("fields"), &mut Rows::default()).expect("valid");
-        let found: Vec<_> = traffic
-            .iter()
-            .map(|((name, _), bytes)| (name.as_str(), *bytes))
-            .collect();
+        let found = traffic.iter();
+        let found =
+            found.flat_map(|(name, steps)| steps.values().map(|bytes| (name.as_str(), *bytes)));
+        let found: Vec<_> = found.collect();
         assert_eq!(
             found,
             [("eth0", (12_709_911, 128_967)), ("lo", (47_556, 47_556))]
@@ -277,7 +280,11 @@ mod tests {
         let value = value(b"du10:activitiesds4:eth0lti1795406100;i-53687091;i128967;;;;;");
         let traffic =
             traffic(Fields::of(&value).expect("fields"), &mut Rows::default()).expect("valid");
-        let found: Vec<_> = traffic.values().copied().collect();
+        let found: Vec<_> = traffic
+            .values()
+            .flat_map(BTreeMap::values)
+            .copied()
+            .collect();
         assert_eq!(found, [(0, 128_967)]);
     }
 
@@ -286,7 +293,7 @@ mod tests {
         let value = value(b"du10:activitiesds6:eth0\0\0lti1795406100;i1;i2;;;;;");
         let traffic =
             traffic(Fields::of(&value).expect("fields"), &mut Rows::default()).expect("valid");
-        let names: Vec<_> = traffic.keys().map(|(name, _)| name.as_str()).collect();
+        let names: Vec<_> = traffic.keys().map(String::as_str).collect();
         assert_eq!(names, ["eth0\u{fffd}\u{fffd}"]);
     }
 

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::fields::{Fields, Invalid, name, text};
+use super::fields::{Fields, Invalid, bounded, name, text};
 use super::report::tags;
 use crate::bpickle::{Value, write};
 
@@ -66,7 +66,7 @@ impl Register {
             title: fields.get("computer_title", name)?,
             hostname: short(fields.optional("hostname", text)?).unwrap_or_default(),
             machine_id: short(fields.optional("machine_id", text)?),
-            tags: tags(&fields.optional("tags", text)?.unwrap_or_default()),
+            tags: tags(&fields.optional("tags", bounded)?.unwrap_or_default()),
             access_group: short(fields.optional("access_group", text)?).unwrap_or_default(),
             vm_info: short(one_of("vm-info", "vm_info")?).unwrap_or_default(),
             container_info: short(one_of("container-info", "container_info")?).unwrap_or_default(),

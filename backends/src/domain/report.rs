@@ -3,7 +3,7 @@
 //! Samples are kept by their time: the last of two with one time counts, so that a report that comes
 //! again changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use super::fields::{
@@ -14,6 +14,8 @@ use crate::bpickle::{Key, Value};
 
 /// Most tags of a computer.
 const TAGS_MAX: usize = 1000;
+/// Most bytes of a computer's annotations, names and all.
+const NOTES_BYTES_MAX: usize = 1 << 20;
 
 /// What a computer tells anew, and not only as it changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,6 +150,9 @@ pub struct User {
     pub primary_gid: Option<i64>,
 }
 
+/// User names by group. Each group's name is there once, whatever its length and however many members it has.
+pub type Members = BTreeMap<String, BTreeSet<String>>;
+
 /// What changed among users and groups. What is deleted is deleted first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Users {
@@ -161,10 +166,10 @@ pub struct Users {
     pub put_groups: BTreeMap<String, i64>,
     /// Groups that are gone.
     pub delete_groups: Vec<String>,
-    /// New members: (group, user).
-    pub put_members: Vec<(String, String)>,
-    /// Members that left: (group, user).
-    pub delete_members: Vec<(String, String)>,
+    /// New members.
+    pub put_members: Members,
+    /// Members that left.
+    pub delete_members: Members,
 }
 
 /// How an operation ended.
@@ -186,7 +191,7 @@ pub type Report<T> = Result<T, Invalid>;
 pub(super) fn computer_info(fields: Fields<'_>, rows: &mut Rows) -> Report<ComputerInfo> {
     let annotations = match fields.find("annotations") {
         None => None,
-        Some(value) => Some(texts_by_name(value, rows)?),
+        Some(value) => Some(notes(value, rows)?),
     };
     Ok(ComputerInfo {
         hostname: fields.optional("hostname", name)?,
@@ -197,10 +202,18 @@ pub(super) fn computer_info(fields: Fields<'_>, rows: &mut Rows) -> Report<Compu
     })
 }
 
-fn texts_by_name(value: &Value, rows: &mut Rows) -> Report<BTreeMap<String, String>> {
+/// Annotations by name. What would be more than [`NOTES_BYTES_MAX`] together is left out.
+fn notes(value: &Value, rows: &mut Rows) -> Report<BTreeMap<String, String>> {
     let wrong = |reason| invalid("annotations", reason);
     let entries = value.as_dict().ok_or_else(|| wrong("a dictionary"))?;
-    let one = |(key, value)| Ok((key_name(key).map_err(wrong)?, text(value).map_err(wrong)?));
+    let mut room = NOTES_BYTES_MAX;
+    let mut one = |(key, value)| {
+        let note = (key_name(key).map_err(wrong)?, text(value).map_err(wrong)?);
+        room = room
+            .checked_sub(note.0.len() + note.1.len())
+            .ok_or_else(|| wrong("at most 1 MiB of text together"))?;
+        Ok(note)
+    };
     Ok(entries
         .iter()
         .filter_map(|entry| rows.keep(one(entry)))
@@ -292,21 +305,25 @@ pub(super) fn processes(fields: Fields<'_>, rows: &mut Rows) -> Report<Processes
             .optional("kill-all-processes", truth)?
             .unwrap_or_default(),
         kill: fields.some("kill-processes", int, rows)?,
-        put: put(fields, ["add-processes", "update-processes"], process, rows)?,
+        put: put(
+            [
+                fields.rows("add-processes")?,
+                fields.rows("update-processes")?,
+            ],
+            process,
+            rows,
+        ),
     })
 }
 
 /// The rows of two lists, new ones and those that have changed, by what they are known by.
 fn put<K: Ord, V>(
-    fields: Fields<'_>,
-    lists: [&str; 2],
+    lists: [&[Value]; 2],
     read: fn(&Value) -> Report<(K, V)>,
     rows: &mut Rows,
-) -> Report<BTreeMap<K, V>> {
-    let [new, changed] = lists;
-    let lists = [fields.rows(new)?, fields.rows(changed)?];
+) -> BTreeMap<K, V> {
     let all = lists.into_iter().flatten();
-    Ok(all.filter_map(|row| rows.keep(read(row))).collect())
+    all.filter_map(|row| rows.keep(read(row))).collect()
 }
 
 fn process(row: &Value) -> Report<(i64, Process)> {
@@ -330,8 +347,16 @@ pub(super) fn users(fields: Fields<'_>, rows: &mut Rows) -> Report<Users> {
         delete_groups: fields.some("delete-groups", name, rows)?,
         put_members: members(fields, "create-group-members", rows)?,
         delete_members: members(fields, "delete-group-members", rows)?,
-        put_users: put(fields, ["create-users", "update-users"], user, rows)?,
-        put_groups: put(fields, ["create-groups", "update-groups"], group, rows)?,
+        put_users: put(
+            [fields.rows("create-users")?, fields.rows("update-users")?],
+            user,
+            rows,
+        ),
+        put_groups: put(
+            [fields.rows("create-groups")?, fields.rows("update-groups")?],
+            group,
+            rows,
+        ),
     })
 }
 
@@ -355,28 +380,25 @@ fn group(row: &Value) -> Report<(String, i64)> {
     Ok((row.get("name", name)?, row.get("gid", int)?))
 }
 
-fn members(fields: Fields<'_>, field: &str, rows: &mut Rows) -> Report<Vec<(String, String)>> {
+fn members(fields: Fields<'_>, field: &str, rows: &mut Rows) -> Report<Members> {
     let wrong = |reason| invalid(field, reason);
     let Some(value) = fields.find(field) else {
-        return Ok(Vec::new());
+        return Ok(Members::new());
     };
     let groups = value.as_dict().ok_or_else(|| wrong("a dictionary"))?;
-    let mut members = Vec::new();
+    let mut members = Members::new();
     for (group, names) in groups.iter() {
         let group = key_name(group).map_err(wrong);
         let names = names.as_list().ok_or_else(|| wrong("lists of names"));
         match group.and_then(|group| Ok((group, names?))) {
             Ok((group, names)) => {
-                for member in names {
-                    let member = rows.keep(name(member).map_err(wrong));
-                    members.extend(member.map(|member| (group.clone(), member)));
-                }
+                let names = names.iter().map(|member| name(member).map_err(wrong));
+                let names = names.filter_map(|member| rows.keep(member)).collect();
+                members.insert(group, names);
             }
             Err(why) => rows.leave(why),
         }
     }
-    members.sort_unstable();
-    members.dedup();
     Ok(members)
 }
 
@@ -407,16 +429,16 @@ pub(super) fn change_packages_result(fields: Fields<'_>) -> Report<OperationResu
 
 /// The tags in a list with commas. What is too long for a tag is left out, and so is what is more than 1000.
 pub fn tags(list: &str) -> Vec<String> {
-    let mut tags: Vec<String> = list
-        .split(',')
-        .map(str::trim)
-        .filter(|tag| !tag.is_empty() && tag.chars().count() <= NAME_CHARS_MAX)
-        .map(str::to_owned)
-        .collect();
-    tags.sort_unstable();
-    tags.dedup();
-    tags.truncate(TAGS_MAX);
-    tags
+    let mut tags = BTreeSet::new();
+    let all = list.split(',').map(str::trim);
+    for tag in all.filter(|tag| !tag.is_empty() && tag.chars().count() <= NAME_CHARS_MAX) {
+        tags.insert(tag);
+        // No more than those that stay are ever kept: a list may have millions.
+        if tags.len() > TAGS_MAX {
+            tags.pop_last();
+        }
+    }
+    tags.into_iter().map(str::to_owned).collect()
 }
 
 #[cfg(test)]

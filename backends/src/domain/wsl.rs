@@ -94,18 +94,20 @@ impl Order {
     }
 
     /// The order of this kind. None where the word is unknown, or a name is missing or not a name of one
-    /// line within [`TEXT_BYTES_MAX`].
+    /// line within [`TEXT_BYTES_MAX`], or a text is too long or has a NUL.
     pub fn of(
         kind: &str,
         instance: &str,
         cloudinit: Option<String>,
         rootfs_url: Option<String>,
     ) -> Option<Self> {
-        let long = |text: &Option<String>, most| text.as_ref().is_some_and(|t| t.len() > most);
+        // The database takes no NUL.
+        let unfit = |text: &String, most| text.len() > most || text.contains('\0');
+        let unfit = |text: &Option<String>, most| text.as_ref().is_some_and(|t| unfit(t, most));
         if instance.len() > TEXT_BYTES_MAX
             || instance.chars().any(char::is_control)
-            || long(&cloudinit, CLOUDINIT_BYTES_MAX)
-            || long(&rootfs_url, TEXT_BYTES_MAX)
+            || unfit(&cloudinit, CLOUDINIT_BYTES_MAX)
+            || unfit(&rootfs_url, TEXT_BYTES_MAX)
         {
             return None;
         }

@@ -5,6 +5,7 @@ pub mod admission;
 pub mod api;
 pub mod appserver;
 pub mod hostagent_messenger;
+mod intake;
 pub mod message_system;
 pub mod outbox_relay;
 pub mod package_search;

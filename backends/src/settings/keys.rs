@@ -272,7 +272,7 @@ mod tests {
         assert_eq!(shared.store.url, "postgres://a/b?c=d");
         assert_eq!(shared.store.connections_max, 4);
         assert_eq!(shared.pingserver.refresh, Duration::from_millis(500));
-        assert_eq!(shared.message_system.body_bytes_max, 30_000_000);
+        assert_eq!(shared.message_system.intake.body_bytes_max, 30_000_000);
     }
 
     #[test]

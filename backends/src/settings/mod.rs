@@ -118,20 +118,38 @@ pub struct Broker {
     pub poll: Duration,
 }
 
-/// `[message_system]`
+/// How requests come in; in the sections of those who take large ones from anybody.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MessageSystem {
-    /// `body_bytes_max`: largest request, in bytes. Default 30000000.
+pub struct Intake {
+    /// `body_bytes_max`: largest request, in bytes. Default 30000000, of the API 8000000 (a script's attachments among it).
     pub body_bytes_max: usize,
     /// `body_timeout`: how long a request may take to come in, besides the time that its bytes give it; 408 after it.
     /// Default 1m.
     pub body_timeout: Duration,
-    /// `body_rate`: every so many bytes that have come in give a request one second more. Default 500,
-    /// below which the edge gives up, too.
+    /// `body_rate`: every so many bytes that come in give a request one second more, up to `body_timeout` from then on.
+    /// Default 500, below which the edge gives up, too.
     pub body_rate: usize,
     /// `memory_bytes_max`: memory for what comes in and is read, in one worker, in bytes, beyond the first 256 KiB of each
-    /// request, for which there are 64 MiB; 503 above. Default 268435456.
+    /// request, for which there are 64 MiB; 503 above. Default 268435456, of the API 67108864.
     pub memory_bytes_max: usize,
+}
+
+impl Intake {
+    fn read(keys: &mut keys::Keys, section: &'static str, bytes_max: usize, memory: usize) -> Self {
+        Self {
+            body_bytes_max: keys.count(section, "body_bytes_max", 1024..=1 << 30, bytes_max),
+            body_timeout: keys.duration(section, "body_timeout", Duration::from_mins(1)),
+            body_rate: keys.count(section, "body_rate", 1..=1 << 30, 500),
+            memory_bytes_max: keys.count(section, "memory_bytes_max", 1 << 20..=1 << 40, memory),
+        }
+    }
+}
+
+/// `[message_system]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageSystem {
+    /// How requests come in.
+    pub intake: Intake,
     /// `exchanges_max`: exchanges at once in one worker, from when all of a request has come in; more are answered 503.
     /// Default 64.
     pub exchanges_max: usize,
@@ -153,9 +171,9 @@ pub struct Pingserver {
 /// `[api]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Api {
-    /// `body_bytes_max`: largest request, in bytes. Default 8000000 (a script's attachments among it).
-    pub body_bytes_max: usize,
-    /// `requests_max`: requests at once in one worker; more are answered 503. Default 64.
+    /// How calls come in.
+    pub intake: Intake,
+    /// `requests_max`: calls at once in one worker, from when all of a call has come in; more are answered 503. Default 64.
     pub requests_max: usize,
     /// `clock_skew`: how far the time of a signed request may be from ours. Default 15m.
     pub clock_skew: Duration,
@@ -263,20 +281,7 @@ impl Shared {
                 poll: keys.duration("broker", "poll", Duration::from_millis(100)),
             },
             message_system: MessageSystem {
-                body_bytes_max: keys.count(
-                    "message_system",
-                    "body_bytes_max",
-                    1024..=1 << 30,
-                    30_000_000,
-                ),
-                body_timeout: keys.duration("message_system", "body_timeout", seconds(60)),
-                body_rate: keys.count("message_system", "body_rate", 1..=1 << 30, 500),
-                memory_bytes_max: keys.count(
-                    "message_system",
-                    "memory_bytes_max",
-                    1 << 20..=1 << 40,
-                    1 << 28,
-                ),
+                intake: Intake::read(keys, "message_system", 30_000_000, 1 << 28),
                 exchanges_max: keys.count("message_system", "exchanges_max", 1..=10_000, 64),
                 messages_max: keys.count("message_system", "messages_max", 1..=10_000, 100),
             },
@@ -286,7 +291,7 @@ impl Shared {
                 write: keys.duration("pingserver", "write", seconds(10)),
             },
             api: Api {
-                body_bytes_max: keys.count("api", "body_bytes_max", 1024..=1 << 30, 8_000_000),
+                intake: Intake::read(keys, "api", 8_000_000, 1 << 26),
                 requests_max: keys.count("api", "requests_max", 1..=10_000, 64),
                 clock_skew: keys.duration("api", "clock_skew", seconds(900)),
             },

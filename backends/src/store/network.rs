@@ -1,5 +1,6 @@
 //! What network do computers have, and what had they before?
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
@@ -19,13 +20,17 @@ pub async fn replace_interfaces(
     interfaces: &[Interface],
     at: SystemTime,
 ) -> Result<()> {
-    let known = interfaces_of(tx, computer).await?;
-    let same = known.len() == interfaces.len() && known.iter().all(|old| interfaces.contains(old));
-    if !same {
-        outbox::put_of(tx, Topic::InterfacesChanged, computer).await?;
+    fn named(all: &[Interface]) -> BTreeMap<&str, &Interface> {
+        all.iter().map(|one| (one.name.as_str(), one)).collect()
     }
-    for old in &known {
-        let new = interfaces.iter().find(|new| new.name == old.name);
+    let known = interfaces_of(tx, computer).await?;
+    let (known, told) = (named(&known), named(interfaces));
+    if known == told {
+        return Ok(());
+    }
+    outbox::put_of(tx, Topic::InterfacesChanged, computer).await?;
+    for (name, old) in &known {
+        let new = told.get(name);
         if new == Some(old) {
             continue;
         }
@@ -40,8 +45,8 @@ pub async fn replace_interfaces(
         let sql = "delete from network_interface where computer_id = $1 and name = $2";
         run(tx, sql, &[&computer, &old.name]).await?;
     }
-    for new in interfaces {
-        if known.contains(new) {
+    for (name, new) in &told {
+        if known.get(name) == Some(new) {
             continue;
         }
         let sql = "insert into network_interface (computer_id, name, ip_address, mac_address, \
@@ -93,14 +98,26 @@ async fn interfaces_of(tx: &Tx<'_>, computer: i64) -> Result<Vec<Interface>> {
 ///
 /// The database's.
 pub async fn add_traffic(tx: &Tx<'_>, computer: i64, traffic: &Traffic) -> Result<()> {
-    let names: Vec<&str> = traffic.keys().map(|(name, _)| name.as_str()).collect();
-    let times: Vec<SystemTime> = traffic.keys().map(|(_, at)| *at).collect();
-    let received: Vec<i64> = traffic.values().map(|(received, _)| *received).collect();
-    let sent: Vec<i64> = traffic.values().map(|(_, sent)| *sent).collect();
+    let names: Vec<&str> = traffic.keys().map(String::as_str).collect();
+    let (mut places, mut times) = (Vec::new(), Vec::new());
+    let (mut received, mut sent) = (Vec::new(), Vec::new());
+    for (place, steps) in (1_i64..).zip(traffic.values()) {
+        for (at, bytes) in steps {
+            places.push(place);
+            times.push(*at);
+            received.push(bytes.0);
+            sent.push(bytes.1);
+        }
+    }
+    // A name goes to the database once, however many steps there are.
     let sql = "insert into network_traffic (computer_id, interface, at, received, sent) \
-               select $1, * from unnest($2::text[], $3::timestamptz[], $4::bigint[], $5::bigint[]) \
+               select $1, name, at, received, sent \
+               from unnest($2::text[]) with ordinality as named (name, place) \
+               join unnest($3::bigint[], $4::timestamptz[], $5::bigint[], $6::bigint[]) \
+                   as step (place, at, received, sent) using (place) \
                on conflict (computer_id, interface, at) \
                do update set received = excluded.received, sent = excluded.sent";
-    run(tx, sql, &[&computer, &names, &times, &received, &sent]).await?;
+    let values: super::Values<'_> = &[&computer, &names, &places, &times, &received, &sent];
+    run(tx, sql, values).await?;
     Ok(())
 }

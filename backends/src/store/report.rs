@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use super::{Result, Tx, package, run};
-use crate::domain::report::{Anew, ComputerInfo, Distribution, Mount, Processes, Processor, Users};
+use crate::domain::report::{
+    Anew, ComputerInfo, Distribution, Members, Mount, Processes, Processor, Users,
+};
 
 /// Begins anew: of what a computer tells only as it changes, what was known is void. What is told whole
 /// each time replaces what was known by itself, and samples are history.
@@ -285,20 +287,23 @@ pub async fn users(tx: &Tx<'_>, computer: i64, told: &Users) -> Result<()> {
     let sql = "insert into system_group select $1, * from unnest($2::text[], $3::bigint[]) \
                on conflict (computer_id, name) do update set gid = excluded.gid";
     run(tx, sql, &[&computer, &names, &numbers]).await?;
-    let (groups, members) = columns(&told.put_members);
-    let sql = "insert into system_group_member select $1, * from unnest($2::text[], $3::text[]) \
-               on conflict do nothing";
-    run(tx, sql, &[&computer, &groups, &members]).await?;
+    let (groups, places, members) = columns(&told.put_members);
+    let sql = format!(
+        "insert into system_group_member select $1, group_name, username from {MEMBERS} \
+         on conflict do nothing"
+    );
+    run(tx, &sql, &[&computer, &groups, &places, &members]).await?;
     Ok(())
 }
 
 async fn delete_users(tx: &Tx<'_>, computer: i64, told: &Users) -> Result<()> {
-    let (groups, members) = columns(&told.delete_members);
-    let sql = "delete from system_group_member as member \
-               using unnest($2::text[], $3::text[]) as gone (group_name, username) \
-               where computer_id = $1 and member.group_name = gone.group_name \
-                 and member.username = gone.username";
-    run(tx, sql, &[&computer, &groups, &members]).await?;
+    let (groups, places, members) = columns(&told.delete_members);
+    let sql = format!(
+        "delete from system_group_member as member using (select * from {MEMBERS}) as gone \
+         where computer_id = $1 and member.group_name = gone.group_name \
+             and member.username = gone.username"
+    );
+    run(tx, &sql, &[&computer, &groups, &places, &members]).await?;
     let sql = "delete from system_group_member where computer_id = $1 \
                and (group_name = any($2) or username = any($3))";
     run(
@@ -314,8 +319,17 @@ async fn delete_users(tx: &Tx<'_>, computer: i64, told: &Users) -> Result<()> {
     Ok(())
 }
 
-fn columns(pairs: &[(String, String)]) -> (Vec<&str>, Vec<&str>) {
-    pairs.iter().map(|(a, b)| (a.as_str(), b.as_str())).unzip()
+/// The rows of [`columns`]: the name of a group goes to the database once, however many members it has.
+const MEMBERS: &str = "unnest($2::text[]) with ordinality as named (group_name, place) \
+     join unnest($3::bigint[], $4::text[]) as member_of (place, username) using (place)";
+
+/// Groups, and for each member the place of its group, from 1, and its name.
+fn columns(members: &Members) -> (Vec<&str>, Vec<i64>, Vec<&str>) {
+    let groups = members.keys().map(String::as_str).collect();
+    let all = (1..).zip(members.values());
+    let all = all.flat_map(|(place, users)| users.iter().map(move |user| (place, user.as_str())));
+    let (places, users) = all.unzip();
+    (groups, places, users)
 }
 
 /// JSON about the subscription.

@@ -47,28 +47,26 @@ pub async fn pending(tx: &Tx<'_>, account: i64) -> Result<i64> {
     Ok(one(tx, sql, &[&account]).await?.try_get(0)?)
 }
 
-/// A new host. One of this name that never came with its identity is taken for the same: the message
-/// that assigned it was lost.
+/// A new host, with an identity that nobody was told before. One of this name that never came with its identity is taken
+/// for the same, and gone: the message that assigned it was lost. Names are anybody's, and an identity is all that a host shows
+/// later: so none is told twice, and one that is accepted is taken the place of by one that is accepted itself.
 ///
 /// # Errors
 ///
 /// The database's.
-pub async fn create(tx: &Tx<'_>, account: i64, hostname: &str, accepted: bool) -> Result<Known> {
-    let sql = "update wsl_host set accepted = accepted or $3, registered_at = now() \
-               where uid = (select uid from wsl_host where account_id = $1 and hostname = $2 \
-                   and last_info_at is null order by registered_at limit 1) \
-               returning uid, accepted";
-    let row = match find(tx, sql, &[&account, &hostname, &accepted]).await? {
-        Some(row) => row,
-        None => {
-            let sql = "insert into wsl_host (account_id, hostname, accepted) values ($1, $2, $3) \
-                       returning uid, accepted";
-            one(tx, sql, &[&account, &hostname, &accepted]).await?
-        }
-    };
-    let (uid, accepted): (Uuid, bool) = (row.try_get(0)?, row.try_get(1)?);
+pub async fn create(tx: &Tx<'_>, account: i64, hostname: &str, accepted: bool) -> Result<Uuid> {
+    let sql = "delete from wsl_host where account_id = $1 and hostname = $2 \
+                   and last_info_at is null and (not accepted or $3) returning uid";
+    for row in rows(tx, sql, &[&account, &hostname, &accepted]).await? {
+        let gone: Uuid = row.try_get(0)?;
+        outbox::put(tx, &Event::of(Topic::HostChanged, gone)).await?;
+    }
+    let sql = "insert into wsl_host (account_id, hostname, accepted) values ($1, $2, $3) \
+               returning uid";
+    let row = one(tx, sql, &[&account, &hostname, &accepted]).await?;
+    let uid = row.try_get(0)?;
     outbox::put(tx, &Event::of(Topic::HostChanged, uid)).await?;
-    Ok(Known { uid, accepted })
+    Ok(uid)
 }
 
 /// Accepts a host that waits. True where one did.
@@ -102,19 +100,22 @@ pub async fn remove(tx: &Tx<'_>, uid: Uuid) -> Result<bool> {
 }
 
 /// From now on this is the stream of a host; any before is to be closed by its worker. What was sent and
-/// not confirmed waits again.
+/// not confirmed waits again. False where there is no such host any more.
 ///
 /// # Errors
 ///
 /// The database's.
-pub async fn connected(tx: &Tx<'_>, uid: Uuid, stream: Uuid, worker: &str) -> Result<()> {
+pub async fn connected(tx: &Tx<'_>, uid: Uuid, stream: Uuid, worker: &str) -> Result<bool> {
     let sql = "update wsl_host set stream = $2, worker = $3, connected_at = now() where uid = $1";
-    run(tx, sql, &[&uid, &stream, &worker]).await?;
+    if run(tx, sql, &[&uid, &stream, &worker]).await? == 0 {
+        return Ok(false);
+    }
     let sql = "update wsl_command set state = 'waiting', changed_at = now() \
                where host_uid = $1 and state = 'sent'";
     run(tx, sql, &[&uid]).await?;
     outbox::put(tx, &Event::of(Topic::HostConnected, uid)).await?;
-    outbox::put(tx, &Event::of(Topic::HostChanged, uid)).await
+    outbox::put(tx, &Event::of(Topic::HostChanged, uid)).await?;
+    Ok(true)
 }
 
 /// A stream has ended. Nothing happens where the host has another one by now.

@@ -79,11 +79,16 @@ pub async fn by_session(
                 || !is_ours(headers)
                 || !is_of_tls(headers) =>
         {
-            let message = "with a session, a page of this site asks for changes, by POST";
-            Err(Refusal::new(StatusCode::FORBIDDEN, "Unauthorised", message))
+            Err(from_elsewhere())
         }
         (session, _) => Ok(session.map(|session| session.person)),
     }
+}
+
+/// Somebody else than a page of ours asks for a change with a session.
+pub fn from_elsewhere() -> Refusal {
+    let message = "with a session, a page of this site asks for changes, by POST";
+    Refusal::new(StatusCode::FORBIDDEN, "Unauthorised", message)
 }
 
 /// A request of version 2.
@@ -115,7 +120,7 @@ impl FromRequest<Desk> for Asked {
         // A `+` of a query is a space, as browsers and most libraries write it.
         let query = head.uri.query().unwrap_or_default().replace('+', "%20");
         let query = parameters(&query).map_err(|told| Refusal::argument("InvalidQuery", told))?;
-        let most = desk.settings.body_bytes_max;
+        let most = desk.settings.intake.body_bytes_max;
         let body = match changes {
             false => Value::Null,
             true if by_session && !says_where_from(&head.headers) => {

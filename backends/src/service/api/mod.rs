@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::body::Body;
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -16,9 +17,11 @@ use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 
 use super::Service;
+use super::intake::{self, Intake};
 use super::packages::Packages;
 use super::sign_in::Judge;
 use crate::domain::query::Query;
+use crate::error::Error;
 use crate::front;
 use crate::secret::{self, Secrets};
 use crate::serve::{Ground, Live};
@@ -42,7 +45,7 @@ pub const SERVICE: Service = Service {
     name: "api",
     routes: stub::routes,
     open: Some(|ground| async { Ok(open(ground)) }.boxed()),
-    check: Some(secret::check_kept),
+    check: Some(check),
 };
 
 /// Most computers, activities and so on of one answer.
@@ -60,6 +63,7 @@ struct Desk {
     judge: Judge,
     packages: Packages,
     settings: settings::Api,
+    intake: Intake,
     free: Arc<Semaphore>,
 }
 
@@ -87,10 +91,10 @@ fn open(ground: Ground) -> Live {
             &ground.metrics,
             &ground.settings.package_search,
         ),
+        intake: Intake::new(&settings.intake),
         free: Arc::new(Semaphore::new(settings.requests_max)),
         settings,
     };
-    let limit = DefaultBodyLimit::max(desk.settings.body_bytes_max);
     let routes = Router::new()
         .route("/api", get(legacy::call).post(legacy::call))
         .route("/api/", get(legacy::call).post(legacy::call))
@@ -99,7 +103,6 @@ fn open(ground: Ground) -> Live {
         .fallback(nothing)
         .method_not_allowed_fallback(not_so)
         .layer(from_fn(in_json))
-        .layer(limit)
         .layer(from_fn_with_state(desk.clone(), within_bounds))
         .with_state(desk);
     Live {
@@ -108,12 +111,29 @@ fn open(ground: Ground) -> Live {
     }
 }
 
-/// More calls at once than a worker takes are sent away at once.
+/// More calls at once than a worker takes are sent away. One takes its place when all of it is there, so that nobody who
+/// trickles, or who is not known yet, takes it from others.
 async fn within_bounds(State(desk): State<Desk>, request: Request, next: Next) -> Response {
-    match desk.free.try_acquire() {
-        Ok(_place) => next.run(request).await,
-        Err(_) => refusal::Refusal::later("too many requests at once").into_response(),
+    let arrived = async {
+        if desk.free.available_permits() == 0 {
+            return Err(Error::Busy);
+        }
+        let (head, body) = request.into_parts();
+        let (body, share) = desk.intake.whole(&head.headers, body).await?;
+        let place = intake::place(&desk.free).await?;
+        Ok((Request::from_parts(head, Body::from(body)), share, place))
+    };
+    match arrived.await {
+        Ok((request, _share, _place)) => next.run(request).await,
+        Err(problem) => refusal::Refusal::from(problem).into_response(),
     }
+}
+
+fn check(shared: &settings::Shared) -> Vec<settings::Wrong> {
+    let intake = &shared.api.intake;
+    let mut wrong = intake::check("api", intake, intake.body_bytes_max);
+    wrong.extend(secret::check_kept(shared));
+    wrong
 }
 
 /// A path that cannot be read is refused before any handler is asked; programs are told so as of all else.

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::domain::query;
+use crate::error::Error;
 use crate::secret::SecretError;
 use crate::service::sign_in::Denied;
 use crate::store::StoreError;
@@ -138,6 +139,22 @@ impl IntoResponse for Refusal {
             fields.insert(header::WWW_AUTHENTICATE, scheme);
         }
         response
+    }
+}
+
+/// Of a call that did not come in.
+impl From<Error> for Refusal {
+    fn from(problem: Error) -> Self {
+        match problem {
+            Error::TooLarge(_) => Self::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "TooLarge",
+                problem.to_string(),
+            ),
+            Error::Refused(status, why) => Self::new(status, "TooSlow", why),
+            Error::Malformed(_) => Self::argument("InvalidBody", "the body did not arrive"),
+            busy => Self::later(&busy.to_string()),
+        }
     }
 }
 

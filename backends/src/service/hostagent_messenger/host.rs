@@ -92,32 +92,40 @@ async fn let_in(
     let Some(mut info) = word(desk, &mut inbound).await? else {
         return Ok(None);
     };
-    let (uid, known) = desk.admit(&info).await?;
-    if !known {
-        let assign = Cmd::AssignHost(AssignHost {
-            uid: uid.to_string(),
-        });
-        let command = Command {
-            cmd: Some(assign),
-            request_id: String::new(),
-        };
-        let _ = down.send(Ok(Box::new(command))).await;
-        // It stores the identity and says so on this stream; some close it then and come again.
-        while identity(&info) != Some(uid) {
-            let Some(next) = word(desk, &mut inbound).await? else {
-                return Ok(None);
+    loop {
+        let (uid, known) = desk.admit(&info).await?;
+        if !known {
+            let assign = Cmd::AssignHost(AssignHost {
+                uid: uid.to_string(),
+            });
+            let command = Command {
+                cmd: Some(assign),
+                request_id: String::new(),
             };
-            info = next;
+            let _ = down.send(Ok(Box::new(command))).await;
+            // It stores the identity and says so on this stream; some close it then and come again.
+            while identity(&info) != Some(uid) {
+                let Some(next) = word(desk, &mut inbound).await? else {
+                    return Ok(None);
+                };
+                info = next;
+            }
+        }
+        let stream = uuid::Builder::from_random_bytes(fastrand::u128(..).to_be_bytes()).into_uuid();
+        match desk.connected(uid, stream, &host(&info)).await {
+            Ok(true) => {
+                info!(%uid, known, "a host is connected");
+                return Ok(Some((uid, stream, inbound)));
+            }
+            // It was forgotten meanwhile, or another of its name came: it is given an identity as any that nobody has.
+            Ok(false) => {}
+            Err(status) => {
+                // It may have been stored all the same.
+                desk.board.remember(uid, stream);
+                return Err(status);
+            }
         }
     }
-    let stream = uuid::Builder::from_random_bytes(fastrand::u128(..).to_be_bytes()).into_uuid();
-    if let Err(status) = desk.connected(uid, stream, &host(&info)).await {
-        // It may have been stored all the same.
-        desk.board.remember(uid, stream);
-        return Err(status);
-    }
-    info!(%uid, known, "a host is connected");
-    Ok(Some((uid, stream, inbound)))
 }
 
 /// What an agent says first, or after it was given an identity. A worker that stops does not wait for it.
@@ -326,19 +334,23 @@ impl Desk {
             }
         }
         let hostname = bounded(&info.hostname, TEXT_BYTES_MAX);
-        let new = wsl::create(&tx, account.id, &hostname, accepted).await?;
+        let uid = wsl::create(&tx, account.id, &hostname, accepted).await?;
         store::commit(tx).await?;
-        info!(uid = %new.uid, accepted, "a host is new");
-        Ok(Admission::In(new.uid, false))
+        info!(%uid, accepted, "a host is new");
+        Ok(Admission::In(uid, false))
     }
 
-    async fn connected(&self, uid: Uuid, stream: Uuid, host: &Host) -> Result<(), Status> {
+    /// Stores that a host is connected, and what it tells. False where there is no such host any more.
+    async fn connected(&self, uid: Uuid, stream: Uuid, host: &Host) -> Result<bool, Status> {
         let store = async {
             let mut connection = self.store.connection().await?;
             let tx = store::begin(&mut connection).await?;
-            wsl::connected(&tx, uid, stream, &self.worker.label()).await?;
+            if !wsl::connected(&tx, uid, stream, &self.worker.machine_label()).await? {
+                return Ok(false);
+            }
             wsl::told(&tx, uid, host).await?;
-            store::commit(tx).await
+            store::commit(tx).await?;
+            Ok(true)
         };
         store.await.map_err(later)
     }

@@ -37,18 +37,14 @@ impl Counter<'_, '_> {
             let Ids {
                 secure, insecure, ..
             } = self.ids;
-            self.hand_out(&say::set_id(secure, insecure), None).await?;
+            self.say_once(&say::set_id(secure, insecure)).await?;
         }
         let taken = types::taken(wishes.accepted);
         let digest = types::digest(taken);
         let told = request.types_digest.as_deref();
         let differs = told.is_some_and(|told| told != digest.as_slice());
         if told.is_none() || differs {
-            let message = say::accepted_types(taken);
-            let body = write(&message);
-            if !self.kept.iter().any(|kept| kept.body == body) {
-                self.hand_out(&message, None).await?;
-            }
+            self.say_once(&say::accepted_types(taken)).await?;
         }
         for reply in &wishes.replies {
             if self.kept.len() >= KEPT_MAX {
@@ -68,6 +64,15 @@ impl Counter<'_, '_> {
             Some(understood) if wishes.accepted && !differs => self.deliver(understood).await,
             // It tells its types before it is given orders.
             _ => Ok(()),
+        }
+    }
+
+    /// Says what is not kept already: whoever acknowledges nothing does not have it kept again and again.
+    async fn say_once(&mut self, message: &Value) -> Result<(), Error> {
+        let body = write(message);
+        match self.kept.iter().any(|kept| kept.body == body) {
+            true => Ok(()),
+            false => self.hand_out(message, None).await,
         }
     }
 

@@ -5,7 +5,6 @@
 //! exchange, and one that is killed leaves an exchange done or not begun.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
@@ -14,10 +13,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::FutureExt;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
 
-use self::room::{Room, Share};
 use super::Service;
+use super::intake::{self, Intake, Share};
 use crate::bpickle::{Limits, weight, weight_max};
 use crate::domain::exchange as said;
 use crate::error::Error;
@@ -29,12 +27,10 @@ use crate::settings::{MessageSystem, Shared, Wrong};
 use crate::store::{self, Store};
 use crate::stub;
 
-mod body;
 mod counter;
 mod exchange;
 mod keys;
 mod report;
-mod room;
 mod stranger;
 mod tally;
 
@@ -48,22 +44,13 @@ pub const SERVICE: Service = Service {
 
 /// Bodies above this are read beside the other requests, bytes.
 const ASIDE_BYTES: usize = 256 * 1024;
-/// Longest wait of a request that is there for a place among the exchanges.
-const PLACE: Duration = Duration::from_secs(2);
 
 /// Is there memory for one request, however large it is and whatever it says?
 fn check(shared: &Shared) -> Vec<Wrong> {
-    let settings = &shared.message_system;
+    let settings = &shared.message_system.intake;
     let bytes = settings.body_bytes_max;
-    let least = bytes.saturating_add(weight_max(bytes, Limits::default()));
-    if settings.memory_bytes_max >= least {
-        return Vec::new();
-    }
-    let (section, key) = ("message_system", "memory_bytes_max");
-    let what = format!(
-        "`{key}` is at least {least}: what one request of `body_bytes_max` may take when it is read"
-    );
-    vec![Wrong { section, key, what }]
+    let takes = bytes.saturating_add(weight_max(bytes, Limits::default()));
+    intake::check("message_system", settings, takes)
 }
 
 #[derive(Clone)]
@@ -72,7 +59,7 @@ struct Desk {
     secrets: Secrets,
     metrics: Metrics,
     settings: MessageSystem,
-    room: Room,
+    intake: Intake,
     free: Arc<Semaphore>,
 }
 
@@ -82,7 +69,7 @@ fn open(ground: Ground) -> Live {
         store: ground.store.clone(),
         secrets: ground.secrets.clone(),
         metrics: ground.metrics.clone(),
-        room: Room::new(settings.memory_bytes_max),
+        intake: Intake::new(&settings.intake),
         free: Arc::new(Semaphore::new(settings.exchanges_max)),
         settings,
     };
@@ -119,14 +106,8 @@ async fn answer(desk: &Desk, request: Request) -> Result<(Vec<u8>, &'static str)
         return Err(Error::Busy);
     }
     let (head, body) = request.into_parts();
-    // What comes in is bounded by its bytes and by its time, and takes nobody's place before it is there.
-    let mut share = desk.room.share();
-    let body = body::whole(&desk.settings, &head.headers, body, &mut share).await?;
-    // It may have taken long to come in: a place is waited for a moment.
-    let place = timeout(PLACE, desk.free.acquire()).await;
-    let Ok(Ok(_place)) = place else {
-        return Err(Error::Busy);
-    };
+    let (body, share) = desk.intake.whole(&head.headers, body).await?;
+    let _place = intake::place(&desk.free).await?;
     let (request, _share) = parse(body, share).await?;
     let shown = text(&head.headers, "x-computer-id");
     let visitor = exchange::Visitor {

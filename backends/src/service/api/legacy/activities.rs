@@ -44,7 +44,13 @@ async fn cancel(asked: Asked) -> Answer<Value> {
     let account = asked.person.account;
     let mut connection = asked.desk.store.connection().await?;
     let tx = store::begin(&mut connection).await?;
-    let ids = store::group::matching(&tx, account, &wanted, CANCELED_MAX).await?;
+    let ids = store::group::matching(&tx, account, &wanted, CANCELED_MAX + 1).await?;
+    if ids.len() as i64 > CANCELED_MAX {
+        let message = format!(
+            "more than {CANCELED_MAX} activities are meant: say more, as with `status:undelivered`"
+        );
+        return Err(Refusal::argument("InvalidParameter", message));
+    }
     let canceled = store::group::cancel(&tx, account, &ids).await?;
     if canceled.is_empty() {
         let message = "none of them waits to be delivered";

@@ -16,11 +16,12 @@ use serde_json::Value;
 
 use self::arguments::Arguments;
 use super::Desk;
-use super::caller::{at_least, bearer, by_session};
+use super::caller::{at_least, bearer, by_session, from_elsewhere};
 use super::refusal::{Answer, Mistakes, Refusal};
 use crate::domain::person::{Person, Role};
 use crate::domain::signature::{Call, Parameters, parameters, seconds};
 use crate::secret::Name;
+use crate::service::session_cookie::says_where_from;
 use crate::store;
 
 mod activities;
@@ -81,7 +82,7 @@ pub async fn call(
     let malformed = |told: String| Refusal::argument("InvalidParameter", told);
     let mut told = uri.query().unwrap_or_default().to_owned();
     if method == Method::POST {
-        let most = desk.settings.body_bytes_max;
+        let most = desk.settings.intake.body_bytes_max;
         let body = to_bytes(body, most).await.map_err(|_| {
             let message = format!("the body has more than {most} bytes, or did not arrive");
             Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "TooLarge", message)
@@ -104,6 +105,10 @@ pub async fn call(
     let mut person = bearer(&desk, &headers).await?;
     if person.is_none() && !parameters.contains_key("signature") {
         person = by_session(&desk, &headers, changes.then_some(&method)).await?;
+        // In browsers of old a form of another site says as little as a program, and looks the same here.
+        if person.is_some() && changes && !says_where_from(&headers) {
+            return Err(from_elsewhere());
+        }
     }
     let person = match person {
         Some(person) => person,

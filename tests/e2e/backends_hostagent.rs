@@ -40,7 +40,7 @@ impl House {
         database.sql("update account set registration_key = 'right'");
         let first = e2e::free_range(count);
         let settings = broker.with(&[BY_NOTES_ALONE]);
-        let at = |port| Service::at("hostagent-messenger", &database, port, &settings);
+        let at = |port| Service::patient("hostagent-messenger", &database, port, &settings);
         let messengers: Vec<_> = (first..first + count).map(at).collect();
         let more = broker.with(&[]);
         let pages = Service::at("appserver", &database, e2e::free_range(1), &more);

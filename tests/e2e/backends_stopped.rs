@@ -1,7 +1,7 @@
 //! What becomes of an exchange whose worker is told to stop while its body is still on the way?
 
 use e2e::bpickle::{Pickle, d, i, l, s, u};
-use e2e::{Agent, Database, Raw, Service, Way, eventually};
+use e2e::{Agent, Database, Raw, Service, Way, eventually, free_range};
 
 /// Each report changes the address, so that one that counted twice, or not at all, shows in the history.
 fn report(number: i64) -> Pickle {
@@ -49,7 +49,7 @@ async fn until_it_takes_nobody(service: &Service) {
 #[tokio::test]
 async fn an_exchange_whose_body_is_on_the_way_is_finished_and_answered() {
     let database = Database::fresh();
-    let mut service = Service::start("message-server", &database);
+    let mut service = Service::patient("message-server", &database, free_range(1), &[]);
     let way = Way::Port(service.port());
     let mut agent = Agent::accepted(&database, &way, "slow").await;
     for number in [1, 2] {

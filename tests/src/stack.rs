@@ -261,16 +261,24 @@ impl Service {
 
     /// Starts a worker on this port, with settings as in `("STORE__CONNECTIONS_MAX", "2")`.
     pub fn at(name: &str, database: &Database, port: u16, settings: &[(&str, &str)]) -> Service {
-        let (service, ready) = Service::spawn(name, database, port, settings);
-        if ready.recv_timeout(patience()).is_err() {
-            panic!("{name} is not ready:\n{}", service.log());
-        }
-        service
+        until_ready(name, Service::spawn(name, database, port, settings, &[]))
+    }
+
+    /// As [`Service::at`]; told to stop, it waits for what is in flight longer than a test does.
+    pub fn patient(
+        name: &str,
+        database: &Database,
+        port: u16,
+        settings: &[(&str, &str)],
+    ) -> Service {
+        let drain = (patience() * 4).as_secs().to_string();
+        let more = ["--drain", &drain];
+        until_ready(name, Service::spawn(name, database, port, settings, &more))
     }
 
     /// As [`Service::at`], not waiting until it is ready.
     pub fn begun(name: &str, database: &Database, port: u16, settings: &[(&str, &str)]) -> Service {
-        Service::spawn(name, database, port, settings).0
+        Service::spawn(name, database, port, settings, &[]).0
     }
 
     fn spawn(
@@ -278,9 +286,11 @@ impl Service {
         database: &Database,
         port: u16,
         settings: &[(&str, &str)],
+        more: &[&str],
     ) -> (Service, mpsc::Receiver<()>) {
         let mut child = Command::new(program(name))
             .args(["--port", &port.to_string()])
+            .args(more)
             .env("BACKENDS_STORE__URL", database.url())
             .envs(with_key(settings))
             .stdin(Stdio::null())
@@ -400,6 +410,13 @@ impl Drop for Service {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+fn until_ready(name: &str, (service, ready): (Service, mpsc::Receiver<()>)) -> Service {
+    if ready.recv_timeout(patience()).is_err() {
+        panic!("{name} is not ready:\n{}", service.log());
+    }
+    service
 }
 
 struct Server {

@@ -169,7 +169,7 @@ async fn the_streams_of_a_worker_that_stops_end_so_that_agents_come_again_and_no
 async fn the_end_of_a_worker_leaves_the_streams_alone_of_the_next_one_in_its_place() {
     let database = Database::fresh();
     let port = e2e::free_range(1);
-    let start = || Service::at("hostagent-messenger", &database, port, &[]);
+    let start = || Service::patient("hostagent-messenger", &database, port, &[]);
     let mut old = start();
     // A call that is not finished keeps it.
     let mut h2 = H2::tcp(port).await;

@@ -525,7 +525,7 @@ async fn a_host_that_left_while_the_database_was_away_is_known_to_have_left() {
     let settings = [
         ("HOSTAGENT_MESSENGER__POLL", "50ms"),
         // A database that does not answer is one that is away.
-        ("STORE__STATEMENT_TIMEOUT", "300ms"),
+        ("STORE__STATEMENT_TIMEOUT", "3s"),
     ];
     let port = e2e::free_range(1);
     let messenger = Service::at("hostagent-messenger", &database, port, &settings);
@@ -554,7 +554,7 @@ async fn a_status_that_cannot_be_stored_now_is_kept_and_stored_later() {
     let house = House::with(1).await;
     let port = e2e::free_range(1);
     // A database that does not answer is one that is away.
-    let settings = house.broker.with(&[("STORE__STATEMENT_TIMEOUT", "300ms")]);
+    let settings = house.broker.with(&[("STORE__STATEMENT_TIMEOUT", "3s")]);
     let _slow = Service::at("hostagent-messenger", &house.database, port, &settings);
     let mut host = HostAgent::new(H2::tcp(port).await, "win", Some("right")).await;
     assert_eq!(

@@ -72,7 +72,6 @@ async fn what_was_acknowledged_is_stored_once_when_database_broker_and_workers_a
     let settings = broker.with(&[
         ("PINGSERVER__REFRESH", "1h"),
         ("PINGSERVER__WRITE", "200ms"),
-        ("STORE__CONNECT_TIMEOUT", "1s"),
     ]);
     let (pings, messages) = (e2e::free_range(1), e2e::free_range(2));
     let _relay = Service::at("outbox-relay", &database, e2e::free_range(1), &settings);
@@ -94,7 +93,7 @@ async fn what_was_acknowledged_is_stored_once_when_database_broker_and_workers_a
             agent
         }
     };
-    // A few at a time: all at once would wait for connections to the database longer than they may here.
+    // A few at a time: all at once would wait for connections to the database longer than they may.
     let agents: Vec<Agent> = stream::iter((0..AGENTS).map(new))
         .buffered(8)
         .collect()

@@ -417,7 +417,11 @@ async fn what_cannot_be_ordered_is_refused_with_its_code_and_changes_nothing() {
 async fn packages_are_found_the_same_with_package_search_and_without() {
     let port = free_range(1);
     let url = format!("http://127.0.0.1:{port}/v1/search");
-    let settings = [("PACKAGE_SEARCH__URL", url.as_str())];
+    // However long an answer takes here, it is the index's.
+    let settings = [
+        ("PACKAGE_SEARCH__URL", url.as_str()),
+        ("PACKAGE_SEARCH__TIMEOUT", "60s"),
+    ];
     let two = Two::with(&settings).await;
     let (house, gateway, ids) = (&two.house, &two.house.gateway, &two.ids);
     let key = AccessKey::of(&house.database, &house.settings(), EMAIL);

@@ -626,7 +626,11 @@ async fn pages_show_the_same_whether_package_search_answers_or_the_database() {
     .await;
     let url = format!("http://127.0.0.1:{}/v1/search", searcher.port());
     let somebody = database.signed_in();
-    let by_index = [("PACKAGE_SEARCH__URL", url.as_str())];
+    // However long an answer takes here, it is the index's.
+    let by_index = [
+        ("PACKAGE_SEARCH__URL", url.as_str()),
+        ("PACKAGE_SEARCH__TIMEOUT", "60s"),
+    ];
     let by_index = Service::at("appserver", &database, free_range(1), &by_index);
     let by_sql = Service::start("appserver", &database);
     let mut paths = Vec::new();

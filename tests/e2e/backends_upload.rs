@@ -568,8 +568,6 @@ async fn sizes_are_bounded_and_what_is_never_completed_expires() {
         ("REPOSITORY__FILE_BYTES_MAX", "100000"),
         ("REPOSITORY__INCOMING_BYTES_MAX", "250000"),
         ("REPOSITORY__INCOMING_FILES_MAX", "4"),
-        ("REPOSITORY__EXPIRE", "8s"),
-        ("REPOSITORY__PIECE_TIMEOUT", "300ms"),
     ]);
     let port = worker.port();
     let big = vec![b'x'; 100_001];
@@ -595,7 +593,8 @@ async fn sizes_are_bounded_and_what_is_never_completed_expires() {
     raw.send(head(&at("huge.deb"), 1 << 40)).await;
     assert_eq!(raw.reply_to("PUT").await.status(), 413);
     // One that does not come on is given up.
-    let mut raw = Raw::tcp(port).await;
+    let impatient = house.worker(&[("REPOSITORY__PIECE_TIMEOUT", "300ms")]);
+    let mut raw = Raw::tcp(impatient.port()).await;
     raw.send(head(&at("slow.deb"), 1000)).await;
     raw.send("x").await;
     assert_eq!(raw.reply_to("PUT").await.status(), 408);
@@ -615,6 +614,7 @@ async fn sizes_are_bounded_and_what_is_never_completed_expires() {
         assert_eq!(put(port, &at(name), b"x").await.status(), status, "{name}");
     }
     assert_eq!(house.waiting(), 4);
+    let _tidy = house.worker(&[("REPOSITORY__EXPIRE", "1ms")]);
     eventually("they expire", || async {
         (house.waiting() == 0).then_some(())
     })

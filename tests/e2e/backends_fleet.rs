@@ -1,9 +1,10 @@
 //! Does a fleet lose nothing and double nothing while workers are killed? By the fleet of `loadtest`.
 
-use std::process::Stdio;
+use std::io;
+use std::process::{Output, Stdio};
 
 use e2e::gateway::binary;
-use e2e::{Database, Gateway, Service, eventually, free_range, within};
+use e2e::{Database, Gateway, Service, eventually, free_range, patience};
 use serde_json::Value;
 
 const YAML: &str = r#"
@@ -22,6 +23,12 @@ routes:
   - { path: /message-system, to: message-system, on: [https] }
   - { path: /,               to: hostagent,      on: [grpc] }
 "#;
+
+/// What a fleet said by its end, before which all that it did has to settle.
+async fn ended(fleet: impl Future<Output = io::Result<Output>>) -> Output {
+    let ended = tokio::time::timeout(patience() * 6, fleet).await;
+    ended.expect("the fleet ends").expect("its output")
+}
 
 #[tokio::test]
 async fn a_fleet_loses_nothing_and_doubles_nothing_while_workers_are_killed() {
@@ -45,7 +52,8 @@ async fn a_fleet_loses_nothing_and_doubles_nothing_while_workers_are_killed() {
     let http = format!("127.0.0.1:{}", gateway.port("http"));
     let https = format!("127.0.0.1:{}", gateway.port("https"));
     fleet
-        .args(["fleet", "--json", "--clients", "30", "--seconds", "6"])
+        // It is told when its time is over.
+        .args(["fleet", "--json", "--clients", "30", "--seconds", "3600"])
         .args(["--ping-ms", "500", "--exchange-ms", "800", "--orders", "10"])
         .args(["--key", "right", "--target", &https, "--http", &http])
         .args(["--database", database.url()])
@@ -54,14 +62,12 @@ async fn a_fleet_loses_nothing_and_doubles_nothing_while_workers_are_killed() {
         .stderr(Stdio::piped())
         .kill_on_drop(true);
     let fleet = fleet.spawn().expect("loadtest can be started");
-    let taken = || -> u64 {
-        let sum = database.sql("select coalesce(sum(expected), 0) from exchange");
-        sum.parse().expect("a number")
-    };
-    let mut before = 10;
+    let number = |sql: &str| -> u64 { database.sql(sql).parse().expect("a number") };
+    let taken = || number("select coalesce(sum(expected), 0) from exchange");
+    let mut before = taken();
     for round in 0..6 {
         eventually("the fleet is at work", || async {
-            (taken() > before).then_some(())
+            (taken() > before + 20).then_some(())
         })
         .await;
         let place = round % 2;
@@ -69,8 +75,17 @@ async fn a_fleet_loses_nothing_and_doubles_nothing_while_workers_are_killed() {
         workers[place] = worker(messages + u16::try_from(place).expect("small"));
         before = taken();
     }
-    let output = within("the fleet ends", fleet.wait_with_output()).await;
-    let output = output.expect("its output");
+    eventually("some of what was ordered is done", || async {
+        let done = "select count(*) from activity where status = 'succeeded'";
+        (number(done) > 10).then_some(())
+    })
+    .await;
+    let pid = fleet.id().expect("it lives").to_string();
+    let told = std::process::Command::new("kill")
+        .args(["-INT", &pid])
+        .status();
+    assert!(told.is_ok_and(|status| status.success()));
+    let output = ended(fleet.wait_with_output()).await;
     let said = String::from_utf8_lossy(&output.stdout);
     let error = String::from_utf8_lossy(&output.stderr);
     let outcome: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}{error}"));
@@ -114,7 +129,7 @@ async fn a_small_fleet_of_computers_and_hosts_tells_how_far_it_is_and_what_it_sa
             "--hosts",
             "3",
             "--seconds",
-            "3",
+            "8",
             "--key",
             "right",
         ])
@@ -139,9 +154,7 @@ async fn a_small_fleet_of_computers_and_hosts_tells_how_far_it_is_and_what_it_sa
         .args(["--database", database.url()])
         .stdin(Stdio::null())
         .kill_on_drop(true);
-    let output = within("the fleet ends", fleet.output())
-        .await
-        .expect("its output");
+    let output = ended(fleet.output()).await;
     let table = String::from_utf8_lossy(&output.stdout);
     let lines = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{table}\n{lines}");

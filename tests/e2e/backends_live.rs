@@ -75,6 +75,8 @@ async fn an_open_page_is_told_of_what_it_shows_and_only_to_those_who_may_see_it(
     let mut agent = Agent::new("seen");
     agent.set_up(&way, None).await;
     assert_eq!(frame(&mut list).await, changed);
+    // Every page says how many computers wait.
+    assert_eq!(frame(&mut hosts).await, changed);
     database.sql(
         "insert into wsl_host (account_id, accepted, hostname) values (1, true, 'h'); \
          insert into outbox (topic, subject) values ('host.changed', 'x')",

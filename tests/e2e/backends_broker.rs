@@ -160,6 +160,24 @@ async fn a_broker_that_is_killed_under_traffic_loses_nothing_and_all_converges()
 }
 
 #[tokio::test]
+async fn the_queues_of_the_host_agents_are_there_under_the_names_that_others_know() {
+    let (database, broker) = (Database::fresh(), Broker::fresh());
+    let names = ["task", "ping", "command-status"];
+    let names = names.map(|name| format!("landscape-server-hostagent-{name}-queue"));
+    for name in &names {
+        assert!(!broker.hostagents_have(name).await, "{name}");
+    }
+    let _relay = service("outbox-relay", &database, &broker.with(&[]));
+    until_told(&database, "a relay works").await;
+    for name in &names {
+        eventually(&format!("there is {name}"), || async {
+            broker.hostagents_have(name).await.then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn a_relay_that_is_killed_is_replaced_by_the_one_that_stands_by() {
     let (database, broker) = (Database::fresh(), Broker::fresh());
     let mut first = service("outbox-relay", &database, &broker.with(&[]));

@@ -12,6 +12,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
+use lapin::{Connection, ConnectionProperties, ErrorKind};
+
 use crate::eventually::patience;
 use crate::ports::free_range;
 use crate::stack;
@@ -67,6 +71,28 @@ impl Broker {
         ];
         all.extend_from_slice(more);
         all
+    }
+
+    /// Is there a queue of this name in the virtual host of the host agents? Asks without declaring it.
+    pub async fn hostagents_have(&self, queue: &str) -> bool {
+        const NOT_FOUND: u16 = 404;
+        let properties = ConnectionProperties::default();
+        let connection = Connection::connect(&self.hostagent_url, properties).await;
+        let connection = connection.expect("the node takes who has its address");
+        let channel = connection.create_channel().await.expect("a channel");
+        let name = format!("{}{queue}", self.prefix);
+        let passive = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let asked = channel.queue_declare(name.into(), passive, FieldTable::default());
+        match asked.await {
+            Ok(_) => true,
+            Err(error) => match error.kind() {
+                ErrorKind::ProtocolError(told) if told.get_id() == NOT_FOUND => false,
+                _ => panic!("{queue}: {error}"),
+            },
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 use e2e::agent::{self, md5};
 use e2e::bpickle::{Pickle, d, s, u};
 use e2e::h2_client::request;
-use e2e::{Agent, Database, Gateway, Raw, Service, Way};
+use e2e::{Agent, Database, Gateway, House, Raw, Service, Way};
+use serde_json::json;
 
 /// Largest body of an exchange, as it is documented.
 const BODY_BYTES_MAX: usize = 30_000_000;
@@ -39,27 +40,72 @@ impl Place {
         Way::Edge(&self.gateway)
     }
 
-    /// One request as agents send it, with these fields besides; the body of the answer.
     async fn say(&self, fields: &[&str], body: &[u8]) -> Vec<u8> {
-        let always = [
-            "Accept: */*",
-            "Accept-Encoding: gzip,deflate",
-            "Content-Type: application/octet-stream",
-            "User-Agent: landscape-client/26.08~beta.4-0landscape0",
-        ];
-        let mut raw = self.gateway.https().await;
-        let fields = [&always[..], fields].concat();
-        let reply = raw.ask("POST", "/message-system", &fields, body).await;
-        assert_eq!(reply.status(), 200, "{}", reply.text());
-        let kind = reply.field("content-type");
-        assert_eq!(kind, Some("application/octet-stream"));
-        assert_eq!(reply.field("content-encoding"), None);
-        reply.body.clone()
+        say(&self.gateway, fields, body).await
     }
 
     fn server(&self) -> String {
-        self.database.sql("select uuid from server_identity")
+        server(&self.database)
     }
+}
+
+fn server(database: &Database) -> String {
+    database.sql("select uuid from server_identity")
+}
+
+/// One request as agents send it, with these fields besides; the body of the answer.
+async fn say(gateway: &Gateway, fields: &[&str], body: &[u8]) -> Vec<u8> {
+    let always = [
+        "Accept: */*",
+        "Accept-Encoding: gzip,deflate",
+        "Content-Type: application/octet-stream",
+        "User-Agent: landscape-client/26.08~beta.4-0landscape0",
+    ];
+    let mut raw = gateway.https().await;
+    let fields = [&always[..], fields].concat();
+    let reply = raw.ask("POST", "/message-system", &fields, body).await;
+    assert_eq!(reply.status(), 200, "{}", reply.text());
+    let kind = reply.field("content-type");
+    assert_eq!(kind, Some("application/octet-stream"));
+    assert_eq!(reply.field("content-encoding"), None);
+    reply.body.clone()
+}
+
+/// An exchange of an agent that is known: these messages as they were seen on the wire, and around the messages of the
+/// answer all that is said to one that is known.
+async fn says_and_is_told(
+    gateway: &Gateway,
+    database: &Database,
+    agent: &mut Agent,
+    said: &[&str],
+    told: &str,
+) {
+    let (sequence, wanted, count) = (agent.sequence, agent.wanted, said.len());
+    let body = format!(
+        "du14:accepted-typess16:{{}}u10:client-apis3:3.8u8:messagesl{};\
+         u22:next-expected-sequencei{wanted};u8:sequencei{sequence};u10:server-apis3:3.3\
+         u14:total-messagesi{count};;",
+        said.concat()
+    );
+    let body = filled(&body, &[&md5(agent.types.join(";").as_bytes())]);
+    let fields = [
+        format!("X-Computer-ID: {}", agent.secure.as_deref().expect("one")),
+        format!("X-Exchange-Token: {}", agent.token.as_deref().expect("one")),
+        "X-Message-API: 3.3".to_owned(),
+    ];
+    let answer = say(gateway, &fields.each_ref().map(String::as_str), &body).await;
+    let token = database.sql("select token from exchange");
+    agent.sequence += i64::try_from(count).expect("few");
+    let want = format!(
+        "du26:client-accepted-types-hashs16:{{}}u8:messagesl{told};\
+         u19:next-exchange-tokens36:{token}u22:next-expected-sequencei{};\
+         u10:server-apis3:3.3u11:server-uuids36:{};",
+        agent.sequence,
+        server(database)
+    );
+    let understood = md5(agent.understands.join(";").as_bytes());
+    assert_bytes(&answer, &filled(&want, &[&understood]));
+    agent.token = Some(token);
 }
 
 /// Bytes with `{}` in them, in whose places go these.
@@ -305,6 +351,96 @@ async fn agents_of_every_api_are_offered_the_newest_and_understood_in_their_own(
     }
     let told = "select client_api from exchange where client_api is not null";
     assert_eq!(place.database.sql(told), "3.8");
+}
+
+#[tokio::test]
+async fn what_a_real_host_told_of_its_network_is_taken_as_it_was() {
+    let place = Place::new().await;
+    let mut agent = Agent::accepted(&place.database, &place.way(), "real").await;
+    let device = "du3:apis3:3.3u13:device-speedsldu6:duplexb0u9:interfaces4:eth0u5:speedi0;;;u7:devicesl\
+        du17:broadcast_addresss11:192.0.2.255u5:flagsi4163;u9:interfaces4:eth0u10:ip_addresss9:192.0.2.2\
+        u11:mac_addresss17:02:fc:00:00:00:01u7:netmasks13:255.255.255.0;;u9:timestampi1795405897;u4:typeu14:network-device;";
+    let activity = "du10:activitiesds4:eth0lti1795406100;i12709911;i128967;;;s2:lolti1795406100;i47556;i47556;;;;\
+        u3:apis3:3.3u9:timestampi1795406113;u4:typeu16:network-activity;";
+    let said = [device, activity];
+    says_and_is_told(&place.gateway, &place.database, &mut agent, &said, "").await;
+    let interfaces = "select name, host(ip_address), mac_address, host(broadcast_address), host(netmask), \
+                      flags, speed, full_duplex from network_interface";
+    assert_eq!(
+        place.database.sql(interfaces),
+        "eth0|192.0.2.2|02:fc:00:00:00:01|192.0.2.255|255.255.255.0|4163|0|f"
+    );
+    let traffic = "select interface, extract(epoch from at)::bigint, received, sent \
+                   from network_traffic order by interface";
+    assert_eq!(
+        place.database.sql(traffic),
+        "eth0|1795406100|12709911|128967\nlo|1795406100|47556|47556"
+    );
+}
+
+#[tokio::test]
+async fn a_script_is_delivered_and_its_result_is_taken_byte_for_byte() {
+    let house = House::start().await;
+    let rest = house.rest().await;
+    let (mut agent, _) = house.computer("real").await;
+    let code = "#!/bin/sh\nid\npwd\necho $FOO-bar\n";
+    let script = json!({"title": "Who", "code": code, "username": "agent", "time_limit": 60});
+    let (status, script) = rest.post("/scripts", &script).await;
+    assert_eq!(status, 201, "{script}");
+    // The group is the one before.
+    house
+        .database
+        .sql("alter table activity alter column id restart with 76");
+    let path = format!("/scripts/{}/execute", script["id"]);
+    let (status, group) = rest.post(&path, &json!({"query": "real"})).await;
+    assert_eq!((status, &group["id"]), (200, &json!(76)), "{group}");
+    let (gateway, database) = (&house.gateway, &house.database);
+    let order = "du11:attachmentsd;u4:codeu21:id\npwd\necho $FOO-bar\nu3:envd;u11:interpreteru7:/bin/sh\
+                 u12:operation-idi77;u10:time-limiti60;u4:typeu14:execute-scriptu8:usernameu5:agent;";
+    says_and_is_told(gateway, database, &mut agent, &[], order).await;
+    agent.wanted += 1;
+    let states = "select id, status, coalesce(result_text, '') from activity where id = 77";
+    assert_eq!(database.sql(states), "77|delivered|");
+
+    let text = "uid=995(agent) gid=995(agent) groups=995(agent)\n/root\nhello-bar\n";
+    let result = format!(
+        "du3:apis3:3.3u12:operation-idi77;u11:result-textu64:{text}u6:statusi6;\
+         u9:timestampi1795405897;u4:typeu16:operation-result;"
+    );
+    says_and_is_told(gateway, database, &mut agent, &[&result], "").await;
+    let want = format!("77|succeeded|{}", text.trim_end());
+    assert_eq!(database.sql(states), want);
+}
+
+#[tokio::test]
+async fn a_ping_as_agents_send_it_is_answered() {
+    let place = Place::new().await;
+    Agent::accepted(&place.database, &place.way(), "ping").await;
+    place.database.sql(
+        "update computer set insecure_id = 1000; \
+         insert into activity (computer_id, type, summary, fields) \
+         select id, 'execute-script', 'x', 'd;' from computer",
+    );
+    e2e::eventually("it is told to come", || async {
+        let mut raw = place.gateway.http().await;
+        raw.send(
+            "POST /ping HTTP/1.1\r\nHost: localhost:38080\r\nAccept: */*\r\n\
+             Accept-Encoding: gzip,deflate\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\n\
+             User-Agent: landscape-client/26.08~beta.4-0landscape0\r\n\
+             Content-Length: 16\r\n\r\ninsecure_id=1000",
+        )
+        .await;
+        let reply = raw.reply().await;
+        assert_eq!(reply.status(), 200);
+        assert_eq!(reply.field("content-encoding"), None);
+        match reply.text().as_str() {
+            "du8:messagesb1;" => Some(()),
+            "du8:messagesb0;" => None,
+            other => panic!("{other}"),
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use e2e::agent;
 use e2e::bpickle::{d, s, u};
 use e2e::{Agent, Database, Gateway, Service, Way, eventually};
+use serde_json::{Value, json};
 
 fn tagged(tags: &str) -> e2e::bpickle::Pickle {
     d([
@@ -105,8 +106,19 @@ async fn the_request_id_of_the_edge_is_kept() {
         .await;
     assert_eq!(reply.status(), 200);
     assert_eq!(reply.field("x-request-id"), Some("from-the-client-1"));
-    eventually("the worker's log names the request", || async {
-        worker.log().contains("from-the-client-1").then_some(())
+    let event = eventually("the worker's log names the request", || async {
+        let log = worker.log();
+        let lines = log.lines().filter(|line| !line.starts_with("ready "));
+        let mut events = lines.map(|line| -> Value {
+            serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"))
+        });
+        events.find(|event| event["span"]["id"] == "from-the-client-1")
     })
     .await;
+    let told = [&event["message"], &event["path"], &event["status"]];
+    assert_eq!(
+        told,
+        [&json!("answered"), &json!("/message-system"), &json!(200)],
+        "{event}"
+    );
 }

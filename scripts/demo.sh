@@ -9,7 +9,7 @@
 #   PROFILE=release  which build is run: release or dev
 #   CONFIG=routes.yaml
 #   SHIFT=0          the ports of all workers and of the admin listener are so much higher, where others have them;
-#                    beside another demo set DATA and LOGS, too
+#                    beside another demo 3000 does, with other DATA and LOGS
 #   DATA=.data       where database, broker and their passwords are kept from one demo to the next; where the servers' users
 #                    cannot go, as below /root, links to a directory in /var/tmp
 #   LOGS=.demo/logs  where the children's logs are; those of the last demo are removed, and nothing else
@@ -177,7 +177,8 @@ check_ports() {
     fi
     each_pool worker_ports_are_free
     if (( workers_taken )); then
-        problem "the workers' ports are those of the pools in $CONFIG: stop that process first, or set SHIFT; beside another demo set DATA and LOGS, too, for example  SHIFT=1000 DATA=.demo/data-2 LOGS=.demo/logs-2 make demo"
+        # So much higher they are none of those of a demo with the usual ones, nor those that were just advised.
+        problem "the workers' ports are those of the pools in $CONFIG: stop that process first, or set SHIFT; beside another demo set DATA and LOGS, too, for example  SHIFT=3000 DATA=.demo/data-2 LOGS=.demo/logs-2 make demo"
         taken=1
     fi
     # Those that we shall have ourselves are not free, either.

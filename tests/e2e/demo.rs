@@ -1,6 +1,7 @@
 //! Does the demo start, live through the loss of what it needs, and leave nothing behind? And do the other scripts do
 //! what an operator expects of them?
 
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::ops::Range;
@@ -191,16 +192,19 @@ const REFUSED_SHIFTS: Range<u16> = 1_001..2_000;
 /// go out are given even ones first.
 fn free_shift(among: Range<u16>) -> u16 {
     let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-    let all_free = |shift: &u16| {
-        let mut ports = (8070..=9101).chain([9901, 50052]);
-        ports.all(|port| is_free(port + shift))
-    };
+    let all_free = |shift: &u16| ports_with(*shift).all(is_free);
     // All of them, from one that chance picks: another demo on this machine leaves few.
     let mut shifts: Vec<u16> = among.step_by(2).collect();
     let first = fastrand::usize(..shifts.len());
     shifts.rotate_left(first);
     let free = shifts.into_iter().find(all_free);
     free.expect("1000 free ports side by side")
+}
+
+/// Those of a demo's workers and of its admin listener.
+fn ports_with(shift: u16) -> impl Iterator<Item = u16> {
+    let usual = (8070..=9101).chain([9901, 50052]);
+    usual.map(move |port| port + shift)
 }
 
 /// The port that the Vault of a demo would take where it does not have the usual one: somebody may want it for something
@@ -251,6 +255,7 @@ async fn the_demo_lives_through_the_end_of_what_it_needs_and_leaves_nothing_behi
     certificates();
     e2e::stack::program("schema");
     refuses_where_no_port_is_left();
+    advises_ports_that_no_other_demo_has();
     // Somebody has the usual port of a Vault, if nobody else the test.
     let usual = TcpListener::bind(("127.0.0.1", 8200)).ok();
     let mut demo = Demo::start();
@@ -470,6 +475,33 @@ fn refuses_where_no_port_is_left() {
     assert!(!output.status.success(), "{said}");
     let told = "every port from 5432 to 5499 is taken, and PostgreSQL needs one";
     assert!(said.contains(told), "{said}");
+}
+
+/// Where its ports are taken, those that it advises are none of a demo with the usual ones, and no two of them are the same.
+fn advises_ports_that_no_other_demo_has() {
+    let (shift, https) = (free_shift(REFUSED_SHIFTS), free_range(1));
+    let _taken = [8070 + shift, https]
+        .map(|port| TcpListener::bind(("127.0.0.1", port)).expect("it was free"));
+    let dir = TempDir::new();
+    let output = command(dir.path(), "none", https, REFUSED_SHIFTS)
+        .env("SHIFT", shift.to_string())
+        .output();
+    let output = output.expect("scripts/demo.sh can be started");
+    let said = text(&output.stderr);
+    assert!(!output.status.success(), "{said}");
+    let advised = |name: &str| -> u16 {
+        let (_, after) = said.split_once(&format!(" {name}=")).expect(name);
+        let value = after.split_whitespace().next().expect(name);
+        value.parse().expect(name)
+    };
+    // Its servers take free ones among these, whatever it was asked for.
+    let servers = (5432..=5499).chain(5672..=5699).chain(7200..=7299);
+    let mut others: HashSet<u16> = servers.chain([80, 443, 6554, 8200]).collect();
+    others.extend(ports_with(0));
+    let public = ["HTTP_PORT", "HTTPS_PORT", "GRPC_PORT"].map(advised);
+    for port in ports_with(advised("SHIFT")).chain(public) {
+        assert!(others.insert(port), "{port} is taken: {said}");
+    }
 }
 
 #[test]

@@ -62,8 +62,14 @@ field() { sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p" "$dir/answer" | head -n 1; }
 
 unclear() { printf 'vault: the answer %s is not understood\n' "$*" >&2; return 1; }
 
+begin_anew() { printf 'vault: %s: remove %s to begin anew\n' "$1" "$dir" >&2; return 1; }
+
+# Whether a list of what is mounted (`sys/mounts`, `sys/auth`) has this.
+mounted() { ask GET "sys/$1" && grep -q "\"$2/\":" "$dir/answer"; }
+
 # Beside the server: waits for it, makes it what the services need, and says so. Each step says by itself that it failed:
-# `set -e` does not hold where the whole is asked whether it did. A key that is there is never written over.
+# `set -e` does not hold where the whole is asked whether it did. A key that is there is never written over. Whoever stops us
+# may do so after any step; the next start goes on from there, as `secret-id` is the last to be written.
 prepare() {
     local turns version
     for ((turns = 300; turns > 0; turns--)); do
@@ -73,14 +79,14 @@ prepare() {
     done
     ask GET sys/init || return 1
     if grep -q '"initialized":false' "$dir/answer"; then
-        if [[ -s $dir/unseal-key ]]; then
-            printf 'vault: %s is that of another Vault: remove %s to begin anew\n' "$dir/unseal-key" "$dir" >&2
-            return 1
-        fi
+        [[ ! -s $dir/unseal-key ]] || begin_anew "$dir/unseal-key is that of another Vault" || return 1
         ask PUT sys/init '{"secret_shares":1,"secret_threshold":1}' || return 1
         sed -n 's/.*"keys":\["\([^"]*\)".*/\1/p' "$dir/answer" >"$dir/unseal-key"
         field root_token >"$dir/root-token"
         [[ -s $dir/unseal-key && -s $dir/root-token ]] || unclear 'to init' || return 1
+    elif [[ ! -s $dir/unseal-key || ! -s $dir/root-token ]]; then
+        # A Vault tells them once.
+        begin_anew "key or token are not there, as where the first start was cut off, so that nobody can open it" || return 1
     fi
     ask PUT sys/unseal "{\"key\":\"$(<"$dir/unseal-key")\"}" || return 1
     # A server that was just unsealed may still be setting itself up.
@@ -91,8 +97,9 @@ prepare() {
     if [[ ! -s $dir/secret-id ]]; then
         version=2
         [[ $kind != rvault ]] || version=1
-        ask POST sys/mounts/services "{\"type\":\"kv\",\"options\":{\"version\":\"$version\"}}" || return 1
-        ask POST sys/auth/approle '{"type":"approle"}' || return 1
+        mounted mounts services ||
+            ask POST sys/mounts/services "{\"type\":\"kv\",\"options\":{\"version\":\"$version\"}}" || return 1
+        mounted auth approle || ask POST sys/auth/approle '{"type":"approle"}' || return 1
         # A server that knows no policies lets a token do all.
         ask PUT sys/policy/services \
             '{"policy":"path \"services/*\" { capabilities = [\"create\",\"read\",\"update\",\"delete\"] }"}' 2>/dev/null ||

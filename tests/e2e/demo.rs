@@ -11,7 +11,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use e2e::{TempDir, eventually, free_range, patience};
+use e2e::{TempDir, Vault, eventually, free_range, patience};
+use serde_json::json;
 
 fn root() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -543,6 +544,46 @@ fn what_the_demo_is_asked_for_wrongly_is_told() {
             "{told}: {said}"
         );
     }
+}
+
+/// One of the scripts that run a server, which does not; what it says.
+fn refuses(script: &str, directory: &Path) -> String {
+    // Should it run the server all the same.
+    let output = Command::new("timeout")
+        .arg(patience().as_secs().to_string())
+        .arg(root().join("scripts").join(script))
+        .arg(directory)
+        .arg(free_range(1).to_string())
+        .stdin(Stdio::null())
+        .output();
+    let output = output.expect("timeout is there");
+    text(&output.stderr)
+}
+
+#[tokio::test]
+async fn a_vault_whose_first_start_was_cut_off_is_completed_by_the_next() {
+    let mut vault = Vault::start().await;
+    vault.put("kept", "as it was").await;
+    vault.kill();
+    // It is the last that a first start writes.
+    std::fs::remove_file(vault.directory().join("secret-id")).expect("it was made");
+    vault.up().await;
+    let secret = vault.secret("kept").await;
+    assert_eq!(secret.as_deref(), Some("as it was"));
+    let read = |name: &str| {
+        let text = std::fs::read_to_string(vault.directory().join(name)).expect("it was made");
+        text.trim().to_owned()
+    };
+    let login = json!({"role_id": read("role-id"), "secret_id": read("secret-id")});
+    let (status, answer) = vault.ask("POST", "auth/approle/login", &login).await;
+    assert_eq!(status, 200, "{answer}");
+
+    // A key is told once, so nobody can open it without.
+    vault.kill();
+    std::fs::remove_file(vault.directory().join("unseal-key")).expect("it was made");
+    let said = refuses("vault.sh", &vault.directory());
+    let told = format!("remove {} to begin anew", vault.directory().display());
+    assert!(said.contains(&told), "{said}");
 }
 
 #[test]

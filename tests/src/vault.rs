@@ -39,8 +39,13 @@ impl Vault {
         self.port
     }
 
+    /// Where it keeps all of it.
+    pub fn directory(&self) -> PathBuf {
+        self.dir.path().join("vault")
+    }
+
     fn file(&self, name: &str) -> PathBuf {
-        self.dir.path().join("vault").join(name)
+        self.directory().join(name)
     }
 
     fn read(&self, name: &str) -> String {
@@ -56,7 +61,7 @@ impl Vault {
         // It says by this file that it is ready; there is none before the first time.
         let _ = std::fs::remove_file(self.file("url"));
         let child = Command::new(script)
-            .arg(self.dir.path().join("vault"))
+            .arg(self.directory())
             .arg(self.port.to_string())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("one more handle"))

@@ -4,10 +4,10 @@
 #   scripts/postgres.sh DIRECTORY PORT           data are kept as a database must keep them
 #   scripts/postgres.sh DIRECTORY PORT fleeting  for tests: nothing is forced to the disk
 #
-# The directory is made at first use. It holds the data, the socket and the file `url` (mode 0600), with which to connect:
-# postgres://postgres:PASSWORD@127.0.0.1:PORT/postgres. Only 127.0.0.1 is listened on. PostgreSQL refuses to run
-# as root, so root runs it as the user `postgres`, who comes with Debian's package. The machine's own clusters are never
-# touched. When whoever started this dies, the server stops.
+# The directory is made at first use; one with other files in it is refused. It holds the data, the socket and the file
+# `url` (mode 0600), with which to connect: postgres://postgres:PASSWORD@127.0.0.1:PORT/postgres. Only 127.0.0.1 is
+# listened on. PostgreSQL refuses to run as root, so root runs it as the user `postgres`, who comes with Debian's package.
+# The machine's own clusters are never touched. When whoever started this dies, the server stops.
 set -euo pipefail
 
 die() { printf 'postgres: %s\n' "$*" >&2; exit 1; }
@@ -21,6 +21,10 @@ bin=$(find /usr/lib/postgresql -maxdepth 3 -name initdb -printf '%h\n' 2>/dev/nu
 
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd -P)
+# The password is what a first start writes first. Whoever else has something there is not to lose it, nor the right to go there.
+there=$(ls -A "$dir")
+[[ -z $there || $(cat "$dir/password" 2>/dev/null) =~ ^[0-9a-f]{36}$ ]] ||
+    die "$dir is not empty, and no server of ours is there: choose another directory, or remove what is in it"
 as=()
 if (( EUID == 0 )); then
     id postgres >/dev/null 2>&1 || die 'there is no user postgres: run  scripts/setup.sh'
@@ -33,13 +37,17 @@ chmod 0700 "$dir"
 cd "$dir"
 
 if [[ ! -e $dir/data/PG_VERSION ]]; then
-    rm -rf "$dir/data"
+    [[ ! -e $dir/data && ! -L $dir/data ]] || rmdir "$dir/data" 2>/dev/null ||
+        die "$dir/data is no database: choose another directory, or remove it to begin anew"
+    # Of a first start that was killed.
+    rm -rf "$dir/data.new"
     umask 077
     password=$(od -An -N18 -tx1 /dev/urandom | tr -d ' \n')
     printf '%s\n' "$password" >"$dir/password"
     (( EUID != 0 )) || chown postgres: "$dir/password"
-    "${as[@]}" "$bin/initdb" --pgdata "$dir/data.new" --username postgres --pwfile "$dir/password" --auth scram-sha-256 \
-        --wal-segsize 4 --encoding UTF8 --locale C --no-sync >"$dir/initdb.log" 2>&1 || { cat "$dir/initdb.log" >&2; die 'initdb failed'; }
+    "${as[@]:-setpriv}" --pdeathsig TERM "$bin/initdb" --pgdata "$dir/data.new" --username postgres --pwfile "$dir/password" \
+        --auth scram-sha-256 --wal-segsize 4 --encoding UTF8 --locale C --no-sync >"$dir/initdb.log" 2>&1 ||
+        { cat "$dir/initdb.log" >&2; die 'initdb failed'; }
     mv "$dir/data.new" "$dir/data"
 fi
 umask 077

@@ -4,12 +4,13 @@
 #   scripts/rabbitmq.sh DIRECTORY PORT           queues are kept from one run to the next
 #   scripts/rabbitmq.sh DIRECTORY PORT fleeting  for tests: what is there is forgotten, and the end is at once
 #
-# The directory is made at first use. It holds everything of the node: data, configuration, cookie, and the files `url`
-# and `hostagent-url` (mode 0600), with which to connect: amqp://landscape:PASSWORD@127.0.0.1:PORT/VHOST, where VHOST is
-# `landscape` or `landscape-hostagent`. The node has a name, a port mapper (epmd) and a port for distribution of its own,
-# neither of which is one of AVOID_PORTS (default 8000-9200, where an edge would take it for a worker; `9000-9100,9901` is
-# a list); only 127.0.0.1 is listened on. Root runs it as the user `rabbitmq`, who comes with Debian's package. The machine's own
-# node is never touched. When whoever started this dies, the node stops.
+# The directory is made at first use; one with other files in it is refused. It holds everything of the node: data,
+# configuration, cookie, and the files `url` and `hostagent-url` (mode 0600), with which to connect:
+# amqp://landscape:PASSWORD@127.0.0.1:PORT/VHOST, where VHOST is `landscape` or `landscape-hostagent`. The node has a name,
+# a port mapper (epmd) and a port for distribution of its own, neither of which is one of AVOID_PORTS (default 8000-9200,
+# where an edge would take it for a worker; `9000-9100,9901` is a list); only 127.0.0.1 is listened on. Root runs it as the
+# user `rabbitmq`, who comes with Debian's package. The machine's own node is never touched. When whoever started this dies,
+# the node stops.
 set -euo pipefail
 
 die() { printf 'rabbitmq: %s\n' "$*" >&2; exit 1; }
@@ -26,6 +27,10 @@ server=/usr/lib/rabbitmq/bin/rabbitmq-server
 
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd -P)
+# The password is what a first start writes first. Whoever else has something there is not to lose it, nor the right to go there.
+there=$(ls -A "$dir")
+[[ -z $there || $(cat "$dir/password" 2>/dev/null) =~ ^[0-9a-f]{36}$ ]] ||
+    die "$dir is not empty, and no node of ours is there: choose another directory, or remove what is in it"
 as=()
 if (( EUID == 0 )); then
     id rabbitmq >/dev/null 2>&1 || die 'there is no user rabbitmq: run  scripts/setup.sh'

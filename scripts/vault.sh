@@ -4,10 +4,11 @@
 #   scripts/vault.sh DIRECTORY PORT
 #
 # It is whichever of `vault`, `bao` and `rvault` is in the PATH, or the `rvault` that scripts/setup.sh has built. The
-# directory is made at first use and holds all of it: the data, the key that unseals it, the root's token, and, for the
-# services, `url`, `role-id`, `secret-id` and `kv` (the version of the engine of keys and values, mounted as `services`).
-# These files have mode 0600, and `url` is written last, when the Vault is unsealed and ready. One key unseals it and lies
-# beside it: that is for tests and demos. Only 127.0.0.1 is listened on. When whoever started this dies, it stops.
+# directory is made at first use, one with other files in it is refused, and it holds all of it: the data, the key that
+# unseals it, the root's token, and, for the services, `url`, `role-id`, `secret-id` and `kv` (the version of the engine of
+# keys and values, mounted as `services`). These files have mode 0600, and `url` is written last, when the Vault is unsealed
+# and ready. One key unseals it and lies beside it: that is for tests and demos. Only 127.0.0.1 is listened on. When whoever
+# started this dies, it stops.
 set -euo pipefail
 
 die() { printf 'vault: %s\n' "$*" >&2; exit 1; }
@@ -26,6 +27,10 @@ kind=$(basename "$program")
 umask 077
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd -P)
+# The configuration is what a first start writes first. Whoever else has something there is not to lose it.
+there=$(ls -A "$dir")
+[[ -z $there ]] || grep -qs '^storage "file" { path = "/.*/data" }$' "$dir/config.hcl" ||
+    die "$dir is not empty, and no Vault of ours is there: choose another directory, or remove what is in it"
 rm -f "$dir/url"
 api=http://127.0.0.1:$port/v1
 export no_proxy=127.0.0.1 NO_PROXY=127.0.0.1
@@ -117,8 +122,8 @@ prepare() {
     mv "$dir/url.new" "$dir/url"
 }
 
-mkdir -p "$dir/data"
 write_config
+mkdir -p "$dir/data"
 # The server takes the place of this script, so that it has its process id.
 { prepare || { printf 'vault: it could not be prepared\n' >&2; kill -TERM $$; }; } </dev/null &
 exec setpriv --pdeathsig TERM "$program" server --config="$dir/config.hcl" </dev/null

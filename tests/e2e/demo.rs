@@ -560,6 +560,40 @@ fn refuses(script: &str, directory: &Path) -> String {
     text(&output.stderr)
 }
 
+/// Whoever names a wrong folder loses nothing: neither files, nor the right to go there.
+#[test]
+fn a_folder_of_somebody_else_is_left_as_it_is() {
+    let seen = |path: &Path| {
+        let it = path.metadata().expect("it is still there");
+        (it.uid(), it.gid(), it.mode())
+    };
+    for script in ["postgres.sh", "rabbitmq.sh", "vault.sh"] {
+        let dir = TempDir::new();
+        let data = dir.path().join("data");
+        std::fs::create_dir(&data).expect("our own directory");
+        let letter = data.join("letter");
+        std::fs::write(&letter, "as it was").expect("our own directory");
+        let everybody = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(dir.path(), everybody).expect("our own directory");
+        let before = [dir.path(), &data, &letter].map(seen);
+        let said = refuses(script, dir.path());
+        let told = format!("{} is not empty, and no ", dir.path().display());
+        assert!(said.contains(&told), "{said}");
+        assert_eq!([dir.path(), &data, &letter].map(seen), before, "{script}");
+        let there = std::fs::read_dir(dir.path()).expect("it is still there");
+        assert_eq!(there.count(), 1, "{script}");
+    }
+
+    // As a server of ours would have it, but for the data.
+    let dir = TempDir::new();
+    dir.write("password", &"0".repeat(36));
+    std::fs::create_dir(dir.path().join("data")).expect("our own directory");
+    let letter = dir.write("data/letter", "as it was");
+    let said = refuses("postgres.sh", dir.path());
+    assert!(said.contains("/data is no database: "), "{said}");
+    assert!(letter.exists());
+}
+
 #[tokio::test]
 async fn a_vault_whose_first_start_was_cut_off_is_completed_by_the_next() {
     let mut vault = Vault::start().await;

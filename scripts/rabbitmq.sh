@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs a RabbitMQ node of the project's own, in the foreground, until it is told to stop.
 #
-#   scripts/rabbitmq.sh DIRECTORY PORT           queues are kept from one run to the next
+#   scripts/rabbitmq.sh DIRECTORY PORT           queues are kept from one run to the next, on whatever port
 #   scripts/rabbitmq.sh DIRECTORY PORT fleeting  for tests: what is there is forgotten, and the end is at once
 #
 # The directory is made at first use; one with other files in it is refused. It holds everything of the node: data,
@@ -42,6 +42,9 @@ fi
 chmod 0700 "$dir"
 cd "$dir"
 umask 077
+# Held until the node ends: two would write into the same data. The one before may still be stopping.
+exec {lock}<.
+flock -w 30 "$lock" || die "another node runs in $dir: stop it first"
 
 [[ -s password ]] || od -An -N18 -tx1 /dev/urandom | tr -d ' \n' >password
 password=$(<password)
@@ -74,6 +77,11 @@ CONF
 echo '[].' >enabled_plugins
 [[ $mode != fleeting ]] || rm -rf mnesia
 mkdir -p mnesia
+# Its data are kept by its name, which is the same on every port: each node has a mapper to itself, and no other is known
+# there. Formerly the port was part of it; what was kept so is the node's still, of several that which was used last.
+name=portcullis@localhost
+former=$(find mnesia -mindepth 1 -maxdepth 1 -type d -name 'portcullis-*@localhost' -printf '%T@ %f\n' | sort -n | tail -n 1)
+[[ -d mnesia/$name || -z $former ]] || name=${former#* }
 for file in url hostagent-url; do
     vhost=landscape
     [[ $file == url ]] || vhost=landscape-hostagent
@@ -129,7 +137,7 @@ mapper=
 for attempt in 1 2 3 4 5; do
     free_port
     node=(env -i "PATH=$PATH" LANG=C.UTF-8 "HOME=$dir" "ERL_EPMD_PORT=$free" ERL_EPMD_ADDRESS=127.0.0.1)
-    "${as[@]:-setpriv}" --pdeathsig TERM "${node[@]}" epmd </dev/null &
+    "${as[@]:-setpriv}" --pdeathsig TERM "${node[@]}" epmd </dev/null {lock}<&- &
     mapper=$!
     mapper_listens && break
     kill "$mapper" 2>/dev/null || true
@@ -140,7 +148,7 @@ distribution=$free
 
 # `RUNNING_UNDER_SYSTEMD` makes the node take the place of Debian's script, so that signals meet it.
 exec "${as[@]:-setpriv}" --pdeathsig "$end" "${node[@]}" RUNNING_UNDER_SYSTEMD=true \
-    RABBITMQ_NODENAME="portcullis-$port@localhost" RABBITMQ_DIST_PORT="$distribution" \
+    RABBITMQ_NODENAME="$name" RABBITMQ_DIST_PORT="$distribution" \
     RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1}' \
     RABBITMQ_CONF_ENV_FILE="$dir/none" RABBITMQ_CONFIG_FILE="$dir/rabbitmq.conf" \
     RABBITMQ_ADVANCED_CONFIG_FILE="$dir/none.config" RABBITMQ_ENABLED_PLUGINS_FILE="$dir/enabled_plugins" \

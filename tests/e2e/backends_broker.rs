@@ -271,6 +271,17 @@ fn a_node_of_ours_takes_no_port_that_the_kernel_gives_to_others_and_none_of_work
     assert!(port < first || first < 4000, "{port}, {range}");
 }
 
+/// Else what waits in a durable queue would be lost as soon as somebody else has the port.
+#[test]
+fn a_node_of_ours_has_its_data_on_whatever_port_it_is_started_again() {
+    let mut node = Node::start();
+    let data = node.data();
+    assert_eq!(data.len(), 1, "{data:?}");
+    node.kill();
+    node.restart_elsewhere();
+    assert_eq!(node.data(), data);
+}
+
 #[test]
 fn a_relay_without_a_broker_says_what_is_missing() {
     let database = Database::fresh();

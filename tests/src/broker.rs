@@ -163,6 +163,20 @@ impl Node {
         self.child = start(&self.dir, self.port, "lasting");
         until_ready(&self.dir, self.port);
     }
+
+    /// The same on another port.
+    pub fn restart_elsewhere(&mut self) {
+        self.port = free_range(1);
+        self.restart();
+    }
+
+    /// The folders of what it keeps, one for each name that it has had.
+    pub fn data(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.dir.join("mnesia")).expect("it keeps something");
+        let names = entries.map(|entry| entry.expect("our own directory").file_name());
+        let names = names.map(|name| name.to_string_lossy().into_owned());
+        names.filter(|name| name.ends_with("@localhost")).collect()
+    }
 }
 
 impl Drop for Node {

@@ -401,7 +401,8 @@ CONF
     schema "$bin" migrate
     make_repository "$bin"
     schema "$bin" person admin@localhost --name Administrator --password-file "$DATA/admin-password"
-    if [[ ! -s $DATA/api-key ]]; then
+    # One half of it is in the database, the other in the Vault: it ends with whichever of them was begun anew.
+    if [[ ! -s $DATA/api-key || $DATA/vault/secret-id -nt $DATA/api-key || $DATA/postgres/data/PG_VERSION -nt $DATA/api-key ]]; then
         (umask 077 && "$bin/schema" --config "$DATA/services.conf" access-key admin@localhost >"$DATA/api-key") ||
             die "no access key could be made"
     fi

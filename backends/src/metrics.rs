@@ -153,6 +153,10 @@ metrics! {
     pub notes_oldest: Gauge = "backends_outbox_oldest_seconds",
         "For how long the oldest note waits.", [];
 
+    /// Computers that are gone and have left behind what they measured.
+    pub sweep_waiting: IntGauge = "backends_sweep_waiting",
+        "Removed computers whose measurements are not deleted yet.", [];
+
     /// Streams of WSL hosts.
     pub host_streams: IntGauge = "backends_host_streams",
         "Streams of WSL hosts.", [];

@@ -3,9 +3,10 @@
 
 use std::path::Path;
 
-use e2e::bpickle::u;
+use e2e::bpickle::{Pickle, d, i, l, t, u};
+use e2e::house::network;
 use e2e::person::{AccessKey, EMAIL};
-use e2e::{Browser, Database, House, Rest, eventually};
+use e2e::{Browser, Database, House, Raw, Rest, Service, eventually, free_range};
 use serde_json::{Value, json};
 
 use crate::backends_api::Described;
@@ -359,6 +360,187 @@ async fn removing_computers_costs_what_they_leave_behind() {
     let sql = "select seq_scan from pg_stat_user_tables where relname = 'outbox_relay'";
     let looks: i64 = house.database.sql(sql).parse().expect("a number");
     assert!(looks < 50, "{looks} looks");
+}
+
+/// What grows with time and does not go with its computer, and how a row of it is written of `id` at `at`.
+const MEASURED: [(&str, &str, &str); 5] = [
+    ("free_space_sample", "", "'/', at, 1"),
+    ("load_sample", "", "at, 1"),
+    ("memory_sample", "", "at, 1, 1"),
+    (
+        "network_interface_history",
+        "(computer_id, name, mac_address, flags, since, until, gone)",
+        "'eth0', 'm', 1, at, at, false",
+    ),
+    ("network_traffic", "", "'eth0', at, 1, 1"),
+];
+/// Rows of each that a computer has then.
+const ROWS: i64 = 1600;
+
+/// Computers with these titles that have measured for a while.
+fn measured(database: &Database, titles: &[&str]) {
+    for title in titles {
+        database.sql(&format!(
+            "insert into computer (account_id, accepted, title, hostname) values (1, true, '{title}', 'h')"
+        ));
+    }
+    for (table, columns, values) in MEASURED {
+        database.sql(&format!(
+            "insert into {table} {columns} select computer.id, {values} from computer, \
+                 (select now() - n * interval '5 minutes' as at from generate_series(1, {ROWS}) n) n"
+        ));
+    }
+}
+
+/// How many rows there are of each.
+fn left(database: &Database) -> Vec<i64> {
+    let counts = MEASURED.map(|(table, ..)| format!("(select count(*) from {table})"));
+    let counts = database.sql(&format!("select {}", counts.join(", ")));
+    let counts = counts.split('|');
+    counts
+        .map(|count| count.parse().expect("a number"))
+        .collect()
+}
+
+async fn to_be_swept(service: &Service) -> String {
+    let told = Raw::tcp(service.port()).await.get("/metrics").await.text();
+    let told = told
+        .lines()
+        .find_map(|line| line.strip_prefix("backends_sweep_waiting "));
+    told.expect("it is told").to_owned()
+}
+
+#[tokio::test]
+async fn computers_are_gone_at_once_and_what_they_measured_by_and_by() {
+    // A broker that is not there: who sweeps needs none.
+    let nobody = "amqp://guest:guest@127.0.0.1:1/x";
+    let settings = [
+        ("BROKER__URL", nobody),
+        ("BROKER__HOSTAGENT_URL", nobody),
+        ("STORE__STATEMENT_TIMEOUT", "3s"),
+    ];
+    let house = House::with(&settings).await;
+    let (rest, browser) = (house.rest().await, house.browser().await);
+    let database = &house.database;
+    measured(database, &["first", "second", "stays"]);
+    // Each row costs a millisecond, so that all of them at once take longer than a statement may, on whatever machine.
+    database.sql(
+        "create function slowly() returns trigger language plpgsql as \
+             $$ begin perform pg_sleep(0.001); return old; end $$; \
+         create trigger slowly before delete on network_traffic \
+             for each row execute function slowly()",
+    );
+    let id = |title: &str| -> i64 {
+        let sql = format!("select id from computer where title = '{title}'");
+        database.sql(&sql).parse().expect("a number")
+    };
+    let (first, second) = (id("first"), id("second"));
+    let body = json!({"computer_ids": [first, second]});
+    let answer = rest.post("/computers:delete", &body).await;
+    assert_eq!(answer, (204, Value::Null));
+    for id in [first, second] {
+        let (status, _) = rest.get(&format!("/computers/{id}")).await;
+        assert_eq!(status, 404);
+        for page in ["", "/interfaces"] {
+            let page = browser.get(&format!("/computers/{id}{page}")).await;
+            assert_eq!(page.status(), 404);
+        }
+    }
+    let (_, list) = rest.get("/computers").await;
+    assert_eq!(list["count"], 1, "{list}");
+    assert_eq!(left(database), [3 * ROWS; 5]);
+
+    // A row in the middle cannot go yet. Who sweeps is killed while it waits for that.
+    let held = database.hold(&format!(
+        "select from network_traffic where computer_id = {second} and at = ( \
+             select at from network_traffic where computer_id = {second} \
+             order by at offset 600 limit 1) for update"
+    ));
+    let relay = || Service::at("outbox-relay", database, free_range(1), &settings);
+    let mut killed = relay();
+    eventually("one computer is swept, of the other much is", || async {
+        let one = database.sql("select string_agg(id::text, ' ') from removed_computer");
+        (one == second.to_string() && database.waiting() == "1").then_some(())
+    })
+    .await;
+    assert_eq!(to_be_swept(&killed).await, "1");
+    killed.kill();
+    assert_eq!(database.sql("select count(*) from removed_computer"), "1");
+    let mut next = relay();
+    drop(held);
+    eventually("nothing is left of either", || async {
+        (to_be_swept(&next).await == "0" && left(database) == [ROWS; 5]).then_some(())
+    })
+    .await;
+    assert_eq!(database.sql("select count(*) from removed_computer"), "0");
+    let stays = database.sql("select distinct computer_id from network_traffic");
+    assert_eq!(stays, id("stays").to_string());
+    next.stop();
+}
+
+#[tokio::test]
+async fn whatever_stays_behind_a_computer_is_swept_also_where_there_is_no_broker() {
+    let house = House::start().await;
+    let database = &house.database;
+    // A new table of what computers tell has a foreign key, or its place in `MEASURED`, which this test sees swept.
+    let sql = "select string_agg(relname, ' ' order by relname) from pg_class \
+               join pg_attribute on attrelid = pg_class.oid and attname = 'computer_id' \
+               where relkind in ('r', 'p') and relnamespace = 'public'::regnamespace \
+                   and not exists (select from pg_constraint where contype = 'f' \
+                       and conrelid = pg_class.oid and confrelid = 'computer'::regclass \
+                       and conkey = array[attnum])";
+    let without = MEASURED.map(|(table, ..)| table).join(" ");
+    assert_eq!(database.sql(sql), without);
+    measured(database, &["web-1", "web-2"]);
+    // By hand, as an operator may.
+    database.sql("delete from computer where title = 'web-1'");
+    let api = &house.services[3];
+    eventually("nothing is left of it", || async {
+        (to_be_swept(api).await == "0" && left(database) == [ROWS; 5]).then_some(())
+    })
+    .await;
+    assert_eq!(database.sql("select count(*) from removed_computer"), "0");
+}
+
+#[tokio::test]
+async fn an_exchange_that_meets_the_removal_of_its_computer_leaves_nothing_behind() {
+    let house = House::start().await;
+    let database = &house.database;
+    let (mut agent, id) = house.computer("web-1").await;
+    agent.report(network("192.0.2.1"));
+    agent.exchange(&house.way()).await.expect("an exchange");
+    agent.report(network("192.0.2.2"));
+    let float = |text: &str| Pickle::Float(text.to_owned());
+    let at = || float("1795406100.0");
+    for (kind, list, row) in [
+        ("memory-info", "memory-info", t([at(), i(5), i(6)])),
+        (
+            "load-average",
+            "load-averages",
+            t([i(1_795_406_100), float("0.25")]),
+        ),
+        ("free-space", "free-space", t([at(), u("/"), i(9)])),
+    ] {
+        agent.report(d([(list, l([row])), ("type", u(kind))]));
+    }
+    let removal = database.hold(&format!("delete from computer where id = {id}"));
+    let way = house.way();
+    let meeting = agent.exchange(&way);
+    let removing = async {
+        eventually("it waits for who removes", || async {
+            (database.waiting() == "1").then_some(())
+        })
+        .await;
+        removal.commit();
+    };
+    let (answer, ()) = tokio::join!(meeting, removing);
+    let told = answer.expect("an answer");
+    assert_eq!(told[0].at("type"), Some(&u("unknown-id")), "{told:?}");
+    eventually("nothing is to be swept", || async {
+        (database.sql("select count(*) from removed_computer") == "0").then_some(())
+    })
+    .await;
+    assert_eq!(left(database), [0; 5]);
 }
 
 #[tokio::test]

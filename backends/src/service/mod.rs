@@ -14,5 +14,6 @@ pub mod packages;
 pub mod pingserver;
 pub mod session_cookie;
 pub mod sign_in;
+pub mod sweep;
 
 pub use crate::serve::Service;

@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
-use super::Service;
+use super::{Service, sweep};
 use crate::broker::publish::Publisher;
 use crate::broker::topology::Vhost;
 use crate::broker::{self, BrokerError};
@@ -60,6 +60,7 @@ fn open(ground: Ground) -> Live {
         loses: false,
     };
     tokio::spawn(relay.run(ground.settings.broker.poll, ground.worker.clone()));
+    sweep::begin(&ground);
     let routes = Router::new().fallback(|| async { Error::NotFound });
     Live {
         routes: front::around(routes, &ground.worker, &ground.metrics, &ground.store),

@@ -406,7 +406,11 @@ pub async fn unannotate(tx: &Tx<'_>, ids: &[i64], name: &str) -> Result<()> {
     changed(tx, ids).await
 }
 
-/// Forgets computers with all they reported.
+/// Computers that are removed by one statement: each takes what it reported and its activities along, and a statement has its
+/// time.
+const REMOVED_AT_ONCE: usize = 20;
+
+/// Forgets computers with all they reported; what they measured, which is much, is left to be swept ([`super::removed`]).
 ///
 /// # Errors
 ///
@@ -414,8 +418,10 @@ pub async fn unannotate(tx: &Tx<'_>, ids: &[i64], name: &str) -> Result<()> {
 pub async fn remove(tx: &Tx<'_>, person: &Person, ids: &[i64]) -> Result<u64> {
     let sql = "delete from computer where account_id = $1 and id = any($2) returning id";
     let mut removed = Vec::<i64>::new();
-    for row in rows(tx, sql, &[&person.account, &ids]).await? {
-        removed.push(row.try_get(0)?);
+    for some in ids.chunks(REMOVED_AT_ONCE) {
+        for row in rows(tx, sql, &[&person.account, &some]).await? {
+            removed.push(row.try_get(0)?);
+        }
     }
     outbox::put_each(tx, Topic::ComputerRemoved, &removed).await?;
     Ok(removed.len() as u64)

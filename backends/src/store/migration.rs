@@ -85,6 +85,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
         "found_by_index",
         include_str!("../../migrations/0066_found_by_index.sql"),
     ),
+    (
+        67,
+        "removed_computers",
+        include_str!("../../migrations/0067_removed_computers.sql"),
+    ),
 ];
 
 /// The version of the schema that this program works with: the number of the last migration.

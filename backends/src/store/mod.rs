@@ -30,6 +30,7 @@ pub mod package_feed;
 pub mod page;
 pub mod person;
 pub mod ping;
+pub mod removed;
 pub mod report;
 pub mod repository;
 pub mod script;

@@ -16,10 +16,11 @@ use axum::routing::{get, post};
 use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 
-use super::Service;
 use super::intake::{self, Intake};
 use super::packages::Packages;
 use super::sign_in::Judge;
+use super::{Service, sweep};
+use crate::broker::topology::Vhost;
 use crate::domain::query::Query;
 use crate::error::Error;
 use crate::front;
@@ -95,6 +96,9 @@ fn open(ground: Ground) -> Live {
         free: Arc::new(Semaphore::new(settings.requests_max)),
         settings,
     };
+    if !ground.broker.is_set(Vhost::Services) {
+        sweep::begin(&ground);
+    }
     let routes = Router::new()
         .route("/api", get(legacy::call).post(legacy::call))
         .route("/api/", get(legacy::call).post(legacy::call))

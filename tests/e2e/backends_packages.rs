@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use e2e::bpickle::{Pickle, d, i, l, s, t, u};
-use e2e::{Agent, Broker, Database, Message, Raw, Service, SignedIn, Way, eventually, free_range};
+use e2e::scripts::{answering, reply};
+use e2e::{
+    Agent, Broker, Database, Message, Raw, Service, SignedIn, Way, Worker, eventually, free_range,
+};
 use serde_json::{Value, json};
 
 /// `[65537 hello 1.0][262148 libc6]`, SHA-1, by another program.
@@ -246,7 +249,7 @@ struct Holder {
 
 impl Model {
     /// Random ones, written into the database.
-    fn random(database: &Database, dice: &mut fastrand::Rng) -> Model {
+    fn random(database: &Database, dice: &mut fastrand::Rng, computers: i64) -> Model {
         database.sql("insert into account (name, title) values ('other', 'Other')");
         let mut packages = Vec::new();
         let mut sql = String::new();
@@ -263,8 +266,8 @@ impl Model {
             );
             packages.push((name.to_owned(), version, summary.to_owned()));
         }
-        let mut computers = Vec::new();
-        for id in 1..=9 {
+        let mut holders = Vec::new();
+        for id in 1..=computers {
             let (account, accepted) = (dice.i64(1..=2), dice.u8(..) > 40);
             sql += &format!(
                 "insert into computer (account_id, accepted, title, hostname) \
@@ -282,12 +285,12 @@ impl Model {
                 sets,
             };
             sql += &holder.sql();
-            computers.push(holder);
+            holders.push(holder);
         }
         database.sql(&sql);
         Model {
             packages,
-            computers,
+            computers: holders,
         }
     }
 
@@ -321,15 +324,19 @@ impl Model {
                 .as_ref()
                 .is_none_or(|names| names.contains(&json!(name)));
             if known && fits && right && (holds(name) || holds(summary)) {
-                let computers = json!({ "installed": on(0), "available": on(1),
-                                        "upgrades": on(2), "held": on(3) });
-                found.push((
-                    name,
-                    version,
-                    id,
-                    json!({ "id": id, "name": name,
-                    "version": version, "summary": summary, "computers": computers }),
-                ));
+                let most = asked("computers_max").map(|most| most.as_u64().expect("a number"));
+                let most = most.map_or(usize::MAX, |most| usize::try_from(most).expect("small"));
+                let some = |state| -> Vec<i64> { on(state).into_iter().take(most).collect() };
+                let computers = json!({ "installed": some(0), "available": some(1),
+                                        "upgrades": some(2), "held": some(3) });
+                let mut package = json!({ "id": id, "name": name, "version": version,
+                                          "summary": summary, "computers": computers });
+                if asked("computers_max").is_some() {
+                    package["counts"] = json!({ "installed": on(0).len(), "held": on(3).len(),
+                                                "available": on(1).len(),
+                                                "upgrades": on(2).len() });
+                }
+                found.push((name, version, id, package));
             }
         }
         found.sort_by(|a, b| (a.0, a.1, a.2).cmp(&(b.0, b.1, b.2)));
@@ -386,7 +393,43 @@ fn question(dice: &mut fastrand::Rng) -> Value {
             question[key] = json!(dice.bool());
         }
     }
+    if dice.u8(..) < 80 {
+        question["computers_max"] = json!(dice.u8(0..5));
+    }
     question
+}
+
+/// The same for programs: the account is theirs, and they are told all computers.
+fn path(question: &Value) -> String {
+    let list = |key: &str, before: &str, between: &str| {
+        let values = question[key].as_array()?.iter();
+        let values: Vec<String> = values
+            .map(|value| match value.as_str() {
+                Some(text) => format!("{before}{text}"),
+                None => format!("{before}{value}"),
+            })
+            .collect();
+        Some(values.join(between))
+    };
+    let mut asked = vec![
+        ("limit", question["limit"].to_string()),
+        ("offset", question["offset"].to_string()),
+    ];
+    asked.extend(list("computer_ids", "id:", " OR ").map(|query| ("query", query)));
+    asked.extend(list("names", "", ",").map(|names| ("names", names)));
+    let text = question.get("text").and_then(Value::as_str);
+    asked.extend(text.map(|text| ("search", text.to_owned())));
+    for key in ["installed", "available", "upgrade", "held", "security"] {
+        asked.extend(question.get(key).map(|value| (key, value.to_string())));
+    }
+    let asked: Vec<String> = asked
+        .iter()
+        .map(|(key, value)| {
+            let bytes = value.bytes().map(|byte| format!("%{byte:02X}"));
+            format!("{key}={}", bytes.collect::<String>())
+        })
+        .collect();
+    format!("/api/v2/packages?{}", asked.join("&"))
 }
 
 async fn search(port: u16, question: &Value) -> Message {
@@ -405,7 +448,7 @@ fn read(reply: &Message) -> Value {
 async fn package_search_finds_what_there_is_and_follows_what_changes() {
     let database = Database::fresh();
     let mut dice = fastrand::Rng::with_seed(5);
-    let mut model = Model::random(&database, &mut dice);
+    let mut model = Model::random(&database, &mut dice, 9);
     let fast = [("PACKAGE_SEARCH__REFRESH", "50ms")];
     let worker = Service::at("package-search", &database, free_range(1), &fast);
     let port = worker.port();
@@ -617,7 +660,7 @@ async fn page(server: &Service, somebody: &SignedIn, path: &str) -> String {
 async fn pages_show_the_same_whether_package_search_answers_or_the_database() {
     let database = Database::fresh();
     let mut dice = fastrand::Rng::with_seed(6);
-    let model = Model::random(&database, &mut dice);
+    let model = Model::random(&database, &mut dice, 60);
     let mut searcher = Service::start("package-search", &database);
     eventually("it is loaded", || async {
         let reply = Raw::tcp(searcher.port()).await.get("/health").await;
@@ -691,6 +734,105 @@ async fn pages_show_the_same_whether_package_search_answers_or_the_database() {
         .ask("GET", "/computers/77/packages", &[&somebody.cookie], b"")
         .await;
     assert_eq!(reply.status(), 404);
+}
+
+#[tokio::test]
+async fn the_database_finds_what_there_is() {
+    for (seed, computers) in [(7, 9), (8, 40)] {
+        let database = Database::fresh();
+        let mut dice = fastrand::Rng::with_seed(seed);
+        let model = Model::random(&database, &mut dice, computers);
+        let api = Service::start("api", &database);
+        let somebody = database.signed_in();
+        for round in 0..200 {
+            let mut question = question(&mut dice);
+            question["account_id"] = json!(1);
+            question["limit"] = json!(dice.u8(1..50));
+            let fields = question.as_object_mut().expect("an object");
+            fields.remove("computers_max");
+            // An empty word is none, and no number is every computer.
+            fields.retain(|_, value| *value != json!("") && *value != json!([]));
+            let shown = page(&api, &somebody, &path(&question)).await;
+            let answer: Value = serde_json::from_str(&shown).expect("JSON");
+            let (count, packages) = model.answer(&question);
+            assert_eq!(answer["count"], json!(count), "{seed} {round}: {question}");
+            assert_eq!(
+                answer["results"],
+                json!(packages),
+                "{seed} {round}: {question}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_database_answers_for_a_fleet_too() {
+    let database = Database::fresh();
+    // What computers have is scattered: 2000 spans installed, a hundred holes in what is available.
+    database.sql(
+        "insert into package (hash, kind, name, version, section, summary, description) \
+         select decode(lpad(id::text, 40, '0'), 'hex'), 65537, 'p' || lpad(id::text, 5, '0'), '1', \
+             '', 'a package', '' from generate_series(1, 20000) id; \
+         insert into computer (account_id, accepted, title, hostname) \
+         select 1, true, 'c', 'c' from generate_series(1, 40); \
+         insert into computer_packages \
+             (computer_id, installed, available, upgrades, security, reported_at) \
+         select computer.id, \
+             range_agg(span) filter (where (7 * number + 3 * computer.id) % 10 = 0), \
+             range_agg(span) filter (where (number + computer.id) % 200 <> 0), \
+             range_agg(span) filter (where (number + computer.id) % 1000 = 0), \
+             range_agg(span) filter (where (number + computer.id) % 1000 = 0), now() \
+         from computer, generate_series(1, 20000) number, int8range(number, number, '[]') span \
+         group by computer.id; \
+         analyze",
+    );
+    let server = Service::start("appserver", &database);
+    let somebody = database.signed_in();
+    // More often than the database plans a statement anew.
+    for (asked, count, shown) in [
+        ("state=installed", "20000", "p00001"),
+        ("state=installed&from=4900", "20000", "p04901"),
+        ("state=available", "20000", "p00001"),
+        ("state=available&from=4900", "20000", "p04901"),
+        ("state=upgrade", "800", "p00960"),
+        ("state=security&from=700", "800", "p17980"),
+        ("state=held", "0", "No package"),
+        ("state=installed&text=p0444", "10", "p04449"),
+        ("state=upgrade&text=package", "800", "p00960"),
+        ("state=security&text=p0096", "10", "p00969"),
+    ] {
+        let page = page(&server, &somebody, &format!("/packages?{asked}")).await;
+        let found = format!(">{count} packages.</p>");
+        assert!(page.contains(&found), "{asked}: {page}");
+        assert!(page.contains(shown), "{asked}: {page}");
+        // So many computers have it, and the first of them are named.
+        let some = "title=\"1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, \
+                    \u{2026}\">";
+        assert_eq!(page.contains(some), count != "0", "{asked}: {page}");
+    }
+}
+
+#[tokio::test]
+async fn a_package_search_of_before_is_understood() {
+    let database = Database::fresh();
+    let found = json!({ "count": 1, "as_of": 1, "packages": [
+        { "id": 7, "name": "hello", "version": "1", "summary": "", "computers":
+          { "installed": (1..=25).collect::<Vec<_>>(), "available": [], "upgrades": [3], "held": [] } },
+    ] });
+    // It refuses whatever it does not know.
+    let searcher = Worker::start(answering(move |question| {
+        match question.text().contains("computers_max") {
+            true => reply(400, "{}"),
+            false => reply(200, found.to_string()),
+        }
+    }))
+    .await;
+    let url = format!("http://127.0.0.1:{}/v1/search", searcher.port());
+    let settings = [("PACKAGE_SEARCH__URL", url.as_str())];
+    let server = Service::at("appserver", &database, free_range(1), &settings);
+    let shown = page(&server, &database.signed_in(), "/packages").await;
+    assert!(shown.contains("18, 19, 20, \u{2026}\">25</td>"), "{shown}");
+    assert!(shown.contains("title=\"3\">1</td>"), "{shown}");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@
 //! (upper and lower case of ASCII are the same), each where it is given; when at least one of these
 //! computers has it installed, available, as an upgrade or held; and when, for every state that is asked
 //! for, at least one of them (`true`) or none (`false`) has it in that state. Packages come by name, then
-//! version, both by their bytes, then number.
+//! version, both by their bytes, then number. Each tells its computers, all of them or `computers_max` for each state with their counts.
 
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +47,9 @@ pub struct Question {
     pub limit: i64,
     /// From this one on.
     pub offset: i64,
+    /// So many numbers of computers of each state, the lowest, beside how many there are; not given: all, and no counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub computers_max: Option<i64>,
 }
 
 /// What was found.
@@ -73,6 +76,9 @@ pub struct Found {
     pub summary: String,
     /// Where it is what, by numbers of computers in order.
     pub computers: Computers,
+    /// On how many it is what, where not all of them were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts: Option<Counts>,
 }
 
 /// Numbers of computers by state.
@@ -88,10 +94,28 @@ pub struct Computers {
     pub held: Vec<i64>,
 }
 
+/// How many computers by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Where it is installed.
+    pub installed: i64,
+    /// Where it can be installed.
+    pub available: i64,
+    /// Where it would take the place of an older version.
+    pub upgrades: i64,
+    /// Where it is to stay as it is.
+    pub held: i64,
+}
+
 impl Question {
     /// How many, and from which one on, within their bounds.
     pub fn page(&self) -> (i64, i64) {
         (self.limit.clamp(0, LIMIT_MAX), self.offset.max(0))
+    }
+
+    /// How many numbers of computers of each state; None: all.
+    pub fn computers(&self) -> Option<i64> {
+        self.computers_max.map(|most| most.max(0))
     }
 
     /// What is asked of each state: installed, available, upgrade, held, security.
@@ -103,5 +127,24 @@ impl Question {
             self.held,
             self.security,
         ]
+    }
+}
+
+impl Found {
+    /// On how many computers it is what; where nobody counted, all of them are told.
+    pub fn counts(&self) -> Counts {
+        let Computers {
+            installed,
+            available,
+            upgrades,
+            held,
+        } = &self.computers;
+        let count = |computers: &[i64]| i64::try_from(computers.len()).unwrap_or(i64::MAX);
+        self.counts.unwrap_or_else(|| Counts {
+            installed: count(installed),
+            available: count(available),
+            upgrades: count(upgrades),
+            held: count(held),
+        })
     }
 }

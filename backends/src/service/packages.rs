@@ -3,7 +3,7 @@
 //! For services that look for packages. Both give the same answer, up to what changed a moment ago.
 
 use axum::body::Bytes;
-use axum::http::{Request, Uri, header};
+use axum::http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -74,6 +74,22 @@ impl Packages {
     }
 
     async fn search(&self, url: &Uri, question: &Question) -> Result<Answer, String> {
+        let (mut status, mut body) = self.post(url, question).await?;
+        if status == StatusCode::BAD_REQUEST && question.computers_max.is_some() {
+            // One of before refuses what it does not know; it tells all computers.
+            let question = Question {
+                computers_max: None,
+                ..question.clone()
+            };
+            (status, body) = self.post(url, &question).await?;
+        }
+        if !status.is_success() {
+            return Err(format!("status {status}"));
+        }
+        serde_json::from_slice(&body).map_err(|cause| cause.to_string())
+    }
+
+    async fn post(&self, url: &Uri, question: &Question) -> Result<(StatusCode, Bytes), String> {
         let body = serde_json::to_vec(question).map_err(|cause| cause.to_string())?;
         let request = Request::post(url)
             .header(header::CONTENT_TYPE, "application/json")
@@ -81,11 +97,9 @@ impl Packages {
             .map_err(|cause| cause.to_string())?;
         let response = self.client.request(request).await;
         let response = response.map_err(|cause| cause.to_string())?;
-        if !response.status().is_success() {
-            return Err(format!("status {}", response.status()));
-        }
+        let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
         let body = body.collect().await.map_err(|cause| cause.to_string())?;
-        serde_json::from_slice(&body.to_bytes()).map_err(|cause| cause.to_string())
+        Ok((status, body.to_bytes()))
     }
 }

@@ -4,11 +4,11 @@ use std::time::SystemTime;
 
 use tokio_postgres::types::ToSql;
 
-use super::{Result, Tx, one, outbox, rows, run, shown};
+use super::{Result, Tx, outbox, rows, run, shown};
 use crate::domain::event::Topic;
 use crate::domain::package::{Hash, Ids, Package, Reported, ReporterResult};
 use crate::domain::package_order::Candidate;
-use crate::domain::package_search::{Answer, Computers, Found, Question};
+use crate::domain::package_search::{Answer, Computers, Counts, Found, Question};
 
 /// The numbers of these packages, None for those that nobody has described, in their order.
 ///
@@ -208,46 +208,121 @@ pub async fn needed(tx: &Tx<'_>, activity: i64) -> Result<Vec<Needed>> {
     Ok(needed)
 }
 
-/// The packages that are looked for, with their computers, as `hits`. What it means is said in
-/// `domain::package_search`. Of some computers those packages alone are looked at that they
-/// tell of; all of an account's tell of nearly all.
-const HITS: &str = "with scope as ( \
-        select computer_id, installed, available, upgrades, held, security \
-        from computer_packages join computer on computer.id = computer_id \
-        where accepted and account_id = $1 and ($2::bigint[] is null or computer_id = any($2)) \
-    ), spans as ( \
-        select unnest(range_agg(span)) as span from scope \
-        cross join unnest(installed + available + upgrades + held) as span \
-        where $2 is not null \
-        union all select int8range(0, 9223372036854775807) where $2 is null \
-    ), named as materialized ( \
-        select id, name, version, summary \
-        from spans join package on id >= lower(span) and id < upper(span) \
-        where ($3::text[] is null or name collate \"C\" = any($3)) \
-          and ($4::text is null \
-               or position(lower($4 collate \"C\") in lower(name collate \"C\")) > 0 \
-               or position(lower($4 collate \"C\") in lower(summary collate \"C\")) > 0) \
-    ), told as ( \
-        select id, name, version, summary, \
-            array(select computer_id from scope where named.id <@ scope.installed \
-                  order by computer_id) as installed, \
-            array(select computer_id from scope where named.id <@ scope.available \
-                  order by computer_id) as available, \
-            array(select computer_id from scope where named.id <@ scope.upgrades \
-                  order by computer_id) as upgrades, \
-            array(select computer_id from scope where named.id <@ scope.held \
-                  order by computer_id) as held, \
-            exists (select from scope where named.id <@ scope.security) as security \
-        from named \
-    ), hits as ( \
-        select * from told \
-        where cardinality(installed || available || upgrades || held) > 0 \
-          and ($5::boolean is null or $5 = (installed <> '{}')) \
-          and ($6::boolean is null or $6 = (available <> '{}')) \
-          and ($7::boolean is null or $7 = (upgrades <> '{}')) \
-          and ($8::boolean is null or $8 = (held <> '{}')) \
-          and ($9::boolean is null or $9 = security) \
-    )";
+/// Few computers: what they have is looked through for a name or a text.
+const COMPUTERS_FEW: i64 = 10;
+/// Few packages: the sets of many computers are cut down to them.
+const PACKAGES_FEW: i64 = 1000;
+
+/// Has it the name and the text that are looked for?
+const NAMED: &str = "($3::text[] is null or name collate \"C\" = any($3)) \
+    and ($4::text is null \
+         or position(lower($4 collate \"C\") in lower(name collate \"C\")) > 0 \
+         or position(lower($4 collate \"C\") in lower(summary collate \"C\")) > 0)";
+
+/// The numbers in all these spans. Computers have the same spans again and again: of those that begin alike the longest is
+/// kept, before the rest is put in order.
+fn union(spans: &str) -> String {
+    format!(
+        "(select coalesce(range_agg(int8range(first, past)), '{{}}') as ids \
+          from (select lower(span) as first, max(upper(span)) as past \
+                from ({spans}) told (span) group by first) told)"
+    )
+}
+
+/// The packages that are looked for, how many there are, and with which computers those of a page are. What it means is
+/// said in `domain::package_search`.
+///
+/// A set of numbers is expensive to read and cheap to look into. So it is read once for what is found and once for what
+/// is shown, not once for each package: what computers have somewhere is put together, and what fits is a set, too. Only
+/// states that are asked for are looked at; where none says that some computer has the package, it has to be in one of the first four.
+/// Names and texts are looked for first where that spares reading whole sets of many computers.
+fn search_sql() -> String {
+    let offered = union(
+        "select unnest(coalesce(available * (select ids from within), available)) \
+         from scope where not (select so from placed)",
+    );
+    let beyond = union(
+        "select unnest(coalesce(ids * (select ids from within), ids) - (select ids from offered)) \
+         from told where state in (0, 2, 3) and not (select so from placed)",
+    );
+    let unwanted =
+        union("select unnest(ids) from somewhere join asked using (state) where not wanted");
+    // Spans and packages could be joined by comparing each with each, which the planner, who knows no sizes, prefers at times. A
+    // subquery in an order of its own is carried out for each span, and an index on numbers has that order.
+    format!(
+        "with scope as materialized ( \
+            select computer_id, installed, available, upgrades, held, security \
+            from computer_packages join computer on computer.id = computer_id \
+            where accepted and account_id = $1 \
+              and ($2::bigint[] is null or computer_id = any($2)) \
+        ), told as not materialized ( \
+            select computer_id, state, ids from scope cross join lateral ( \
+                values (0, installed), (1, available), (2, upgrades), (3, held), (4, security) \
+            ) as told (state, ids) \
+        ), asked (state, wanted) as ( \
+            values (0, $5::boolean), (1, $6::boolean), (2, $7::boolean), (3, $8::boolean), \
+                (4, $9::boolean) \
+        ), sought_first as ( \
+            select ($3::text[] is not null or $4::text is not null) \
+                and (select count(*) from scope) > {COMPUTERS_FEW} as so \
+        ), sought as ( \
+            select coalesce(range_agg(int8range(id, id, '[]')), '{{}}') as ids \
+            from (select id from package where (select so from sought_first) and {NAMED} \
+                  limit {PACKAGES_FEW} + 1) named \
+            having (select so from sought_first) and count(*) <= {PACKAGES_FEW} \
+        ), somewhere as ( \
+            select state, range_agg(int8range(first, past)) as ids \
+            from (select state, lower(span) as first, max(upper(span)) as past \
+                  from (select state, \
+                            unnest(coalesce(ids * (select ids from sought), ids)) as span \
+                        from told join asked using (state) where wanted is not null) spans \
+                  group by state, first) spans \
+            group by state \
+        ), wanted as ( \
+            select range_intersect_agg(coalesce(ids, '{{}}')) as ids \
+            from asked left join somewhere using (state) where wanted \
+        ), placed as ( \
+            select coalesce($5 or $6 or $7 or $8, false) as so \
+        ), within as ( \
+            select coalesce((select ids from wanted), (select ids from sought)) as ids \
+        ), offered as {offered}, beyond as {beyond}, unwanted as {unwanted}, fits as ( \
+            select case when (select so from placed) then (select ids from wanted) \
+                else (select ids from offered) + (select ids from beyond) end \
+                - (select ids from unwanted) as ids \
+        ), hits as materialized ( \
+            select id, name, version from (select unnest(ids) from fits) spans (span) \
+            cross join lateral (select id, name, version from package \
+                where id >= lower(span) and id < upper(span) and {NAMED} order by id) named \
+        ), page as materialized ( \
+            select id from hits \
+            order by name collate \"C\", version collate \"C\", id limit $10 offset $11 \
+        ), shown as ( \
+            select range_agg(int8range(id, id, '[]')) as ids from page \
+        ), holders as ( \
+            select id, \
+                array_agg(computer_id order by computer_id) filter (where state = 0) as installed, \
+                array_agg(computer_id order by computer_id) filter (where state = 1) as available, \
+                array_agg(computer_id order by computer_id) filter (where state = 2) as upgrades, \
+                array_agg(computer_id order by computer_id) filter (where state = 3) as held \
+            from (select computer_id, state, \
+                      generate_series(lower(span), upper(span) - 1) as id \
+                  from (select computer_id, state, \
+                            unnest(ids * (select ids from shown)) as span \
+                        from told where state < 4) spans) ids \
+            group by id \
+        ) \
+        select count, (extract(epoch from now()) * 1000)::bigint, page.id, name, version, summary, \
+            coalesce(installed[:$12], '{{}}'), coalesce(available[:$12], '{{}}'), \
+            coalesce(upgrades[:$12], '{{}}'), coalesce(held[:$12], '{{}}'), \
+            cardinality(coalesce(installed, '{{}}'))::bigint, \
+            cardinality(coalesce(available, '{{}}'))::bigint, \
+            cardinality(coalesce(upgrades, '{{}}'))::bigint, \
+            cardinality(coalesce(held, '{{}}'))::bigint \
+        from (select count(*) from hits) counted left join page on true \
+        left join package using (id) left join holders using (id) \
+        order by name collate \"C\", version collate \"C\", page.id"
+    )
+}
 
 /// Looks for packages.
 ///
@@ -256,7 +331,10 @@ const HITS: &str = "with scope as ( \
 /// The database's.
 pub async fn search(tx: &Tx<'_>, question: &Question) -> Result<Answer> {
     let [installed, available, upgrade, held, security] = question.states();
-    let asked: [&(dyn ToSql + Sync); 9] = [
+    let (limit, offset) = question.page();
+    let most = question.computers();
+    let most = most.map_or(i32::MAX, |most| i32::try_from(most).unwrap_or(i32::MAX));
+    let values: [&(dyn ToSql + Sync); 12] = [
         &question.account_id,
         &question.computer_ids,
         &question.names,
@@ -266,34 +344,34 @@ pub async fn search(tx: &Tx<'_>, question: &Question) -> Result<Answer> {
         &upgrade,
         &held,
         &security,
+        &limit,
+        &offset,
+        &most,
     ];
-    let sql =
-        format!("{HITS} select count(*), (extract(epoch from now()) * 1000)::bigint from hits");
-    let row = one(tx, &sql, &asked).await?;
-    let mut answer = Answer {
-        count: row.try_get(0)?,
-        packages: Vec::new(),
-        as_of: row.try_get(1)?,
-    };
-    let (limit, offset) = question.page();
-    let sql = format!(
-        "{HITS} select id, name, version, summary, installed, available, upgrades, held from hits \
-         order by name collate \"C\", version collate \"C\", id limit $10 offset $11"
-    );
-    let mut values: Vec<&(dyn ToSql + Sync)> = asked.into();
-    values.extend([&limit as &(dyn ToSql + Sync), &offset]);
-    for row in rows(tx, &sql, &values).await? {
+    let rows = rows(tx, &search_sql(), &values).await?;
+    let mut answer = Answer::default();
+    for row in &rows {
+        (answer.count, answer.as_of) = (row.try_get(0)?, row.try_get(1)?);
+        // A page with nothing on it is one row all the same.
+        let Some(id) = row.try_get(2)? else { continue };
+        let counts = Counts {
+            installed: row.try_get(10)?,
+            available: row.try_get(11)?,
+            upgrades: row.try_get(12)?,
+            held: row.try_get(13)?,
+        };
         answer.packages.push(Found {
-            id: row.try_get(0)?,
-            name: row.try_get(1)?,
-            version: row.try_get(2)?,
-            summary: row.try_get(3)?,
+            id,
+            name: row.try_get(3)?,
+            version: row.try_get(4)?,
+            summary: row.try_get(5)?,
             computers: Computers {
-                installed: row.try_get(4)?,
-                available: row.try_get(5)?,
-                upgrades: row.try_get(6)?,
-                held: row.try_get(7)?,
+                installed: row.try_get(6)?,
+                available: row.try_get(7)?,
+                upgrades: row.try_get(8)?,
+                held: row.try_get(9)?,
             },
+            counts: question.computers().map(|_| counts),
         });
     }
     Ok(answer)

@@ -15,7 +15,7 @@ use crate::store;
 use crate::store::person::Session;
 
 /// Computers that are named where a number is pointed at.
-const NAMED_MAX: usize = 20;
+const NAMED_MAX: u8 = 20;
 
 /// The states that can be asked for, and how they are called.
 const STATES: [(&str, &str); 5] = [
@@ -65,6 +65,7 @@ impl Asked {
             security: is("security"),
             limit: PAGE_ROWS,
             offset: self.from.into(),
+            computers_max: Some(NAMED_MAX.into()),
         }
     }
 }
@@ -164,21 +165,20 @@ fn list(
 }
 
 fn fleet_cells(one: &Found) -> Markup {
-    let on = &one.computers;
-    let count = |label: &str, computers: &[i64]| {
-        let mut named: Vec<String> = computers
-            .iter()
-            .take(NAMED_MAX)
-            .map(ToString::to_string)
-            .collect();
-        if computers.len() > NAMED_MAX {
+    let (on, counts) = (&one.computers, one.counts());
+    let cell = |label: &str, computers: &[i64], count: i64| {
+        let named = computers.iter().take(NAMED_MAX.into());
+        let mut named: Vec<String> = named.map(ToString::to_string).collect();
+        if count > NAMED_MAX.into() {
             named.push("\u{2026}".to_owned());
         }
-        html! { td data-label=(label) title=(named.join(", ")) { (computers.len()) } }
+        html! { td data-label=(label) title=(named.join(", ")) { (count) } }
     };
     html! {
-        (count("Installed on", &on.installed)) (count("Upgrade on", &on.upgrades))
-        (count("Held on", &on.held)) (count("Available on", &on.available))
+        (cell("Installed on", &on.installed, counts.installed))
+        (cell("Upgrade on", &on.upgrades, counts.upgrades))
+        (cell("Held on", &on.held, counts.held))
+        (cell("Available on", &on.available, counts.available))
     }
 }
 

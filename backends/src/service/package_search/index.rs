@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::domain::package_search::{Answer, Computers, Found, Question};
+use crate::domain::package_search::{Answer, Computers, Counts, Found, Question};
 use crate::store::package_feed::{Holdings, Named};
 
 /// A copy of what the database knows.
@@ -98,12 +98,14 @@ impl Index {
                 continue;
             }
             if (offset..offset.saturating_add(limit)).contains(&answer.count) {
+                let (computers, counts) = computers(&scope, *id, question.computers());
                 answer.packages.push(Found {
                     id: *id,
                     name: name.clone(),
                     version: version.clone(),
                     summary: told.summary.clone(),
-                    computers: computers(&scope, *id),
+                    computers,
+                    counts,
                 });
             }
             answer.count += 1;
@@ -162,20 +164,38 @@ fn fits(anywhere: &[Bits; 5], id: i64, question: &Question) -> bool {
             .all(|(state, wanted)| wanted.is_none_or(|wanted| wanted == is(state)))
 }
 
-fn computers(scope: &[(i64, &Holdings)], id: i64) -> Computers {
-    let with = |state: usize| {
-        scope
-            .iter()
-            .filter(|(_, holdings)| has(&holdings[state], id))
-            .map(|(computer, _)| *computer)
-            .collect()
+/// Which computers have it in which state: all of them, or the first few and how many there are.
+fn computers(
+    scope: &[(i64, &Holdings)],
+    id: i64,
+    most: Option<i64>,
+) -> (Computers, Option<Counts>) {
+    let with = |state: usize| -> (Vec<i64>, i64) {
+        let (mut some, mut count) = (Vec::new(), 0);
+        for (computer, holdings) in scope {
+            if has(&holdings[state], id) {
+                if most.is_none_or(|most| count < most) {
+                    some.push(*computer);
+                }
+                count += 1;
+            }
+        }
+        (some, count)
     };
-    Computers {
-        installed: with(0),
-        available: with(1),
-        upgrades: with(2),
-        held: with(3),
-    }
+    let [installed, available, upgrades, held] = std::array::from_fn(with);
+    let counts = Counts {
+        installed: installed.1,
+        available: available.1,
+        upgrades: upgrades.1,
+        held: held.1,
+    };
+    let computers = Computers {
+        installed: installed.0,
+        available: available.0,
+        upgrades: upgrades.0,
+        held: held.0,
+    };
+    (computers, most.map(|_| counts))
 }
 
 /// Is a number in one of these spans?

@@ -44,6 +44,7 @@ async fn get(asked: Asked) -> Answer<Value> {
         security: None,
         limit: span.limit,
         offset: span.offset,
+        computers_max: None,
     };
     mistakes.none()?;
     question.computer_ids = asked.desk.scope(account, &query).await?;

@@ -35,6 +35,7 @@ fn question(asked: &Asked) -> Answer<(Span, Question)> {
         security: choice("security"),
         limit: span.limit,
         offset: span.offset,
+        computers_max: None,
     };
     mistakes.none().map(|()| (span, question))
 }

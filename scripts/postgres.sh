@@ -43,8 +43,9 @@ if [[ ! -e $dir/data/PG_VERSION ]]; then
     rm -rf "$dir/data.new"
     umask 077
     password=$(od -An -N18 -tx1 /dev/urandom | tr -d ' \n')
-    printf '%s\n' "$password" >"$dir/password"
-    (( EUID != 0 )) || chown postgres: "$dir/password"
+    printf '%s\n' "$password" >"$dir/password.new"
+    (( EUID != 0 )) || chown postgres: "$dir/password.new"
+    mv "$dir/password.new" "$dir/password"
     "${as[@]:-setpriv}" --pdeathsig TERM "$bin/initdb" --pgdata "$dir/data.new" --username postgres --pwfile "$dir/password" \
         --auth scram-sha-256 --wal-segsize 4 --encoding UTF8 --locale C --no-sync >"$dir/initdb.log" 2>&1 ||
         { cat "$dir/initdb.log" >&2; die 'initdb failed'; }

@@ -46,7 +46,10 @@ umask 077
 exec {lock}<.
 flock -w 30 "$lock" || die "another node runs in $dir: stop it first"
 
-[[ -s password ]] || od -An -N18 -tx1 /dev/urandom | tr -d ' \n' >password
+if [[ ! -s password ]]; then
+    od -An -N18 -tx1 /dev/urandom | tr -d ' \n' >password.new
+    mv password.new password
+fi
 password=$(<password)
 if [[ ! -s .erlang.cookie ]]; then
     od -An -N24 -tx1 /dev/urandom | tr -d ' \n' >.erlang.cookie
@@ -123,9 +126,8 @@ free_port() {
 mapper_listens() {
     for (( look = 0; look < 200; look++ )); do
         kill -0 "$mapper" 2>/dev/null || return 1
-        if (: <"/dev/tcp/127.0.0.1/$free") 2>/dev/null; then
-            return 0
-        fi
+        # Somebody else may have had the port meanwhile.
+        ss -Hltnp "sport = :$free" | grep -q "pid=$mapper," && return 0
         sleep 0.05
     done
     return 1

@@ -29,14 +29,15 @@ mkdir -p "$dir"
 dir=$(cd "$dir" && pwd -P)
 # The configuration is what a first start writes first. Whoever else has something there is not to lose it.
 there=$(ls -A "$dir")
-[[ -z $there ]] || grep -qs '^storage "file" { path = "/.*/data" }$' "$dir/config.hcl" ||
+[[ -z $there || -s $dir/unseal-key ]] || grep -qs '^storage "file" { path = "/.*/data" }$' "$dir/config.hcl" ||
     die "$dir is not empty, and no Vault of ours is there: choose another directory, or remove what is in it"
 rm -f "$dir/url"
 api=http://127.0.0.1:$port/v1
 export no_proxy=127.0.0.1 NO_PROXY=127.0.0.1
 
 write_config() {
-    cat >"$dir/config.hcl" <<TXT
+    # A start that finds no room leaves the one of before.
+    cat >"$dir/config.new" <<TXT
 storage "file" { path = "$dir/data" }
 listener "tcp" {
   address = "127.0.0.1:$port"
@@ -46,10 +47,11 @@ api_addr = "http://127.0.0.1:$port"
 log_level = "warn"
 TXT
     case $kind in
-        rvault) printf 'work_dir = "%s"\n' "$dir" >>"$dir/config.hcl" ;;
+        rvault) printf 'work_dir = "%s"\n' "$dir" >>"$dir/config.new" ;;
         # Without a cluster nothing listens on the next port.
-        *) printf 'disable_mlock = true\ndisable_clustering = true\n' >>"$dir/config.hcl" ;;
+        *) printf 'disable_mlock = true\ndisable_clustering = true\n' >>"$dir/config.new" ;;
     esac
+    mv "$dir/config.new" "$dir/config.hcl"
 }
 
 # Asks as the root: method, path, JSON.
@@ -89,8 +91,8 @@ prepare() {
         sed -n 's/.*"keys":\["\([^"]*\)".*/\1/p' "$dir/answer" >"$dir/unseal-key"
         field root_token >"$dir/root-token"
         [[ -s $dir/unseal-key && -s $dir/root-token ]] || unclear 'to init' || return 1
-    elif [[ ! -s $dir/unseal-key || ! -s $dir/root-token ]]; then
-        # A Vault tells them once.
+    elif [[ ! -s $dir/unseal-key || ( ! -s $dir/root-token && ! -s $dir/secret-id ) ]]; then
+        # A Vault tells them once. The token is for the preparation alone.
         begin_anew "key or token are not there, as where the first start was cut off, so that nobody can open it" || return 1
     fi
     ask PUT sys/unseal "{\"key\":\"$(<"$dir/unseal-key")\"}" || return 1

@@ -338,24 +338,18 @@ async fn two_machines_of_one_name_that_come_at_once_are_two() {
         let info = HostAgent::info("cloned", Some("right"));
         HostAgent::connect(house.h2().await, info).await
     };
-    let (mut one, mut other) = (come().await, come().await);
-    (one.info.uid, other.info.uid) = (one.identity().await, other.identity().await);
+    let mut one = come().await;
+    one.info.uid = one.identity().await;
+    let mut other = come().await;
+    other.info.uid = other.identity().await;
     assert_ne!(one.info.uid, other.info.uid);
-    one.tell().await;
+    // The last one was taken for the one before, which is given another identity when it tells, on the same stream.
     other.tell().await;
-    // Whichever of them was taken for the other is given another identity, on the same stream.
-    let replaced = tokio::select! {
-        one = one.identity() => one,
-        other = other.identity() => other,
-    };
-    for host in [&mut one, &mut other] {
-        let sql = "select count(*) from wsl_host where uid = ";
-        if house.rows(&format!("{sql}'{}'", host.info.uid)) == "0" {
-            host.info.uid.clone_from(&replaced);
-            host.tell().await;
-        }
-    }
+    house.until(HOSTS, "cloned|t|t").await;
+    one.tell().await;
+    one.take_identity().await;
     house.until(HOSTS, "cloned|t|t\ncloned|t|t").await;
+    assert_ne!(one.info.uid, other.info.uid);
 }
 
 #[tokio::test]

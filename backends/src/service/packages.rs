@@ -2,12 +2,15 @@
 //!
 //! For services that look for packages. Both give the same answer, up to what changed a moment ago.
 
+use std::sync::Arc;
+
 use axum::body::Bytes;
 use axum::http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::warn;
 
@@ -19,10 +22,15 @@ use crate::store::{self, Store, package};
 /// Largest answer, bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
+/// Questions to the database at once, of one worker. Of a large fleet each takes seconds, and everything else needs its
+/// connections, too; others wait without one.
+const ASKED_AT_ONCE: usize = 2;
+
 /// Where packages are looked for. Cheap to clone.
 #[derive(Clone)]
 pub struct Packages {
     store: Store,
+    free: Arc<Semaphore>,
     metrics: Metrics,
     settings: settings::PackageSearch,
     client: Client<HttpConnector, Full<Bytes>>,
@@ -33,6 +41,7 @@ impl Packages {
     pub fn new(store: &Store, metrics: &Metrics, settings: &settings::PackageSearch) -> Self {
         Self {
             store: store.clone(),
+            free: Arc::new(Semaphore::new(ASKED_AT_ONCE)),
             metrics: metrics.clone(),
             settings: settings.clone(),
             client: Client::builder(TokioExecutor::new()).build_http(),
@@ -61,6 +70,8 @@ impl Packages {
             );
         }
         self.count("sql");
+        // It is never closed.
+        let _place = self.free.acquire().await;
         let mut connection = self.store.connection().await?;
         let tx = store::begin(&mut connection).await?;
         package::search(&tx, question).await

@@ -15,6 +15,8 @@ pub struct Worker {
     pub address: SocketAddr,
     /// Its process.
     pub pid: u32,
+    /// The host name of its machine when it started.
+    machine: Arc<str>,
     stopping: watch::Receiver<bool>,
     conditions: Arc<Mutex<BTreeMap<&'static str, String>>>,
 }
@@ -27,6 +29,7 @@ impl Worker {
             service,
             address,
             pid: std::process::id(),
+            machine: machine().into(),
             stopping,
             conditions: Arc::default(),
         };
@@ -77,7 +80,7 @@ impl Worker {
 
     /// `service:port@machine`: a name that no worker has at the same time, on whichever machine of several before one database.
     pub fn machine_label(&self) -> String {
-        format!("{}@{}", self.label(), machine())
+        format!("{}@{}", self.label(), self.machine)
     }
 }
 

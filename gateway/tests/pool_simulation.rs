@@ -17,7 +17,9 @@ use gateway::config::model::{
     self, Balance, Check, Discovery, HashKey, Health, Hold, Host, Outlier, PortRange, Queue, Retry,
     WorkerProtocol,
 };
-use gateway::pool::{Kind, Lease, Outcome, Pick, Pool, State, Transition, Waiting, Want, WorkerId};
+use gateway::pool::{
+    Kind, Lease, Outcome, Pick, Pool, Reason, State, Transition, Waiting, Want, WorkerId,
+};
 
 /// A request that is under way, with what the world knows of it.
 struct Flight {
@@ -249,14 +251,14 @@ impl World {
                         || (0..self.truth.len())
                             .all(|i| self.told[i] != State::Up || !self.has_room(i))
                 );
-                let places = self.pool.waiting().1 < 5;
+                let places = self.came_in(Reason::Queue) < 5;
                 let waiting = self.pool.queue();
                 assert_eq!(waiting.is_ok(), places);
                 self.waiting.extend(waiting);
             }
             Pick::Empty => {
                 assert_eq!(self.live(), 0);
-                let places = self.pool.waiting().0 < 5;
+                let places = self.came_in(Reason::Hold) < 5;
                 let waiting = self.pool.hold();
                 assert_eq!(waiting.is_ok(), places);
                 self.waiting.extend(waiting);
@@ -315,6 +317,14 @@ impl World {
             truth.requests -= 1;
             truth.streams += 1;
         }
+    }
+
+    /// How many wait who came in for this reason, whatever they wait for now: that is what is bounded.
+    fn came_in(&self, reason: Reason) -> usize {
+        let (held, queued) = self.pool.waiting();
+        assert_eq!(held as usize + queued as usize, self.waiting.len());
+        let came = self.waiting.iter();
+        came.filter(|waiting| waiting.reason() == reason).count()
     }
 
     /// Everybody who waits is polled, as a runtime would do.

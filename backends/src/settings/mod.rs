@@ -130,14 +130,17 @@ pub struct Intake {
     /// Default 500, below which the edge gives up, too.
     pub body_rate: usize,
     /// `memory_bytes_max`: memory for what comes in and is read, in one worker, in bytes, beyond the first 256 KiB of each
-    /// request, for which there are 64 MiB; 503 above. Default 268435456, of the API 67108864.
+    /// request, for which there are 64 MiB; 503 above. Default 268435456, of the API 67108864, and at least `body_bytes_max`.
     pub memory_bytes_max: usize,
 }
 
 impl Intake {
+    /// Whoever takes larger requests has memory for one, where nothing is said of it.
     fn read(keys: &mut keys::Keys, section: &'static str, bytes_max: usize, memory: usize) -> Self {
+        let body_bytes_max = keys.count(section, "body_bytes_max", 1024..=1 << 30, bytes_max);
+        let memory = memory.max(body_bytes_max);
         Self {
-            body_bytes_max: keys.count(section, "body_bytes_max", 1024..=1 << 30, bytes_max),
+            body_bytes_max,
             body_timeout: keys.duration(section, "body_timeout", Duration::from_mins(1)),
             body_rate: keys.count(section, "body_rate", 1..=1 << 30, 500),
             memory_bytes_max: keys.count(section, "memory_bytes_max", 1 << 20..=1 << 40, memory),

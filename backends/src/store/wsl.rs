@@ -132,15 +132,15 @@ pub async fn disconnected(tx: &Tx<'_>, uid: Uuid, stream: Uuid) -> Result<()> {
     Ok(())
 }
 
-/// The streams of a worker that is no more are over. Returns how many.
+/// The streams of a worker with one of these names, which is no more, are over. Returns how many.
 ///
 /// # Errors
 ///
 /// The database's.
-pub async fn forget_streams(tx: &Tx<'_>, worker: &str) -> Result<u64> {
+pub async fn forget_streams(tx: &Tx<'_>, names: &[String]) -> Result<u64> {
     let sql = "update wsl_host set stream = null, worker = null, disconnected_at = now() \
-               where worker = $1";
-    let count = run(tx, sql, &[&worker]).await?;
+               where worker = any($1)";
+    let count = run(tx, sql, &[&names]).await?;
     if count > 0 {
         outbox::put(tx, &Event::of(Topic::HostChanged, "")).await?;
     }

@@ -134,10 +134,12 @@ async fn within_bounds(State(desk): State<Desk>, request: Request, next: Next) -
 }
 
 fn check(shared: &settings::Shared) -> Vec<settings::Wrong> {
+    [room_for_one(shared), secret::check_kept(shared)].concat()
+}
+
+fn room_for_one(shared: &settings::Shared) -> Vec<settings::Wrong> {
     let intake = &shared.api.intake;
-    let mut wrong = intake::check("api", intake, intake.body_bytes_max);
-    wrong.extend(secret::check_kept(shared));
-    wrong
+    intake::check("api", intake, intake.body_bytes_max)
 }
 
 /// A path that cannot be read is refused before any handler is asked; programs are told so as of all else.
@@ -162,4 +164,26 @@ async fn not_so() -> Response {
     let message = "this path does not take this method";
     let status = StatusCode::METHOD_NOT_ALLOWED;
     refusal::Refusal::new(status, "MethodNotAllowed", message).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_takes_larger_calls_has_memory_for_one_unless_less_is_set() {
+        let read = |variables: &[(&str, &str)]| {
+            let variables = variables.iter().map(|(name, value)| {
+                let name = format!("BACKENDS_API__{name}");
+                (name.into(), (*value).into())
+            });
+            let shared = settings::Shared::read(None, variables, &[room_for_one]);
+            shared.map(|shared| shared.api.intake.memory_bytes_max)
+        };
+        let large = ("BODY_BYTES_MAX", "100000000");
+        assert_eq!(read(&[]), Ok(1 << 26));
+        assert_eq!(read(&[large]), Ok(100_000_000));
+        let problems = read(&[large, ("MEMORY_BYTES_MAX", "99999999")]).expect_err("too little");
+        assert!(problems.contains("at least 100000000"), "{problems}");
+    }
 }

@@ -101,7 +101,9 @@ impl Desk {
     async fn forget_streams(&self) -> Result<(), store::StoreError> {
         let mut connection = self.store.connection().await?;
         let tx = store::begin(&mut connection).await?;
-        let count = store::wsl::forget_streams(&tx, &self.worker.machine_label()).await?;
+        // A worker of before told no machine.
+        let names = [self.worker.machine_label(), self.worker.label()];
+        let count = store::wsl::forget_streams(&tx, &names).await?;
         store::commit(tx).await?;
         if count > 0 {
             info!(count, "streams of this worker are over");

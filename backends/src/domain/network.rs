@@ -261,6 +261,26 @@ mod tests {
     }
 
     #[test]
+    fn interfaces_beyond_their_bound_are_left_out() {
+        let one = |number: usize| {
+            let name = format!("veth{number}");
+            Value::dict([
+                ("interface", name.as_str().into()),
+                ("ip_address", "192.0.2.2".into()),
+                ("mac_address", "02:fc:00:00:00:01".into()),
+                ("broadcast_address", "192.0.2.255".into()),
+                ("netmask", "255.255.255.0".into()),
+                ("flags", Value::Int(4163)),
+            ])
+        };
+        let devices = Value::List((0..INTERFACES_MAX + 3).map(one).collect());
+        let value = Value::dict([("devices", devices)]);
+        let mut rows = Rows::default();
+        let found = interfaces(Fields::of(&value).expect("fields"), &mut rows).expect("valid");
+        assert_eq!((found.len(), rows.left_out()), (INTERFACES_MAX, 3));
+    }
+
+    #[test]
     fn the_steps_of_a_real_report_are_read() {
         let value = value(b"du10:activitiesds4:eth0lti1795406100;i12709911;i128967;;;s2:lolti1795406100;i47556;i47556;;;;;");
         let traffic =

@@ -470,6 +470,22 @@ mod tests {
     }
 
     #[test]
+    fn annotations_beyond_their_bound_are_left_out_and_smaller_ones_kept() {
+        let large = "x".repeat(NOTES_BYTES_MAX - 10);
+        let notes = Value::dict([
+            ("a", large.as_str().into()),
+            ("b", "0123456789".into()),
+            ("c", "7".into()),
+        ]);
+        let value = Value::dict([("annotations", notes)]);
+        let mut rows = Rows::default();
+        let info = computer_info(Fields::of(&value).expect("fields"), &mut rows);
+        let kept = info.expect("valid").annotations.expect("annotations");
+        let names: Vec<_> = kept.keys().map(String::as_str).collect();
+        assert_eq!((names, rows.left_out()), (vec!["a", "c"], 1));
+    }
+
+    #[test]
     fn a_sample_that_is_told_twice_counts_once() {
         let sample = |at, free| Value::Tuple(vec![Value::Int(at), Value::Int(free), Value::Int(0)]);
         let list = Value::List(vec![sample(300, 1), sample(600, 2), sample(300, 3)]);

@@ -198,6 +198,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_order_says_nothing_that_the_database_refuses() {
+        let install = |cloudinit: &str, url: &str| {
+            Order::of(
+                "install",
+                "Ubuntu",
+                Some(cloudinit.into()),
+                Some(url.into()),
+            )
+        };
+        assert!(install("#cloud-config\n", "https://example.com/a").is_some());
+        assert_eq!(install("#cloud-config\0", "https://example.com/a"), None);
+        assert_eq!(install("#cloud-config\n", "https://example.com/\0"), None);
+    }
+
+    #[test]
     fn an_order_is_one_of_six_about_an_instance_with_a_name() {
         for kind in ["start", "stop", "install", "uninstall", "set_default"] {
             let order = Order::of(kind, "Ubuntu", None, None).expect(kind);

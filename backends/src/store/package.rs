@@ -229,14 +229,13 @@ fn union(spans: &str) -> String {
     )
 }
 
-/// The packages that are looked for, how many there are, and with which computers those of a page are. What it means is
-/// said in `domain::package_search`.
+/// Up to the packages that are looked for, `hits`.
 ///
 /// A set of numbers is expensive to read and cheap to look into. So it is read once for what is found and once for what
 /// is shown, not once for each package: what computers have somewhere is put together, and what fits is a set, too. Only
 /// states that are asked for are looked at; where none says that some computer has the package, it has to be in one of the first four.
 /// Names and texts are looked for first where that spares reading whole sets of many computers.
-fn search_sql() -> String {
+fn hits_sql() -> String {
     let offered = union(
         "select unnest(coalesce(available * (select ids from within), available)) \
          from scope where not (select so from placed)",
@@ -293,7 +292,16 @@ fn search_sql() -> String {
             select id, name, version from (select unnest(ids) from fits) spans (span) \
             cross join lateral (select id, name, version from package \
                 where id >= lower(span) and id < upper(span) and {NAMED} order by id) named \
-        ), page as materialized ( \
+        )"
+    )
+}
+
+/// The packages that are looked for, how many there are, and with which computers those of a page are. What it means is
+/// said in `domain::package_search`.
+fn search_sql() -> String {
+    let hits = hits_sql();
+    format!(
+        "{hits}, page as materialized ( \
             select id from hits \
             order by name collate \"C\", version collate \"C\", id limit $10 offset $11 \
         ), shown as ( \

@@ -659,17 +659,13 @@ server_again() {
 }
 
 # Living, and still a child of ours: a process id that the kernel has given to somebody else is not.
+# From `stat`, for that is one line. Of `status`, read line by line, the kernel makes the text anew for each: as "sleeping"
+# becomes "running" the lines behind it move, and a busy process is taken for dead.
 lives() {
-    local line parent=0
-    while read -r line; do
-        case $line in
-            State:*Z*) return 1 ;;
-            # It stands behind the state.
-            PPid:*) parent=${line#PPid:}; break ;;
-        esac
-    done 2>/dev/null <"/proc/$1/status"
-    # Said in full: inside a trap a bare `return` gives the status from before the trap.
-    if (( parent == $$ )); then return 0; else return 1; fi
+    local line=
+    { read -r line <"/proc/$1/stat"; } 2>/dev/null || true
+    # Behind the name, which may hold anything: the state and the parent.
+    [[ ${line##*) } == [^ZX]" $$ "* ]]
 }
 
 stop_all() {

@@ -433,6 +433,40 @@ impl Drop for Idle {
     }
 }
 
+/// As the demo watches those that it started: whoever is taken for dead is waited for, and then nobody is watched.
+#[test]
+fn a_process_is_not_taken_for_dead_while_it_goes_to_sleep_and_wakes_up() {
+    let demo = std::fs::read_to_string(root().join("scripts/demo.sh")).expect("it is there");
+    let start = demo.find("\nlives() {").expect("the demo looks so");
+    let end = start + demo[start..].find("\n}").expect("it ends") + 2;
+    let looks = format!(
+        "{}\n{}",
+        &demo[start..end],
+        r#"
+        # It wakes up some thousand times in a second.
+        python3 -c 'import select
+while True: select.select([], [], [], 0.0001)' &
+        restless=$!
+        dead=0
+        for ((i = 0; i < 5000; i++)); do
+            lives "$restless" || dead=$((dead + 1))
+        done
+        kill "$restless"
+        wait "$restless"
+        echo "taken for dead: $dead"
+        ! lives "$restless" && ! lives 1 && echo "who ended, and who is of others, is not"
+        "#
+    );
+    let out = Command::new("bash").args(["-c", &looks]).output();
+    let out = out.expect("bash can be started");
+    assert_eq!(
+        text(&out.stdout),
+        "taken for dead: 0\nwho ended, and who is of others, is not\n",
+        "{}",
+        text(&out.stderr)
+    );
+}
+
 #[test]
 fn ports_are_reserved_for_as_long_as_somebody_needs_them() {
     let reserved = Reserved::new("100-200\n");

@@ -129,8 +129,9 @@ pub struct Intake {
     /// `body_rate`: every so many bytes that come in give a request one second more, up to `body_timeout` from then on.
     /// Default 500, below which the edge gives up, too.
     pub body_rate: usize,
-    /// `memory_bytes_max`: memory for what comes in, and in the message system for what is read of it, in one worker, in bytes, beyond the first 256 KiB of each
-    /// request, for which there are 64 MiB; 503 above. Default 268435456, of the API 67108864, and at least `body_bytes_max`.
+    /// `memory_bytes_max`: memory for what comes in, and in the message system for what is read of it, in one worker, in
+    /// bytes, beyond the first 256 KiB of each request, for which there are 64 MiB; 503 above. Default 268435456, of the API
+    /// 67108864, and at least `body_bytes_max`.
     pub memory_bytes_max: usize,
 }
 
